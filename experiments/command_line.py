@@ -1,0 +1,163 @@
+"""What every script shares: flags from a StudyConfig, progress on the terminal, one-line errors, the last line."""
+
+import dataclasses
+import os
+import shlex
+import sys
+import time
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+# Before JAX is imported: its start-up notices are not about this program.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import jax
+from absl import app, flags
+from tqdm import tqdm
+
+from jsep import report, study, train
+from jsep.checks import InputError
+
+EXIT_BAD_INPUT, EXIT_DIVERGED, EXIT_INTERRUPTED = 2, 3, 130
+
+
+class FractionParser(flags.ArgumentParser):
+    """A float that may be written as a fraction: 8/255."""
+
+    syntactic_help = "a number or a fraction such as 8/255"
+
+    def parse(self, argument: Any) -> float:
+        if isinstance(argument, int | float):
+            return float(argument)
+        numerator, _, denominator = str(argument).partition("/")
+        try:
+            return float(numerator) / float(denominator or 1)
+        except (ValueError, ZeroDivisionError):
+            raise ValueError(f"expected a number or a fraction such as 8/255, got {argument!r}") from None
+
+    def flag_type(self) -> str:
+        return "number or fraction"
+
+
+def _define(field: dataclasses.Field[Any], default: Any, kind: Any) -> None:
+    if isinstance(kind, types.UnionType):  # X | None
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    text = field.metadata["help"]
+    if kind is bool:
+        flags.DEFINE_bool(field.name, default, text)
+    elif kind is int:
+        flags.DEFINE_integer(field.name, default, text)
+    elif kind is float:
+        flags.DEFINE(FractionParser(), field.name, default, text)
+    elif typing.get_origin(kind) is tuple:
+        flags.DEFINE_list(field.name, list(default), text)
+    else:
+        flags.DEFINE_string(field.name, default, text)
+
+
+def define_study_flags(defaults: study.StudyConfig) -> None:
+    """One flag for each field of StudyConfig, and those of the run directory."""
+    kinds = typing.get_type_hints(study.StudyConfig)
+    for field in dataclasses.fields(study.StudyConfig):
+        _define(field, getattr(defaults, field.name), kinds[field.name])
+    flags.DEFINE_string("run_dir", f"runs/{defaults.experiment}", "directory of the run; made if absent")
+    flags.DEFINE_bool("resume", False, "continue the run in run_dir")
+    flags.DEFINE_bool("overwrite", False, "replace the run in run_dir")
+    flags.DEFINE_string(
+        "compilation_cache",
+        os.path.join("~", ".cache", "jsep"),
+        "where compiled programs are kept between runs; '' for nowhere",
+    )
+
+
+def study_config() -> study.StudyConfig:
+    """The StudyConfig that the parsed flags say."""
+    values = {field.name: getattr(flags.FLAGS, field.name) for field in dataclasses.fields(study.StudyConfig)}
+    return study.StudyConfig(**{**values, "methods": tuple(values["methods"])})
+
+
+class TerminalProgress:
+    """Shows what a study is doing: a bar for each training, a line for everything else."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._what = ""
+
+    def __call__(self, what: str, record: dict[str, Any]) -> None:
+        if what != self._what:
+            self.close()
+            self._what = what
+            if not record:
+                print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
+        if not record:
+            return
+        if self._bar is None:
+            self._bar = tqdm(
+                total=record["num_steps"], desc=what, unit="step", file=sys.stderr, dynamic_ncols=True, mininterval=0.5
+            )
+        self._bar.n = record["step"]
+        if "loss" in record:
+            speed = f"{record['images_per_second']:.0f} images/s"
+            self._bar.set_postfix_str(f"loss {record['loss']:.3f}, accuracy {record['accuracy']:.1%}, {speed}")
+
+    def close(self) -> None:
+        """Ends the bar that is open."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def run_study() -> None:
+    """Runs the study that the flags describe, prints its table and the path of its page."""
+    if flags.FLAGS.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.FLAGS.compilation_cache))
+    progress = TerminalProgress()
+    try:
+        result = study.run(
+            study_config(),
+            flags.FLAGS.run_dir,
+            resume=flags.FLAGS.resume,
+            overwrite=flags.FLAGS.overwrite,
+            on_progress=progress,
+        )
+    finally:
+        progress.close()
+    print(report.format_table(result))
+    print(f"\npage: {Path(flags.FLAGS.run_dir) / 'index.html'}")
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(list(argv))
+        if len(rest) > 1:
+            raise InputError(f"unexpected argument {rest[1]!r}; flags begin with -- and have no spaces around =")
+    except (flags.Error, InputError) as error:
+        _fail(EXIT_BAD_INPUT, error)
+    return rest
+
+
+def _fail(code: int, error: BaseException | str) -> typing.NoReturn:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def main(body: Callable[[], None]) -> None:
+    """Parses the flags and runs `body`; bad input is one line and exit code 2, divergence 3, Ctrl-C 130."""
+
+    def guarded(_: Sequence[str]) -> None:
+        try:
+            body()
+        except InputError as error:
+            _fail(EXIT_BAD_INPUT, error)
+        except train.TrainingDiverged as error:
+            _fail(EXIT_DIVERGED, error)
+        except KeyboardInterrupt:
+            # sys.argv[1:] may name the flagfile; the flags that follow win, so --resume at the end is enough.
+            kept = [argument for argument in sys.argv if argument not in ("--overwrite", "--overwrite=true")]
+            command = shlex.join(["python", *kept, *([] if "--resume" in kept else ["--resume"])])
+            _fail(EXIT_INTERRUPTED, f"interrupted; continue with: {command}")
+
+    app.run(guarded, flags_parser=_parse)

@@ -1,0 +1,13 @@
+"""MAT, SEP_pos and SEP_neg on scikit-learn's handwritten digits: Table 2 in small, with no download.
+
+python experiments/digits_sep.py --flagfile=experiments/flags/digits_sep.flags
+"""
+
+import command_line
+
+from jsep.study import StudyConfig
+
+command_line.define_study_flags(StudyConfig(experiment="digits_sep", dataset="digits"))
+
+if __name__ == "__main__":
+    command_line.main(command_line.run_study)

@@ -1,0 +1,80 @@
+"""The norms that bound a perturbation: each owns its steepest step, its projection and its random start.
+
+Everything is per image: an (H, W, C) perturbation, never the norm of a whole batch.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import check_choice
+from jsep.types import Array, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class Norm:
+    """A norm on perturbations.
+
+    size: (delta) -> (); its value.
+    step: (gradient) -> direction of unit size that raises a linear objective most; 0 for a zero gradient.
+    project: (delta, epsilon) -> nearest delta of size <= epsilon.
+    random: (key, shape, epsilon) -> a perturbation drawn uniformly from the ball.
+    """
+
+    size: Callable[[Array], Array]
+    step: Callable[[Array], Array]
+    project: Callable[[Array, Array], Array]
+    random: Callable[[Key, tuple[int, ...], Array], Array]
+
+
+def _l2_size(delta: Array) -> Array:
+    return jnp.sqrt(jnp.sum(delta * delta))
+
+
+def _l2_step(gradient: Array) -> Array:
+    # Scaled by the largest entry first: squares of small gradients underflow in float32.
+    largest = jnp.max(jnp.abs(gradient))
+    scaled = gradient / jnp.where(largest == 0, 1.0, largest)
+    return scaled / jnp.maximum(_l2_size(scaled), 1.0)  # the size is >= 1 unless the gradient is zero
+
+
+def _l2_project(delta: Array, epsilon: Array) -> Array:
+    size = _l2_size(delta)
+    return delta * jnp.where(size > epsilon, epsilon / jnp.where(size == 0, 1.0, size), 1.0)
+
+
+def _l2_random(key: Key, shape: tuple[int, ...], epsilon: Array) -> Array:
+    direction_key, radius_key = jax.random.split(key)
+    direction = _l2_step(jax.random.normal(direction_key, shape))
+    count = 1
+    for length in shape:
+        count *= length
+    return epsilon * direction * jax.random.uniform(radius_key) ** (1 / count)
+
+
+NORMS: dict[str, Norm] = {
+    "linf": Norm(
+        size=lambda delta: jnp.max(jnp.abs(delta)),
+        step=jnp.sign,
+        project=lambda delta, epsilon: jnp.clip(delta, -epsilon, epsilon),
+        random=lambda key, shape, epsilon: jax.random.uniform(key, shape, minval=-epsilon, maxval=epsilon),
+    ),
+    "l2": Norm(size=_l2_size, step=_l2_step, project=_l2_project, random=_l2_random),
+}
+"""name -> Norm."""
+
+
+def norm_by_name(name: str) -> Norm:
+    """The norm called `name`. Raises InputError that lists the known ones."""
+    check_choice("norm", name, NORMS)
+    return NORMS[name]
+
+
+def project_to_ball_and_box(norm: Norm, image: Array, perturbed: Array, epsilon: Array) -> Array:
+    """A valid image (in [0, 1]) within `epsilon` of `image`, near `perturbed`: the ball first, then the box.
+
+    Clipping to the box moves every pixel towards `image`, which lies in it, so the result stays in the ball.
+    """
+    return jnp.clip(image + norm.project(perturbed - image, epsilon), 0.0, 1.0)

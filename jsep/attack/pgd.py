@@ -1,0 +1,75 @@
+"""Projected gradient ascent on any objective of the image."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jsep.attack.norms import norm_by_name, project_to_ball_and_box
+from jsep.checks import check_count, check_epsilon, check_image, check_positive
+from jsep.types import Array, Key, LogitsFn, Objective
+
+
+class PgdInfo(NamedTuple):
+    """What an attack saw on its way.
+
+    objectives: (num_steps,) the objective before each step; distance: () the final perturbation's norm.
+    """
+
+    objectives: Array
+    distance: Array
+
+
+def pgd(
+    key: Key,
+    objective: Objective,
+    image: Array,
+    *,
+    norm: str = "linf",
+    epsilon: Any,
+    alpha: Any,
+    num_steps: int,
+    random_start: bool = True,
+) -> tuple[Array, PgdInfo]:
+    """Projected gradient ascent: x <- P(x + alpha * step(grad objective(x))), P onto the ball around `image` and [0,
+    1].
+
+    Args:
+      key: for the random start.
+      objective: image -> scalar, ascended; for example `cross_entropy(logits_fn, label)`.
+      image: (H, W, C) float in [0, 1].
+      norm: "linf" (sign steps) or "l2" (normalised gradient steps).
+      epsilon: radius of the ball, in pixel units (linf) or Euclidean pixel units (l2).
+      alpha: length of a step, in the same units.
+      num_steps: gradient steps, >= 0.
+      random_start: start uniformly in the ball instead of at `image`.
+
+    Returns: (adversarial (H, W, C), PgdInfo). One image; batch with `jax.vmap`. No gradient flows through it by
+    design of its callers; it is itself differentiable where `objective` is.
+    Raises: InputError for a norm, budget, count or image that does not fit.
+    Reference: Madry et al. 2018.
+    """
+    ball = norm_by_name(norm)
+    check_image(image)
+    check_epsilon(epsilon, norm)
+    check_positive("alpha", alpha, allow_zero=True)
+    check_count("num_steps", num_steps, minimum=0)
+    image = jnp.asarray(image)
+
+    start = image
+    if random_start:
+        noise = ball.random(key, image.shape, epsilon).astype(image.dtype)
+        start = project_to_ball_and_box(ball, image, image + noise, epsilon)
+
+    def step(perturbed: Array, _: None) -> tuple[Array, Array]:
+        value, gradient = jax.value_and_grad(objective)(perturbed)
+        moved = perturbed + alpha * ball.step(gradient)
+        return project_to_ball_and_box(ball, image, moved, epsilon), value
+
+    adversarial, objectives = jax.lax.scan(step, start, None, length=num_steps)
+    return adversarial, PgdInfo(objectives, ball.size(adversarial - image))
+
+
+def cross_entropy(logits_fn: LogitsFn, label: Array) -> Objective:
+    """The objective image -> -log softmax(f(image))_label, in nats."""
+    return lambda image: -jax.nn.log_softmax(logits_fn(image))[label]

@@ -1,0 +1,79 @@
+"""Checks of what a caller hands in: each raises one line that says what was expected, what came and what to do.
+
+Only static facts are checked (Python numbers, shapes, dtypes, NumPy arrays): a traced value passes.
+"""
+
+import difflib
+from collections.abc import Iterable
+from numbers import Real
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class InputError(ValueError):
+    """Bad input from a caller or a user; scripts print its one line and exit with code 2."""
+
+
+def _is_traced(value: Any) -> bool:
+    return isinstance(value, jax.core.Tracer)
+
+
+def check_choice(what: str, value: str, known: Iterable[str]) -> None:
+    """Raises InputError unless `value` is one of the `known` names; suggests the nearest one."""
+    known = list(known)
+    if value in known:
+        return
+    near = difflib.get_close_matches(str(value), known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"unknown {what} {value!r}: expected one of {', '.join(known)}{hint}")
+
+
+def check_epsilon(epsilon: Any, norm: str = "linf", name: str = "epsilon") -> None:
+    """Raises InputError unless the budget is a finite number >= 0 and, under linf, at most 1."""
+    if _is_traced(epsilon) or not isinstance(epsilon, Real):
+        return
+    epsilon = float(epsilon)
+    if not np.isfinite(epsilon) or epsilon < 0:
+        raise InputError(f"{name} must be a number >= 0 (pixel units, images in [0, 1]), got {epsilon:g}")
+    if norm == "linf" and epsilon > 1:
+        hint = f"; did you mean {epsilon:g}/255?" if epsilon <= 255 else ""
+        raise InputError(f"{name} must be in [0, 1] (pixel units, images in [0, 1]), got {epsilon:g}{hint}")
+
+
+def check_count(name: str, value: Any, minimum: int = 1) -> None:
+    """Raises InputError unless `value` is an integer >= `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
+        raise InputError(f"{name} must be an integer >= {minimum}, got {value!r}")
+
+
+def check_positive(name: str, value: Any, *, allow_zero: bool = False) -> None:
+    """Raises InputError unless `value` is a finite number > 0 (>= 0 with `allow_zero`)."""
+    if _is_traced(value) or not isinstance(value, Real):
+        return
+    if not np.isfinite(float(value)) or value < 0 or (value == 0 and not allow_zero):
+        raise InputError(f"{name} must be a number {'>=' if allow_zero else '>'} 0, got {value}")
+
+
+def check_image(image: Any, name: str = "image") -> None:
+    """Raises InputError unless `image` is one (H, W, C) floating-point image."""
+    shape = np.shape(image)
+    if len(shape) != 3:
+        hint = "; for a batch use jax.vmap" if len(shape) == 4 else ""
+        raise InputError(f"{name} must be one (H, W, C) image, got shape {shape}{hint}")
+    dtype = jax.numpy.result_type(image)
+    if not jax.numpy.issubdtype(dtype, jax.numpy.floating):
+        raise InputError(f"{name} must be floating point in [0, 1], got dtype {dtype}; divide uint8 images by 255")
+
+
+def check_label(label: Any, num_classes: int) -> None:
+    """Raises InputError when a label known at trace time is outside 0 .. num_classes - 1."""
+    if _is_traced(label):
+        return
+    label = np.asarray(label)
+    if not np.issubdtype(label.dtype, np.integer):
+        raise InputError(f"label must be an integer class, got dtype {label.dtype}")
+    if label.size and (label.min() < 0 or label.max() >= num_classes):
+        wrong = label.min() if label.min() < 0 else label.max()
+        raise InputError(f"label must be in 0 .. {num_classes - 1} (the model has {num_classes} classes), got {wrong}")

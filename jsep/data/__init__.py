@@ -1,0 +1,44 @@
+"""Images in [0, 1] and labels, by name.
+
+A new data set is one file with an `INFO` and a `load(data_dir, split)`, and one line in `LOADERS`.
+"""
+
+from collections.abc import Callable
+
+from jsep.checks import InputError, check_choice, check_count
+from jsep.data import digits, npz, tensorflow_datasets
+from jsep.data.dataset import Dataset, DatasetInfo, stratified_subset
+
+__all__ = ["LOADERS", "Dataset", "DatasetInfo", "load", "stratified_subset"]
+
+LOADERS: dict[str, Callable[..., Dataset]] = {"digits": digits.load, **tensorflow_datasets.LOADERS}
+"""name -> function (data_dir, split) -> Dataset."""
+
+_SPLITS = ("train", "validation", "test")
+
+
+def load(name: str, *, data_dir: str | None = None, split: str, max_images: int | None = None) -> Dataset:
+    """A split of a data set in memory.
+
+    Args:
+      name: a key of `LOADERS`, or the path of an `.npz` file with x_train, y_train, x_test, y_test.
+      data_dir: where TFDS data lie; None is TFDS's own directory. Downloaded there when absent.
+      split: "train", "validation" or "test"; they never share an image.
+      max_images: read only the first so many images of the split.
+
+    Returns: a `Dataset`; images (B, H, W, C) uint8 or float32 in [0, 1], labels (B,) int32.
+    Raises: InputError for an unknown name or split, or data that is missing, damaged or out of range.
+    """
+    check_choice("split", split, _SPLITS)
+    if max_images is not None:
+        check_count("max_images", max_images)
+    if name.endswith(".npz"):
+        return npz.load(name, split, max_images)
+    check_choice("data set", name, [*LOADERS, "<path>.npz"])
+    if name == "<path>.npz":
+        raise InputError("data set: give the path of an .npz file, for example --dataset=cifar10.npz")
+    loader = LOADERS[name]
+    if name in tensorflow_datasets.INFOS:
+        return loader(data_dir, split, max_images)
+    dataset = loader(data_dir, split)
+    return dataset if max_images is None else dataset.take(slice(max_images))

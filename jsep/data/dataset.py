@@ -1,0 +1,104 @@
+"""A split of a data set in memory."""
+
+import dataclasses
+
+import numpy as np
+
+from jsep.checks import InputError, check_count
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """What a model must know of a data set.
+
+    num_classes: K; image_shape: (H, W, C); mean, std: per channel, of the training images in [0, 1];
+    class_names: K names; augment: whether random crops and flips leave the label true;
+    splits: the names of the splits that `load` knows.
+    """
+
+    name: str
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: tuple[str, ...]
+    augment: bool
+    splits: tuple[str, ...] = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Images and labels of one split.
+
+    images: (B, H, W, C) uint8, or float32 in [0, 1]; labels: (B,) int32 in 0 .. K-1.
+    Raises InputError when shapes, dtypes, the pixel range or the labels do not fit.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    info: DatasetInfo
+    split: str
+
+    def __post_init__(self) -> None:
+        where = f"{self.info.name} ({self.split})"
+        expected = self.info.image_shape
+        if self.images.ndim != 4 or self.images.shape[1:] != expected:
+            raise InputError(
+                f"{where}: images must have shape (B, {', '.join(map(str, expected))}), got {self.images.shape}"
+            )
+        if len(self.images) == 0:
+            raise InputError(f"{where}: there are no images")
+        if self.labels.shape != (len(self.images),):
+            raise InputError(
+                f"{where}: expected one label an image, got {len(self.images)} images "
+                f"and labels of shape {self.labels.shape}"
+            )
+        if not np.issubdtype(self.labels.dtype, np.integer):
+            raise InputError(f"{where}: labels must be integers, got dtype {self.labels.dtype}")
+        if self.labels.min() < 0 or self.labels.max() >= self.info.num_classes:
+            raise InputError(
+                f"{where}: labels must be in 0 .. {self.info.num_classes - 1}, "
+                f"got {self.labels.min()} .. {self.labels.max()}"
+            )
+        if self.images.dtype == np.uint8:
+            return
+        if self.images.dtype != np.float32:
+            raise InputError(f"{where}: images must be uint8, or float32 in [0, 1], got dtype {self.images.dtype}")
+        low, high = float(self.images.min()), float(self.images.max())
+        if not (low >= 0 and high <= 1):
+            raise InputError(
+                f"{where}: float images must be in [0, 1], got [{low:g}, {high:g}]; divide by the largest value"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: np.ndarray | slice) -> "Dataset":
+        """The same data set with only the images at `indices`."""
+        return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices])
+
+    def as_float(self, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The images at `indices` as float32 in [0, 1]."""
+        images = self.images[indices]
+        return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
+
+
+def stratified_subset(dataset: Dataset, num_images: int, *, seed: int = 0) -> Dataset:
+    """`num_images` images with each class in its share, drawn without replacement from `dataset`.
+
+    The order is random and depends on `seed` alone; the whole data set when it has no more images than asked for.
+    Raises InputError when `num_images` is not a positive integer.
+    """
+    check_count("num_images", num_images)
+    if num_images >= len(dataset):
+        return dataset
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(dataset))
+    labels = dataset.labels[order]
+    # The position of an image within its class, over the size of the class: taking the smallest keeps every share
+    # within one image. Ties are broken by the random order.
+    rank = np.empty(len(order))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        rank[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return dataset.take(order[np.sort(np.argsort(rank, kind="stable")[:num_images])])

@@ -1,0 +1,122 @@
+"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 through `tensorflow_datasets.data_source`, which needs no TensorFlow."""
+
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jsep.checks import InputError
+from jsep.data.dataset import Dataset, DatasetInfo
+
+_DIGITS = tuple(str(digit) for digit in range(10))
+INFOS = {
+    "mnist": DatasetInfo("mnist", 10, (28, 28, 1), (0.1307,), (0.3081,), _DIGITS, augment=False),
+    "fashion_mnist": DatasetInfo(
+        "fashion_mnist",
+        10,
+        (28, 28, 1),
+        (0.2860,),
+        (0.3530,),
+        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        augment=False,
+    ),
+    "cifar10": DatasetInfo(
+        "cifar10",
+        10,
+        (32, 32, 3),
+        (0.4914, 0.4822, 0.4465),
+        (0.2470, 0.2435, 0.2616),
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        augment=True,
+    ),
+    "cifar100": DatasetInfo(
+        "cifar100",
+        100,
+        (32, 32, 3),
+        (0.5071, 0.4865, 0.4409),
+        (0.2673, 0.2564, 0.2762),
+        tuple(f"class {label}" for label in range(100)),
+        augment=True,
+    ),
+}
+
+# The last images of the training split are the validation split. TFDS has shuffled the records once and for all, so
+# they are a random draw, the same on every machine; 1,000 is the usual size for adversarial training on CIFAR-10.
+_NUM_VALIDATION = 1000
+_READ_AT_ONCE = 1024
+
+
+@contextlib.contextmanager
+def _quiet_reader() -> Iterator[None]:
+    """array_record logs advice about its group size at ERROR level; nothing has failed."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _open(name: str, data_dir: str | None, split: str) -> Any:
+    try:
+        # Imported here: not every accelerator machine has it, and it takes seconds to load.
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise InputError(
+            f"data set {name!r} needs tensorflow-datasets, which is not installed ({error}); "
+            "run: pip install tensorflow-datasets array_record, or pass a .npz file"
+        ) from error
+
+    if data_dir is not None and not os.path.isdir(data_dir):
+        raise InputError(
+            f"data_dir: expected an existing TFDS directory, got {data_dir!r}; leave it out to use TFDS's own"
+        )
+    try:
+        # array_record is the one format that is read and written without TensorFlow.
+        return tfds.data_source(name, split=split, data_dir=data_dir, builder_kwargs={"file_format": "array_record"})
+    except Exception as error:  # TFDS raises many types, for a missing network as for a damaged directory
+        place = data_dir or "TFDS's default data_dir"
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"cannot read data set {name!r} ({split}) from {place}: {type(error).__name__}: {reason}; "
+            "point --data_dir at a directory that holds it, or remove a damaged copy to download it again"
+        ) from error
+
+
+def load(name: str, data_dir: str | None, split: str, max_images: int | None = None) -> Dataset:
+    """A split of the TFDS data set `name`: "train" without the last 1,000 images, which are "validation", or "test".
+
+    `max_images` reads only the first so many records of the split (their order is random, but fixed).
+    Raises InputError when the data cannot be read, naming the directory and the reason.
+    """
+    info = INFOS[name]
+    with _quiet_reader():
+        source = _open(name, data_dir, "test" if split == "test" else "train")
+        total = len(source)
+        start, stop = {"train": (0, total - _NUM_VALIDATION), "validation": (total - _NUM_VALIDATION, total)}.get(
+            split, (0, total)
+        )
+        if max_images is not None:
+            stop = min(stop, start + max_images)
+        images = np.empty((stop - start, *info.image_shape), np.uint8)
+        labels = np.empty(stop - start, np.int32)
+        try:
+            for first in range(start, stop, _READ_AT_ONCE):
+                records = source.__getitems__(list(range(first, min(first + _READ_AT_ONCE, stop))))
+                at = slice(first - start, first - start + len(records))
+                images[at] = [record["image"] for record in records]
+                labels[at] = [record["label"] for record in records]
+        except Exception as error:
+            raise InputError(
+                f"data set {name!r} ({split}): record {first} and following cannot be read from "
+                f"{data_dir or 'the default data_dir'} ({type(error).__name__}); the files are damaged: replace them"
+            ) from error
+    return Dataset(images, labels, info, split)
+
+
+LOADERS = {name: functools.partial(load, name) for name in INFOS}

@@ -1,0 +1,160 @@
+"""The images on which explanations are compared: cluster representatives, and victim/target pairs from different
+clusters."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jsep.checks import InputError, check_count
+from jsep.data import Dataset
+from jsep.types import ModelFn, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class PairIndex:
+    """Victim and target images by their place in a split, to be reused for every model.
+
+    victims, targets: P indices each; dataset, split: where they lie; num_images: the split's size;
+    feature_network: what the clusters were made on; num_clusters, seed: of the clustering.
+    """
+
+    dataset: str
+    split: str
+    num_images: int
+    feature_network: str
+    num_clusters: int
+    seed: int
+    victims: tuple[int, ...]
+    targets: tuple[int, ...]
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 of everything else: equal index, equal hash, on every machine."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    def as_dict(self) -> dict[str, object]:
+        """JSON-like values with the hash."""
+        return {
+            **dataclasses.asdict(self),
+            "victims": list(self.victims),
+            "targets": list(self.targets),
+            "hash": self.hash,
+        }
+
+    def check_fits(self, dataset: Dataset) -> None:
+        """Raises InputError when the index was made for another data set, split or size."""
+        made_for = (self.dataset, self.split, self.num_images)
+        given = (dataset.info.name, dataset.split, len(dataset))
+        if made_for != given:
+            raise InputError(
+                f"the pair index was made for {made_for[0]} ({made_for[1]}, {made_for[2]} images), but the data are "
+                f"{given[0]} ({given[1]}, {given[2]} images); make a new index or load the same data"
+            )
+
+
+def features(model_fn: ModelFn, variables: PyTree, dataset: Dataset, *, chunk_size: int = 256) -> np.ndarray:
+    """Features (B, F) of all images; `model_fn` is `models.features_fn(model)` or any (variables, image) -> (F,)."""
+    return np.concatenate(
+        [
+            np.asarray(_features(model_fn, variables, dataset.as_float(slice(first, first + chunk_size))))
+            for first in range(0, len(dataset), chunk_size)
+        ]
+    )
+
+
+@functools.partial(jax.jit, static_argnames="model_fn")
+def _features(model_fn: ModelFn, variables: PyTree, images: np.ndarray) -> jax.Array:
+    return jax.vmap(lambda image: model_fn(variables, image))(images)
+
+
+def select_pairs(
+    points: np.ndarray,
+    dataset: Dataset,
+    *,
+    num_clusters: int,
+    num_pairs: int,
+    feature_network: str,
+    seed: int = 0,
+) -> PairIndex:
+    """k-means on features, the images nearest to each centre as representatives, pairs across clusters.
+
+    Each cluster gives its share of `num_pairs` representatives (the nearest to its centre first; small clusters give
+    all they have and the others more). Every representative is the victim of one pair; its target is drawn from the
+    representatives of another cluster and another class.
+
+    Args: points: (B, F) features of the images of `dataset`; num_clusters >= 2; num_pairs: P.
+    Raises: InputError for fewer images than clusters or pairs, or when no image of another class exists.
+    Reference: PAPER, "selection of images": 15 clusters x 10 images.
+    """
+    check_count("num_clusters", num_clusters, minimum=2)
+    check_count("num_pairs", num_pairs)
+    if len(points) != len(dataset):
+        raise InputError(f"expected one feature vector for each of the {len(dataset)} images, got {len(points)}")
+    if len(points) < max(num_clusters, num_pairs):
+        raise InputError(
+            f"{num_pairs} pairs in {num_clusters} clusters need at least {max(num_clusters, num_pairs)} images, "
+            f"got {len(points)}; ask for fewer, or load more images"
+        )
+    # Imported here: scikit-learn takes a second to load.
+    from sklearn.cluster import KMeans
+
+    fitted = KMeans(num_clusters, n_init=4, random_state=seed).fit(points)
+    distance = np.linalg.norm(points - fitted.cluster_centers_[fitted.labels_], axis=1)
+    members = [np.flatnonzero(fitted.labels_ == cluster) for cluster in range(num_clusters)]
+    members = [cluster[np.argsort(distance[cluster], kind="stable")] for cluster in members]
+    # Round robin over the clusters, nearest first, until there are enough.
+    ranked = sorted(
+        (rank, cluster, index) for cluster, indices in enumerate(members) for rank, index in enumerate(indices.tolist())
+    )
+    chosen = ranked[:num_pairs]
+    victims = [index for _, _, index in chosen]
+    clusters = np.array([cluster for _, cluster, _ in chosen])
+    labels = dataset.labels[victims]
+    rng = np.random.default_rng(seed)
+    targets = []
+    for place, victim in enumerate(victims):
+        allowed = np.flatnonzero((clusters != clusters[place]) & (labels != labels[place]))
+        if len(allowed) == 0:
+            raise InputError(
+                f"no representative of another cluster and class for image {victim}; use more pairs or clusters"
+            )
+        targets.append(victims[rng.choice(allowed)])
+    return PairIndex(
+        dataset.info.name,
+        dataset.split,
+        len(dataset),
+        feature_network,
+        num_clusters,
+        seed,
+        tuple(victims),
+        tuple(targets),
+    )
+
+
+def save_pairs(path: str | Path, pairs: PairIndex) -> None:
+    """Writes the index as JSON, whole or not at all."""
+    temporary = Path(f"{path}.tmp")
+    temporary.write_text(json.dumps(pairs.as_dict(), indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def load_pairs(path: str | Path) -> PairIndex:
+    """Reads an index. Raises InputError when it is missing, damaged, or was changed by hand (its hash does not fit)."""
+    try:
+        stored = json.loads(Path(path).read_text())
+        expected = stored.pop("hash")
+        stored["victims"], stored["targets"] = tuple(stored["victims"]), tuple(stored["targets"])
+        pairs = PairIndex(**stored)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such pair index") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a pair index ({error}); make a new one") from error
+    if pairs.hash != expected:
+        raise InputError(f"{path}: the pair index was changed after it was made (hash {pairs.hash}, stored {expected})")
+    return pairs

@@ -1,0 +1,51 @@
+"""Saliencies that are a function of the image and of the input gradient alone."""
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import InputError, check_image, check_label
+from jsep.types import Array, LogitsFn
+
+
+def score(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+    """The explained scalar: the logit of class `label`.
+
+    Raises: InputError when the image is not (H, W, C) floating point, the logits are not (K,), or the label is not in
+    0 .. K-1.
+    """
+    check_image(image)
+    logits = logits_fn(image)
+    if logits.ndim != 1:
+        raise InputError(f"logits_fn must map one image (H, W, C) to logits (K,), got shape {logits.shape}")
+    check_label(label, logits.shape[0])
+    return logits[label]
+
+
+def gradient(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+    """The input gradient g = d f_label / d x.
+
+    Args: logits_fn: image -> logits (K,); image: (H, W, C) float in [0, 1]; label: () integer in 0 .. K-1.
+    Returns: (H, W, C), signed, in logits per unit of pixel value; differentiable in the image and the parameters.
+    Raises: InputError as in `score`.
+    Reference: Simonyan et al. 2014.
+    """
+    return jax.grad(lambda z: score(logits_fn, z, label))(jnp.asarray(image))
+
+
+def gradient_x_input(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+    """x * d f_label / d x, pixel by pixel.
+
+    Args, Returns, Raises: as `gradient`; the unit is logits.
+    Reference: Shrikumar et al. 2017.
+    """
+    return image_times_gradient(image, gradient(logits_fn, image, label))
+
+
+def gradient_alone(image: Array, input_gradient: Array) -> Array:
+    """`gradient` as a function of the image and its input gradient."""
+    return input_gradient
+
+
+def image_times_gradient(image: Array, input_gradient: Array) -> Array:
+    """`gradient_x_input` as a function of the image and its input gradient."""
+    return image * input_gradient

@@ -1,0 +1,83 @@
+"""From a raw saliency to an explanation map: channel reduction and normalisation."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import InputError, check_choice
+from jsep.types import Array
+
+REDUCTIONS = ("abs_sum", "sum", "max", "norm")
+NORMALIZATIONS = ("l1", "l2", "max", "none")
+
+
+def absolute(x: Array) -> Array:
+    """|x| with derivative sign(x), 0 at x = 0: the symmetric choice.
+
+    `jax.grad(jnp.abs)(0.)` is 1; images have exact zeros, and with Gradient x Input that would pull on every one.
+    """
+    return x * jax.lax.stop_gradient(jnp.sign(x))
+
+
+def _safe_norm(x: Array, axis: int | None = None) -> Array:
+    """The Euclidean norm with derivative 0, not NaN, where it is 0."""
+    square = jnp.sum(x * x, axis=axis)
+    is_zero = square == 0
+    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
+
+
+def explanation_map(saliency: Array, *, reduce: str = "abs_sum", normalize: str = "l1") -> Array:
+    """The explanation map I of a saliency s: I = r / ||r||, with r the reduction of s over its channels.
+
+    Args:
+      saliency: (H, W, C), raw and signed.
+      reduce: "abs_sum" (sum_c |s_c|, the paper's and Dombrowski et al.'s), "sum" (signed), "max" (max_c |s_c|) or
+        "norm" (Euclidean over the channels).
+      normalize: "l1" (sum |I| = 1; with "abs_sum" the map is non-negative and sums to 1), "l2", "max" or "none".
+
+    Returns: (H, W). A saliency that is zero everywhere gives the uniform map of the chosen norm, never NaN.
+    Raises: InputError for an unknown reduction or normalisation, or a saliency that is not (H, W, C).
+    Reference: Dombrowski et al. 2019, section 2; PAPER Definition 1 compares two such maps.
+    """
+    check_choice("channel reduction", reduce, REDUCTIONS)
+    check_choice("map normalisation", normalize, NORMALIZATIONS)
+    if saliency.ndim != 3:
+        raise InputError(f"saliency must be (H, W, C), got shape {saliency.shape}; for a batch use jax.vmap")
+    if reduce == "abs_sum":
+        reduced = jnp.sum(absolute(saliency), axis=-1)
+    elif reduce == "sum":
+        reduced = jnp.sum(saliency, axis=-1)
+    elif reduce == "max":
+        reduced = jnp.max(absolute(saliency), axis=-1)
+    else:
+        reduced = _safe_norm(saliency, axis=-1)
+    if normalize == "none":
+        return reduced
+    uniform = jnp.ones_like(reduced)
+    if normalize == "l1":
+        total, total_uniform = jnp.sum(absolute(reduced)), reduced.size
+    elif normalize == "l2":
+        total, total_uniform = _safe_norm(reduced), reduced.size**0.5
+    else:
+        total, total_uniform = jnp.max(absolute(reduced)), 1
+    is_zero = total == 0
+    # Both branches of where are differentiated: the divisor must be harmless on the branch not taken.
+    return jnp.where(is_zero, uniform / total_uniform, reduced / jnp.where(is_zero, 1.0, total))
+
+
+@dataclasses.dataclass(frozen=True)
+class MapConfig:
+    """How saliencies become maps, as one printable value that is recorded with every result: conclusions flip with
+    it."""
+
+    reduce: str = "abs_sum"
+    normalize: str = "l1"
+
+    def __post_init__(self) -> None:
+        check_choice("channel reduction", self.reduce, REDUCTIONS)
+        check_choice("map normalisation", self.normalize, NORMALIZATIONS)
+
+    def __call__(self, saliency: Array) -> Array:
+        """saliency (H, W, C) -> map (H, W)."""
+        return explanation_map(saliency, reduce=self.reduce, normalize=self.normalize)

@@ -1,0 +1,134 @@
+"""Flax classifiers over (B, H, W, C) images in [0, 1], and their functions of one image.
+
+A new model is one file with a `Classifier` and one line in `MODELS`. Nothing else in the library knows Flax: any
+function image -> logits (Equinox, Haiku, hand-written) takes the place of `logits_fn(model, variables)`.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import InputError, check_choice, check_count, check_positive
+from jsep.models.convnet import ConvNet
+from jsep.models.layers import ACTIVATIONS, Classifier, softplus
+from jsep.models.resnet import ResNet
+from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
+
+__all__ = [
+    "ACTIVATIONS",
+    "MODELS",
+    "Classifier",
+    "ConvNet",
+    "ResNet",
+    "batch_fn",
+    "create",
+    "features_fn",
+    "init",
+    "logits_fn",
+    "model_fn",
+    "num_parameters",
+    "softplus",
+]
+
+MODELS: dict[str, Callable[..., Classifier]] = {
+    "convnet": ConvNet,
+    "resnet18": functools.partial(ResNet, stage_sizes=(2, 2, 2, 2)),
+}
+"""name -> constructor taking the fields of `Classifier`."""
+
+
+def create(
+    name: str,
+    *,
+    num_classes: int,
+    input_shape: tuple[int, int, int],
+    activation: str = "softplus",
+    softplus_beta: float = 10.0,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Classifier:
+    """A Flax module over (B, H, W, C) images.
+
+    Args:
+      name: a key of `MODELS`.
+      num_classes: K.
+      input_shape: (H, W, C) of one image; checks `mean` and `std`.
+      activation: "softplus" (the paper's, twice differentiable) or "relu".
+      softplus_beta: sharpness of the softplus, > 0.
+      mean, std: per-channel input normalisation inside the model; None leaves pixels as they are.
+
+    Raises: InputError for an unknown model or activation, or a count or shape that does not fit.
+    """
+    check_choice("model", name, MODELS)
+    check_choice("activation", activation, ACTIVATIONS)
+    check_count("num_classes", num_classes, minimum=2)
+    check_positive("softplus_beta", softplus_beta)
+    if len(input_shape) != 3:
+        raise InputError(f"input_shape must be (H, W, C) of one image, got {input_shape}")
+    for what, values in (("mean", mean), ("std", std)):
+        if values is not None and len(values) != input_shape[-1]:
+            raise InputError(f"{what} needs one value for each of the {input_shape[-1]} channels, got {values}")
+    return MODELS[name](
+        num_classes=num_classes,
+        activation=activation,
+        softplus_beta=softplus_beta,
+        mean=tuple(mean) if mean is not None else (0.0,),
+        std=tuple(std) if std is not None else (1.0,),
+    )
+
+
+def init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTree:
+    """Variables {"params": ..., and "batch_stats": ... where the model has them}, float32."""
+    variables = model.init(key, jnp.zeros((1, *input_shape)))
+    return {name: variables[name] for name in ("params", "batch_stats") if name in variables}
+
+
+def num_parameters(variables: PyTree) -> int:
+    """The number of trained parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+def _one_image(model: Classifier, variables: PyTree, image: Array, softplus_beta: Any = None) -> Array:
+    if softplus_beta is not None:
+        model = model.clone(softplus_beta=softplus_beta)
+    return model.apply(variables, image[None])[0]
+
+
+@functools.cache
+def model_fn(model: Classifier) -> ModelFn:
+    """(variables, image (H, W, C)) -> logits (K,), batch normalisation in evaluation mode.
+
+    The variables are an argument, so that jitted callers do not hold them as constants; equal models give the identical
+    function, so that jit caches hit. A third argument `softplus_beta` replaces the model's own (the attack's beta
+    growth).
+    """
+    return functools.partial(_one_image, model)
+
+
+def logits_fn(model: Classifier, variables: PyTree) -> LogitsFn:
+    """image (H, W, C) -> logits (K,), batch normalisation in evaluation mode."""
+    return functools.partial(model_fn(model), variables)
+
+
+def batch_fn(model: Classifier) -> Callable[..., tuple[Array, PyTree]]:
+    """(variables, images (B, H, W, C), train) -> (logits (B, K), new batch statistics or {})."""
+
+    def apply(variables: PyTree, images: Array, *, train: bool) -> tuple[Array, PyTree]:
+        output, updated = model.apply(variables, images, train=train, mutable=["batch_stats"] if train else [])
+        return output, updated.get("batch_stats", variables.get("batch_stats", {}))
+
+    return apply
+
+
+@functools.cache
+def features_fn(model: Classifier) -> ModelFn:
+    """(variables, image (H, W, C)) -> penultimate features (F,): what the linear head sees."""
+
+    def features(variables: PyTree, image: Array) -> Array:
+        _, kept = model.apply(variables, image[None], mutable=["intermediates"])
+        return kept["intermediates"]["features"][0][0]
+
+    return features

@@ -1,0 +1,84 @@
+"""What every model is made of: the activation, the input normalisation, the convolution, the penultimate features."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import check_choice
+from jsep.models.convolution import conv2d
+from jsep.types import Array
+
+ACTIVATIONS = ("softplus", "relu")
+
+
+@jax.custom_jvp
+def _softplus(x: Array) -> Array:
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@_softplus.defjvp
+def _softplus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # The logistic function carries all further derivatives: jax.nn.softplus goes through logaddexp, whose second and
+    # third derivatives are several times as much work.
+    (x,), (tangent,) = primals, tangents
+    return _softplus(x), jax.lax.logistic(x) * tangent
+
+
+def softplus(x: Array, beta: float | Array) -> Array:
+    """log(1 + exp(beta * x)) / beta: a smooth ReLU with non-zero second derivative; tends to ReLU as beta grows.
+
+    Args: x: any shape, float; beta: > 0, a number or a traced scalar (the attack's beta growth). Returns: as x.
+    Reference: Dombrowski et al. 2019, section 4.
+    """
+    return _softplus(beta * x) / beta
+
+
+def activation_fn(name: str, softplus_beta: float | Array) -> Callable[[Array], Array]:
+    """The activation called `name`. Raises InputError for an unknown name."""
+    check_choice("activation", name, ACTIVATIONS)
+    if name == "relu":
+        return jax.nn.relu
+    return lambda x: softplus(x, softplus_beta)
+
+
+class Conv(nn.Module):
+    """A `size` x `size` convolution that keeps H and W up to the stride, He-initialised; see `convolution.conv2d`."""
+
+    features: int
+    size: int = 3
+    strides: int = 1
+    use_bias: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        y = conv2d(x, kernel, strides=self.strides, padding=self.size // 2)
+        return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
+
+
+class Classifier(nn.Module):
+    """The fields that every model shares.
+
+    num_classes: K; activation: one of ACTIVATIONS; softplus_beta: its sharpness; mean, std: per channel, the input
+    normalisation, which is part of the model so that attacks work on pixels in [0, 1].
+    """
+
+    num_classes: int
+    activation: str = "softplus"
+    softplus_beta: float | Array = 10.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def act(self, x: Array) -> Array:
+        return activation_fn(self.activation, self.softplus_beta)(x)
+
+    def normalise(self, images: Array) -> Array:
+        return (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
+
+    def head(self, features: Array) -> Array:
+        """features (B, F) -> logits (B, K); the features are kept for `models.features_fn`."""
+        self.sow("intermediates", "features", features)
+        return nn.Dense(self.num_classes, name="head")(features)

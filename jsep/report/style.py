@@ -1,0 +1,122 @@
+"""What the figures share: a colour and a mark for each method, the fonts, a PNG of bounded size."""
+
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+MAX_PNG_BYTES = 400 * 1024
+"""No PNG is larger, so that a page with a dozen of them still opens at once."""
+
+WIDTH_INCHES = 9.6
+_DPI = 140
+
+# Okabe and Ito's palette, told apart in the common forms of colour blindness. Known methods keep their
+# colour in every report; others take what is left, in the order in which they appear.
+_COLOURS = {
+    "mat": "#0072B2",
+    "sep_pos": "#009E73",
+    "sep_neg": "#D55E00",
+    "standard": "#555555",
+    "trades": "#CC79A7",
+}
+_SPARE = ("#56B4E9", "#E69F00", "#CC79A7", "#000000", "#F0E442", "#009E73", "#D55E00", "#0072B2", "#555555")
+# Marks differ too: colour is never the only sign.
+_MARKS = {"mat": "o", "sep_pos": "^", "sep_neg": "v", "standard": "s", "trades": "D"}
+_SPARE_MARKS = ("P", "X", "*", "<", ">", "p", "h", "d", "8")
+
+_SETTINGS: Any = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "legend.fontsize": 9.0,
+    "text.usetex": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.edgecolor": "#555555",
+    "text.color": "#1a1a1a",
+    "axes.labelcolor": "#1a1a1a",
+    "xtick.color": "#1a1a1a",
+    "ytick.color": "#1a1a1a",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e2e2e2",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """The settings of every figure; the caller's own are back afterwards."""
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+def colours(methods: Sequence[str]) -> dict[str, str]:
+    """One colour a method, the same for the known methods in every figure and report."""
+    return _assign(methods, _COLOURS, _SPARE)
+
+
+def marks(methods: Sequence[str]) -> dict[str, str]:
+    """One marker a method, for those who do not see its colour."""
+    return _assign(methods, _MARKS, _SPARE_MARKS)
+
+
+def _assign(methods: Sequence[str], known: dict[str, str], spare: Sequence[str]) -> dict[str, str]:
+    chosen = {method: known[method] for method in methods if method in known}
+    free = [value for value in spare if value not in chosen.values()] or list(spare)
+    others = [method for method in methods if method not in known]
+    return chosen | {method: free[index % len(free)] for index, method in enumerate(others)}
+
+
+def plain(text: object, longest: int = 40) -> str:
+    """Text that the font can draw: unknown characters become '?', and '$' starts no formula."""
+    known = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    drawn = "".join(
+        char if char == " " or (char.isprintable() and known.get_char_index(ord(char))) else "?" for char in str(text)
+    )
+    drawn = drawn if len(drawn) <= longest else drawn[: longest - 1] + "…"
+    return drawn.replace("\\", "/").replace("$", "\\$")
+
+
+def new_figure(height: float, width: float = WIDTH_INCHES, *, layout: str | None = "constrained") -> Figure:
+    """An empty figure on an Agg canvas: no window, no global state."""
+    figure = Figure(figsize=(width, height), layout=layout)  # type: ignore[arg-type]
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def to_png(figure: Figure, max_bytes: int = MAX_PNG_BYTES) -> bytes:
+    """The figure as a PNG, at a lower resolution where it would be too large.
+
+    Args:
+        figure: drawn on an Agg canvas.
+        max_bytes: the size to stay below; not reached below 40 dots an inch.
+
+    Returns:
+        The bytes of the file.
+    """
+    dpi = float(_DPI)
+    while True:
+        buffer = io.BytesIO()
+        # No software or date in the file: the same result gives the same bytes.
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        data = buffer.getvalue()
+        if len(data) <= max_bytes or dpi < 40:
+            return data
+        dpi *= 0.95 * max(0.5, (max_bytes / len(data)) ** 0.5)

@@ -1,0 +1,96 @@
+"""Rows of single seeds -> means and standard deviations per method."""
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from jsep.checks import InputError
+
+_NOT_METRICS = frozenset({"method", "seed", "degraded", "sep_weight", "num_seeds"})
+
+
+def as_number(value: Any) -> float | None:
+    """The value as a float, or None where it is no number (booleans, strings and null are none)."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        return None
+    return float(value)
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and sample standard deviation over the seeds of each method.
+
+    std = sqrt(sum (x_i - mean)^2 / (n - 1)), and 0.0 with one seed. A seed without a metric is left out of
+    that metric; a NaN is not, so that a failed seed is seen in the mean.
+
+    Args:
+        rows: one mapping a method and seed, as in the rows of result.json.
+
+    Returns:
+        One mapping a method, in the order of first appearance: "method", "num_seeds", "degraded" (any seed
+        is), "sep_weight" (0.0 where no row has one), {"mean": float, "std": float} for each numeric metric.
+
+    Raises:
+        InputError: there are no rows, or a row has no method.
+
+    >>> rows = [{"method": "mat", "seed": 0, "loss": 1.0}, {"method": "mat", "seed": 1, "loss": 3.0}]
+    >>> summarise(rows)[0]["num_seeds"], summarise(rows)[0]["loss"]
+    (2, {'mean': 2.0, 'std': 1.4142135623730951})
+    """
+    if not rows:
+        raise InputError("expected at least one row, got none; let at least one method and seed finish")
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if not isinstance(row.get("method"), str):
+            raise InputError(f"expected rows with a string 'method', got {str(dict(row))[:60]!r}; add it")
+        groups.setdefault(row["method"], []).append(row)
+    return [_summarise_one(method, group) for method, group in groups.items()]
+
+
+def _summarise_one(method: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    weights = [weight for row in rows if (weight := as_number(row.get("sep_weight"))) is not None]
+    summary: dict[str, Any] = {
+        "method": method,
+        "num_seeds": len(rows),
+        "degraded": any(bool(row.get("degraded")) for row in rows),
+        "sep_weight": math.fsum(weights) / len(weights) if weights else 0.0,
+    }
+    for key in dict.fromkeys(key for row in rows for key in row if key not in _NOT_METRICS):
+        values = [value for row in rows if (value := as_number(row.get(key))) is not None]
+        if values:
+            mean = math.fsum(values) / len(values)
+            spread = math.fsum((value - mean) ** 2 for value in values)
+            summary[key] = {
+                "mean": mean,
+                "std": math.sqrt(spread / (len(values) - 1)) if len(values) > 1 else 0.0,
+            }
+    return summary
+
+
+def mean_of(summary: Mapping[str, Any], key: str) -> float | None:
+    """The mean of one metric of one method, or None where it is missing or not finite."""
+    entry = summary.get(key)
+    value = as_number(entry.get("mean")) if isinstance(entry, Mapping) else as_number(entry)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def std_of(summary: Mapping[str, Any], key: str) -> float:
+    """The standard deviation of one metric of one method, 0.0 where it is missing or not finite."""
+    entry = summary.get(key)
+    value = as_number(entry.get("std")) if isinstance(entry, Mapping) else None
+    return value if value is not None and math.isfinite(value) else 0.0
+
+
+def num_pixels_of(rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """N, the number of pixels of a map, from N^2 = scale-free loss / loss; None where no row has both."""
+    for row in rows:
+        for end in ("end", "start"):
+            raw, scaled = (
+                as_number(row.get(f"explanation_loss_{end}")),
+                as_number(row.get(f"scale_free_loss_{end}")),
+            )
+            if raw and scaled and raw > 0 and scaled > 0 and math.isfinite(scaled / raw):
+                return round(math.sqrt(scaled / raw))
+    return None

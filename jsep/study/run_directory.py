@@ -1,0 +1,152 @@
+"""One run, one directory: opened once, never overwritten by accident, every file written whole."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jsep.checks import InputError
+from jsep.study.config import StudyConfig, differences
+
+RESULT_FORMAT = 1
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+class RunDirectory:
+    """The files of a run: flags.flags, metrics.jsonl, tensorboard/, checkpoints/, pairs.json, maps.npz, result.json.
+
+    resume: continue what is there (or begin, where nothing is); overwrite: remove what is there first.
+    Raises InputError when the directory holds something and neither is given, holds something that is not a run, or was
+    begun with another configuration.
+    """
+
+    def __init__(self, path: str | Path, config: StudyConfig, *, resume: bool = False, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        if resume and overwrite:
+            raise InputError("resume and overwrite exclude each other: give one of them")
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"run_dir {path} is a file; give a directory")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            self._open_existing(config, resume=resume, overwrite=overwrite)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self._config_path.exists():
+                _write_whole(self._config_path, json.dumps(config.as_dict(), indent=1) + "\n")
+                _write_whole(self.path / "flags.flags", config.as_flagfile())
+        except OSError as error:
+            raise InputError(
+                f"run_dir {path} cannot be written ({error.strerror}); choose another directory"
+            ) from error
+
+    def _open_existing(self, config: StudyConfig, *, resume: bool, overwrite: bool) -> None:
+        if not self._config_path.exists():
+            raise InputError(f"run_dir {self.path} is not empty and not a run of jsep; choose another directory")
+        if overwrite:
+            shutil.rmtree(self.path)
+            return
+        if not resume:
+            raise InputError(
+                f"run_dir {self.path} holds a run; continue it with --resume, replace it with --overwrite, "
+                "or choose another directory"
+            )
+        try:
+            stored = json.loads(self._config_path.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self._config_path} cannot be read ({error}); start anew with --overwrite") from error
+        changed = differences(stored, config)
+        if changed:
+            raise InputError(
+                f"run_dir {self.path} was begun with other flags: {'; '.join(changed)}; use those, or --overwrite"
+            )
+
+    @property
+    def _config_path(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def pairs_path(self) -> Path:
+        """The pair index of the run."""
+        return self.path / "pairs.json"
+
+    def checkpoints(self, name: str) -> Path:
+        """The directory of the checkpoints of one model of the run."""
+        return self.path / "checkpoints" / name
+
+    def read_result(self) -> dict[str, Any] | None:
+        """result.json, or None where there is none yet."""
+        path = self.path / "result.json"
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read ({error}); remove it to evaluate the models again") from error
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Writes result.json."""
+        _write_whole(self.path / "result.json", json.dumps(result, indent=1) + "\n")
+
+    def add_maps(self, arrays: dict[str, np.ndarray]) -> None:
+        """Adds arrays to maps.npz."""
+        path = self.path / "maps.npz"
+        if path.exists():
+            with np.load(path) as file:
+                arrays = {**file, **arrays}
+        temporary = path.with_name("maps.tmp.npz")
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        os.replace(temporary, path)
+
+
+class MetricsLog:
+    """metrics.jsonl and TensorBoard events of a run, one record at a time."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._path = directory.path / "metrics.jsonl"
+        self._tensorboard = directory.path / "tensorboard"
+        self._writers: dict[str, Any] = {}
+        try:
+            from tensorboardX import SummaryWriter  # not every accelerator machine has it
+        except ImportError:
+            SummaryWriter = None
+        self._make_writer = SummaryWriter
+
+    def forget_after(self, method: str, seed: int, step: int) -> None:
+        """Drops the records of a model after `step`: a resumed run writes them again."""
+        if not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:  # the line that a kill cut off
+                continue
+            if (record["method"], record["seed"]) != (method, seed) or record["step"] <= step:
+                kept.append(line + "\n")
+        _write_whole(self._path, "".join(kept))
+
+    def write(self, method: str, seed: int, record: dict[str, Any]) -> None:
+        """Appends one record of the model `method`, `seed`."""
+        values = {key: value for key, value in record.items() if key not in ("num_steps", "seconds_left")}
+        with self._path.open("a") as file:
+            file.write(json.dumps({"method": method, "seed": seed, **values}) + "\n")
+        if self._make_writer is None:
+            return
+        name = f"{method}_seed{seed}"
+        if name not in self._writers:
+            self._writers[name] = self._make_writer(str(self._tensorboard / name))
+        for key, value in values.items():
+            if key not in ("epoch", "step"):
+                self._writers[name].add_scalar(key, value, record["step"])
+
+    def close(self) -> None:
+        """Flushes and closes the event files."""
+        for writer in self._writers.values():
+            writer.close()

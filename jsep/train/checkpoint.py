@@ -1,0 +1,82 @@
+"""Checkpoints of a training run: written whole or not at all, read back exactly, refused when they belong to another
+run."""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+from jsep.checks import InputError
+from jsep.types import PyTree
+
+_CONFIG_FILE = "config.json"
+
+
+class Checkpoints:
+    """The checkpoints below one directory, by step (Orbax). Use as a context manager.
+
+    `config` is any JSON-like description of what the checkpoints belong to; it is stored beside them.
+    Raises InputError when the directory holds checkpoints of another configuration, naming what differs.
+    """
+
+    def __init__(self, directory: str | Path, config: dict[str, Any], *, max_to_keep: int = 2) -> None:
+        # Imported here: it takes a second, and only training needs it.
+        import orbax.checkpoint as ocp
+
+        # Orbax reports every save at INFO and a single-process notice at WARNING; errors still come through.
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self._ocp = ocp
+        self.directory = Path(directory).absolute()
+        self._config = json.loads(json.dumps(config))
+        stored = self._stored_config()
+        if stored is not None and stored != self._config:
+            keys = sorted(key for key in {*stored, *self._config} if stored.get(key) != self._config.get(key))
+            changes = ", ".join(f"{key}: {stored.get(key)!r} there, {self._config.get(key)!r} now" for key in keys)
+            raise InputError(
+                f"{self.directory.name}: the checkpoints belong to another configuration ({changes}); "
+                "use the old flags, another run_dir, or --overwrite"
+            )
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if stored is None:
+            (self.directory / _CONFIG_FILE).write_text(json.dumps(self._config, indent=1, sort_keys=True) + "\n")
+        options = ocp.CheckpointManagerOptions(max_to_keep=max_to_keep, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def _stored_config(self) -> dict[str, Any] | None:
+        path = self.directory / _CONFIG_FILE
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{path.name} of {self.directory.name} cannot be read ({error}); use --overwrite"
+            ) from error
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._manager.close()
+
+    def save(self, step: int, state: PyTree) -> None:
+        """Writes `state` as step `step`; a checkpoint that is already there stays."""
+        if step not in self._manager.all_steps():
+            self._manager.save(step, args=self._ocp.args.StandardSave(state))
+
+    def restore(self, like: PyTree) -> PyTree | None:
+        """The newest readable checkpoint in the structure, shapes and dtypes of `like`, or None when there is none.
+
+        A damaged checkpoint is passed over with a warning, for the one before.
+        """
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return self._manager.restore(step, args=self._ocp.args.StandardRestore(like))
+            except Exception as error:  # a truncated file shows up as one of many types
+                warnings.warn(
+                    f"{self.directory.name}: checkpoint {step} is damaged ({type(error).__name__}); "
+                    "trying the one before",
+                    stacklevel=2,
+                )
+        return None

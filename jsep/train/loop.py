@@ -1,0 +1,140 @@
+"""A training run from a key to a trained state: epochs, log records, validation, checkpoints, exact resume."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsep import models
+from jsep.checks import check_count
+from jsep.data import Dataset
+from jsep.train.checkpoint import Checkpoints
+from jsep.train.optimizer import make_schedule
+from jsep.train.step import FAULT_TERMS, Fault, TrainConfig, TrainState, init_state, make_run_steps
+from jsep.types import Key, PyTree
+
+Record = dict[str, Any]
+
+
+class TrainingDiverged(RuntimeError):
+    """A non-finite loss or gradient; the message names the step and the term, `state` is the last good one."""
+
+    def __init__(self, message: str, state: TrainState) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+def fit(
+    key: Key,
+    model: models.Classifier,
+    dataset: Dataset,
+    config: TrainConfig,
+    *,
+    log_every: int = 50,
+    on_log: Callable[[Record], None] | None = None,
+    validate: Callable[[PyTree], Record] | None = None,
+    validate_every: int = 1,
+    checkpoints: Checkpoints | None = None,
+    checkpoint_every: int = 1,
+    on_resume: Callable[[int], None] | None = None,
+) -> TrainState:
+    """Trains `model` on `dataset`, from the newest of `checkpoints` if there is one.
+
+    Everything drawn depends on `key` and the step alone, so a resumed run equals an uninterrupted one bit for bit.
+
+    Args:
+      key: for the initial parameters, the order of images, augmentation, attacks and noise.
+      dataset: the training images; they are put on the device once.
+      log_every: steps between two records, which are the only host synchronisations; an epoch's last step has one too.
+      on_log: called with {"epoch", "step", "num_steps", "images_per_second", "seconds_left", "learning_rate", loss
+      terms...}, the means over the steps since the last record, and after an epoch with what `validate` returned.
+      validate: variables -> record; called every `validate_every` epochs and after the last.
+      checkpoints: where to save every `checkpoint_every` epochs, after the last epoch, and on divergence.
+      on_resume: called once with the number of steps already done.
+
+    Returns: the trained TrainState.
+    Raises: TrainingDiverged on a non-finite term; InputError for counts that do not fit.
+    """
+    for name, count in {
+        "log_every": log_every,
+        "validate_every": validate_every,
+        "checkpoint_every": checkpoint_every,
+    }.items():
+        check_count(name, count)
+    num_images = len(dataset)
+    steps_per_epoch = config.steps_per_epoch(num_images)
+    num_steps = config.epochs * steps_per_epoch
+    schedule = make_schedule(config.optimizer, num_steps)
+    run_steps = make_run_steps(model, config, num_images)
+
+    init_key, run_key = jax.random.split(key)
+    state = init_state(init_key, model, dataset.info.image_shape, config, num_images)
+    restored = checkpoints.restore(state) if checkpoints else None
+    state = restored if restored is not None else state
+    step = int(state.step)
+    if on_resume:
+        on_resume(step)
+
+    images, labels = jax.device_put((dataset.images, dataset.labels))
+    weight = jnp.float32(config.sep_weight)
+    started, started_at = time.perf_counter(), step
+    while step < num_steps:
+        epoch = step // steps_per_epoch
+        epoch_end = (epoch + 1) * steps_per_epoch
+        stop = min(step + log_every, epoch_end)
+        before = time.perf_counter()
+        state, sums, fault = run_steps(state, images, labels, run_key, weight, jnp.int32(stop))
+        sums, fault = jax.device_get((sums, fault))  # the one host synchronisation of this stretch
+        now = time.perf_counter()
+        if fault.step >= 0:
+            _stop_diverged(fault, state, checkpoints, config)
+        record: Record = {
+            "epoch": epoch + 1,
+            "step": stop,
+            "num_steps": num_steps,
+            "images_per_second": (stop - step) * config.batch_size / (now - before),
+            "seconds_left": (now - started) / (stop - started_at) * (num_steps - stop),
+            "learning_rate": float(schedule(stop - 1)),
+            **{name: float(value) / (stop - step) for name, value in sums.items()},
+        }
+        if on_log:
+            on_log(record)
+        step = stop
+        if step == epoch_end:
+            is_last = step == num_steps
+            if validate and (is_last or (epoch + 1) % validate_every == 0):
+                checked = validate(state.variables)
+                if on_log:
+                    on_log({"epoch": epoch + 1, "step": step, "num_steps": num_steps, **checked})
+            if checkpoints and (is_last or (epoch + 1) % checkpoint_every == 0):
+                checkpoints.save(step, state)
+    return state
+
+
+def _stop_diverged(fault: Fault, state: TrainState, checkpoints: Checkpoints | None, config: TrainConfig) -> None:
+    kept = int(state.step)
+    message = f"training stopped: {FAULT_TERMS[int(fault.term)]} is not finite at step {int(fault.step) + 1}"
+    if checkpoints:
+        checkpoints.save(kept, state)
+        message += f"; the state of step {kept} is kept in checkpoint {kept}"
+    advice = "lower learning_rate"
+    if config.sep_weight:
+        advice += " or the size of sep_weight, or set gradient_clip"
+    raise TrainingDiverged(f"{message}; {advice}", state)
+
+
+def describe(config: TrainConfig, model: models.Classifier, dataset: Dataset, key: Key) -> dict[str, Any]:
+    """What a checkpoint belongs to, as JSON-like values: the configuration, the model, the data and the key."""
+    digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.images.sum(dtype=np.float64)])
+    return {
+        **dataclasses.asdict(config),
+        "model": repr(model),
+        "dataset": dataset.info.name,
+        "num_images": len(dataset),
+        "data_sums": digest.tolist(),
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+    }

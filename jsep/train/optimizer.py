@@ -1,0 +1,63 @@
+"""The optimiser and its learning-rate schedule."""
+
+import dataclasses
+from collections.abc import Callable
+
+import optax
+
+from jsep.checks import check_choice, check_positive
+
+
+def _piecewise(peak: float, num_steps: int) -> optax.Schedule:
+    return optax.piecewise_constant_schedule(peak, {num_steps // 2: 0.1, 3 * num_steps // 4: 0.1})
+
+
+def _one_cycle(peak: float, num_steps: int) -> optax.Schedule:
+    return optax.linear_onecycle_schedule(num_steps, peak, pct_start=0.3, pct_final=0.9)
+
+
+SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
+    "constant": lambda peak, num_steps: optax.constant_schedule(peak),
+    "piecewise": _piecewise,
+    "cosine": lambda peak, num_steps: optax.cosine_decay_schedule(peak, num_steps),
+    "one_cycle": _one_cycle,
+}
+"""name -> (peak learning rate, number of steps) -> schedule. "piecewise": divided by 10 after 1/2 and 3/4 of the
+steps."""
+
+OPTIMIZERS = ("sgd", "adamw")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """name: "sgd" (momentum, coupled weight decay) or "adamw"; learning_rate: the schedule's peak; gradient_clip: the
+    largest global gradient norm, 0 for none."""
+
+    name: str = "sgd"
+    learning_rate: float = 0.1
+    schedule: str = "piecewise"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    gradient_clip: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("optimizer", self.name, OPTIMIZERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_positive("learning_rate", self.learning_rate)
+        for name in ("momentum", "weight_decay", "gradient_clip"):
+            check_positive(name, getattr(self, name), allow_zero=True)
+
+
+def make_schedule(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
+    """step -> learning rate over `num_steps` steps."""
+    return SCHEDULES[config.schedule](config.learning_rate, num_steps)
+
+
+def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
+    """The optax transformation of `config` for a training of `num_steps` steps."""
+    schedule = make_schedule(config, num_steps)
+    clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
+    if config.name == "adamw":
+        return optax.chain(*clip, optax.adamw(schedule, weight_decay=config.weight_decay))
+    decay = [optax.add_decayed_weights(config.weight_decay)] if config.weight_decay else []
+    return optax.chain(*clip, *decay, optax.sgd(schedule, momentum=config.momentum or None))

@@ -1,0 +1,180 @@
+"""A stretch of training steps as one compiled loop over data that lie on the device."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jsep import models
+from jsep.checks import InputError, check_choice, check_count
+from jsep.train.augment import crop_and_flip
+from jsep.train.objectives import OBJECTIVES, PgdConfig
+from jsep.train.optimizer import OptimizerConfig, make_optimizer
+from jsep.train.sep import SepConfig, batch_penalty
+from jsep.types import Array, Key, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training run computes, but for the model, the data and the key.
+
+    objective: a key of `OBJECTIVES`; epochs; batch_size (the last partial batch of an epoch is left out, another one
+    every
+    epoch); augment: random crops and flips; sep_weight: lambda of the paper, in units of `sep.form` (0 switches SEP
+    off).
+    """
+
+    objective: str = "mat"
+    epochs: int = 25
+    batch_size: int = 128
+    augment: bool = False
+    optimizer: OptimizerConfig = OptimizerConfig()
+    attack: PgdConfig = PgdConfig()
+    sep_weight: float = 0.0
+    sep: SepConfig = SepConfig()
+
+    def __post_init__(self) -> None:
+        check_choice("training objective", self.objective, OBJECTIVES)
+        check_count("epochs", self.epochs)
+        check_count("batch_size", self.batch_size)
+
+    def steps_per_epoch(self, num_images: int) -> int:
+        """The whole batches in `num_images`. Raises InputError when there is none."""
+        if num_images < self.batch_size:
+            raise InputError(f"batch_size must be at most the {num_images} training images, got {self.batch_size}")
+        return num_images // self.batch_size
+
+
+class TrainState(NamedTuple):
+    """What a training run carries from step to step, and all that a checkpoint holds.
+
+    step: () int32, the number of steps done; everything drawn at a step depends on it and the run's key alone.
+    """
+
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: PyTree
+    step: Array
+
+    @property
+    def variables(self) -> PyTree:
+        """As the functions of `jsep.models` take them."""
+        return {"params": self.params, "batch_stats": self.batch_stats} if self.batch_stats else {"params": self.params}
+
+
+class Fault(NamedTuple):
+    """The first step with a non-finite term: step () int32, -1 for none; term () int32, an index into `FAULT_TERMS`."""
+
+    step: Array
+    term: Array
+
+
+FAULT_TERMS = (
+    "the loss of the objective",
+    "the gradient of the objective",
+    "the SEP term",
+    "the gradient of the SEP term",
+)
+
+RunSteps = Callable[..., tuple[TrainState, dict[str, Array], Fault]]
+
+
+def init_state(
+    key: Key, model: models.Classifier, input_shape: tuple[int, int, int], config: TrainConfig, num_images: int
+) -> TrainState:
+    """The state before the first step: fresh parameters, empty optimiser state."""
+    variables = models.init(key, model, input_shape)
+    optimizer = make_optimizer(config.optimizer, config.epochs * config.steps_per_epoch(num_images))
+    params = variables["params"]
+    return TrainState(params, variables.get("batch_stats", {}), optimizer.init(params), jnp.int32(0))
+
+
+def make_run_steps(model: models.Classifier, config: TrainConfig, num_images: int) -> RunSteps:
+    """Compiled training steps: run_steps(state, images, labels, key, sep_weight, stop) -> (state, sums, fault).
+
+    It runs from `state.step` up to step `stop` (of the whole run; within one epoch), and returns the metrics summed
+    over
+    those steps. `images` (N, H, W, C) uint8 or float32 and `labels` (N,) stay on the device; the epoch's order, the
+    augmentation, the attack and the noise are drawn inside from `key` and the step. `state` is donated. After a
+    non-finite term nothing is updated any more, so the returned state is the last good one.
+
+    Metrics: loss (objective + sep_weight * SEP term), cross_entropy, accuracy, gradient_norm; with SEP also
+    sep_penalty and sep_gradient_ratio, the norm of the weighted SEP gradient over the norm of the objective's.
+
+    One compilation serves every key, weight, epoch and stretch of the same configuration.
+    """
+    # The weight is an argument of the compiled function: only whether there is one matters to it.
+    return _compiled_steps(model, dataclasses.replace(config, sep_weight=float(config.sep_weight != 0)), num_images)
+
+
+@functools.cache
+def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: int) -> RunSteps:
+    uses_sep = config.sep_weight != 0
+    steps_per_epoch = config.steps_per_epoch(num_images)
+    model_fn, batch_fn = models.model_fn(model), models.batch_fn(model)
+    objective = OBJECTIVES[config.objective](model_fn, batch_fn, config.attack)
+    optimizer = make_optimizer(config.optimizer, config.epochs * steps_per_epoch)
+
+    def one_step(state: TrainState, images: Array, labels: Array, key: Key, sep_weight: Array) -> tuple:
+        augment_key, attack_key, noise_key = jax.random.split(key, 3)
+        if images.dtype == jnp.uint8:
+            images = images.astype(jnp.float32) / 255
+        if config.augment:
+            images = crop_and_flip(augment_key, images)
+        (loss, (batch_stats, metrics)), gradient = jax.value_and_grad(objective, argnums=1, has_aux=True)(
+            attack_key, state.params, state.batch_stats, images, labels
+        )
+        gradient_norm = optax.global_norm(gradient)
+        checked = [loss, gradient_norm]
+        metrics = {"loss": loss, "gradient_norm": gradient_norm, **metrics}
+        if uses_sep:
+            # Its own backward pass: it costs nothing extra, as the images differ, and shows how strong
+            # the term really is.
+            def sep_term(params: PyTree) -> Array:
+                variables = state._replace(params=params).variables
+                return batch_penalty(noise_key, config.sep, model_fn, variables, images, labels)
+
+            sep_value, sep_gradient = jax.value_and_grad(sep_term)(state.params)
+            sep_norm = jnp.abs(sep_weight) * optax.global_norm(sep_gradient)
+            gradient = jax.tree.map(lambda a, b: a + sep_weight * b, gradient, sep_gradient)
+            checked += [sep_value, sep_norm]
+            metrics |= {
+                "loss": loss + sep_weight * sep_value,
+                "sep_penalty": sep_value,
+                "sep_gradient_ratio": sep_norm / gradient_norm,
+            }
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        new_state = TrainState(optax.apply_updates(state.params, updates), batch_stats, opt_state, state.step + 1)
+        return new_state, metrics, jnp.stack([jnp.isfinite(term) for term in checked])
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def run_steps(
+        state: TrainState, images: Array, labels: Array, key: Key, sep_weight: Array, stop: Array
+    ) -> tuple[TrainState, dict[str, Array], Fault]:
+        order_key, step_key = jax.random.split(key)
+        epoch = state.step // steps_per_epoch
+        order = jax.random.permutation(jax.random.fold_in(order_key, epoch), num_images)
+
+        def body(index: Array, carry: tuple) -> tuple:
+            state, sums, fault = carry
+            first = (index - epoch * steps_per_epoch) * config.batch_size
+            batch = jax.lax.dynamic_slice_in_dim(order, first, config.batch_size)
+            key = jax.random.fold_in(step_key, index)
+            new_state, metrics, finite = one_step(state, images[batch], labels[batch], key, sep_weight)
+            good = jnp.all(finite) & (fault.step < 0)
+            new_fault = Fault(jnp.where(good, -1, index), jnp.argmin(finite).astype(jnp.int32))
+            fault = jax.tree.map(lambda old, new: jnp.where(fault.step < 0, new, old), fault, new_fault)
+            state = jax.tree.map(lambda old, new: jnp.where(good, new, old), state, new_state)
+            return state, jax.tree.map(jnp.add, sums, metrics), fault
+
+        names = ["loss", "gradient_norm", "cross_entropy", "accuracy"]
+        names += ["sep_penalty", "sep_gradient_ratio"] if uses_sep else []
+        sums = {name: jnp.float32(0) for name in names}
+        fault = Fault(jnp.int32(-1), jnp.int32(0))
+        return jax.lax.fori_loop(state.step, stop, body, (state, sums, fault))
+
+    return run_steps

@@ -1,0 +1,32 @@
+"""The types of the library's narrow waist: plain functions of one image.
+
+Shape letters used in every docstring: B batch, H height, W width, C channels, K classes, P pairs.
+An *image* is (H, W, C) float32 in [0, 1]; *logits* are (K,); a *saliency* is (H, W, C), raw and signed;
+a *map* is (H, W), processed from a saliency. N = H * W is the number of pixels of a map.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+Array = jax.Array
+Key = jax.Array
+"""A PRNG key; the first argument of every function that draws."""
+
+PyTree = Any
+LogitsFn = Callable[[Array], Array]
+"""image (H, W, C) -> logits (K,)."""
+
+ModelFn = Callable[[PyTree, Array], Array]
+"""(variables, image (H, W, C)) -> logits (K,): a LogitsFn whose parameters are an argument, so that they enter jit as
+one."""
+
+Objective = Callable[[Array], Array]
+"""image (H, W, C) -> scalar; attacks ascend it, landscapes draw it."""
+
+SaliencyFn = Callable[[LogitsFn, Array, Array], Array]
+"""(logits_fn, image (H, W, C), label ()) -> saliency (H, W, C)."""
+
+MapFn = Callable[[Array], Array]
+"""image (H, W, C) -> map (H, W), with the explained label fixed."""

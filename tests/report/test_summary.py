@@ -1,0 +1,132 @@
+"""Means, standard deviations and the text tables."""
+
+import math
+import re
+
+import pytest
+
+from jsep import report
+from jsep.checks import InputError
+from jsep.report.columns import COLUMNS, MISSING
+
+
+def test_summarise_equals_hand_computed_values():
+    rows = [
+        {
+            "method": "sep_neg",
+            "seed": 0,
+            "sep_weight": -300,
+            "robust_accuracy": 0.70,
+            "degraded": False,
+            "note": "a",
+        },
+        {"method": "mat", "seed": 0, "sep_weight": 0.0, "robust_accuracy": 0.5, "degraded": False},
+        {"method": "sep_neg", "seed": 1, "sep_weight": -300, "robust_accuracy": 0.74, "degraded": True},
+        {"method": "sep_neg", "seed": 2, "sep_weight": -300, "robust_accuracy": 0.78, "degraded": False},
+    ]
+    negative, mat = report.summarise(rows)
+    assert negative["method"] == "sep_neg"
+    assert negative["num_seeds"] == 3
+    assert negative["degraded"] is True
+    assert negative["sep_weight"] == -300.0
+    assert negative["robust_accuracy"] == {"mean": pytest.approx(0.74), "std": pytest.approx(0.04)}
+    assert set(negative) == {"method", "num_seeds", "degraded", "sep_weight", "robust_accuracy"}
+    assert mat["robust_accuracy"] == {"mean": 0.5, "std": 0.0}
+    assert mat["degraded"] is False
+
+
+def test_summarise_leaves_out_a_missing_value_and_keeps_nan():
+    rows = [
+        {"method": "a", "seed": 0, "x": 1.0, "y": 1.0},
+        {"method": "a", "seed": 1, "x": None, "y": math.nan},
+    ]
+    (summary,) = report.summarise(rows)
+    assert summary["x"] == {"mean": 1.0, "std": 0.0}
+    assert math.isnan(summary["y"]["mean"])
+
+
+@pytest.mark.parametrize("rows", [[], [{"seed": 0}]])
+def test_summarise_rejects_rows_without_a_method(rows):
+    with pytest.raises(InputError):
+        report.summarise(rows)
+
+
+def _row_cells(table: str, method: str) -> list[list[str]]:
+    """The cells of one method in every block of a text table."""
+    lines = [line for line in table.splitlines() if re.match(rf"{re.escape(method)}( \*)?  ", line)]
+    return [re.split(r"\s{2,}", line.strip())[1:] for line in lines]
+
+
+def test_format_table_shows_the_numbers_of_the_result(make_result):
+    result = make_result()
+    table = report.format_table(result)
+    assert max(len(line) for line in table.splitlines()) <= 120
+    for summary in report.summarise(result["rows"]):
+        shown = [cell for block in _row_cells(table, summary["method"]) for cell in block]
+        assert len(shown) == len(COLUMNS)
+        for entry, cell in zip(COLUMNS, shown, strict=True):
+            numbers = [float(number) for number in re.findall(r"-?[\d.]+", cell.replace("+", ""))]
+            if entry.key.startswith("sep_weight"):
+                expected = summary["sep_weight"] if entry.key == "sep_weight" else summary[entry.key]["mean"]
+                assert numbers[0] == pytest.approx(expected, rel=5e-3)
+                continue
+            decimals = len(cell.split(" ")[0].partition(".")[2])
+            values = [entry.scale * summary[entry.key][part] for part in ("mean", "std")]
+            assert numbers == pytest.approx(values, abs=0.51 * 10**-decimals)
+
+
+def test_format_table_of_one_seed_has_no_spread(make_result, make_rows):
+    table = report.format_table(make_result(rows=make_rows(num_seeds=1)))
+    assert "±" not in table
+    assert "one seed" in table
+
+
+def test_degraded_models_are_marked_and_the_mark_is_explained(make_result, make_rows):
+    rows = make_rows()
+    rows[-1]["degraded"] = True
+    text, markdown = (make(make_result(rows=rows)) for make in (report.format_table, report.markdown_table))
+    assert "sep_neg *" in text
+    assert "* degraded: clean accuracy" in text
+    assert "| sep_neg \\* |" in markdown
+    assert "degraded: clean accuracy" in markdown
+    assert "degraded" not in report.format_table(make_result())
+
+
+def test_format_table_fits_whatever_the_names_and_numbers(make_result, make_rows):
+    rows = make_rows()
+    for row in rows:
+        row.update(method=row["method"] + "_with_a_very_long_name_indeed" * 2, degraded=True)
+        row.update(
+            {key: 1e3 * row[key] for key in ("scale_free_loss_start", "explanation_loss_start", "cosine_end")}
+        )
+    assert max(len(line) for line in report.format_table(make_result(rows=rows)).splitlines()) <= 120
+
+
+def test_missing_metrics_show_as_a_dash(make_result):
+    rows = [
+        {"method": "mat", "seed": 0, "clean_accuracy": 0.5, "robust_accuracy": "high", "label_kept": None}
+    ]
+    blocks = _row_cells(report.format_table(make_result(rows=rows)), "mat")
+    assert blocks[0] == ["0", "50.0", MISSING, MISSING, MISSING, MISSING]
+    assert set(blocks[1]) == {MISSING}
+    assert "loss at end" not in report.markdown_table(make_result(rows=rows))
+
+
+def test_markdown_table_is_rectangular(make_result, make_rows):
+    rows = make_rows()
+    for row in rows:
+        row["method"] = row["method"].replace("_", "|")
+    lines = [
+        line for line in report.markdown_table(make_result(rows=rows)).splitlines() if line.startswith("|")
+    ]
+    assert len(lines) == 2 + 3
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+
+
+@pytest.mark.parametrize("change", [{"format": 2}, {"rows": {}}, {"rows": [1]}])
+def test_tables_reject_another_format(make_result, change):
+    result = make_result()
+    result.update(change)
+    for make in (report.format_table, report.markdown_table):
+        with pytest.raises(InputError, match="expected"):
+            make(result)
