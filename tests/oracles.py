@@ -100,7 +100,10 @@ def softplus_ridge(
 ) -> SoftplusRidge:
     rng = np.random.default_rng(seed)
     return SoftplusRidge(
-        rng.normal(size=(num_units, *shape)), rng.normal(size=(num_classes, num_units)), rng.normal(size=num_classes), beta
+        rng.normal(size=(num_units, *shape)),
+        rng.normal(size=(num_classes, num_units)),
+        rng.normal(size=num_classes),
+        beta,
     )
 
 
@@ -121,7 +124,7 @@ def worst_linear(weights: np.ndarray, image: np.ndarray, epsilon: float, norm: s
 
 
 def worst_diagonal_quadratic(diagonal: np.ndarray, image: np.ndarray, epsilon: float) -> np.ndarray:
-    """argmax sum_i a_i z_i^2 over the linf ball and the box [0, 1]: z_i as large as allowed where a_i > 0, else small."""
+    """argmax sum_i a_i z_i^2 over the linf ball and the box [0, 1]: z_i as large as allowed where a_i > 0."""
     return np.where(diagonal > 0, np.minimum(image + epsilon, 1), np.maximum(image - epsilon, 0))
 
 
@@ -226,8 +229,8 @@ class DombrowskiOracle:
         self, x: Vector, target: Vector, *, num_steps: int, learning_rate: float, map_weight: float,
         output_weight: float, epsilon: float | None,
     ) -> tuple[Vector, list[float], int]:  # fmt: skip
-        """(the best image that keeps the class, the loss at every visited image, the step at which the best one
-        stood).""" clean, label = softmax(self.logits(x)), int(np.argmax(self.logits(x)))
+        """(the best visited image that keeps the class, the loss at every visited image, the best one's step)."""
+        clean, label = softmax(self.logits(x)), int(np.argmax(self.logits(x)))
         z, first, second = x.copy(), np.zeros_like(x), np.zeros_like(x)
         losses, best, best_loss, best_step = [], x.copy(), np.inf, 0
         for step in range(num_steps + 1):

@@ -108,7 +108,9 @@ def test_best_iterate_is_the_smallest_visited_loss_that_keeps_the_label() -> Non
     losses = np.asarray(info.losses)
     assert losses.shape == (41,)
     assert int(info.best_step) == int(losses.argmin()) != 40
-    assert loss_of(oracle, adversarial, target) == pytest.approx(float(losses[int(info.best_step)]), rel=1e-4, abs=1e-12)
+    assert loss_of(oracle, adversarial, target) == pytest.approx(
+        float(losses[int(info.best_step)]), rel=1e-4, abs=1e-12
+    )
 
 
 @hypothesis.settings(max_examples=15)
@@ -168,7 +170,9 @@ def test_l2_ball_holds() -> None:
 def test_random_starts_differ_by_key() -> None:
     victim, target = images()
     losses = [
-        run(diagonal_model(), victim, target, key=jax.random.key(k), epsilon=0.2, random_start=True, num_steps=1)[1].losses
+        run(diagonal_model(), victim, target, key=jax.random.key(k), epsilon=0.2, random_start=True, num_steps=1)[
+            1
+        ].losses
         for k in (0, 1)
     ]
     assert float(losses[0][0]) != float(losses[1][0])
@@ -300,5 +304,5 @@ def test_bad_settings_are_input_errors(change: dict, message: str) -> None:
 def test_batch_of_victims_is_an_input_error_that_names_vmap() -> None:
     oracle, (victim, target) = diagonal_model(), images()
     map_fn = explain.make_map_fn("gradient", oracle.logits, 0)
-    with pytest.raises(InputError, match="for a batch use jax.vmap"):
+    with pytest.raises(InputError, match=r"for a batch use jax\.vmap"):
         attack.attack_explanation(KEY, map_fn, oracle.logits, victim[None], map_fn(jnp.asarray(target)), **SETTINGS)

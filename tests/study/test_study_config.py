@@ -1,0 +1,57 @@
+"""The configuration of a study: checks, weights, flagfile, comparison."""
+
+import dataclasses
+
+import pytest
+
+from jsep import study
+from jsep.checks import InputError
+from jsep.study.config import differences
+
+
+def test_sep_weight_has_the_sign_of_the_method_and_the_unit_of_the_config():
+    config = study.StudyConfig(sep_weight_pos=50000.0, sep_weight_neg=-3000.0)
+    assert [config.sep_weight(m, 1024) for m in ("standard", "mat", "sep_pos", "sep_neg")] == [0, 0, 50000, -3000]
+    scale_free = dataclasses.replace(config, sep_weight_pos=0.05, sep_weight_unit="scale_free")
+    assert scale_free.sep_weight("sep_pos", 1024) == pytest.approx(0.05 * 1024**2)
+
+
+def test_flagfile_sets_every_field_that_has_a_value():
+    config = study.StudyConfig(methods=("mat", "sep_pos"), augment=True)
+    lines = config.as_flagfile().splitlines()
+    assert "--methods=mat,sep_pos" in lines
+    assert "--augment=true" in lines
+    named = {line[2:].split("=")[0] for line in lines}
+    assert named == {name for name, value in config.as_dict().items() if value is not None}
+
+
+def test_differences_name_the_changed_fields_but_not_where_the_data_lie():
+    config = study.StudyConfig()
+    assert differences(config.as_dict(), dataclasses.replace(config, data_dir="elsewhere", chunk_size=1)) == []
+    assert differences(config.as_dict(), dataclasses.replace(config, epochs=3)) == ["epochs (25 there, 3 now)"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "cifar"}, "did you mean 'cifar10'"),
+        ({"model": "resnet"}, "expected one of convnet, resnet18"),
+        ({"methods": ("mat", "seppos")}, "did you mean 'sep_pos'"),
+        ({"methods": ()}, "one or more different names"),
+        ({"methods": ("mat", "mat")}, "one or more different names"),
+        ({"explanation_method": "gradients"}, "did you mean 'gradient'"),
+        ({"epsilon": 8.0}, "did you mean 8/255"),
+        ({"epochs": 0}, "epochs must be an integer >= 1, got 0"),
+        ({"num_pairs": -1}, "num_pairs must be an integer >= 1, got -1"),
+        ({"learning_rate": 0.0}, "learning_rate must be a number > 0"),
+        ({"sep_weight_neg": 5.0}, "sep_weight_neg < 0"),
+        ({"sep_weight_unit": "pixels"}, "expected one of paper, scale_free"),
+        ({"schedule": "step"}, "unknown schedule"),
+        ({"explanation_epsilon": 2.0}, "epsilon must be in"),
+    ],
+)
+def test_bad_value_is_refused_with_one_line(changes, message):
+    with pytest.raises(InputError, match=".") as caught:
+        study.StudyConfig(**changes)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

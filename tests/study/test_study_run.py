@@ -1,0 +1,164 @@
+"""A whole study at the smallest size: its files, its rows, its resume, what it refuses."""
+
+import json
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+
+from jsep import study
+from jsep.checks import InputError
+from jsep.study.run import _mark_degraded
+
+CONFIG = study.StudyConfig(
+    experiment="tiny",
+    methods=("mat", "sep_neg"),
+    num_seeds=1,
+    train_images=64,
+    validation_images=20,
+    test_images=30,
+    epochs=2,
+    batch_size=32,
+    optimizer="adamw",
+    learning_rate=0.003,
+    epsilon=0.1,
+    alpha=0.05,
+    num_steps=1,
+    test_num_steps=1,
+    sep_weight_neg=-300.0,
+    sep_weight_pos=300.0,
+    explanation_num_steps=2,
+    num_clusters=3,
+    num_pairs=5,
+    feature_epochs=1,
+    log_every=1,
+)
+TIMES = ("train_seconds", "evaluate_seconds")
+
+
+def comparable(result):
+    rows = [{key: value for key, value in row.items() if key not in TIMES} for row in result["rows"]]
+    return {"rows": rows, "pairs": result["pairs"], "config": result["config"]}
+
+
+def records(run_dir):
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "images_per_second"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("study") / "run"
+    seen = []
+    result = study.run(CONFIG, run_dir, on_progress=lambda what, record: seen.append((what, record)))
+    return run_dir, result, seen
+
+
+def test_run_directory_holds_every_file(finished):
+    run_dir, result, _ = finished
+    names = {path.name for path in run_dir.iterdir()}
+    assert names >= {
+        "flags.flags", "config.json", "metrics.jsonl", "tensorboard", "checkpoints", "pairs.json", "maps.npz",
+        "result.json", "index.html",
+    }  # fmt: skip
+    assert any(name.endswith(".png") for name in names)
+    assert not [name for name in names if ".tmp" in name]
+    assert json.loads((run_dir / "result.json").read_text()) == result
+
+
+def test_rows_hold_plain_numbers_of_every_model(finished):
+    _, result, _ = finished
+    assert result["format"] == 1
+    assert result["complete"] is True
+    assert [(row["method"], row["seed"]) for row in result["rows"]] == [("mat", 0), ("sep_neg", 0)]
+    for row in result["rows"]:
+        assert 0 <= row["robust_accuracy"] <= row["clean_accuracy"] <= 1
+        assert 0 <= row["explanation_loss_end"] <= row["explanation_loss_start"] <= 2 / 64
+        assert row["scale_free_loss_end"] == pytest.approx(64**2 * row["explanation_loss_end"])
+        assert 1 <= row["effective_pixels"] <= 64
+        assert row["label_kept"] == 1.0
+    assert [row["sep_weight"] for row in result["rows"]] == [0.0, -300.0]
+    assert result["summary"][1]["explanation_loss_end"]["mean"] == result["rows"][1]["explanation_loss_end"]
+
+
+def test_maps_file_holds_the_pairs_of_every_method(finished):
+    run_dir, _, _ = finished
+    with np.load(run_dir / "maps.npz") as maps:
+        assert maps["victim_images"].shape == (5, 8, 8, 1)
+        for method in ("mat", "sep_neg"):
+            np.testing.assert_allclose(maps[f"{method}/manipulated_map"].sum((1, 2)), 1, rtol=1e-5)
+            assert maps[f"{method}/losses"].shape == (5, 3)
+
+
+def test_progress_reports_every_step_with_the_time_left(finished):
+    _, _, seen = finished
+    steps = [record["step"] for what, record in seen if what == "training mat, seed 0" and "loss" in record]
+    assert steps == [1, 2, 3, 4]
+    assert all(record["seconds_left"] >= 0 for _, record in seen if "loss" in record)
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(finished, tmp_path):
+    run_dir, expected, _ = finished
+
+    class Killed(Exception):
+        pass
+
+    def kill(what, record):
+        if what == "training sep_neg, seed 0" and record.get("step") == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        study.run(CONFIG, tmp_path / "run", on_progress=kill)
+    resumed = study.run(CONFIG, tmp_path / "run", resume=True)
+    assert comparable(resumed) == comparable(expected)
+    assert records(tmp_path / "run") == records(run_dir)
+
+
+def test_resume_of_a_finished_run_changes_no_number(finished, tmp_path):
+    run_dir, expected, _ = finished
+    shutil.copytree(run_dir, tmp_path / "run")
+    assert comparable(study.run(CONFIG, tmp_path / "run", resume=True)) == comparable(expected)
+
+
+def test_existing_run_is_refused_and_left_untouched(finished):
+    run_dir, _, _ = finished
+    before = (run_dir / "result.json").read_bytes()
+    with pytest.raises(InputError, match="--resume, replace it with --overwrite"):
+        study.run(CONFIG, run_dir)
+    assert (run_dir / "result.json").read_bytes() == before
+
+
+def test_resume_with_other_flags_names_them(finished):
+    run_dir, _, _ = finished
+    import dataclasses
+
+    with pytest.raises(InputError, match=r"epochs \(2 there, 3 now\)"):
+        study.run(dataclasses.replace(CONFIG, epochs=3), run_dir, resume=True)
+
+
+def test_directory_that_is_no_run_is_never_overwritten(tmp_path):
+    (tmp_path / "thesis.txt").write_text("three years")
+    with pytest.raises(InputError, match="not a run of jsep"):
+        study.run(CONFIG, tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text() == "three years"
+
+
+def test_too_few_images_are_refused_before_anything_is_written(tmp_path):
+    import dataclasses
+
+    with pytest.raises(InputError, match="batch_size must be at most the 64 training images"):
+        study.run(dataclasses.replace(CONFIG, batch_size=65), tmp_path / "run")
+    with pytest.raises(InputError, match="digits has 400 test images, got 5000"):
+        study.run(dataclasses.replace(CONFIG, test_images=5000), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_model_more_than_five_points_below_mat_is_degraded():
+    rows = [
+        {"method": method, "seed": seed, "clean_accuracy": accuracy}
+        for method, seed, accuracy in (("mat", 0, 0.9), ("sep_neg", 0, 0.849), ("sep_pos", 0, 0.851), ("sep_neg", 1, 0.1))
+    ]
+    with warnings.catch_warnings():
+        _mark_degraded(rows)
+    assert [row["degraded"] for row in rows] == [False, True, False, False]

@@ -1,0 +1,129 @@
+"""Every script end to end, as a user calls it; every flagfile parsed; bad input in one line with exit code 2."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*.flags"))
+DATA_DIR = pathlib.Path(os.environ.get("JSEP_TEST_DATA", ROOT.parent / "shared" / "data" / "tfds"))
+SMOKE = "--flagfile=experiments/flags/digits_sep_smoke.flags"
+
+
+def command(script, *arguments):
+    return [sys.executable, f"experiments/{script}.py", *arguments]
+
+
+def call(script, *arguments):
+    return subprocess.run(command(script, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+
+
+def script_of(flagfile):
+    return re.search(r"experiments/(\w+)\.py", flagfile.read_text()).group(1)
+
+
+@pytest.mark.parametrize("flagfile", FLAGFILES, ids=lambda path: path.stem)
+def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
+    text = flagfile.read_text()
+    for word in ("# Question:", "# Command:", "# Device:", "# Expect:"):
+        assert word in text, f"{flagfile.name} lacks the header line {word!r}"
+    assert f"--flagfile=experiments/flags/{flagfile.name}" in text
+    assert not [line for line in text.splitlines() if line.startswith("--") and " #" in line]
+
+
+@pytest.mark.parametrize("script", ["digits_sep", "cifar10_sep"])
+def test_flagfiles_of_a_script_parse(script):
+    """In one process a script: absl defines flags once."""
+    files = [str(path) for path in FLAGFILES if script_of(path) == script]
+    assert len(files) >= 2
+    program = (
+        f"import {script}, command_line\n"
+        "from absl import flags\n"
+        f"for path in {files!r}:\n"
+        "    flags.FLAGS.unparse_flags()\n"
+        "    flags.FLAGS(['x', '--flagfile=' + path])\n"
+        "    config = command_line.study_config()\n"
+        "    assert config.experiment in path, (config.experiment, path)\n"
+        "    print(config.as_flagfile())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "experiments")}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_digits_script_runs_end_to_end_resumes_and_repeats(tmp_path):
+    run_dir = tmp_path / "run"
+    done = call("digits_sep", SMOKE, f"--run_dir={run_dir}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == f"page: {run_dir / 'index.html'}"
+    assert "sep_neg" in done.stdout
+    again = call("digits_sep", SMOKE, f"--run_dir={run_dir}")
+    assert again.returncode == 2
+    assert again.stderr.strip().splitlines()[-1].startswith("error: run_dir")
+    # The flagfile that the run wrote repeats it.
+    repeated = call("digits_sep", f"--flagfile={run_dir / 'flags.flags'}", f"--run_dir={run_dir}", "--resume")
+    assert repeated.returncode == 0, repeated.stderr
+    assert repeated.stdout == done.stdout
+
+
+@pytest.mark.skipif(not DATA_DIR.is_dir(), reason="no local TFDS directory with CIFAR-10")
+def test_cifar10_script_runs_end_to_end(tmp_path):
+    done = call(
+        "cifar10_sep", "--flagfile=experiments/flags/cifar10_sep_smoke.flags", f"--data_dir={DATA_DIR}",
+        f"--run_dir={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "index.html").exists()
+
+
+def test_interrupt_leaves_a_run_that_resumes(tmp_path):
+    run_dir = tmp_path / "run"
+    arguments = [SMOKE, f"--run_dir={run_dir}", "--epochs=400"]
+    process = subprocess.Popen(command("digits_sep", *arguments), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    checkpoints = run_dir / "checkpoints" / "mat_seed0"
+    deadline = time.monotonic() + 300
+    while not list(checkpoints.glob("[0-9]*")):
+        assert process.poll() is None, "ended before it could be interrupted"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith("error: interrupted; continue with: python")
+    assert last.endswith("--resume")
+    assert "Traceback" not in errors
+    assert list(checkpoints.glob("[0-9]*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=cifar"], "unknown data set 'cifar'"),
+        (["--model=resnet"], "expected one of convnet, resnet18"),
+        (["--methods=mat,sep"], "unknown method 'sep'"),
+        (["--epsilon=8"], "did you mean 8/255"),
+        (["--epsilon=eight"], "expected a number or a fraction such as 8/255"),
+        (["--epochs=0"], "epochs must be an integer >= 1"),
+        (["--epoch=3"], "epochs"),
+        (["--flagfile=nowhere.flags"], "nowhere.flags"),
+        (["epochs=3"], "unexpected argument 'epochs=3'"),
+        (["--dataset=mnist", "--data_dir=/nowhere"], "expected an existing TFDS directory, got '/nowhere'"),
+        (["--dataset=missing.npz"], "no such file"),
+        (["--resume", "--overwrite"], "exclude each other"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path):
+    done = call("digits_sep", SMOKE, f"--run_dir={tmp_path / 'run'}", *arguments)
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
