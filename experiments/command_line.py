@@ -95,13 +95,15 @@ class TerminalProgress:
         if not record:
             return
         if self._bar is None:
-            self._bar = tqdm(
-                total=record["num_steps"], desc=what, unit="step", file=sys.stderr, dynamic_ncols=True, mininterval=0.5
-            )
+            # The time left comes with the record: tqdm would count the steps before its bar existed.
+            form = "{desc} {percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt} {postfix}"
+            self._bar = tqdm(total=record["num_steps"], desc=what, file=sys.stderr, dynamic_ncols=True, bar_format=form)
         self._bar.n = record["step"]
         if "loss" in record:
+            left = tqdm.format_interval(record["seconds_left"])
             speed = f"{record['images_per_second']:.0f} images/s"
-            self._bar.set_postfix_str(f"loss {record['loss']:.3f}, accuracy {record['accuracy']:.1%}, {speed}")
+            shown = f"loss {record['loss']:.3f}, accuracy {record['accuracy']:.1%}, {speed}, {left} left"
+            self._bar.set_postfix_str(shown)
 
     def close(self) -> None:
         """Ends the bar that is open."""

@@ -1,7 +1,7 @@
 """Writes the tables of README.md and results/README.md from results/*/result.json, so that no number is ever typed.
 
-    python experiments/render_results.py            write both files
-    python experiments/render_results.py --check    exit code 1 when one of them is not up to date
+python experiments/render_results.py            write both files
+python experiments/render_results.py --check    exit code 1 when one of them is not up to date
 """
 
 import json
@@ -41,9 +41,13 @@ def render() -> dict[pathlib.Path, str]:
     ]
     for path in sorted((ROOT / "results").glob("*/result.json")):
         result = _read(path.parent.name)
-        pictures = "\n".join(f"![{png.stem}]({path.parent.name}/{png.name})" for png in sorted(path.parent.glob("*.png")))
+        pictures = "\n".join(
+            f"![{png.stem}]({path.parent.name}/{png.name})" for png in sorted(path.parent.glob("*.png"))
+        )
         parts.append(
-            "\n\n".join([f"## {path.parent.name}", report.markdown_table(result).strip(), _provenance(result), pictures])
+            "\n\n".join(
+                [f"## {path.parent.name}", report.markdown_table(result).strip(), _provenance(result), pictures]
+            )
         )
     return {readme: table, ROOT / "results" / "README.md": "\n\n".join(parts).strip() + "\n"}
 
@@ -58,7 +62,9 @@ def main() -> None:
             path.write_text(text)
             print(f"wrote {stale[-1]}")
     if stale and "--check" in sys.argv:
-        print(f"not up to date: {', '.join(map(str, stale))}; run: python experiments/render_results.py", file=sys.stderr)
+        print(
+            f"not up to date: {', '.join(map(str, stale))}; run: python experiments/render_results.py", file=sys.stderr
+        )
         sys.exit(1)
 
 

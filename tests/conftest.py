@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import hypothesis
 import jax
+import oracles
 import pytest
 
 from jsep import data, models
@@ -37,8 +38,9 @@ class TinyModel(NamedTuple):
 
 @pytest.fixture(scope="session")
 def tiny() -> TinyModel:
-    model = models.ConvNet(num_classes=10, widths=(4, 6), hidden=8)
-    variables = models.init(jax.random.key(0), model, (8, 8, 1))
+    model = models.ConvNet(num_classes=10, widths=(4, 6))
+    variables = oracles.random_variables(jax.eval_shape(lambda: models.init(jax.random.key(0), model, (8, 8, 1))))
+    variables = jax.device_put(variables)
     return TinyModel(model, variables, models.model_fn(model), models.logits_fn(model, variables))
 
 

@@ -21,7 +21,9 @@ def command(script, *arguments):
 
 
 def call(script, *arguments):
-    return subprocess.run(command(script, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(
+        command(script, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
 
 
 def script_of(flagfile):
@@ -53,7 +55,9 @@ def test_flagfiles_of_a_script_parse(script):
         "    print(config.as_flagfile())\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "experiments")}
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -32,11 +32,11 @@ def load(name: str, *, data_dir: str | None = None, split: str, max_images: int 
     check_choice("split", split, _SPLITS)
     if max_images is not None:
         check_count("max_images", max_images)
+    if name == "<path>.npz":  # the placeholder in the list of known names, taken literally
+        raise InputError("data set: give the path of an .npz file, for example --dataset=cifar10.npz")
     if name.endswith(".npz"):
         return npz.load(name, split, max_images)
     check_choice("data set", name, [*LOADERS, "<path>.npz"])
-    if name == "<path>.npz":
-        raise InputError("data set: give the path of an .npz file, for example --dataset=cifar10.npz")
     loader = LOADERS[name]
     if name in tensorflow_datasets.INFOS:
         return loader(data_dir, split, max_images)

@@ -1,5 +1,8 @@
 """`.npz` files with `x_train, y_train, x_test, y_test` (the Keras convention), for machines without TFDS."""
 
+import zipfile
+import zlib
+
 import numpy as np
 
 from jsep.checks import InputError
@@ -16,7 +19,8 @@ def load(path: str, split: str, max_images: int | None = None) -> Dataset:
     Raises InputError when the file is missing, damaged or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: np.load leaves a file that is no archive open.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in file]
             if missing:
                 raise InputError(
@@ -26,19 +30,28 @@ def load(path: str, split: str, max_images: int | None = None) -> Dataset:
             images, labels, train_labels = file[f"x_{part}"], file[f"y_{part}"], file["y_train"]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected an .npz with x_train, y_train, x_test, y_test") from None
-    except (OSError, ValueError, EOFError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a readable .npz file ({error}); write it again with np.savez") from error
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4:
         raise InputError(f"{path}: x_{part} must have shape (B, H, W) or (B, H, W, C), got {images.shape}")
-    if images.dtype != np.uint8:
+    if np.issubdtype(images.dtype, np.floating):
         images = images.astype(np.float32)
-    labels = labels.reshape(len(labels), -1)[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if np.issubdtype(labels.dtype, np.integer):
-        labels = labels.astype(np.int32)
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    # Before anything is cut: afterwards the lengths could agree by accident.
+    if labels.shape != (len(images),):
+        raise InputError(
+            f"{path}: y_{part} must hold one label for each of {len(images)} images, got shape {labels.shape}"
+        )
+    for name, values in ((f"y_{part}", labels), ("y_train", train_labels)):
+        if not np.issubdtype(values.dtype, np.integer):
+            raise InputError(f"{path}: {name} must hold integers, got dtype {values.dtype}")
+        if values.size == 0:
+            raise InputError(f"{path}: {name} is empty: there are no images")
+    labels = labels.astype(np.int32)
     if split != "test":
         cut = len(images) - max(1, round(_VALIDATION_SHARE * len(images)))
         chosen = slice(0, cut) if split == "train" else slice(cut, None)

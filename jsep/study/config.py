@@ -36,6 +36,9 @@ class StudyConfig:
     model: str = _field("convnet", f"model: {', '.join(models.MODELS)}")
     activation: str = _field("softplus", f"activation: {', '.join(models.ACTIVATIONS)}")
     softplus_beta: float = _field(10.0, "sharpness of the softplus")
+    normalise_input: bool = _field(
+        True, "normalise pixels by the data set's mean and standard deviation inside the model"
+    )
     methods: tuple[str, ...] = _field(("mat", "sep_pos", "sep_neg"), f"training methods, of {', '.join(METHODS)}")
     seed: int = _field(0, "first seed")
     num_seeds: int = _field(3, "number of seeds, counted up from the first")

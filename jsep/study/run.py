@@ -52,8 +52,8 @@ def _create(config: StudyConfig, name: str, info: data.DatasetInfo) -> models.Cl
         input_shape=info.image_shape,
         activation=config.activation,
         softplus_beta=config.softplus_beta,
-        mean=info.mean,
-        std=info.std,
+        mean=info.mean if config.normalise_input else None,
+        std=info.std if config.normalise_input else None,
     )
 
 

@@ -5,7 +5,16 @@ from jsep.train.checkpoint import Checkpoints
 from jsep.train.loop import TrainingDiverged, describe, fit
 from jsep.train.objectives import OBJECTIVES, PgdConfig, adversarial_images
 from jsep.train.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig
-from jsep.train.sep import FORMS, GRADIENTS, NOISES, SepConfig, batch_penalty, scale_free_weight, sep_penalty
+from jsep.train.sep import (
+    FORMS,
+    GRADIENTS,
+    NOISES,
+    SepConfig,
+    batch_penalty,
+    draw_noise,
+    scale_free_weight,
+    sep_penalty,
+)
 from jsep.train.step import TrainConfig, TrainState, init_state, make_run_steps
 
 __all__ = [
@@ -27,6 +36,7 @@ __all__ = [
     "describe",
     "fit",
     "batch_penalty",
+    "draw_noise",
     "init_state",
     "make_run_steps",
     "scale_free_weight",

@@ -78,6 +78,7 @@ FAULT_TERMS = (
     "the gradient of the objective",
     "the SEP term",
     "the gradient of the SEP term",
+    "the updated state",
 )
 
 RunSteps = Callable[..., tuple[TrainState, dict[str, Array], Fault]]
@@ -129,7 +130,7 @@ def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: i
             attack_key, state.params, state.batch_stats, images, labels
         )
         gradient_norm = optax.global_norm(gradient)
-        checked = [loss, gradient_norm]
+        sep_value = sep_norm = jnp.float32(0)
         metrics = {"loss": loss, "gradient_norm": gradient_norm, **metrics}
         if uses_sep:
             # Its own backward pass: it costs nothing extra, as the images differ, and shows how strong
@@ -141,7 +142,6 @@ def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: i
             sep_value, sep_gradient = jax.value_and_grad(sep_term)(state.params)
             sep_norm = jnp.abs(sep_weight) * optax.global_norm(sep_gradient)
             gradient = jax.tree.map(lambda a, b: a + sep_weight * b, gradient, sep_gradient)
-            checked += [sep_value, sep_norm]
             metrics |= {
                 "loss": loss + sep_weight * sep_value,
                 "sep_penalty": sep_value,
@@ -149,7 +149,10 @@ def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: i
             }
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         new_state = TrainState(optax.apply_updates(state.params, updates), batch_stats, opt_state, state.step + 1)
-        return new_state, metrics, jnp.stack([jnp.isfinite(term) for term in checked])
+        # Finite terms can still overflow in the update, or in the batch statistics.
+        state_is_finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(new_state)]
+        terms_are_finite = [jnp.isfinite(term) for term in (loss, gradient_norm, sep_value, sep_norm)]
+        return new_state, metrics, jnp.stack([*terms_are_finite, jnp.all(jnp.stack(state_is_finite))])
 
     @functools.partial(jax.jit, donate_argnums=0)
     def run_steps(

@@ -221,8 +221,9 @@ def test_jit_and_vmap_equal_a_python_loop() -> None:
         settings = SETTINGS | {"num_steps": 15, "epsilon": 0.2, "random_start": True}
         return attack.attack_explanation(key, map_fn, oracle.logits, victim, map_fn(target), **settings)
 
+    compiled = jax.jit(one)
     batched, info = jax.jit(jax.vmap(one))(keys, victims, targets)
-    for index, alone_fn in enumerate([one, jax.jit(one), jax.jit(one)]):
+    for index, alone_fn in enumerate([one, compiled, compiled]):
         alone, alone_info = alone_fn(keys[index], victims[index], targets[index])
         np.testing.assert_allclose(batched[index], alone, rtol=0, atol=1e-5)
         np.testing.assert_allclose(info.losses[index], alone_info.losses, rtol=1e-4, atol=1e-10)

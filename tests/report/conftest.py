@@ -48,8 +48,7 @@ def make_rows(num_seeds: int = 3, size: int = 8, ends: dict[str, float] | None =
                     "relative_reduction": (first - last) / first,
                     "cosine_start": 0.45 + 0.01 * rng.normal(),
                     "cosine_end": 0.62 + 0.01 * rng.normal(),
-                    "effective_pixels": {"sep_pos": 22.0, "mat": 20.1, "sep_neg": 18.7}[method]
-                    + 0.3 * rng.normal(),
+                    "effective_pixels": {"sep_pos": 22.0, "mat": 20.1, "sep_neg": 18.7}[method] + 0.3 * rng.normal(),
                     "scale_free_loss_start": first * size**4,
                     "scale_free_loss_end": last * size**4,
                     "label_kept": 1.0,
@@ -137,9 +136,7 @@ def make_metrics(num_seeds: int = 3, num_epochs: int = 25) -> list[dict]:
     return lines
 
 
-def make_maps(
-    size: int = 8, channels: int = 1, num_pairs: int = 12, num_steps: int = 100
-) -> dict[str, np.ndarray]:
+def make_maps(size: int = 8, channels: int = 1, num_pairs: int = 12, num_steps: int = 100) -> dict[str, np.ndarray]:
     """Arrays in the format of maps.npz."""
     rng = np.random.default_rng(3)
     images = np.moveaxis(_smooth(rng, (2, num_pairs, channels), size), 2, -1).astype(np.float32)

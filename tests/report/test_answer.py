@@ -49,8 +49,7 @@ def test_numbers_in_the_answer_are_those_of_the_rows(make_result):
 
 def test_equal_losses_are_not_the_papers_order(make_result):
     rows = [
-        {"method": m, "seed": 0, "sep_weight": w, "explanation_loss_end": 1e-6}
-        for m, w in (("a", 1.0), ("mat", 0.0))
+        {"method": m, "seed": 0, "sep_weight": w, "explanation_loss_end": 1e-6} for m, w in (("a", 1.0), ("mat", 0.0))
     ]
     found = answer(make_result(rows=rows))
     assert found.order_as_in_paper is False

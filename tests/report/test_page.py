@@ -55,9 +55,7 @@ def _words(parser):
 def _written(tmp_path_factory, make_maps, make_metrics, make_result, write_run):
     """One full run, written once for the tests that only look at it."""
     directory = tmp_path_factory.mktemp("run") / "digits"
-    write_run(
-        directory, result=make_result(), metrics=make_metrics(2, 4), maps=make_maps(num_pairs=2, num_steps=20)
-    )
+    write_run(directory, result=make_result(), metrics=make_metrics(2, 4), maps=make_maps(num_pairs=2, num_steps=20))
     before = dict(matplotlib.rcParams)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -93,9 +91,7 @@ def test_pictures_are_small_pngs(written):
 
 def test_page_is_self_contained(written):
     parser = _parse(written)
-    addresses = [
-        value for _, attrs in parser.tags for key, value in attrs.items() if key in ("src", "href", "srcset")
-    ]
+    addresses = [value for _, attrs in parser.tags for key, value in attrs.items() if key in ("src", "href", "srcset")]
     assert addresses
     for address in addresses:
         assert address.startswith(("data:image/png;base64,", "#")) or (written.parent / address).is_file()
@@ -276,9 +272,7 @@ def test_methods_keep_their_colour_and_never_share_one():
 
 def test_the_mean_curve_stops_where_a_seed_stops():
     metrics = [
-        {"method": "mat", "seed": seed, "epoch": epoch, "accuracy": 0.5}
-        for seed in (0, 1)
-        for epoch in range(3 + seed)
+        {"method": "mat", "seed": seed, "epoch": epoch, "accuracy": 0.5} for seed in (0, 1) for epoch in range(3 + seed)
     ]
     figure = curves.training_curves(metrics, ["mat"])
     mean = figure.axes[0].lines[-1].get_ydata()

@@ -96,16 +96,12 @@ def test_format_table_fits_whatever_the_names_and_numbers(make_result, make_rows
     rows = make_rows()
     for row in rows:
         row.update(method=row["method"] + "_with_a_very_long_name_indeed" * 2, degraded=True)
-        row.update(
-            {key: 1e3 * row[key] for key in ("scale_free_loss_start", "explanation_loss_start", "cosine_end")}
-        )
+        row.update({key: 1e3 * row[key] for key in ("scale_free_loss_start", "explanation_loss_start", "cosine_end")})
     assert max(len(line) for line in report.format_table(make_result(rows=rows)).splitlines()) <= 120
 
 
 def test_missing_metrics_show_as_a_dash(make_result):
-    rows = [
-        {"method": "mat", "seed": 0, "clean_accuracy": 0.5, "robust_accuracy": "high", "label_kept": None}
-    ]
+    rows = [{"method": "mat", "seed": 0, "clean_accuracy": 0.5, "robust_accuracy": "high", "label_kept": None}]
     blocks = _row_cells(report.format_table(make_result(rows=rows)), "mat")
     assert blocks[0] == ["0", "50.0", MISSING, MISSING, MISSING, MISSING]
     assert set(blocks[1]) == {MISSING}
@@ -116,9 +112,7 @@ def test_markdown_table_is_rectangular(make_result, make_rows):
     rows = make_rows()
     for row in rows:
         row["method"] = row["method"].replace("_", "|")
-    lines = [
-        line for line in report.markdown_table(make_result(rows=rows)).splitlines() if line.startswith("|")
-    ]
+    lines = [line for line in report.markdown_table(make_result(rows=rows)).splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 3
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
 

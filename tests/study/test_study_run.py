@@ -157,7 +157,12 @@ def test_too_few_images_are_refused_before_anything_is_written(tmp_path):
 def test_model_more_than_five_points_below_mat_is_degraded():
     rows = [
         {"method": method, "seed": seed, "clean_accuracy": accuracy}
-        for method, seed, accuracy in (("mat", 0, 0.9), ("sep_neg", 0, 0.849), ("sep_pos", 0, 0.851), ("sep_neg", 1, 0.1))
+        for method, seed, accuracy in (
+            ("mat", 0, 0.9),
+            ("sep_neg", 0, 0.849),
+            ("sep_pos", 0, 0.851),
+            ("sep_neg", 1, 0.1),
+        )
     ]
     with warnings.catch_warnings():
         _mark_degraded(rows)

@@ -1,0 +1,150 @@
+"""conv2d against lax.conv_general_dilated: values and derivatives up to the third, under every transformation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+
+from jsep.models.convolution import conv2d
+from jsep.types import Array
+
+CASES = [(size, strides, shape) for size in (1, 3) for strides in (1, 2) for shape in [(5, 4), (4, 6)]]
+
+
+def library(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
+    pads = [(padding, padding)] * 2
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(images, kernel, (strides, strides), pads, dimension_numbers=numbers)
+
+
+def inputs(
+    size: int, shape: tuple[int, int], batch: int = 2, channels: int = 2, features: int = 3, dtype: Any = np.float64
+) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(batch, *shape, channels)).astype(dtype)
+    return images, rng.normal(size=(size, size, channels, features)).astype(dtype)
+
+
+def scalar(conv: Callable[..., Array], strides: int, padding: int) -> Callable[[Array, Array], Array]:
+    """A scalar with all derivatives non-zero."""
+    return lambda x, w: jnp.sum(jnp.sin(conv(x, w, strides=strides, padding=padding)))
+
+
+def derivatives(conv: Callable[..., Array], strides: int, padding: int) -> Callable[..., list[Array]]:
+    """Orders 1 to 3 in images and kernel and mixed: reverse over reverse, forward over reverse, reverse over forward."""
+    f = scalar(conv, strides, padding)
+
+    def directional(x: Array, w: Array, dx: Array, dw: Array) -> Array:
+        return jax.jvp(f, (x, w), (dx, dw))[1]
+
+    def along(x: Array, w: Array, dx: Array, dw: Array) -> Array:
+        gx, gw = jax.grad(f, (0, 1))(x, w)
+        return jnp.vdot(gx, dx) + jnp.vdot(gw, dw)
+
+    def everything(x: Array, w: Array, dx: Array, dw: Array) -> list[Array]:
+        first = jax.grad(f, (0, 1))
+        forward_over_reverse = jax.jvp(first, (x, w), (dx, dw))[1]
+        reverse_over_reverse = jax.grad(along, (0, 1))(x, w, dx, dw)
+        reverse_over_forward = jax.grad(directional, (0, 1))(x, w, dx, dw)
+        third = jax.jvp(lambda x, w: jax.grad(along, (0, 1))(x, w, dx, dw), (x, w), (dx, dw))[1]
+        return jax.tree.leaves(
+            [f(x, w), first(x, w), forward_over_reverse, reverse_over_reverse, reverse_over_forward, third]
+        )
+
+    return jax.jit(everything)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("size", "strides", "shape"), CASES)
+def test_value_and_derivatives_to_the_third_equal_the_library_in_float64(
+    size: int, strides: int, shape: tuple[int, int]
+) -> None:
+    arguments = (*inputs(size, shape), *(1 + z for z in inputs(size, shape)))
+    mine = derivatives(conv2d, strides, size // 2)(*arguments)
+    theirs = derivatives(library, strides, size // 2)(*arguments)
+    assert len(mine) == 11
+    for actual, expected in zip(mine, theirs, strict=True):
+        assert np.abs(expected).max() > 1e-3, "a derivative that vanishes proves nothing"
+        assert oracles.relative_error(actual, expected) < 1e-9
+    # The three ways to the second derivative are one derivative.
+    for reverse, forward in [(3, 5), (3, 7), (4, 6), (4, 8)]:
+        assert oracles.relative_error(mine[reverse], mine[forward]) < 1e-9
+
+
+@pytest.mark.parametrize(("size", "strides"), [(3, 1), (3, 2)])
+def test_value_and_derivatives_equal_the_library_in_float32(size: int, strides: int) -> None:
+    arguments = (*inputs(size, (5, 4), dtype=np.float32),) * 2
+    mine = derivatives(conv2d, strides, size // 2)(*arguments)
+    theirs = derivatives(library, strides, size // 2)(*arguments)
+    for actual, expected in zip(mine, theirs, strict=True):
+        assert actual.dtype == jnp.float32
+        # The third derivative sums hundreds of terms of both signs.
+        assert oracles.relative_error(actual, expected) < 1e-5
+
+
+shapes = st.tuples(*(st.integers(1, 4) for _ in range(3)), st.integers(1, 7), st.integers(1, 7))
+
+
+@hypothesis.settings(max_examples=10)
+@hypothesis.given(shapes, st.sampled_from([1, 3, 5]), st.sampled_from([1, 2, 3]))
+def test_value_and_gradients_equal_the_library_for_any_shape(shape: tuple[int, ...], size: int, strides: int) -> None:
+    batch, channels, features, height, width = shape
+    x, w = inputs(size, (height, width), batch, channels, features, np.float32)
+    mine, theirs = (
+        jax.jit(
+            lambda x, w, f=f: (
+                f(x, w, strides=strides, padding=size // 2),
+                jax.grad(scalar(f, strides, size // 2), (0, 1))(x, w),
+            )
+        )(x, w)
+        for f in (conv2d, library)
+    )
+    for actual, expected in zip(jax.tree.leaves(mine), jax.tree.leaves(theirs), strict=True):
+        assert oracles.relative_error(actual, expected) < 1e-4
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("in_axes", [(0, None), (None, 0), (0, 0), (1, 3)])
+def test_gradients_under_vmap_equal_a_python_loop(in_axes: tuple[Any, Any], strides: int) -> None:
+    rng = np.random.default_rng(1)
+    x, w = inputs(3, (5, 4))
+    stacked = [
+        z if axis is None else np.stack([z, rng.normal(size=z.shape), 2 * z], axis)
+        for z, axis in zip((x, w), in_axes, strict=True)
+    ]
+    gradient = jax.jit(jax.grad(scalar(conv2d, strides, 1), (0, 1)))
+    expected_gradient = jax.jit(jax.grad(scalar(library, strides, 1), (0, 1)))
+    batched = jax.jit(jax.vmap(gradient, in_axes=in_axes))(*stacked)
+    for index in range(3):
+        row = [z if axis is None else np.take(z, index, axis) for z, axis in zip(stacked, in_axes, strict=True)]
+        for actual, expected in zip(batched, expected_gradient(*row), strict=True):
+            assert oracles.relative_error(actual[index], expected) < 1e-9
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("strides", [1, 2])
+def test_gradient_inside_fori_loop_equals_the_library(strides: int) -> None:
+    x, w = inputs(3, (5, 4))
+
+    def descend(conv: Callable[..., Array]) -> Array:
+        gradient = jax.grad(scalar(conv, strides, 1), 1)
+        return jax.jit(lambda w: jax.lax.fori_loop(0, 4, lambda _, w: w - 0.01 * gradient(x, w), w))(w)
+
+    mine, theirs = descend(conv2d), descend(library)
+    assert oracles.relative_error(mine, theirs) < 1e-9
+    assert np.abs(mine - w).max() > 1e-3
+
+
+def test_eager_equals_jit() -> None:
+    x, w = inputs(3, (5, 4), dtype=np.float32)
+    for strides in (1, 2):
+        eager = conv2d(x, w, strides=strides, padding=1)
+        compiled = jax.jit(lambda x, w, s=strides: conv2d(x, w, strides=s, padding=1))(x, w)
+        np.testing.assert_allclose(eager, compiled, rtol=1e-5, atol=1e-6)
