@@ -63,7 +63,7 @@ def define_study_flags(defaults: study.StudyConfig) -> None:
     kinds = typing.get_type_hints(study.StudyConfig)
     for field in dataclasses.fields(study.StudyConfig):
         _define(field, getattr(defaults, field.name), kinds[field.name])
-    flags.DEFINE_string("run_dir", f"runs/{defaults.experiment}", "directory of the run; made if absent")
+    flags.DEFINE_string("run_dir", None, "directory of the run, made if absent; default: runs/<experiment>")
     flags.DEFINE_bool("resume", False, "continue the run in run_dir")
     flags.DEFINE_bool("overwrite", False, "replace the run in run_dir")
     flags.DEFINE_string(
@@ -116,11 +116,13 @@ def run_study() -> None:
     """Runs the study that the flags describe, prints its table and the path of its page."""
     if flags.FLAGS.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.FLAGS.compilation_cache))
+    config = study_config()
+    run_dir = Path(flags.FLAGS.run_dir or Path("runs") / config.experiment)
     progress = TerminalProgress()
     try:
         result = study.run(
-            study_config(),
-            flags.FLAGS.run_dir,
+            config,
+            run_dir,
             resume=flags.FLAGS.resume,
             overwrite=flags.FLAGS.overwrite,
             on_progress=progress,
@@ -128,7 +130,7 @@ def run_study() -> None:
     finally:
         progress.close()
     print(report.format_table(result))
-    print(f"\npage: {Path(flags.FLAGS.run_dir) / 'index.html'}")
+    print(f"\npage: {run_dir / 'index.html'}")
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import attack
-from jsep.checks import InputError, check_count
+from jsep.checks import InputError, check_count, check_epsilon, check_positive
 from jsep.data import Dataset
 from jsep.types import Array, Key, ModelFn, PyTree
 
@@ -70,8 +70,13 @@ def accuracies(
     and
       the padding is not counted, so the result does not depend on it. The random start of an image depends on the key
       and the image's place alone.
-    Raises: InputError when the model has fewer classes than the labels need.
+    Raises: InputError for a bad setting, or when the model has fewer classes than the labels need.
     """
+    # Inside the compiled function they are traced values, which no check can see.
+    attack.norm_by_name(norm)
+    check_epsilon(epsilon, norm)
+    check_positive("alpha", alpha, allow_zero=True)
+    check_count("num_steps", num_steps, minimum=0)
     check_count("chunk_size", chunk_size)
     image = jax.ShapeDtypeStruct(dataset.info.image_shape, jnp.float32)
     num_logits = jax.eval_shape(model_fn, variables, image).shape[-1]

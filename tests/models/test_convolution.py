@@ -37,7 +37,7 @@ def scalar(conv: Callable[..., Array], strides: int, padding: int) -> Callable[[
 
 
 def derivatives(conv: Callable[..., Array], strides: int, padding: int) -> Callable[..., list[Array]]:
-    """Orders 1 to 3 in images and kernel and mixed: reverse over reverse, forward over reverse, reverse over forward."""
+    """Orders 1 to 3 in images, kernel and both: reverse over reverse, forward over reverse, reverse over forward."""
     f = scalar(conv, strides, padding)
 
     def directional(x: Array, w: Array, dx: Array, dw: Array) -> Array:

@@ -51,7 +51,7 @@ def test_differences_name_the_changed_fields_but_not_where_the_data_lie():
     ],
 )
 def test_bad_value_is_refused_with_one_line(changes, message):
-    with pytest.raises(InputError, match=".") as caught:
+    with pytest.raises(InputError) as caught:
         study.StudyConfig(**changes)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
