@@ -277,6 +277,29 @@ def test_beta_growth_from_and_to_the_own_beta_visits_what_no_growth_visits() -> 
     np.testing.assert_allclose(grown.losses, plain.losses, rtol=1e-3)
 
 
+def test_beta_growth_judges_the_label_by_the_own_activation() -> None:
+    # At the betas of the schedule class 0 always leads; at the own beta pixel 0 decides, and the target darkens it.
+    own = oracles.Quadratic(
+        np.stack([np.diag([2.0, 1, 1, 1, 1, 1]), np.diag([1.0, 1, 1, 1, 1, 1])]), np.array([0.0, 0.4])
+    )
+    victim, target = images()
+    victim[0, 0, 0], target[0, 0, 0] = 0.9, 0.1
+
+    def logits_fn(image: Array, beta: Any = None) -> Array:
+        return own.logits(image) + (0 if beta is None else jnp.array([10.0, 0.0]))
+
+    def map_fn(image: Array, beta: Any = None) -> Array:
+        return explain.make_map_fn("gradient", lambda z: logits_fn(z, beta), 0)(image)
+
+    settings = SETTINGS | {"output_weight": 0.0, "beta_growth": (1.0, 2.0)}
+    adversarial, info = jax.jit(
+        lambda victim, target: attack.attack_explanation(KEY, map_fn, logits_fn, victim, map_fn(target), **settings)
+    )(victim, target)
+    assert int(jnp.argmax(own.logits(adversarial))) == 0
+    assert bool(info.label_kept)
+    assert 0 < int(info.best_step) < SETTINGS["num_steps"], "no visited image lost the label: the trap is not one"
+
+
 def test_wrong_target_shape_is_an_input_error() -> None:
     oracle, (victim, _) = diagonal_model(), images()
     map_fn = explain.make_map_fn("gradient", oracle.logits, 0)

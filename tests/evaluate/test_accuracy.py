@@ -102,6 +102,18 @@ def test_robust_accuracy_falls_with_epsilon_and_is_at_most_clean(classified: Any
     assert robust[-1] == 0
 
 
+def test_image_that_is_wrong_when_clean_never_counts_as_robust() -> None:
+    # One step overshoots from the wrong side of the boundary, 0.1 + sin(30 (x - 0.5)) > 0, to the right one.
+    def model(_: Any, image: Array) -> Array:
+        return jnp.array([0.0, 0.1 + jnp.sin(30 * (image[0, 0, 0] - 0.5))])
+
+    info = data.DatasetInfo("made up", 2, (1, 1, 1), (0.5,), (0.25,), ("a", "b"), augment=False)
+    dataset = data.Dataset(np.full((1, 1, 1, 1), 0.5, np.float32), np.zeros(1, np.int32), info, "test")
+    assert np.argmax(model(None, jnp.full((1, 1, 1), 0.7))) == 0
+    settings = {"epsilon": 0.2, "alpha": 0.2, "num_steps": 1, "random_start": False}
+    assert evaluate.accuracies(KEY, model, {}, dataset, **settings) == (0.0, 0.0)
+
+
 def test_zero_steps_give_the_clean_accuracy_twice(classified: Any) -> None:
     weights, dataset = classified
     clean, robust = evaluate.accuracies(KEY, linear_model, weights, dataset, num_steps=0)

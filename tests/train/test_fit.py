@@ -119,6 +119,29 @@ def test_every_image_is_seen_once_an_epoch_in_another_order(
     assert batches[2] - batches[1] != batches[0], "the second epoch begins with the batch of the first"
 
 
+def test_every_step_and_every_key_draws_anew(digits: data.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_spy(model_fn: Any, batch_fn: Any, config: Any) -> Any:
+        def objective(key: Any, params: Any, stats: Any, images: Array, labels: Array) -> tuple[Array, Auxiliary]:
+            drawn = {"cross_entropy": jax.random.uniform(key), "accuracy": jnp.sum(images)}
+            return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params)), Auxiliary(stats, drawn)
+
+        return objective
+
+    monkeypatch.setitem(train.OBJECTIVES, "drawing_spy", make_spy)
+    config = dataclasses.replace(PLAIN, objective="drawing_spy")
+    run_steps = train.make_run_steps(MODEL, config, 64)
+    images, labels = jax.device_put((np.ones_like(digits.images), digits.labels))
+    seen: list[tuple[float, float]] = []
+    for key in (KEY, jax.random.key(4)):
+        state = state_of(config)
+        for stop in range(1, 9):
+            state, sums, _ = run_steps(state, images, labels, key, jnp.float32(0), jnp.int32(stop))
+            seen.append((float(sums["cross_entropy"]), float(sums["accuracy"])))
+    attack_draws, kept_pixels = zip(*seen, strict=True)
+    assert len(set(attack_draws)) == 16
+    assert len(set(kept_pixels)) > 8, "the crops of all-white images leave the same number of pixels at every step"
+
+
 def test_no_implicit_transfer_inside_a_stretch(digits: data.Dataset) -> None:
     run_steps = train.make_run_steps(MODEL, PLAIN, 64)
     run(PLAIN, digits, [1])  # compiled before

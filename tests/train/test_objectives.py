@@ -50,7 +50,8 @@ def test_mat_images_stay_in_ball_and_box_and_raise_every_loss(norm: str, tiny: A
 
 
 def test_mat_gradient_is_that_of_cross_entropy_on_fixed_adversarial_images(tiny: Any, digits: Any) -> None:
-    config = train.PgdConfig(epsilon=0.1, alpha=0.05, num_steps=2)
+    # l2: the step depends smoothly on the parameters, so that a gradient could flow through it (not so a sign).
+    config = train.PgdConfig(norm="l2", epsilon=1.0, alpha=0.5, num_steps=2)
     images, labels = digits.images[:8], digits.labels[:8]
     batch_fn = models.batch_fn(tiny.model)
     mat, standard = (train.OBJECTIVES[name](tiny.model_fn, batch_fn, config) for name in ("mat", "standard"))
@@ -121,13 +122,12 @@ def test_augmented_image_is_a_crop_of_the_padded_image_or_its_mirror(seed: int, 
 
 
 def test_augmentation_draws_every_place_and_both_directions_of_each_image_alone() -> None:
-    image = np.arange(1, 17, dtype=np.float32).reshape(4, 4, 1)
+    image = np.arange(1, 37, dtype=np.float32).reshape(6, 6, 1)
     augmented = np.asarray(crop_and_flip(KEY, np.stack([image] * 4000)))
-    different = np.unique(augmented, axis=0)
-    # 9 x 9 places and two directions; the crops at rows or columns 0 and 8 that miss the image are all black.
-    padded = np.pad(image, ((4, 4), (4, 4), (0, 0)))
-    crops = [padded[row : row + 4, column : column + 4] for row in range(9) for column in range(9)]
-    assert len(different) == len(np.unique([z for crop in crops for z in (crop, crop[:, ::-1])], axis=0))
+    different, counts = np.unique(augmented, axis=0, return_counts=True)
+    # 9 x 9 places, all of which show some of a 6 x 6 image, and two directions; 25 draws of each on average.
+    assert len(different) == 162
+    assert counts.max() < 60
 
 
 # Optimisers.
