@@ -171,7 +171,7 @@ def test_objective_is_finite_with_its_gradient_and_falls_over_20_steps(name: str
 
 
 def network(name: str) -> tuple[models.Classifier, Any, np.ndarray]:
-    """The model of this name, narrow and with one block a stage for the compiler's sake; random variables; three images."""
+    """The model of this name, narrow so that it compiles fast, with random variables, and three images."""
     model = models.create(name, num_classes=5, input_shape=(8, 8, 3), softplus_beta=5.0)
     if name == "resnet18":
         model = model.clone(width=2, stage_sizes=(1, 1, 1, 1))
