@@ -15,7 +15,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 from tqdm import tqdm
 
 from jsep import report, study, train
@@ -152,6 +152,7 @@ def main(body: Callable[[], None]) -> None:
     """Parses the flags and runs `body`; bad input is one line and exit code 2, divergence 3, Ctrl-C 130."""
 
     def guarded(_: Sequence[str]) -> None:
+        logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which accelerators it did not find
         try:
             body()
         except InputError as error:

@@ -24,6 +24,14 @@ def _provenance(result: dict) -> str:
     )
 
 
+def _table(result: dict) -> str:
+    """The table and what its numbers say, both computed."""
+    words = report.in_words(result)
+    return "\n\n".join(
+        [report.markdown_table(result).strip(), " ".join([words.verdict, *words.claim, *words.confound])]
+    )
+
+
 def _read(name: str) -> dict:
     return json.loads((ROOT / "results" / name / "result.json").read_text())
 
@@ -32,7 +40,7 @@ def render() -> dict[pathlib.Path, str]:
     """The text that each generated file should have."""
     readme = ROOT / "README.md"
     table = MARK.sub(
-        lambda match: match[1] + report.markdown_table(_read(match["name"])).strip() + "\n\n" + match[3],
+        lambda match: match[1] + _table(_read(match["name"])) + "\n\n" + match[3],
         readme.read_text(),
     )
     parts = [
@@ -44,11 +52,7 @@ def render() -> dict[pathlib.Path, str]:
         pictures = "\n".join(
             f"![{png.stem}]({path.parent.name}/{png.name})" for png in sorted(path.parent.glob("*.png"))
         )
-        parts.append(
-            "\n\n".join(
-                [f"## {path.parent.name}", report.markdown_table(result).strip(), _provenance(result), pictures]
-            )
-        )
+        parts.append("\n\n".join([f"## {path.parent.name}", _table(result), _provenance(result), pictures]))
     return {readme: table, ROOT / "results" / "README.md": "\n\n".join(parts).strip() + "\n"}
 
 

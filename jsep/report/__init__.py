@@ -6,8 +6,9 @@ says how each metric is shown, `answer` puts the numbers into words, `tables` se
 is used here and nowhere else in the library.
 """
 
+from jsep.report.answer import answer as in_words
 from jsep.report.page import write
 from jsep.report.summary import summarise
 from jsep.report.tables import format_table, markdown_table
 
-__all__ = ["format_table", "markdown_table", "summarise", "write"]
+__all__ = ["format_table", "in_words", "markdown_table", "summarise", "write"]
