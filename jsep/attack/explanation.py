@@ -22,7 +22,8 @@ class ExplanationAttackInfo(NamedTuple):
 
     losses: (num_steps + 1,) mean squared difference to the target map, before every step and after the last.
     label_kept: () bool, the returned image has the clean image's predicted class.
-    best_step: () int, the step at which the returned image stood; 0 is the start.
+    best_step: () int, the step at which the returned image stood; 0 is the start, or the clean image after a random
+      start from which no visited image was better.
     distance: () norm of the perturbation (linf when the attack is unbounded, unless `norm` says otherwise).
     """
 

@@ -153,11 +153,30 @@ def explanation_robustness(
 
     Args: model_fn: (variables, image) -> logits (K,); dataset, pairs: the images by their index; chunk_size: pairs in
     memory at once. Returns: PairResults; `.summary()` has the means that `result.json` holds.
-    Raises: InputError when the index was made for other data, or a setting does not fit.
+    Raises: InputError when the index was made for other data, or a setting does not fit; RuntimeError when an
+      image that the attack handed back is not within its budget.
     Reference: PAPER, "explanation loss at start / at end".
     """
     check_count("chunk_size", chunk_size)
     pairs.check_fits(dataset)
     victims, targets = (dataset.as_float(np.asarray(indices)) for indices in (pairs.victims, pairs.targets))
-    results = _attack_pairs(key, model_fn, variables, victims, targets, config, chunk_size)
-    return PairResults(*(np.asarray(values) for values in results))
+    results = PairResults(
+        *(
+            np.asarray(values)
+            for values in _attack_pairs(key, model_fn, variables, victims, targets, config, chunk_size)
+        )
+    )
+    _check_budget(np.asarray(results.manipulated), victims, config)
+    return results
+
+
+def _check_budget(manipulated: np.ndarray, victims: np.ndarray, config: ExplanationAttackConfig) -> None:
+    """The evaluator's own look at what the attack handed back: valid pixels, inside the ball up to rounding."""
+    if manipulated.min() < 0 or manipulated.max() > 1:
+        raise RuntimeError(f"the attack left the valid pixels: [{manipulated.min():g}, {manipulated.max():g}]")
+    if config.epsilon is None:
+        return
+    change = (manipulated.astype(np.float64) - victims).reshape(len(victims), -1)
+    used = np.abs(change).max() if config.norm == "linf" else np.linalg.norm(change, axis=1).max()
+    if used > config.epsilon * (1 + 1e-5) + 1e-6:
+        raise RuntimeError(f"the attack left its {config.norm} ball of {config.epsilon:g}: it used {used:g}")

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jsep import models
-from jsep.checks import InputError, check_choice, check_count
+from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.train.augment import crop_and_flip
 from jsep.train.objectives import OBJECTIVES, PgdConfig
 from jsep.train.optimizer import OptimizerConfig, make_optimizer
@@ -41,6 +41,7 @@ class TrainConfig:
         check_choice("training objective", self.objective, OBJECTIVES)
         check_count("epochs", self.epochs)
         check_count("batch_size", self.batch_size)
+        check_positive("size of sep_weight", abs(self.sep_weight), allow_zero=True)
 
     def steps_per_epoch(self, num_images: int) -> int:
         """The whole batches in `num_images`. Raises InputError when there is none."""

@@ -259,3 +259,17 @@ def test_manipulated_images_stay_in_the_budget_and_the_box(norm: str, attacked: 
 def test_bad_attack_settings_are_input_errors(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         dataclasses.replace(CONFIG, **change)
+
+
+def test_evaluator_refuses_images_outside_the_budget_or_the_valid_pixels() -> None:
+    from jsep.evaluate.robustness import _check_budget
+
+    victims = np.full((2, 4, 4, 1), 0.5, np.float32)
+    config = evaluate.ExplanationAttackConfig(epsilon=0.1)
+    _check_budget(victims + np.float32(0.1), victims, config)
+    with pytest.raises(RuntimeError, match=r"left its linf ball of 0.1: it used 0.11"):
+        _check_budget(victims + np.float32(0.11), victims, config)
+    with pytest.raises(RuntimeError, match="left the valid pixels"):
+        _check_budget(victims + 1, victims, evaluate.ExplanationAttackConfig())
+    with pytest.raises(RuntimeError, match=r"left its l2 ball"):
+        _check_budget(victims + np.float32(0.1), victims, evaluate.ExplanationAttackConfig(epsilon=0.39, norm="l2"))
