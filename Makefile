@@ -10,10 +10,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python experiments/digits_sep.py --flagfile=experiments/flags/digits_sep.flags --run_dir=runs/demo --overwrite
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow" --durations=10
 
 test-slow: $(VENV)/.oracle
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 -m slow --durations=10
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

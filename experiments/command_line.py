@@ -71,6 +71,9 @@ def define_study_flags(defaults: study.StudyConfig) -> None:
         os.path.join("~", ".cache", "jsep"),
         "where compiled programs are kept between runs; '' for nowhere",
     )
+    # --help lists the flags of the script; without this they would count as this module's.
+    for flag in flags.FLAGS.get_flags_for_module(__name__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def study_config() -> study.StudyConfig:

@@ -86,6 +86,12 @@ def test_cifar10_script_runs_end_to_end(tmp_path):
     assert (tmp_path / "run" / "index.html").exists()
 
 
+def test_help_lists_every_flag_of_the_script():
+    done = call("digits_sep", "--help")
+    for flag in ("--epochs", "--sep_weight_pos", "--[no]resume", "--run_dir", "--explanation_epsilon"):
+        assert flag in done.stdout + done.stderr
+
+
 def test_interrupt_leaves_a_run_that_resumes(tmp_path):
     run_dir = tmp_path / "run"
     arguments = [SMOKE, f"--run_dir={run_dir}", "--epochs=400"]
