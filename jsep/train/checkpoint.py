@@ -1,9 +1,13 @@
 """Checkpoints of a training run: written whole or not at all, read back exactly, refused when they belong to another
 run."""
 
+import contextlib
 import json
 import logging
+import signal
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,22 @@ from jsep.checks import InputError
 from jsep.types import PyTree
 
 _CONFIG_FILE = "config.json"
+
+
+@contextlib.contextmanager
+def _interrupt_afterwards() -> Iterator[None]:
+    """Holds Ctrl-C back until the block is done: an interrupted save leaves Orbax's threads in the air."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread receives signals
+        return
+    received: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if received:
+        raise KeyboardInterrupt
 
 
 class Checkpoints:
@@ -61,9 +81,10 @@ class Checkpoints:
         self._manager.close()
 
     def save(self, step: int, state: PyTree) -> None:
-        """Writes `state` as step `step`; a checkpoint that is already there stays."""
+        """Writes `state` as step `step`, a Ctrl-C waiting until it is whole; a checkpoint that is already there stays."""
         if step not in self._manager.all_steps():
-            self._manager.save(step, args=self._ocp.args.StandardSave(state))
+            with _interrupt_afterwards():
+                self._manager.save(step, args=self._ocp.args.StandardSave(state))
 
     def restore(self, like: PyTree) -> PyTree | None:
         """The newest readable checkpoint in the structure, shapes and dtypes of `like`, or None when there is none.
@@ -72,7 +93,8 @@ class Checkpoints:
         """
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                return self._manager.restore(step, args=self._ocp.args.StandardRestore(like))
+                with _interrupt_afterwards():
+                    return self._manager.restore(step, args=self._ocp.args.StandardRestore(like))
             except Exception as error:  # a truncated file shows up as one of many types
                 warnings.warn(
                     f"{self.directory.name}: checkpoint {step} is damaged ({type(error).__name__}); "
