@@ -81,7 +81,7 @@ class Checkpoints:
         self._manager.close()
 
     def save(self, step: int, state: PyTree) -> None:
-        """Writes `state` as step `step`, a Ctrl-C waiting until it is whole; a checkpoint that is already there stays."""
+        """Writes `state` as step `step`, before any Ctrl-C counts; a checkpoint that is already there stays."""
         if step not in self._manager.all_steps():
             with _interrupt_afterwards():
                 self._manager.save(step, args=self._ocp.args.StandardSave(state))
