@@ -2,7 +2,7 @@
 
 On GPU and TPU it is `lax.conv_general_dilated`. On CPU two things are slow there, and both are written differently:
 
-* The weight gradient inside a compiled loop. The one that JAX writes has another layout than the forward convolution, and
+* The weight gradient inside a compiled loop. The one that JAX writes has another layout than the forward one, and
   in a loop it ran 14 to 20 times slower than alone. Here a stride-1 convolution is a primitive whose transposes are
   written as the same primitive, always in the layout of the forward one.
 * The input gradient of a strided convolution, which dilates the cotangent. Here a strided convolution is a product of
