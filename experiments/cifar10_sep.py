@@ -7,7 +7,7 @@ import command_line
 
 from jsep.study import StudyConfig
 
-command_line.define_study_flags(
+command_line.define_flags(
     StudyConfig(experiment="cifar10_sep", dataset="cifar10", model="resnet18", feature_model="resnet18", augment=True)
 )
 

@@ -1,4 +1,4 @@
-"""What every script shares: flags from a StudyConfig, progress on the terminal, one-line errors, the last line."""
+"""What every script shares: flags from a configuration, progress on the terminal, one-line errors, the last line."""
 
 import dataclasses
 import os
@@ -20,6 +20,8 @@ from tqdm import tqdm
 
 from jsep import report, study, train
 from jsep.checks import InputError
+
+Config = typing.TypeVar("Config", bound=study.FlatConfig)
 
 EXIT_BAD_INPUT, EXIT_DIVERGED, EXIT_INTERRUPTED = 2, 3, 130
 
@@ -58,13 +60,14 @@ def _define(field: dataclasses.Field[Any], default: Any, kind: Any) -> None:
         flags.DEFINE_string(field.name, default, text)
 
 
-def define_study_flags(defaults: study.StudyConfig) -> None:
-    """One flag for each field of StudyConfig, and those of the run directory."""
-    kinds = typing.get_type_hints(study.StudyConfig)
-    for field in dataclasses.fields(study.StudyConfig):
+def define_flags(defaults: study.FlatConfig, *, resumable: bool = True) -> None:
+    """One flag for each field of the configuration, and those of the run directory."""
+    kinds = typing.get_type_hints(type(defaults))
+    for field in dataclasses.fields(defaults):
         _define(field, getattr(defaults, field.name), kinds[field.name])
     flags.DEFINE_string("run_dir", None, "directory of the run, made if absent; default: runs/<experiment>")
-    flags.DEFINE_bool("resume", False, "continue the run in run_dir")
+    if resumable:
+        flags.DEFINE_bool("resume", False, "continue the run in run_dir")
     flags.DEFINE_bool("overwrite", False, "replace the run in run_dir")
     flags.DEFINE_string(
         "compilation_cache",
@@ -76,10 +79,13 @@ def define_study_flags(defaults: study.StudyConfig) -> None:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
-def study_config() -> study.StudyConfig:
-    """The StudyConfig that the parsed flags say."""
-    values = {field.name: getattr(flags.FLAGS, field.name) for field in dataclasses.fields(study.StudyConfig)}
-    return study.StudyConfig(**{**values, "methods": tuple(values["methods"])})
+def parsed_config(kind: type[Config]) -> Config:
+    """The configuration that the parsed flags say."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        value = getattr(flags.FLAGS, field.name)
+        values[field.name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
 
 
 class TerminalProgress:
@@ -115,25 +121,28 @@ class TerminalProgress:
             self._bar = None
 
 
-def run_study() -> None:
-    """Runs the study that the flags describe, prints its table and the path of its page."""
+def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: str) -> None:
+    """Runs `body` in the directory of the run, with progress on the terminal, and prints what it returns."""
     if flags.FLAGS.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.FLAGS.compilation_cache))
-    config = study_config()
-    run_dir = Path(flags.FLAGS.run_dir or Path("runs") / config.experiment)
     progress = TerminalProgress()
     try:
-        result = study.run(
-            config,
-            run_dir,
-            resume=flags.FLAGS.resume,
-            overwrite=flags.FLAGS.overwrite,
-            on_progress=progress,
-        )
+        printed = body(Path(flags.FLAGS.run_dir or Path("runs") / experiment), progress)
     finally:
         progress.close()
-    print(report.format_table(result))
-    print(f"\npage: {run_dir / 'index.html'}")
+    print(printed)
+
+
+def run_study() -> None:
+    """Runs the study that the flags describe, prints its table and the path of its page."""
+    config = parsed_config(study.StudyConfig)
+
+    def body(run_dir: Path, progress: TerminalProgress) -> str:
+        settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite}
+        result = study.run(config, run_dir, on_progress=progress, **settings)
+        return f"{report.format_table(result)}\n\npage: {run_dir / 'index.html'}"
+
+    run_in_directory(body, config.experiment)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -163,6 +172,8 @@ def main(body: Callable[[], None]) -> None:
         except train.TrainingDiverged as error:
             _fail(EXIT_DIVERGED, error)
         except KeyboardInterrupt:
+            if "resume" not in flags.FLAGS:
+                _fail(EXIT_INTERRUPTED, "interrupted; this run does not resume: start it again with --overwrite")
             # sys.argv[1:] may name the flagfile; the flags that follow win, so --resume at the end is enough.
             kept = [argument for argument in sys.argv if argument not in ("--overwrite", "--overwrite=true")]
             command = shlex.join(["python", *kept, *([] if "--resume" in kept else ["--resume"])])

@@ -26,7 +26,7 @@ Objective = Callable[[Array], Array]
 """image (H, W, C) -> scalar; attacks ascend it, landscapes draw it."""
 
 SaliencyFn = Callable[[LogitsFn, Array, Array], Array]
-"""(logits_fn, image (H, W, C), label ()) -> saliency (H, W, C)."""
+"""(logits_fn, image (H, W, C), label ()) -> saliency (H, W, C), or (H, W, 1) of a method that explains whole pixels."""
 
 MapFn = Callable[[Array], Array]
 """image (H, W, C) -> map (H, W), with the explained label fixed."""

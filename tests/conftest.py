@@ -17,6 +17,9 @@ from jsep.types import LogitsFn, ModelFn, PyTree
 hypothesis.settings.register_profile("jsep", deadline=None, max_examples=25, derandomize=True, database=None)
 hypothesis.settings.load_profile("jsep")
 
+# The tests spend their time compiling small programs, not running them; scripts in processes of their own optimise.
+jax.config.update("jax_disable_most_optimizations", True)
+
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
 

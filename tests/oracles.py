@@ -111,6 +111,52 @@ def softplus_ridge(
 ORACLES: dict[str, Callable[..., Any]] = {"linear": linear, "quadratic": quadratic, "softplus_ridge": softplus_ridge}
 
 
+# Small networks written by hand, in another style than the library's models: what the methods find in any function.
+
+
+def conv_net(seed: int = 0, shape: tuple[int, int, int] = (3, 4, 2), activation: str = "softplus", bias: bool = True):
+    """image -> 3 logits: two 3x3 convolutions of 4 and 5 channels, mean over the pixels, a linear head."""
+    rng = np.random.default_rng(seed)
+    first, second = rng.normal(size=(3, 3, shape[-1], 4)) / 3, rng.normal(size=(3, 3, 4, 5)) / 3
+    head, offsets = rng.normal(size=(5, 3)), rng.normal(size=9) * bias
+
+    def act(x: Any) -> Any:
+        return jnp.maximum(x, 0) if activation == "relu" else jnp.logaddexp(4.0 * x, 0.0) / 4.0
+
+    def logits(image: Any) -> Any:
+        def conv(x: Any, kernel: np.ndarray) -> Any:
+            dims = ("NHWC", "HWIO", "NHWC")
+            return jax.lax.conv_general_dilated(x, jnp.asarray(kernel, x.dtype), (1, 1), "SAME", dimension_numbers=dims)
+
+        x = act(conv(image[None], first) + jnp.asarray(offsets[:4], image.dtype))
+        x = act(conv(x, second) + jnp.asarray(offsets[4:], image.dtype))
+        return jnp.mean(x, axis=(0, 1, 2)) @ jnp.asarray(head, image.dtype)
+
+    return logits
+
+
+def transformer(seed: int = 0, shape: tuple[int, int, int] = (3, 4, 2), class_token: bool = True):
+    """image -> 3 logits: every pixel a token of 4 numbers, two layers of two-headed attention with residuals."""
+    rng = np.random.default_rng(seed)
+    embed, token, head = rng.normal(size=(shape[-1], 4)), rng.normal(size=(1, 4)), rng.normal(size=(4, 3))
+    weights = rng.normal(size=(2, 4, 4, 4)) / 2
+
+    def logits(image: Any) -> Any:
+        def array(x: np.ndarray) -> Any:
+            return jnp.asarray(x, image.dtype)
+
+        x = image.reshape(-1, shape[-1]) @ array(embed)
+        if class_token:
+            x = jnp.concatenate([array(token), x])
+        for query, key, value, out in weights:
+            q, k, v = ((x @ array(w)).reshape(len(x), 2, 2).swapaxes(0, 1) for w in (query, key, value))
+            attention = jax.nn.softmax(q @ k.swapaxes(1, 2) / 2.0)
+            x = x + (attention @ v).swapaxes(0, 1).reshape(len(x), 4) @ array(out)
+        return (x[0] if class_token else jnp.mean(x, axis=0)) @ array(head)
+
+    return logits
+
+
 # Worst-case perturbations.
 
 

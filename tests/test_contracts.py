@@ -21,6 +21,30 @@ KEY = jax.random.key(0)
 # Explanation methods.
 
 
+def model_for(method: str, seed: int = 0) -> Any:
+    """A model that has what the method needs; with several layers where it has rules for them."""
+    needs = explain.METHODS[method].needs
+    if needs == "attention":
+        return oracles.transformer(seed)
+    if needs == "feature maps" or method.startswith(("guided", "deconvnet", "lrp")):
+        return oracles.conv_net(seed)
+    return oracles.softplus_ridge(seed).logits
+
+
+OPTIONS = {
+    "occlusion": {"window": 2, "stride": 1},
+    "smooth_grad": {"num_samples": 4},
+    "smooth_grad_squared": {"num_samples": 4},
+    "var_grad": {"num_samples": 4},
+    "integrated_gradients": {"num_steps": 4},
+    "rise": {"num_samples": 8, "grid": 2},
+    "lime": {"num_samples": 8, "segments": 2},
+}
+"""Smaller than the defaults, for speed."""
+
+DIFFERENTIABLE = [name for name, entry in sorted(explain.METHODS.items()) if entry.differentiable]
+
+
 @pytest.fixture(params=sorted(explain.METHODS))
 def method(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -30,44 +54,107 @@ def images(num: int = 3) -> np.ndarray:
     return np.random.default_rng(0).uniform(0.1, 0.9, (num, *SHAPE)).astype(np.float32)
 
 
+def make_map_fn(method: str, label: Any = 1, logits_fn: Any = None) -> Any:
+    logits_fn = logits_fn or model_for(method)
+    return explain.make_map_fn(method, logits_fn, label, key=KEY, **OPTIONS.get(method, {}))
+
+
 def test_saliency_has_the_shape_and_dtype_of_the_image_and_the_map_its_pixels(method: str) -> None:
-    oracle, image = oracles.softplus_ridge(), jnp.asarray(images()[0])
-    saliency = explain.method(method).saliency(oracle.logits, image, 1)
-    assert (saliency.shape, saliency.dtype) == (SHAPE, jnp.float32)
-    map_ = explain.make_map_fn(method, oracle.logits, 1)(image)
+    entry, image = explain.METHODS[method], jnp.asarray(images()[0])
+    arguments = ([KEY] if entry.draws else []) + [model_for(method)]
+    options = OPTIONS.get(method, {})
+    saliency = jax.jit(lambda z: entry.saliency(*arguments, z, 1, **options))(image)
+    assert saliency.shape in (SHAPE, (*SHAPE[:2], 1))
+    assert saliency.dtype == jnp.float32
+    assert np.ptp(np.asarray(saliency)) > 0
+    map_ = jax.jit(make_map_fn(method))(image)
     assert (map_.shape, map_.dtype) == (SHAPE[:2], jnp.float32)
     assert float(map_.sum()) == pytest.approx(1, abs=1e-6)
-    half = explain.method(method).saliency(oracle.logits, image.astype(jnp.float16), 1)
+    half = jax.eval_shape(lambda z: entry.saliency(*arguments, z, 1, **options), image.astype(jnp.float16))
     assert half.dtype == jnp.float16
 
 
 def test_jit_and_vmap_of_a_map_equal_a_python_loop(method: str) -> None:
-    map_fn = explain.make_map_fn(method, oracles.softplus_ridge().logits, 1)
+    map_fn = make_map_fn(method)
     batch = images()
-    expected = np.stack([map_fn(jnp.asarray(image)) for image in batch])
-    np.testing.assert_allclose(jax.jit(jax.vmap(map_fn))(batch), expected, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(jax.jit(map_fn)(batch[0]), expected[0], rtol=1e-5, atol=1e-7)
+    jitted = jax.jit(map_fn)
+    expected = np.stack([jitted(jnp.asarray(image)) for image in batch])
+    assert jitted._cache_size() == 1
+    np.testing.assert_allclose(jax.jit(jax.vmap(map_fn))(batch), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("method", DIFFERENTIABLE)
 @pytest.mark.usefixtures("float64")
 def test_derivative_of_a_map_is_finite_and_equals_finite_differences(method: str) -> None:
-    map_fn = jax.jit(explain.make_map_fn(method, oracles.softplus_ridge().logits, 1))
+    map_fn = jax.jit(make_map_fn(method))
     image = images()[0].astype(np.float64)
-    jacobian = jax.jacobian(map_fn)(jnp.asarray(image))
+    jacobian = jax.jit(jax.jacobian(map_fn))(jnp.asarray(image))
     assert np.all(np.isfinite(jacobian))
     assert oracles.relative_error(jacobian, oracles.central_difference(map_fn, image)) < 1e-6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", DIFFERENTIABLE)
+@pytest.mark.usefixtures("float64")
+def test_derivative_in_the_parameters_equals_finite_differences(method: str) -> None:
+    base, image = model_for(method), jnp.asarray(images()[0], jnp.float64)
+    numbers = np.random.default_rng(1).uniform(0.5, 1.5, SHAPE)
+
+    @jax.jit
+    def loss(factors: jax.Array) -> jax.Array:
+        # The first layer's parameters: one factor a pixel and channel, through a matrix product.
+        def logits(z: jax.Array) -> jax.Array:
+            return base((z.reshape(1, -1) @ jnp.diag(factors.ravel())).reshape(SHAPE))
+
+        return jnp.sum(make_map_fn(method, logits_fn=logits)(image) ** 2)
+
+    gradient = jax.grad(loss)(jnp.asarray(numbers))
+    expected = oracles.central_difference(loss, numbers)
+    assert np.abs(expected).max() > 0
+    assert oracles.relative_error(gradient, expected) < 1e-6
+
+
+@pytest.mark.parametrize("method", DIFFERENTIABLE)
 def test_derivative_of_a_map_is_finite_on_a_black_image(method: str) -> None:
-    map_fn = explain.make_map_fn(method, oracles.softplus_ridge().logits, 1)
-    assert np.all(np.isfinite(jax.jacobian(map_fn)(jnp.zeros(SHAPE))))
+    assert np.all(np.isfinite(jax.jit(jax.jacobian(make_map_fn(method)))(jnp.zeros(SHAPE))))
+
+
+@pytest.mark.parametrize("method", sorted(set(explain.METHODS) - set(DIFFERENTIABLE)))
+def test_method_without_derivative_says_so_when_asked_for_one(method: str) -> None:
+    with pytest.raises(InputError, match=f"{method} has no derivative here.* Attack a differentiable method"):
+        jax.grad(lambda z: make_map_fn(method)(z)[0, 0])(jnp.asarray(images()[0]))
+    with pytest.raises(InputError, match=f"'{method}' has no derivative: attack another one"):
+        explain.check_differentiable(method)
+
+
+def test_randomised_weights_change_the_map(method: str) -> None:
+    # Adebayo et al.'s sanity check in small: an explanation of the model depends on the model.
+    image = jnp.asarray(images()[0])
+    first, second = (jax.jit(make_map_fn(method, logits_fn=model_for(method, seed)))(image) for seed in (0, 1))
+    assert float(jnp.abs(first - second).sum()) > 0.01
 
 
 @pytest.mark.parametrize("label", [-1, 3])
 def test_label_out_of_range_is_an_input_error(method: str, label: int) -> None:
-    map_fn = explain.make_map_fn(method, oracles.linear().logits, label)
     with pytest.raises(InputError, match=rf"label must be in 0 \.\. 2 .*got {label}"):
-        map_fn(jnp.zeros(SHAPE))
+        make_map_fn(method, label)(jnp.zeros(SHAPE))
+
+
+def test_batch_is_an_input_error_that_names_vmap(method: str) -> None:
+    with pytest.raises(InputError, match="for a batch use jax.vmap"):
+        make_map_fn(method)(jnp.zeros((2, *SHAPE)))
+
+
+@pytest.mark.parametrize("method", [name for name, entry in explain.METHODS.items() if entry.needs])
+def test_model_without_what_the_method_needs_is_an_input_error(method: str) -> None:
+    with pytest.raises(InputError, match="the model has no (feature maps|attention maps)"):
+        make_map_fn(method, logits_fn=oracles.softplus_ridge().logits)(jnp.zeros(SHAPE))
+
+
+@pytest.mark.parametrize("method", [name for name, entry in explain.METHODS.items() if entry.draws])
+def test_method_that_samples_wants_a_key(method: str) -> None:
+    with pytest.raises(InputError, match=f"'{method}' samples: pass key"):
+        explain.make_map_fn(method, oracles.linear().logits, 0)
 
 
 # Norms.
@@ -177,6 +264,8 @@ def network(name: str) -> tuple[models.Classifier, Any, np.ndarray]:
         model = model.clone(width=2, stage_sizes=(1, 1, 1, 1))
     if name == "convnet":
         model = model.clone(widths=(4, 4, 4))
+    if name == "vit_tiny":
+        model = model.clone(width=6, depth=2)
     variables = oracles.random_variables(jax.eval_shape(lambda: models.init(KEY, model, (8, 8, 3))))
     return model, variables, np.random.default_rng(0).uniform(size=(3, 8, 8, 3)).astype(np.float32)
 

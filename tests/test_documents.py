@@ -9,7 +9,12 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "experiments").glob("*.md"), *(ROOT / "results").glob("*.md")]
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "experiments").glob("*.md"),
+    *(ROOT / "results").glob("*.md"),
+    *(ROOT / "docs").glob("*.md"),
+]
 
 
 def test_code_in_readme_runs_and_prints_what_it_says():

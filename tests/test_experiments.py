@@ -39,18 +39,21 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
     assert not [line for line in text.splitlines() if line.startswith("--") and " #" in line]
 
 
-@pytest.mark.parametrize("script", ["digits_sep", "cifar10_sep"])
-def test_flagfiles_of_a_script_parse(script):
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [("digits_sep", "StudyConfig"), ("cifar10_sep", "StudyConfig"), ("explain_methods", "GalleryConfig")],
+)
+def test_flagfiles_of_a_script_parse(script, kind):
     """In one process a script: absl defines flags once."""
     files = [str(path) for path in FLAGFILES if script_of(path) == script]
     assert len(files) >= 2
     program = (
-        f"import {script}, command_line\n"
+        f"import {script}, command_line\nfrom jsep import study\n"
         "from absl import flags\n"
         f"for path in {files!r}:\n"
         "    flags.FLAGS.unparse_flags()\n"
         "    flags.FLAGS(['x', '--flagfile=' + path])\n"
-        "    config = command_line.study_config()\n"
+        f"    config = command_line.parsed_config(study.{kind})\n"
         "    assert config.experiment in path, (config.experiment, path)\n"
         "    print(config.as_flagfile())\n"
     )
@@ -76,6 +79,7 @@ def test_digits_script_runs_end_to_end_resumes_and_repeats(tmp_path):
     assert repeated.stdout == done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA_DIR.is_dir(), reason="no local TFDS directory with CIFAR-10")
 def test_cifar10_script_runs_end_to_end(tmp_path):
     done = call(
@@ -84,6 +88,20 @@ def test_cifar10_script_runs_end_to_end(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "index.html").exists()
+
+
+def test_explanation_gallery_runs_end_to_end(tmp_path):
+    arguments = ["--flagfile=experiments/flags/explain_methods_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
+    done = call("explain_methods", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == f"figure: {tmp_path / 'run' / 'methods.png'}"
+    assert [line.split(" | ")[0].strip("| ") for line in done.stdout.splitlines() if line.startswith("| ")] == [
+        "method", "gradient_x_input", "smooth_grad", "attention_rollout"
+    ]  # fmt: skip
+    assert (tmp_path / "run" / "methods.png").stat().st_size > 5000
+    again = call("explain_methods", *arguments)
+    assert again.returncode == 2
+    assert "holds a run" in again.stderr
 
 
 def test_help_lists_every_flag_of_the_script():

@@ -7,6 +7,7 @@ from jsep.evaluate.metrics import (
     explanation_loss,
     relative_reduction,
     scale_free_loss,
+    spearman,
     top_k_intersection,
 )
 from jsep.evaluate.robustness import ExplanationAttackConfig, PairResults, explanation_robustness
@@ -27,5 +28,6 @@ __all__ = [
     "save_pairs",
     "scale_free_loss",
     "select_pairs",
+    "spearman",
     "top_k_intersection",
 ]

@@ -56,6 +56,19 @@ def cosine_similarity(map_a: Array, map_b: Array) -> Array:
     return jnp.where(square == 0, 0.0, jnp.sum(map_a * map_b) / jnp.sqrt(jnp.where(square == 0, 1.0, square)))
 
 
+def spearman(map_a: Array, map_b: Array) -> Array:
+    """The rank correlation of two maps: the Pearson correlation of their ranks, equal values sharing the mean rank.
+
+    Args, Raises: as `explanation_loss`. Returns: () in [-1, 1]; 0 when one of them is constant. It has no useful
+    derivative: ranks are piecewise constant.
+    """
+    _check_same_shape(map_a, map_b)
+    ranks = [jax.scipy.stats.rankdata(map_.ravel()) for map_ in (map_a, map_b)]
+    centred = [rank - jnp.mean(rank) for rank in ranks]
+    square = jnp.sum(centred[0] ** 2) * jnp.sum(centred[1] ** 2)
+    return jnp.where(square == 0, 0.0, jnp.sum(centred[0] * centred[1]) / jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+
+
 def effective_pixels(map_: Array) -> Array:
     """(sum |I|)^2 / sum I^2: how many pixels carry the map; N for a uniform one, 1 for a single pixel, 0 for a zero
     map.

@@ -22,10 +22,13 @@ AnyArray = np.ndarray | Array
 class ExplanationAttackConfig:
     """The explanation attack of an evaluation: see `attack.attack_explanation`.
 
-    method, map_config: the attacked explanation; epsilon None means no ball, as in Dombrowski et al.
+    method, map_config: the explanation that is measured, and attacked unless `attacked_method` says otherwise.
+    attacked_method: another, differentiable explanation that the attack follows; None for `method` itself.
+    epsilon: None means no ball, as in Dombrowski et al.
     """
 
     method: str = "gradient_x_input"
+    attacked_method: str | None = None
     map_config: explain.MapConfig = explain.MapConfig()
     num_steps: int = 1000
     learning_rate: float = 1e-3
@@ -36,6 +39,7 @@ class ExplanationAttackConfig:
 
     def __post_init__(self) -> None:
         explain.method(self.method)
+        explain.check_differentiable(self.attacked_method or self.method)
         attack.norm_by_name(self.norm)
         check_count("num_steps", self.num_steps, minimum=0)
         check_positive("learning_rate", self.learning_rate)
@@ -49,7 +53,7 @@ class PairResults(NamedTuple):
     """Everything measured on P pairs: arrays with P rows (without them inside the compiled function).
 
     manipulated: (P, H, W, C); victim_map, target_map, manipulated_map: (P, H, W); losses: (P, num_steps + 1) along
-    the attack;
+    the attack, of the attacked explanation;
     loss_start, loss_end, cosine_start, cosine_end: (P,) of the victim's and the manipulated image's map to the target
     map;
     effective_pixels: (P,) of the victim's map; label_kept: (P,) bool; predicted, manipulated_predicted: (P,) classes;
@@ -100,20 +104,27 @@ def _attack_pairs(
 ) -> PairResults:
     logits_fn = functools.partial(model_fn, variables)
 
-    def map_fn_for(image: Array) -> tuple[Array, MapFn]:
+    def map_fn_for(method: str, image: Array, key: Key) -> tuple[Array, MapFn]:
         predicted = jnp.argmax(logits_fn(image))
-        return predicted, explain.make_map_fn(config.method, logits_fn, predicted, map_config=config.map_config)
+        # The samples of a method that draws, the same in the attack and in the measurement.
+        key = jax.random.fold_in(key, 1)
+        return predicted, explain.make_map_fn(method, logits_fn, predicted, map_config=config.map_config, key=key)
 
     def one(inputs: tuple[Key, Array, Array]) -> PairResults:
         key, victim, target = inputs
-        _, target_map_fn = map_fn_for(target)
-        predicted, map_fn = map_fn_for(victim)
+        _, target_map_fn = map_fn_for(config.method, target, key)
+        predicted, map_fn = map_fn_for(config.method, victim, key)
         target_map, victim_map = target_map_fn(target), map_fn(victim)
+        attacked = config.attacked_method or config.method
+        attacked_map_fn = map_fn_for(attacked, victim, key)[1]
+        attacked_target = target_map if attacked == config.method else map_fn_for(attacked, target, key)[1](target)
         settings = {
             field: getattr(config, field)
             for field in ("num_steps", "learning_rate", "map_weight", "output_weight", "epsilon", "norm")
         }
-        manipulated, info = attack.attack_explanation(key, map_fn, logits_fn, victim, target_map, **settings)
+        manipulated, info = attack.attack_explanation(
+            key, attacked_map_fn, logits_fn, victim, attacked_target, **settings
+        )
         manipulated_map = map_fn(manipulated)
         manipulated_predicted = jnp.argmax(logits_fn(manipulated))
         return PairResults(

@@ -1,29 +1,62 @@
-"""Explanations of a classifier: saliency (H, W, C) by method, map (H, W) by `explanation_map`.
+"""Explanations of a classifier: saliency (H, W, C) or (H, W, 1) by method, map (H, W) by `explanation_map`.
 
 All functions take one image; batch them with `jax.vmap`. A new method is one function and one line in `METHODS`.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
+from typing import Any
 
-from jsep.checks import check_choice
+from jsep.checks import InputError, check_choice
+from jsep.explain.attention import attention_maps, attention_relevance, attention_rollout
+from jsep.explain.cam import grad_cam, score_cam, split_at_last_features
 from jsep.explain.gradient import gradient, gradient_alone, gradient_x_input, image_times_gradient, score
+from jsep.explain.guided import GUIDED_VARIANTS, deconvnet, guided_backprop
+from jsep.explain.integrated import QUADRATURES, integrated_gradients
+from jsep.explain.lime import grid_segments, lime
+from jsep.explain.lrp import LRP_COMPOSITES, lrp
 from jsep.explain.maps import NORMALIZATIONS, REDUCTIONS, MapConfig, absolute, explanation_map
-from jsep.types import Array, LogitsFn, MapFn, SaliencyFn
+from jsep.explain.masking import occlusion, rise, rise_from_masks, rise_masks
+from jsep.explain.smooth import smooth_grad, smooth_grad_squared, var_grad
+from jsep.types import Array, Key, LogitsFn, MapFn
 
 __all__ = [
+    "GUIDED_VARIANTS",
+    "LRP_COMPOSITES",
     "METHODS",
     "NORMALIZATIONS",
+    "QUADRATURES",
     "REDUCTIONS",
     "MapConfig",
     "Method",
     "absolute",
+    "attention_maps",
+    "attention_relevance",
+    "attention_rollout",
+    "check_differentiable",
+    "deconvnet",
     "explanation_map",
+    "grad_cam",
     "gradient",
     "gradient_x_input",
+    "grid_segments",
+    "guided_backprop",
+    "integrated_gradients",
+    "lime",
+    "lrp",
     "make_map_fn",
     "method",
+    "occlusion",
+    "rise",
+    "rise_from_masks",
+    "rise_masks",
     "score",
+    "score_cam",
+    "smooth_grad",
+    "smooth_grad_squared",
+    "split_at_last_features",
+    "var_grad",
 ]
 
 
@@ -31,18 +64,43 @@ __all__ = [
 class Method:
     """An explanation method.
 
-    saliency: (logits_fn, image, label) -> saliency (H, W, C).
+    saliency: (logits_fn, image, label, **options) -> saliency (H, W, C), or (H, W, 1) of a method that explains pixels;
+      with `draws`, a key comes first.
     from_gradient: (image, input gradient) -> the same saliency, where it depends on nothing else; it lets the SEP
       regulariser differentiate by the directional-derivative identity. None otherwise.
+    draws: it samples. differentiable: in the image and the parameters. needs: what the model must have.
     """
 
-    saliency: SaliencyFn
+    saliency: Callable[..., Array]
     from_gradient: Callable[[Array, Array], Array] | None = None
+    draws: bool = False
+    differentiable: bool = True
+    needs: str = ""
 
 
 METHODS: dict[str, Method] = {
     "gradient": Method(gradient, gradient_alone),
     "gradient_x_input": Method(gradient_x_input, image_times_gradient),
+    "integrated_gradients": Method(integrated_gradients),
+    "smooth_grad": Method(smooth_grad, draws=True),
+    "smooth_grad_squared": Method(smooth_grad_squared, draws=True),
+    "var_grad": Method(var_grad, draws=True),
+    "guided_backprop": Method(guided_backprop),
+    "guided_backprop_relu": Method(functools.partial(guided_backprop, variant="relu")),
+    "guided_backprop_captum": Method(functools.partial(guided_backprop, variant="captum")),
+    "deconvnet": Method(deconvnet),
+    "lrp_epsilon": Method(lrp),
+    "lrp_gamma": Method(functools.partial(lrp, composite="gamma")),
+    "lrp_z_plus": Method(functools.partial(lrp, composite="z_plus")),
+    "lrp_epsilon_plus_flat": Method(functools.partial(lrp, composite="epsilon_plus_flat")),
+    "lrp_epsilon_gamma": Method(functools.partial(lrp, composite="epsilon_gamma")),
+    "grad_cam": Method(grad_cam, needs="feature maps"),
+    "score_cam": Method(score_cam, needs="feature maps"),
+    "occlusion": Method(occlusion),
+    "rise": Method(rise, draws=True, differentiable=False),
+    "lime": Method(lime, draws=True, differentiable=False),
+    "attention_rollout": Method(attention_rollout, needs="attention"),
+    "attention_relevance": Method(attention_relevance, needs="attention"),
 }
 """name -> Method."""
 
@@ -53,11 +111,36 @@ def method(name: str) -> Method:
     return METHODS[name]
 
 
-def make_map_fn(name: str, logits_fn: LogitsFn, label: Array, *, map_config: MapConfig | None = None) -> MapFn:
+def check_differentiable(name: str) -> None:
+    """Raises InputError when method `name` is unknown or has no derivative, so that nothing can attack or regularise
+    it directly."""
+    if not method(name).differentiable:
+        others = ", ".join(other for other, entry in METHODS.items() if entry.differentiable)
+        raise InputError(
+            f"explanation method {name!r} has no derivative: attack another one and evaluate {name!r} on the result; "
+            f"differentiable: {others}"
+        )
+
+
+def make_map_fn(
+    name: str,
+    logits_fn: LogitsFn,
+    label: Array,
+    *,
+    map_config: MapConfig | None = None,
+    key: Key | None = None,
+    **options: Any,
+) -> MapFn:
     """image (H, W, C) -> map (H, W) of method `name` for the class `label`.
 
-    Raises: InputError for an unknown method; as the method itself when called.
+    Args: key: for a method that samples; the same at every call, so that the map is one function of the image, which an
+      attack can descend; others ignore it. options: further keyword arguments of the method.
+    Raises: InputError for an unknown method or a missing key; as the method itself when called.
     """
-    saliency = method(name).saliency
+    chosen = method(name)
     to_map = map_config or MapConfig()
-    return lambda image: to_map(saliency(logits_fn, image, label))
+    if not chosen.draws:
+        return lambda image: to_map(chosen.saliency(logits_fn, image, label, **options))
+    if key is None:
+        raise InputError(f"explanation method {name!r} samples: pass key=jax.random.key(...)")
+    return lambda image: to_map(chosen.saliency(key, logits_fn, image, label, **options))

@@ -10,6 +10,7 @@ from jsep.types import Array
 
 REDUCTIONS = ("abs_sum", "sum", "max", "norm")
 NORMALIZATIONS = ("l1", "l2", "max", "none")
+ON_ZERO = ("uniform", "error")
 
 
 def absolute(x: Array) -> Array:
@@ -27,7 +28,22 @@ def _safe_norm(x: Array, axis: int | None = None) -> Array:
     return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
 
 
-def explanation_map(saliency: Array, *, reduce: str = "abs_sum", normalize: str = "l1") -> Array:
+def _check_values(saliency: Array, normalize: str, on_zero: str) -> None:
+    """What only concrete values tell."""
+    if isinstance(saliency, jax.core.Tracer):
+        return
+    if not bool(jnp.all(jnp.isfinite(saliency))):
+        raise InputError("saliency has values that are not finite: look at the model's parameters and at the image")
+    if on_zero == "error" and normalize != "none" and not bool(jnp.any(saliency != 0)):
+        raise InputError(
+            f"saliency is zero everywhere, which no {normalize} normalisation scales; pass on_zero='uniform' for the "
+            "uniform map"
+        )
+
+
+def explanation_map(
+    saliency: Array, *, reduce: str = "abs_sum", normalize: str = "l1", on_zero: str = "uniform"
+) -> Array:
     """The explanation map I of a saliency s: I = r / ||r||, with r the reduction of s over its channels.
 
     Args:
@@ -35,15 +51,20 @@ def explanation_map(saliency: Array, *, reduce: str = "abs_sum", normalize: str 
       reduce: "abs_sum" (sum_c |s_c|, the paper's and Dombrowski et al.'s), "sum" (signed), "max" (max_c |s_c|) or
         "norm" (Euclidean over the channels).
       normalize: "l1" (sum |I| = 1; with "abs_sum" the map is non-negative and sums to 1), "l2", "max" or "none".
+      on_zero: what a saliency that is zero everywhere gives: "uniform", the uniform map of the chosen norm, or "error".
 
-    Returns: (H, W). A saliency that is zero everywhere gives the uniform map of the chosen norm, never NaN.
-    Raises: InputError for an unknown reduction or normalisation, or a saliency that is not (H, W, C).
+    Returns: (H, W). Under jit no value can raise: zero gives the uniform map there whatever `on_zero` says, and a
+      saliency with NaN a map of NaN, at which training and evaluation stop.
+    Raises: InputError for an unknown reduction, normalisation or `on_zero`, a saliency that is not (H, W, C), one that
+      is not finite, or one that is zero with "error".
     Reference: Dombrowski et al. 2019, section 2; PAPER Definition 1 compares two such maps.
     """
     check_choice("channel reduction", reduce, REDUCTIONS)
     check_choice("map normalisation", normalize, NORMALIZATIONS)
+    check_choice("on_zero", on_zero, ON_ZERO)
     if saliency.ndim != 3:
         raise InputError(f"saliency must be (H, W, C), got shape {saliency.shape}; for a batch use jax.vmap")
+    _check_values(saliency, normalize, on_zero)
     if reduce == "abs_sum":
         reduced = jnp.sum(absolute(saliency), axis=-1)
     elif reduce == "sum":
@@ -73,11 +94,13 @@ class MapConfig:
 
     reduce: str = "abs_sum"
     normalize: str = "l1"
+    on_zero: str = "uniform"
 
     def __post_init__(self) -> None:
         check_choice("channel reduction", self.reduce, REDUCTIONS)
         check_choice("map normalisation", self.normalize, NORMALIZATIONS)
+        check_choice("on_zero", self.on_zero, ON_ZERO)
 
     def __call__(self, saliency: Array) -> Array:
         """saliency (H, W, C) -> map (H, W)."""
-        return explanation_map(saliency, reduce=self.reduce, normalize=self.normalize)
+        return explanation_map(saliency, reduce=self.reduce, normalize=self.normalize, on_zero=self.on_zero)

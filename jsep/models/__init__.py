@@ -15,6 +15,7 @@ from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.models.convnet import ConvNet
 from jsep.models.layers import ACTIVATIONS, Classifier, softplus
 from jsep.models.resnet import ResNet
+from jsep.models.vit import ViT
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "Classifier",
     "ConvNet",
     "ResNet",
+    "ViT",
+    "attention_fn",
     "batch_fn",
     "create",
     "features_fn",
@@ -36,6 +39,7 @@ __all__ = [
 MODELS: dict[str, Callable[..., Classifier]] = {
     "convnet": ConvNet,
     "resnet18": functools.partial(ResNet, stage_sizes=(2, 2, 2, 2)),
+    "vit_tiny": ViT,
 }
 """name -> constructor taking the fields of `Classifier`."""
 
@@ -132,3 +136,19 @@ def features_fn(model: Classifier) -> ModelFn:
         return kept["intermediates"]["features"][0][0]
 
     return features
+
+
+@functools.cache
+def attention_fn(model: Classifier) -> ModelFn:
+    """(variables, image (H, W, C)) -> attention maps (L, heads, T, T) of a vision transformer, rows summing to 1.
+
+    Raises: InputError for a model without attention.
+    """
+
+    def attention(variables: PyTree, image: Array) -> Array:
+        _, kept = model.apply(variables, image[None], mutable=["intermediates"])
+        if "attention" not in kept["intermediates"]:
+            raise InputError(f"{type(model).__name__} has no attention maps; vit_tiny has")
+        return jnp.stack([maps[0] for maps in kept["intermediates"]["attention"]])
+
+    return attention

@@ -9,6 +9,7 @@ On GPU and TPU it is `lax.conv_general_dilated`. On CPU two things are slow ther
   patches and kernel matrix, whose transposes are products too.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -33,10 +34,13 @@ def conv2d(images: Array, kernel: Array, *, strides: int, padding: int) -> Array
         return jax.lax.conv_general_dilated(images, kernel, (strides, strides), pads, dimension_numbers=_NHWC)
     if strides == 1 and kernel.shape[0] > 1:
         return _conv(images, kernel, ((padding, padding), (padding, padding)))
-    return _patches_times_kernel(images, kernel, strides, padding)
+    return strided_conv2d(images, kernel, strides, padding)
 
 
-def _patches_times_kernel(images: Array, kernel: Array, strides: int, padding: int) -> Array:
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def strided_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> Array:
+    """The patches of the images times the kernel matrix. Jitted for its name: it stays one operation in a jaxpr, which
+    `jsep.explain.program` knows as a convolution."""
     size, _, channels, features = kernel.shape
     batch, height, width, _ = images.shape
     padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))

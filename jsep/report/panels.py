@@ -55,7 +55,7 @@ def loss(map_a: np.ndarray, map_b: np.ndarray) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Grid:
+class Grid:
     """Square cells of a fixed size in inches, with room for text: faster than an automatic layout."""
 
     figure: Figure
@@ -90,7 +90,7 @@ class _Grid:
         axes.set_ylabel(label, fontsize=7)
 
 
-def _make_grid(
+def make_grid(
     rows: int,
     columns: int,
     *,
@@ -100,17 +100,17 @@ def _make_grid(
     gap_x: float,
     text: float,
     width: float = 9.6,
-) -> _Grid:
+) -> Grid:
     step_x = (width - left - right) / columns
     # Few columns would give huge cells: a cell is at most 1.25 inches.
     cell = min(step_x - gap_x, 1.25)
     step_x = cell + gap_x
     step_y = cell + text
     figure = new_figure(top + rows * step_y + 0.05, left + right + columns * step_x, layout=None)
-    return _Grid(figure, cell, step_x, step_y, left, top)
+    return Grid(figure, cell, step_x, step_y, left, top)
 
 
-def _show_image(axes: Axes, image: np.ndarray) -> None:
+def show_image(axes: Axes, image: np.ndarray) -> None:
     image = np.clip(np.asarray(image, dtype=np.float32), 0.0, 1.0)
     if image.shape[-1] == 1:
         axes.imshow(image[..., 0], cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
@@ -118,7 +118,7 @@ def _show_image(axes: Axes, image: np.ndarray) -> None:
         axes.imshow(image, interpolation="nearest")
 
 
-def _show_map(axes: Axes, explanation: np.ndarray, norm: PowerNorm) -> ScalarMappable:
+def show_map(axes: Axes, explanation: np.ndarray, norm: PowerNorm) -> ScalarMappable:
     return axes.imshow(
         100.0 * np.asarray(explanation, dtype=np.float64),
         cmap=_MAP_COLOURS,
@@ -127,7 +127,7 @@ def _show_map(axes: Axes, explanation: np.ndarray, norm: PowerNorm) -> ScalarMap
     )
 
 
-def _norm(explanations: Sequence[np.ndarray]) -> PowerNorm:
+def map_norm(explanations: Sequence[np.ndarray]) -> PowerNorm:
     """One scale for the maps of a row, in %; by the square root, since a few pixels hold most of a map."""
     largest = max(float(np.nanmax(explanation)) for explanation in explanations)
     return PowerNorm(0.5, vmin=0.0, vmax=100.0 * largest if largest > 0 else 1.0)
@@ -147,18 +147,18 @@ def explanations(maps: Maps, methods: Sequence[str], *, num_rows: int = 6) -> Fi
     shown = [method for method in methods if method in maps.methods]
     chosen = choose_pairs(maps, num_rows)
     with drawing():
-        grid = _make_grid(len(chosen), 1 + len(shown), left=0.1, right=0.55, top=0.34, gap_x=0.14, text=0.33)
+        grid = make_grid(len(chosen), 1 + len(shown), left=0.1, right=0.55, top=0.34, gap_x=0.14, text=0.33)
         for row, index in enumerate(chosen):
             axes = grid.axes(row, 0)
-            _show_image(axes, maps.victim_images[index])
+            show_image(axes, maps.victim_images[index])
             axes.set_xlabel(plain(maps.class_name(int(maps.victim_labels[index])), 18), fontsize=8.5, labelpad=3)
             if row == 0:
                 axes.set_title("image", loc="center", fontsize=9)
-            norm = _norm([maps.methods[method]["victim_map"][index] for method in shown])
+            norm = map_norm([maps.methods[method]["victim_map"][index] for method in shown])
             for column, method in enumerate(shown, start=1):
                 explanation = maps.methods[method]["victim_map"][index]
                 axes = grid.axes(row, column)
-                mappable = _show_map(axes, explanation, norm)
+                mappable = show_map(axes, explanation, norm)
                 axes.set_xlabel(f"{effective_pixels(explanation):.1f} eff. px", fontsize=8.5, labelpad=3)
                 if row == 0:
                     axes.set_title(plain(method, 14), loc="center", fontsize=9 if len(shown) < 7 else 7)
@@ -212,12 +212,12 @@ def attack_panel(maps: Maps, method: str, *, num_rows: int = 4) -> Figure:
         "map after attack",
     )
     with drawing():
-        grid = _make_grid(len(chosen), len(titles), left=0.08, right=1.08, top=0.3, gap_x=0.12, text=0.5)
+        grid = make_grid(len(chosen), len(titles), left=0.08, right=1.08, top=0.3, gap_x=0.12, text=0.5)
         # The difference has its own colour bar, so the maps stand a little further right.
         shift = 0.42 / grid.step_x
         for row, index in enumerate(chosen):
             victim, target, manipulated = (own[key][index] for key in ("victim_map", "target_map", "manipulated_map"))
-            norm = _norm([victim, target, manipulated])
+            norm = map_norm([victim, target, manipulated])
             change = _difference(maps, method, index)
             before, after = loss(victim, target), loss(manipulated, target)
             removed = f"({100 * (after - before) / before:+.0f} %)".replace("-", "−") if before > 0 else ""
@@ -234,14 +234,14 @@ def attack_panel(maps: Maps, method: str, *, num_rows: int = 4) -> Figure:
             for column, (title, text) in enumerate(zip(titles, texts, strict=True)):
                 axes = grid.axes(row, column + (shift if column > 3 else 0.0))
                 if column < 3:
-                    _show_image(axes, images[column])
+                    show_image(axes, images[column])
                 elif column == 3:
                     changes = axes.imshow(
                         change, cmap=_DIFFERENCE_COLOURS, vmin=-limit, vmax=limit, interpolation="nearest"
                     )
                     grid.colour_bar(row, 4 - 0.06 / grid.step_x, changes)
                 else:
-                    scale = _show_map(axes, (victim, target, manipulated)[column - 4], norm)
+                    scale = show_map(axes, (victim, target, manipulated)[column - 4], norm)
                 if row == 0:
                     axes.set_title(title, loc="center", fontsize=8.5)
                 axes.set_xlabel(text, fontsize=8, labelpad=3, color=_LOST if "\nwas " in text else "#1a1a1a")

@@ -1,6 +1,8 @@
 """Studies: several methods and seeds, trained, attacked on the same pairs and reported in one run directory."""
 
 from jsep.study.config import METHODS, StudyConfig
+from jsep.study.flat_config import FlatConfig
+from jsep.study.gallery import GalleryConfig, run_gallery
 from jsep.study.run import DEGRADED_MARGIN, run
 
-__all__ = ["DEGRADED_MARGIN", "METHODS", "StudyConfig", "run"]
+__all__ = ["DEGRADED_MARGIN", "METHODS", "FlatConfig", "GalleryConfig", "StudyConfig", "run", "run_gallery"]

@@ -1,11 +1,10 @@
-"""Everything that decides the numbers of a study, as one flat value: a flagfile, a key of result.json, a checkpoint's
-owner."""
+"""Everything that decides the numbers of a study."""
 
 import dataclasses
-from typing import Any
 
 from jsep import attack, data, evaluate, explain, models, train
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_positive
+from jsep.study.flat_config import FlatConfig, setting
 
 METHODS: dict[str, tuple[str, int]] = {
     "standard": ("standard", 0),
@@ -18,83 +17,81 @@ METHODS: dict[str, tuple[str, int]] = {
 WEIGHT_UNITS = ("paper", "scale_free")
 
 
-def _field(default: Any, text: str) -> Any:
-    return dataclasses.field(default=default, metadata={"help": text})
-
-
 @dataclasses.dataclass(frozen=True)
-class StudyConfig:
+class StudyConfig(FlatConfig):
     """Methods x seeds on one data set, and how they are trained and judged. The help text of each field is its
     documentation."""
 
-    experiment: str = _field("study", "name of the experiment in result.json")
-    dataset: str = _field("digits", f"data set: {', '.join(data.LOADERS)}, or the path of an .npz file")
-    data_dir: str | None = _field(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
-    train_images: int = _field(0, "number of training images, stratified by class; 0: all")
-    test_images: int = _field(0, "number of test images, stratified by class; 0: all")
-    validation_images: int = _field(0, "number of validation images, stratified by class; 0: all")
-    model: str = _field("convnet", f"model: {', '.join(models.MODELS)}")
-    activation: str = _field("softplus", f"activation: {', '.join(models.ACTIVATIONS)}")
-    softplus_beta: float = _field(10.0, "sharpness of the softplus")
-    normalise_input: bool = _field(
+    dataset: str = setting("digits", f"data set: {', '.join(data.LOADERS)}, or the path of an .npz file")
+    data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
+    train_images: int = setting(0, "number of training images, stratified by class; 0: all")
+    test_images: int = setting(0, "number of test images, stratified by class; 0: all")
+    validation_images: int = setting(0, "number of validation images, stratified by class; 0: all")
+    model: str = setting("convnet", f"model: {', '.join(models.MODELS)}")
+    activation: str = setting("softplus", f"activation: {', '.join(models.ACTIVATIONS)}")
+    softplus_beta: float = setting(10.0, "sharpness of the softplus")
+    normalise_input: bool = setting(
         True, "normalise pixels by the data set's mean and standard deviation inside the model"
     )
-    methods: tuple[str, ...] = _field(("mat", "sep_pos", "sep_neg"), f"training methods, of {', '.join(METHODS)}")
-    seed: int = _field(0, "first seed")
-    num_seeds: int = _field(3, "number of seeds, counted up from the first")
+    methods: tuple[str, ...] = setting(("mat", "sep_pos", "sep_neg"), f"training methods, of {', '.join(METHODS)}")
+    seed: int = setting(0, "first seed")
+    num_seeds: int = setting(3, "number of seeds, counted up from the first")
 
-    epochs: int = _field(25, "training epochs")
-    batch_size: int = _field(128, "images a training step")
-    augment: bool = _field(False, "random crops and flips in training")
-    optimizer: str = _field("sgd", f"optimiser: {', '.join(train.OPTIMIZERS)}")
-    learning_rate: float = _field(0.1, "peak learning rate")
-    schedule: str = _field("piecewise", f"learning-rate schedule: {', '.join(train.SCHEDULES)}")
-    momentum: float = _field(0.9, "momentum of sgd")
-    weight_decay: float = _field(5e-4, "weight decay")
-    gradient_clip: float = _field(0.0, "largest global gradient norm in training; 0: no clipping")
+    epochs: int = setting(25, "training epochs")
+    batch_size: int = setting(128, "images a training step")
+    augment: bool = setting(False, "random crops and flips in training")
+    optimizer: str = setting("sgd", f"optimiser: {', '.join(train.OPTIMIZERS)}")
+    learning_rate: float = setting(0.1, "peak learning rate")
+    schedule: str = setting("piecewise", f"learning-rate schedule: {', '.join(train.SCHEDULES)}")
+    momentum: float = setting(0.9, "momentum of sgd")
+    weight_decay: float = setting(5e-4, "weight decay")
+    gradient_clip: float = setting(0.0, "largest global gradient norm in training; 0: no clipping")
 
-    norm: str = _field("linf", f"norm of the attack on predictions: {', '.join(attack.NORMS)}")
-    epsilon: float = _field(
+    norm: str = setting("linf", f"norm of the attack on predictions: {', '.join(attack.NORMS)}")
+    epsilon: float = setting(
         8 / 255, "budget of the attack on predictions, pixel units in [0, 1]; 8/255 may be written so"
     )
-    alpha: float = _field(2 / 255, "PGD step in training, pixel units")
-    num_steps: int = _field(10, "PGD steps in training")
-    test_alpha: float = _field(2 / 255, "PGD step in tests, pixel units")
-    test_num_steps: int = _field(20, "PGD steps in tests")
+    alpha: float = setting(2 / 255, "PGD step in training, pixel units")
+    num_steps: int = setting(10, "PGD steps in training")
+    test_alpha: float = setting(2 / 255, "PGD step in tests, pixel units")
+    test_num_steps: int = setting(20, "PGD steps in tests")
 
-    sep_weight_pos: float = _field(50000.0, "SEP weight of sep_pos, > 0, flattens")
-    sep_weight_neg: float = _field(-3000.0, "SEP weight of sep_neg, < 0, sharpens")
-    sep_weight_unit: str = _field("paper", "unit of both: paper (per MSE of the maps) or scale_free (per N^2 * MSE)")
-    sep_method: str = _field("gradient_x_input", f"explanation in the SEP term: {', '.join(explain.METHODS)}")
-    sep_noise: str = _field("gaussian", f"noise of the SEP term: {', '.join(train.NOISES)}")
-    sep_noise_scale: float = _field(
+    sep_weight_pos: float = setting(50000.0, "SEP weight of sep_pos, > 0, flattens")
+    sep_weight_neg: float = setting(-3000.0, "SEP weight of sep_neg, < 0, sharpens")
+    sep_weight_unit: str = setting("paper", "unit of both: paper (per MSE of the maps) or scale_free (per N^2 * MSE)")
+    sep_method: str = setting("gradient_x_input", f"explanation in the SEP term: {', '.join(explain.METHODS)}")
+    sep_noise: str = setting("gaussian", f"noise of the SEP term: {', '.join(train.NOISES)}")
+    sep_noise_scale: float = setting(
         0.1, "standard deviation (gaussian) or half width (uniform) of the noise, pixel units"
     )
-    sep_form: str = _field("mse", f"distance of maps in the SEP term: {', '.join(train.FORMS)}")
-    sep_gradient: str = _field("directional", f"how the SEP term is differentiated: {', '.join(train.GRADIENTS)}")
-    map_reduce: str = _field("abs_sum", f"saliency to map, channels: {', '.join(explain.REDUCTIONS)}")
-    map_normalize: str = _field("l1", f"saliency to map, normalisation: {', '.join(explain.NORMALIZATIONS)}")
-    sep_normalize: str = _field("l1", "normalisation of the maps inside the SEP term; none: raw saliency")
+    sep_form: str = setting("mse", f"distance of maps in the SEP term: {', '.join(train.FORMS)}")
+    sep_gradient: str = setting("directional", f"how the SEP term is differentiated: {', '.join(train.GRADIENTS)}")
+    map_reduce: str = setting("abs_sum", f"saliency to map, channels: {', '.join(explain.REDUCTIONS)}")
+    map_normalize: str = setting("l1", f"saliency to map, normalisation: {', '.join(explain.NORMALIZATIONS)}")
+    sep_normalize: str = setting("l1", "normalisation of the maps inside the SEP term; none: raw saliency")
 
-    explanation_method: str = _field("gradient_x_input", "explanation that is attacked and reported")
-    explanation_num_steps: int = _field(1000, "Adam steps of the explanation attack")
-    explanation_learning_rate: float = _field(1e-3, "learning rate of the explanation attack, pixel units")
-    explanation_map_weight: float = _field(1e7, "weight of the map term in the explanation attack")
-    explanation_output_weight: float = _field(1e6, "weight of the output term in the explanation attack")
-    explanation_epsilon: float | None = _field(None, "budget of the explanation attack, pixel units; default: none")
-    explanation_norm: str = _field("linf", "norm of that budget")
+    explanation_method: str = setting("gradient_x_input", "explanation that is attacked and reported")
+    explanation_attacked_method: str | None = setting(
+        None, "differentiable explanation that the attack follows instead; default: the reported one"
+    )
+    explanation_num_steps: int = setting(1000, "Adam steps of the explanation attack")
+    explanation_learning_rate: float = setting(1e-3, "learning rate of the explanation attack, pixel units")
+    explanation_map_weight: float = setting(1e7, "weight of the map term in the explanation attack")
+    explanation_output_weight: float = setting(1e6, "weight of the output term in the explanation attack")
+    explanation_epsilon: float | None = setting(None, "budget of the explanation attack, pixel units; default: none")
+    explanation_norm: str = setting("linf", "norm of that budget")
 
-    num_clusters: int = _field(15, "clusters of penultimate features")
-    num_pairs: int = _field(150, "victim/target pairs")
-    pairs_file: str | None = _field(None, "pair index of an earlier run, used instead of clustering")
-    feature_model: str = _field("convnet", "feature network that is clustered, trained with the standard objective")
-    feature_epochs: int = _field(10, "its training epochs")
-    feature_learning_rate: float = _field(0.1, "its peak learning rate")
+    num_clusters: int = setting(15, "clusters of penultimate features")
+    num_pairs: int = setting(150, "victim/target pairs")
+    pairs_file: str | None = setting(None, "pair index of an earlier run, used instead of clustering")
+    feature_model: str = setting("convnet", "feature network that is clustered, trained with the standard objective")
+    feature_epochs: int = setting(10, "its training epochs")
+    feature_learning_rate: float = setting(0.1, "its peak learning rate")
 
-    validate_every: int = _field(1, "epochs between two looks at the validation images")
-    checkpoint_every: int = _field(1, "epochs between two checkpoints")
-    log_every: int = _field(50, "training steps between two log records")
-    chunk_size: int = _field(256, "images or pairs in memory at once in evaluations")
+    validate_every: int = setting(1, "epochs between two looks at the validation images")
+    checkpoint_every: int = setting(1, "epochs between two checkpoints")
+    log_every: int = setting(50, "training steps between two log records")
+    chunk_size: int = setting(256, "images or pairs in memory at once in evaluations")
 
     def __post_init__(self) -> None:
         for method in self.methods:
@@ -176,6 +173,7 @@ class StudyConfig:
         """The explanation attack of the evaluation."""
         return evaluate.ExplanationAttackConfig(
             method=self.explanation_method,
+            attacked_method=self.explanation_attacked_method,
             map_config=explain.MapConfig(self.map_reduce, self.map_normalize),
             num_steps=self.explanation_num_steps,
             learning_rate=self.explanation_learning_rate,
@@ -184,32 +182,3 @@ class StudyConfig:
             epsilon=self.explanation_epsilon,
             norm=self.explanation_norm,
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-like values by field name."""
-        return {**dataclasses.asdict(self), "methods": list(self.methods)}
-
-    def as_flagfile(self) -> str:
-        """The text of a flagfile that sets every field; a field that is None is left out."""
-        lines = []
-        for name, value in self.as_dict().items():
-            if value is None:
-                continue
-            text = ",".join(value) if isinstance(value, list) else str(value)
-            lines.append(f"--{name}={text}" if not isinstance(value, bool) else f"--{name}={str(value).lower()}")
-        return "\n".join(lines) + "\n"
-
-
-# Where the data lie and how much is in memory at once change no number.
-NOT_PART_OF_A_RESULT = frozenset({"data_dir", "chunk_size"})
-
-
-def differences(stored: dict[str, Any], config: StudyConfig) -> list[str]:
-    """The fields in which a stored configuration differs, as "name (there, now)"; empty when none matters."""
-    now = config.as_dict()
-    names = sorted(({*stored, *now}) - NOT_PART_OF_A_RESULT)
-    return [
-        f"{name} ({stored.get(name)!r} there, {now.get(name)!r} now)"
-        for name in names
-        if stored.get(name) != now.get(name)
-    ]

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 from jsep import data, evaluate, models, report, train
-from jsep.checks import InputError
 from jsep.study import environment
 from jsep.study.config import StudyConfig
 from jsep.study.run_directory import RESULT_FORMAT, MetricsLog, RunDirectory
+from jsep.study.splits import load_split
 from jsep.types import Key, PyTree
 
 # More than this below the clean accuracy of MAT with the same seed, and a model counts as degraded.
@@ -32,17 +32,10 @@ class _Data:
 
 
 def _load(config: StudyConfig) -> _Data:
-    parts = {}
-    for split, count in (
-        ("train", config.train_images),
-        ("validation", config.validation_images),
-        ("test", config.test_images),
-    ):
-        whole = data.load(config.dataset, data_dir=config.data_dir, split=split)
-        if count > len(whole):
-            raise InputError(f"{split}_images: {config.dataset} has {len(whole)} {split} images, got {count}")
-        parts[split] = data.stratified_subset(whole, count) if count else whole
-    return _Data(**parts)
+    counts = {"train": config.train_images, "validation": config.validation_images, "test": config.test_images}
+    return _Data(
+        **{split: load_split(config.dataset, config.data_dir, split, count) for split, count in counts.items()}
+    )
 
 
 def _create(config: StudyConfig, name: str, info: data.DatasetInfo) -> models.Classifier:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jsep.checks import InputError
-from jsep.study.config import StudyConfig, differences
+from jsep.study.flat_config import FlatConfig, differences
 
 RESULT_FORMAT = 1
 
@@ -28,7 +28,7 @@ class RunDirectory:
     begun with another configuration.
     """
 
-    def __init__(self, path: str | Path, config: StudyConfig, *, resume: bool = False, overwrite: bool = False) -> None:
+    def __init__(self, path: str | Path, config: FlatConfig, *, resume: bool = False, overwrite: bool = False) -> None:
         self.path = Path(path)
         if resume and overwrite:
             raise InputError("resume and overwrite exclude each other: give one of them")
@@ -46,7 +46,7 @@ class RunDirectory:
                 f"run_dir {path} cannot be written ({error.strerror}); choose another directory"
             ) from error
 
-    def _open_existing(self, config: StudyConfig, *, resume: bool, overwrite: bool) -> None:
+    def _open_existing(self, config: FlatConfig, *, resume: bool, overwrite: bool) -> None:
         if not self._config_path.exists():
             raise InputError(f"run_dir {self.path} is not empty and not a run of jsep; choose another directory")
         if overwrite:

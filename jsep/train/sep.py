@@ -1,8 +1,8 @@
 """SEP: the regulariser that flattens (weight > 0) or sharpens (weight < 0) the explanation-loss landscape."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ class SepConfig:
     gradient: str = "directional"
 
     def __post_init__(self) -> None:
-        explain.method(self.method)
+        explain.check_differentiable(self.method)
         check_choice("SEP noise", self.noise, NOISES)
         check_choice("SEP form", self.form, FORMS)
         check_choice("SEP gradient", self.gradient, GRADIENTS)
@@ -75,9 +75,11 @@ def map_distance(form: str, first: Array, second: Array) -> Array:
 
 
 def _penalty_reverse(
-    config: SepConfig, model_fn: ModelFn, variables: PyTree, image: Array, noise: Array, label: Array
+    config: SepConfig, model_fn: ModelFn, variables: PyTree, image: Array, noise: Array, label: Array, key: Key
 ) -> Array:
-    map_fn = explain.make_map_fn(config.method, lambda z: model_fn(variables, z), label, map_config=config.map_config)
+    map_fn = explain.make_map_fn(
+        config.method, lambda z: model_fn(variables, z), label, map_config=config.map_config, key=key
+    )
     return map_distance(config.form, map_fn(image + noise), map_fn(image))
 
 
@@ -125,19 +127,24 @@ def batch_penalty(
     Raises: InputError when "directional" is asked for a method that is not a function of the input gradient.
     Reference: PAPER Algorithm 1.
     """
-    noises = jax.vmap(lambda k: draw_noise(k, config, images.shape[1:]))(jax.random.split(key, len(images)))
+    keys = jax.random.split(key, len(images))
+    noises = jax.vmap(lambda k: draw_noise(k, config, images.shape[1:]))(keys)
     if config.gradient == "directional":
         from_gradient = explain.method(config.method).from_gradient
         if from_gradient is None:
             raise InputError(
                 f"{config.method!r} is not a function of the input gradient alone; use the SEP gradient 'reverse'"
             )
-        one: Callable[..., Any] = lambda *example: _penalty_directional(  # noqa: E731
-            from_gradient, config, model_fn, variables, *example
+        penalties = jax.vmap(functools.partial(_penalty_directional, from_gradient, config, model_fn, variables))(
+            images, noises, labels
         )
     else:
-        one = lambda *example: _penalty_reverse(config, model_fn, variables, *example)  # noqa: E731
-    return jnp.mean(jax.vmap(one)(images, noises, labels))
+        # A key for what the explanation itself draws, apart from the noise's.
+        method_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
+        penalties = jax.vmap(functools.partial(_penalty_reverse, config, model_fn, variables))(
+            images, noises, labels, method_keys
+        )
+    return jnp.mean(penalties)
 
 
 def scale_free_weight(sep_weight: float, num_pixels: int) -> float:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from jsep import evaluate
 from jsep.checks import InputError
@@ -25,6 +26,14 @@ def make_map(seed: int, concentration: float) -> np.ndarray:
 
 
 maps = st.builds(make_map, st.integers(0, 10**6), st.sampled_from([0.05, 0.3, 1.0, 10.0]))
+
+
+@hypothesis.given(maps, maps)
+def test_spearman_equals_scipy_and_ignores_increasing_functions(first: np.ndarray, second: np.ndarray) -> None:
+    first = np.round(first, 1)  # ties
+    expected = 0.0 if np.ptp(first) == 0 else scipy.stats.spearmanr(first.ravel(), second.ravel()).statistic
+    assert float(evaluate.spearman(first, second)) == pytest.approx(expected, abs=1e-5)
+    assert float(evaluate.spearman(first, np.sqrt(second))) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(

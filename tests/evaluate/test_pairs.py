@@ -224,6 +224,33 @@ def test_summary_holds_the_means_of_the_result_file(attacked: Any) -> None:
     assert summary["label_kept"] == 1.0
 
 
+def test_transferred_attack_follows_one_method_and_measures_another(attacked: Any) -> None:
+    variables, dataset, pairs, own = attacked
+    config = dataclasses.replace(CONFIG, method="occlusion", attacked_method="gradient")
+    with pytest.raises(InputError, match="window must be at most 2"):  # the measured method is really the other one
+        evaluate.explanation_robustness(KEY, model, variables, dataset, pairs, config)
+    config = dataclasses.replace(CONFIG, method="gradient_x_input", attacked_method="gradient")
+    results = evaluate.explanation_robustness(KEY, model, variables, dataset, pairs, config)
+    np.testing.assert_allclose(results.manipulated, own.manipulated, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(results.losses, own.losses, rtol=1e-2, atol=1e-9)
+    for index, victim in enumerate(pairs.victims):
+        label, x = int(results.predicted[index]), dataset.images[victim]
+        expected = explain.explanation_map(jnp.asarray(2 * variables[label].reshape(SHAPE) * x**2))
+        np.testing.assert_allclose(results.victim_map[index], expected, rtol=1e-4)
+
+
+def test_method_without_derivative_can_be_measured_but_not_attacked(attacked: Any) -> None:
+    variables, dataset, pairs, own = attacked
+    with pytest.raises(InputError, match="'rise' has no derivative: attack another one and evaluate 'rise'"):
+        evaluate.ExplanationAttackConfig(method="rise")
+    with pytest.raises(InputError, match="'lime' has no derivative"):
+        evaluate.ExplanationAttackConfig(method="gradient", attacked_method="lime")
+    config = dataclasses.replace(CONFIG, method="rise", attacked_method="gradient", num_steps=2)
+    results = evaluate.explanation_robustness(KEY, model, variables, dataset, pairs, config)
+    assert results.victim_map.shape == own.victim_map.shape
+    assert np.abs(results.victim_map - own.victim_map).max() > 1e-3
+
+
 def test_results_do_not_depend_on_the_chunk_size(attacked: Any) -> None:
     variables, dataset, pairs, whole = attacked
     chunked = evaluate.explanation_robustness(KEY, model, variables, dataset, pairs, CONFIG, chunk_size=3)

@@ -56,7 +56,7 @@ def test_gradient_x_input_is_zero_on_black_pixels() -> None:
     assert np.all(explain.gradient_x_input(oracle.logits, jnp.zeros(SHAPE), 0) == 0)
 
 
-@pytest.mark.parametrize("name", explain.METHODS)
+@pytest.mark.parametrize("name", [name for name, entry in explain.METHODS.items() if entry.from_gradient])
 def test_from_gradient_is_the_saliency(name: str, image: np.ndarray) -> None:
     method, oracle = explain.METHODS[name], oracles.softplus_ridge()
     x = jnp.asarray(image, jnp.float32)
@@ -93,5 +93,5 @@ def test_logits_with_a_batch_axis_are_an_input_error() -> None:
 
 
 def test_unknown_method_is_an_input_error_with_a_suggestion() -> None:
-    with pytest.raises(InputError, match="expected one of gradient, gradient_x_input; did you mean 'gradient'"):
+    with pytest.raises(InputError, match="expected one of gradient, gradient_x_input, .*; did you mean 'gradient'"):
         explain.make_map_fn("gradientt", oracles.linear().logits, 0)

@@ -34,6 +34,31 @@ def test_convnet_has_the_parameters_of_its_layers() -> None:
     assert set(variables) == {"params"}
 
 
+def test_vit_tiny_has_the_parameters_of_its_layers() -> None:
+    model = models.create("vit_tiny", num_classes=10, input_shape=(32, 32, 3))
+    variables = jax.eval_shape(lambda: models.init(KEY, model, (32, 32, 3)))
+    block = 2 * 2 * 192 + 193 * 3 * 192 + 193 * 192 + 193 * 768 + 769 * 192
+    assert models.num_parameters(variables) == (48 + 1) * 192 + 192 + 65 * 192 + 12 * block + 2 * 192 + 193 * 10
+
+
+def test_vit_cuts_images_into_patches_row_by_row() -> None:
+    # With the identity as embedding and no attention blocks, the tokens are the patches.
+    model = models.ViT(num_classes=2, width=12, depth=0, patch=2)
+    image = jnp.arange(4 * 6 * 3, dtype=jnp.float32).reshape(4, 6, 3)
+    variables = models.init(KEY, model, (4, 6, 3))
+    params = {**variables["params"], "patches": {"kernel": jnp.eye(12), "bias": jnp.zeros(12)}}
+    _, kept = model.apply({"params": params}, image[None], capture_intermediates=True)
+    (tokens,) = kept["intermediates"]["patches"]["__call__"]
+    expected = [np.asarray(image[r : r + 2, c : c + 2]).ravel() for r in (0, 2) for c in (0, 2, 4)]
+    np.testing.assert_array_equal(tokens[0], expected)
+
+
+@pytest.mark.parametrize("shape", [(7, 8, 3), (8, 9, 3)])
+def test_vit_on_images_that_patches_do_not_fill_is_an_input_error(shape: tuple[int, int, int]) -> None:
+    with pytest.raises(InputError, match=rf"images of {shape[0]}x{shape[1]} pixels are no grid of patches of 4x4"):
+        models.init(KEY, models.ViT(num_classes=2, depth=1), shape)
+
+
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("beta", [0.5, 10.0, 100.0])
 def test_softplus_and_three_derivatives_equal_numpy(beta: float) -> None:
@@ -155,7 +180,10 @@ def test_relu_model_is_the_limit_of_large_beta() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "resnet81"}, "unknown model 'resnet81': expected one of convnet, resnet18; did you mean 'resnet18'"),
+        (
+            {"name": "resnet81"},
+            "unknown model 'resnet81': expected one of convnet, resnet18, vit_tiny; did you mean 'resnet18'",
+        ),
         ({"activation": "softplu"}, "unknown activation 'softplu': expected one of softplus, relu"),
         ({"num_classes": 1}, "num_classes must be an integer >= 2, got 1"),
         ({"num_classes": 10.0}, r"num_classes must be an integer >= 2, got 10\.0"),

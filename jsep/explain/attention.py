@@ -1,0 +1,117 @@
+"""Explanations of vision transformers by their attention maps, which are found in any JAX model."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import InputError
+from jsep.explain.gradient import score
+from jsep.explain.program import SHAPE_STEPS, Program, Ref, Step, trace
+from jsep.types import Array, LogitsFn
+
+
+def _attention_refs(program: Program) -> list[Ref]:
+    """The outputs of softmaxes over keys: exp(a) / sum(exp(a)) of shape (..., T, T), in order."""
+    made_by: dict[Ref, Step] = {ref: step for step in program.steps for ref in step.outputs}
+
+    def source(ref: Ref) -> Ref:
+        """Past what only arranges or changes the precision, which softmaxes of half precision do."""
+        while ref in made_by and made_by[ref].name in SHAPE_STEPS | {"convert_element_type"}:
+            ref = made_by[ref].inputs[0]
+        return ref
+
+    def is_sum_of(ref: Ref, exponential: Ref) -> bool:
+        step = made_by.get(source(ref))
+        return step is not None and step.name == "reduce_sum" and source(step.inputs[0]) == exponential
+
+    found = []
+    for step in program.steps:
+        if step.name != "div" or len(step.inputs) != 2:
+            continue
+        above, below = step.inputs
+        shape = above.shape
+        is_square = len(shape) >= 2 and shape[-1] == shape[-2] > 1
+        is_exponential = above in made_by and made_by[above].inside <= {"exp"}
+        if is_square and is_exponential and is_sum_of(below, above):
+            found.append(step.outputs[0])
+    if not found:
+        raise InputError(
+            "the model has no attention maps (a softmax over T keys for T queries): attention methods explain vision "
+            "transformers; use gradient_x_input, guided_backprop or lrp_epsilon here"
+        )
+    return found
+
+
+def attention_maps(logits_fn: LogitsFn, image: Array) -> list[Array]:
+    """The attention maps of every layer, (heads, T, T) each, rows summing to 1.
+
+    Raises: InputError for a model without attention.
+    """
+    image = jnp.asarray(image)
+    program = trace(logits_fn, image)
+    values = program.run({program.input: image})
+    return [_by_head(values[ref]) for ref in _attention_refs(program)]
+
+
+def _by_head(attention: Array) -> Array:
+    return attention.reshape(-1, *attention.shape[-2:])
+
+
+def _as_image(relevance: Array, shape: tuple[int, ...]) -> Array:
+    """Relevance (T, T) of tokens for tokens -> (H, W, 1): the class token's row, without one the mean of all rows."""
+    num_tokens = len(relevance)
+    height, width, _ = shape
+    for has_class_token in (False, True):
+        num_patches = num_tokens - has_class_token
+        rows = math.isqrt(num_patches * height // width)
+        if rows > 0 and num_patches % rows == 0 and rows * width == num_patches // rows * height:
+            row = relevance[0, 1:] if has_class_token else jnp.mean(relevance, axis=0)
+            low = row.reshape(rows, -1, 1)
+            return jax.image.resize(low, (height, width, 1), "bilinear").astype(relevance.dtype)
+    raise InputError(
+        f"attention over {num_tokens} tokens is no grid of patches, with or without one class token before it, "
+        f"of an image of {height}x{width}"
+    )
+
+
+def attention_rollout(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+    """The product over layers of the mean attention of the heads with the residual connection, A' = (A + I) / 2.
+
+    It does not depend on the label.
+    Args: logits_fn: any JAX vision transformer (attention maps are found in its jaxpr); image, label: as `gradient`.
+    Returns: (H, W, 1), non-negative, of the class token (or the mean token), enlarged bilinearly from the patches;
+      differentiable in the image and the parameters.
+    Raises: InputError as in `score`, or for a model without attention.
+    Reference: Abnar and Zuidema 2020, section 3.
+    """
+    score(logits_fn, image, label)
+    maps = attention_maps(logits_fn, image)
+    rollout = jnp.eye(maps[0].shape[-1], dtype=maps[0].dtype)
+    for attention in maps:
+        rollout = (jnp.mean(attention, axis=0) + jnp.eye(len(rollout), dtype=rollout.dtype)) / 2 @ rollout
+    return _as_image(rollout, jnp.shape(image))
+
+
+def attention_relevance(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+    """Gradient-weighted attention relevance: R <- R + mean_h(max(dA * A, 0)) R over the layers, from R = I.
+
+    dA is the gradient of the logit of `label` in the attention map A.
+    Args, Returns, Raises: as `attention_rollout`, and it depends on the label.
+    Reference: Chefer et al. 2021 (generic attention explainability), equations 5 and 6.
+    """
+    image = jnp.asarray(image)
+    program = trace(lambda z: score(logits_fn, z, label), image)
+    refs = _attention_refs(program)
+
+    def of_offsets(offsets: list[Array]) -> tuple[Array, list[Array]]:
+        values = program.run({program.input: image}, add=dict(zip(refs, offsets, strict=True)))
+        return values[program.output], [values[ref] for ref in refs]
+
+    zeros = [jnp.zeros(ref.shape, ref.dtype) for ref in refs]
+    gradients, maps = jax.grad(of_offsets, has_aux=True)(zeros)
+    relevance = jnp.eye(refs[0].shape[-1], dtype=refs[0].dtype)
+    for attention, gradient in zip(maps, gradients, strict=True):
+        weighted = jnp.mean(_by_head(jnp.maximum(gradient * attention, 0)), axis=0)
+        relevance = relevance + weighted @ relevance
+    return _as_image(relevance, image.shape)

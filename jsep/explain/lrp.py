@@ -1,0 +1,173 @@
+"""Layer-wise relevance propagation on any JAX function."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import InputError, check_choice, check_positive
+from jsep.explain.gradient import score
+from jsep.explain.layers import Layer, join_layers
+from jsep.explain.program import SHAPE_STEPS, Rule, Step, go_back, is_affine, trace, transposed
+from jsep.types import Array, LogitsFn
+
+LRP_RULES = ("epsilon", "gamma", "z_plus", "flat")
+LRP_COMPOSITES: dict[str, tuple[str, str, str]] = {
+    "epsilon": ("epsilon", "epsilon", "epsilon"),
+    "gamma": ("gamma", "gamma", "gamma"),
+    "z_plus": ("z_plus", "z_plus", "z_plus"),
+    "epsilon_plus_flat": ("flat", "z_plus", "epsilon"),
+    "epsilon_gamma": ("epsilon", "gamma", "epsilon"),
+}
+"""name -> rule of the first convolution or dense layer, of the other convolutions, of the other dense layers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LrpConfig:
+    """Which rule holds where.
+
+    composite: a key of `LRP_COMPOSITES`; epsilon: the stabiliser, added to every denominator with its sign, > 0;
+    gamma: weight of the positive parts under the gamma rule, > 0.
+    """
+
+    composite: str = "epsilon"
+    epsilon: float = 1e-6
+    gamma: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_choice("LRP composite", self.composite, LRP_COMPOSITES)
+        check_positive("epsilon", self.epsilon)
+        check_positive("gamma", self.gamma)
+
+
+def lrp(
+    logits_fn: LogitsFn,
+    image: Array,
+    label: Array,
+    *,
+    composite: str = "epsilon",
+    epsilon: float = 1e-6,
+    gamma: float = 0.25,
+    rules: Mapping[str, Rule] | None = None,
+) -> Array:
+    """The logit of `label`, redistributed layer by layer to the pixels that made it.
+
+    A layer z = W x + b hands relevance down by the share of each input, R_i = x_i sum_j w_ij R_j / z_j, with, by rule,
+      "epsilon": z_j + epsilon sign(z_j) below the line;
+      "gamma":   W + gamma max(W, 0) for W (for negative inputs min, and both exchanged where z_j < 0);
+      "z_plus":  the positive products x_i w_ij and biases alone, above and below the line;
+      "flat":    the same share for every input in reach.
+    Batch normalisation is folded into the layer before it; relevance passes unchanged through activations and through
+    scaling or shift of single values, goes to the maximum in max-pooling, and splits in proportion at sums.
+
+    Args:
+      logits_fn: any JAX function of one image; the layers are found in its jaxpr.
+      image, label: as `gradient`.
+      composite: a key of `LRP_COMPOSITES`, which says which rule holds where.
+      epsilon, gamma: as in `LrpConfig`.
+      rules: primitive name -> own `Rule`, which replaces or adds to ours.
+
+    Returns: (H, W, C), signed, in logits. It sums to the logit minus what biases absorb ("epsilon", "gamma", as
+      epsilon -> 0), exactly to it without biases. Differentiable in the image and the parameters.
+    Raises: InputError as in `score`, or for a primitive without a rule, with its name.
+    Reference: Bach et al. 2015; Montavon et al. 2019, section 10.2 (rules); Kohlbrenner et al. 2020 (composites).
+    """
+    config = LrpConfig(composite, epsilon, gamma)
+    image = jnp.asarray(image)
+    program = join_layers(trace(lambda z: score(logits_fn, z, label), image))
+    values = program.run({program.input: image})
+    layers = [step for step in program.steps if isinstance(step, Layer)]
+    first, convolution, dense = LRP_COMPOSITES[config.composite]
+    own_rules = dict(rules or {})
+
+    def rule(step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array]) -> Sequence[Array]:
+        if step.name in own_rules:
+            return own_rules[step.name](step, inputs, outputs, back)
+        if isinstance(step, Layer):
+            name = first if step is layers[0] else convolution if step.is_convolution else dense
+            return [_LAYER_RULES[name](step, inputs[0], back[0], config)]
+        if step.name in _RULES:
+            return _RULES[step.name](step, inputs, outputs, back, config)
+        if is_affine(step) or step.name == "activation":
+            return [back[0].astype(inputs[0].dtype)]
+        raise InputError(
+            f"LRP has no rule for the primitive {step.name!r} of {len(step.inputs)} values that depend on the image: "
+            f"pass rules={{{step.name!r}: rule}} with rule(step, inputs, outputs, relevances) -> relevances of inputs"
+        )
+
+    return go_back(program, values, values[program.output], rule)
+
+
+def _stabilised(z: Array, epsilon: float) -> Array:
+    return z + jnp.where(z < 0, -epsilon, epsilon).astype(z.dtype)
+
+
+def _epsilon_rule(layer: Layer, x: Array, relevance: Array, config: LrpConfig) -> Array:
+    z, pull = jax.vjp(layer.apply, x)
+    return x * pull(relevance / _stabilised(z, config.epsilon))[0]
+
+
+def _gamma_rule(layer: Layer, x: Array, relevance: Array, config: LrpConfig) -> Array:
+    positive, negative = jnp.maximum(x, 0), jnp.minimum(x, 0)
+
+    def above(x: Array) -> Array:
+        return layer.apply(x) + config.gamma * layer.apply(x, sign=1)
+
+    def below(x: Array) -> Array:
+        return layer.apply(x) + config.gamma * layer.apply(x, sign=-1)
+
+    def without_bias(fn: Callable[[Array], Array], x: Array) -> Array:
+        return fn(x) - fn(jnp.zeros_like(x))
+
+    def share(first: Callable[[Array], Array], second: Callable[[Array], Array], where: Array) -> Array:
+        z = first(positive) + without_bias(second, negative)
+        part = jnp.where(where, relevance, 0) / _stabilised(z, config.epsilon)
+        return positive * jax.vjp(first, positive)[1](part)[0] + negative * jax.vjp(second, negative)[1](part)[0]
+
+    z = layer.apply(x)
+    return share(above, below, z > 0) + share(below, above, z < 0)
+
+
+def _z_plus_rule(layer: Layer, x: Array, relevance: Array, config: LrpConfig) -> Array:
+    positive, negative = jnp.maximum(x, 0), jnp.minimum(x, 0)
+    z_first, pull_first = jax.vjp(lambda x: layer.apply(x, sign=1), positive)
+    z_second, pull_second = jax.vjp(lambda x: layer.apply(x, sign=-1, bias=False), negative)
+    part = relevance / _stabilised(z_first + z_second, config.epsilon)
+    return positive * pull_first(part)[0] + negative * pull_second(part)[0]
+
+
+def _flat_rule(layer: Layer, x: Array, relevance: Array, config: LrpConfig) -> Array:
+    reach, pull = jax.vjp(layer.apply_ones, jnp.ones_like(x))
+    return pull(relevance / _stabilised(reach, config.epsilon))[0]
+
+
+_LAYER_RULES = {"epsilon": _epsilon_rule, "gamma": _gamma_rule, "z_plus": _z_plus_rule, "flat": _flat_rule}
+
+
+def _arrange(step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array], config: LrpConfig):
+    """Relevance goes where the value came from: shapes, slices, maxima."""
+    return transposed(step, inputs, outputs, back)
+
+
+def _in_proportion(
+    step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array], config: LrpConfig
+) -> Sequence[Array]:
+    """Sums of values: every term gets its share."""
+    parts = transposed(step, inputs, outputs, [back[0] / _stabilised(outputs[0], config.epsilon)])
+    return [x * part for x, part in zip(inputs, parts, strict=True)]
+
+
+def _add(step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array], config: LrpConfig):
+    return [back[0].astype(inputs[0].dtype)] if is_affine(step) else _in_proportion(step, inputs, outputs, back, config)
+
+
+_RULES = {
+    **dict.fromkeys(
+        (*SHAPE_STEPS, "slice", "dynamic_slice", "concatenate", "pad", "rev", "gather", "select_and_gather_add",
+         "reduce_max", "reduce_window_max", "split"),
+        _arrange,
+    ),
+    "mean": _in_proportion,
+    **dict.fromkeys(("add", "sub", "add_any"), _add),
+}  # fmt: skip

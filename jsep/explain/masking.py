@@ -1,0 +1,138 @@
+"""Methods that look at the score of images with parts taken away: occlusion and RISE."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import InputError, check_count, check_image
+from jsep.explain.gradient import score
+from jsep.explain.sampling import map_in_chunks, without_derivative
+from jsep.types import Array, Key, LogitsFn
+
+
+def masked(image: Array, mask: Array, baseline: Any) -> Array:
+    """The image where `mask` (H, W) is 1 and the baseline where it is 0."""
+    return baseline + mask[..., None] * (image - baseline)
+
+
+def occlusion(
+    logits_fn: LogitsFn,
+    image: Array,
+    label: Array,
+    *,
+    window: int = 4,
+    stride: int = 2,
+    baseline: Any = 0.0,
+    chunk_size: int = 64,
+) -> Array:
+    """The fall of the logit when a window is covered, averaged over the windows that cover a pixel.
+
+    Windows lie at multiples of `stride`; the last of a row or column may reach beyond the image.
+    Args:
+      logits_fn, image, label: as `gradient`.
+      window, stride: side of the square window and distance of two, pixels.
+      baseline: what covers, a number or an array that broadcasts to the image, pixel units.
+      chunk_size: covered images in memory at once.
+
+    Returns: (H, W, 1), signed, in logits; 0 at pixels that no window covers. Differentiable in the image and the
+      parameters.
+    Raises: InputError as in `score`, or for a window larger than the image.
+    Reference: Zeiler and Fergus 2014, section 4.
+    """
+    check_count("window", window)
+    check_count("stride", stride)
+    image = jnp.asarray(image)
+    whole = score(logits_fn, image, label)
+    height, width, _ = image.shape
+    if window > min(height, width):
+        raise InputError(f"window must be at most {min(height, width)} for images of {height}x{width}, got {window}")
+    starts = [[stride * i for i in range(math.ceil((side - window) / stride) + 1)] for side in (height, width)]
+    corners = jnp.asarray([(row, column) for row in starts[0] for column in starts[1]])
+
+    def cover(corner: Array) -> Array:
+        rows, columns = jnp.arange(height) - corner[0], jnp.arange(width) - corner[1]
+        inside = ((rows >= 0) & (rows < window))[:, None] & ((columns >= 0) & (columns < window))[None]
+        return inside.astype(image.dtype)
+
+    def fall(corner: Array) -> Array:
+        return whole - score(logits_fn, masked(image, 1 - cover(corner), baseline), label)
+
+    falls = map_in_chunks(fall, corners, chunk_size)
+
+    def add(total: tuple[Array, Array], item: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+        corner, fall = item
+        covered = cover(corner)
+        return (total[0] + fall * covered, total[1] + covered), None
+
+    zeros = jnp.zeros((height, width), image.dtype)
+    (total, count), _ = jax.lax.scan(add, (zeros, zeros), (corners, falls))
+    return (total / jnp.maximum(count, 1))[..., None]
+
+
+def rise_masks(key: Key, shape: tuple[int, int], *, num_samples: int, grid: int = 4, keep: float = 0.5) -> Array:
+    """Random smooth masks (num_samples, H, W) in [0, 1]: a coarse random grid of zeros and ones, enlarged bilinearly
+    and shifted by less than a cell.
+
+    Args: grid: cells along a side; keep: probability of a one, in (0, 1]. Reference: Petsiuk et al. 2018, section 3.2.
+    """
+    check_count("num_samples", num_samples)
+    check_count("grid", grid)
+    if not 0 < keep <= 1:
+        raise InputError(f"keep must be in (0, 1], got {keep}")
+    height, width = shape
+    cell = (math.ceil(height / grid), math.ceil(width / grid))
+
+    def one(key: Key) -> Array:
+        bits_key, row_key, column_key = jax.random.split(key, 3)
+        bits = jax.random.bernoulli(bits_key, keep, (grid + 1, grid + 1)).astype(jnp.float32)
+        large = jax.image.resize(bits, ((grid + 1) * cell[0], (grid + 1) * cell[1]), "bilinear")
+        shift = (jax.random.randint(row_key, (), 0, cell[0]), jax.random.randint(column_key, (), 0, cell[1]))
+        return jax.lax.dynamic_slice(large, shift, shape)
+
+    return jax.vmap(one)(jax.random.split(key, num_samples))
+
+
+def rise_from_masks(
+    masks: Array, logits_fn: LogitsFn, image: Array, label: Array, *, keep: float, chunk_size: int = 64
+) -> Array:
+    """RISE with given masks: sum_m p_label(x * m) m / (M keep), p the softmax; differentiable for fixed masks.
+
+    Args: masks: (M, H, W) in [0, 1]; keep: their mean. Returns: (H, W, 1), non-negative.
+    """
+    image = jnp.asarray(image)
+    score(logits_fn, image, label)
+
+    def probability(mask: Array) -> Array:
+        return jax.nn.softmax(logits_fn(masked(image, mask.astype(image.dtype), 0.0)))[label]
+
+    weights = map_in_chunks(probability, masks, chunk_size)
+    return (jnp.tensordot(weights, masks.astype(image.dtype), 1) / (len(masks) * keep))[..., None]
+
+
+def rise(
+    key: Key,
+    logits_fn: LogitsFn,
+    image: Array,
+    label: Array,
+    *,
+    num_samples: int = 512,
+    grid: int = 4,
+    keep: float = 0.5,
+    chunk_size: int = 64,
+) -> Array:
+    """The mean random mask, weighted by the probability of `label` that it leaves: RISE.
+
+    Args: key: for the masks; num_samples, grid, keep: as `rise_masks`; chunk_size: masked images in memory at once; the
+      rest as `gradient`.
+    Returns: (H, W, 1), non-negative. It has no derivative (InputError when asked): its masks are drawn for one image,
+      so an attack takes another method and transfers. `rise_from_masks` is differentiable for fixed masks.
+    Raises: InputError as in `score`, or for a count or share out of range.
+    Reference: Petsiuk et al. 2018, equation 6.
+    """
+    check_image(image)
+    height, width, _ = jnp.shape(image)
+    masks = rise_masks(key, (height, width), num_samples=num_samples, grid=grid, keep=keep)
+    saliency = rise_from_masks(masks, logits_fn, image, label, keep=keep, chunk_size=chunk_size)
+    return without_derivative("rise", saliency)

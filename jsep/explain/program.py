@@ -1,0 +1,332 @@
+"""Any `logits_fn` as a list of steps that can be run forwards, and backwards by other rules than autodiff's.
+
+`trace` re-reads the function's jaxpr: calls are inlined, whatever does not depend on the image is computed at once, and
+each elementwise non-linearity (ReLU, softplus, GELU, ..., from a library or written by hand) becomes one step called
+"activation". Guided backpropagation, deconvnet, LRP, Grad-CAM and the attention methods are rules over that list: the
+model needs no hook and no special layer.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+from jsep.checks import InputError
+from jsep.types import Array
+
+# Calls whose body is read in place of them.
+_INLINED = {
+    "jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint",
+    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin",
+}  # fmt: skip
+# Calls with these names are one operation for the rules: see `jsep.models.convolution`.
+_WHOLE = {"strided_conv2d"}
+# Calls with a derivative of their own: kept whole where they are elementwise.
+_CUSTOM = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
+
+_AFFINE = {"add", "sub", "mul", "div", "neg", "convert_element_type", "copy", "stop_gradient"}
+_ELEMENTWISE = _AFFINE | {
+    "abs", "add_any", "and", "cbrt", "ceil", "clamp", "cos", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1",
+    "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "ne", "not",
+    "or", "pow", "round", "rsqrt", "select_n", "sign", "sin", "sqrt", "square", "tanh", "xor",
+}  # fmt: skip
+
+SHAPE_STEPS = frozenset({"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "copy"})
+"""Steps that only arrange values (a broadcast may repeat them)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ref:
+    """A value of the function that depends on the image."""
+
+    index: int
+    shape: tuple[int, ...]
+    dtype: Any
+
+    @property
+    def is_float(self) -> bool:
+        return jnp.issubdtype(self.dtype, jnp.floating)
+
+
+Operand = Any
+"""A Ref, or the constant array in its place."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Step:
+    """One operation.
+
+    name: the primitive's, or "activation" for a whole elementwise non-linearity.
+    operands, outputs: what goes in (Ref or constant) and comes out.
+    bind: operands' values -> outputs' values. params: the primitive's own.
+    inside: names of all primitives in it.
+    """
+
+    name: str
+    operands: tuple[Operand, ...]
+    outputs: tuple[Ref, ...]
+    bind: Callable[..., Sequence[Array]]
+    params: dict[str, Any]
+    inside: frozenset[str]
+
+    @property
+    def inputs(self) -> tuple[Ref, ...]:
+        """The operands that depend on the image, each once."""
+        return tuple(dict.fromkeys(operand for operand in self.operands if isinstance(operand, Ref)))
+
+    def __call__(self, *values: Array) -> tuple[Array, ...]:
+        """Values of `inputs` -> values of `outputs`."""
+        by_ref = dict(zip(self.inputs, values, strict=True))
+        return tuple(self.bind(*(by_ref[o] if isinstance(o, Ref) else o for o in self.operands)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """The steps from the image to the logits that depend on the image, in order."""
+
+    input: Ref
+    output: Ref
+    steps: tuple[Step, ...]
+
+    def run(self, values: dict[Ref, Array], add: dict[Ref, Array] | None = None) -> dict[Ref, Array]:
+        """All values that follow from the given ones, each with its entry of `add` added where it has one."""
+        values = dict(values)
+        for step in self.steps:
+            if all(ref in values for ref in step.inputs):
+                outputs = step(*(values[ref] for ref in step.inputs))
+                for ref, value in zip(step.outputs, outputs, strict=True):
+                    values[ref] = value + add[ref] if add and ref in add else value
+        return values
+
+    def uses(self) -> dict[Ref, int]:
+        """How many steps read each value; the output counts as one more."""
+        count = {self.output: 1}
+        for step in self.steps:
+            for ref in step.inputs:
+                count[ref] = count.get(ref, 0) + 1
+        return count
+
+
+def trace(fn: Callable[[Array], Array], image: Array) -> Program:
+    """The steps of `fn` at images of this shape and dtype, with elementwise non-linearities merged.
+
+    Raises: InputError when the output does not depend on the image.
+    """
+    closed = jax.make_jaxpr(fn)(image)
+    reader = _Reader()
+    aval: Any = closed.in_avals[0]
+    start = reader.new_ref(aval)
+    (end,) = reader.read(closed.jaxpr, closed.consts, [start])
+    if not isinstance(end, Ref):
+        raise InputError("the logits do not depend on the image: there is nothing to explain")
+    return _merge_activations(Program(start, end, tuple(reader.steps)))
+
+
+class _Reader:
+    """Reads a jaxpr into steps; constants are computed on the way."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._num_refs = 0
+
+    def new_ref(self, aval: Any) -> Ref:
+        self._num_refs += 1
+        return Ref(self._num_refs, tuple(aval.shape), aval.dtype)
+
+    def read(self, jaxpr: Any, consts: Sequence[Any], operands: Sequence[Operand]) -> list[Operand]:
+        env: dict[Any, Operand] = dict(zip(jaxpr.constvars, consts, strict=True))
+        env.update(zip(jaxpr.invars, operands, strict=True))
+
+        def value(atom: Any) -> Operand:
+            return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, core.Literal) else env[atom]
+
+        for eqn in jaxpr.eqns:
+            outputs = self._read_equation(eqn, [value(atom) for atom in eqn.invars])
+            env.update(zip(eqn.outvars, outputs, strict=True))
+        return [value(atom) for atom in jaxpr.outvars]
+
+    def _read_equation(self, eqn: Any, operands: list[Operand]) -> Sequence[Operand]:
+        name = eqn.params["name"] if eqn.params.get("name") in _WHOLE else eqn.primitive.name
+        refs = [operand for operand in operands if isinstance(operand, Ref)]
+        if not refs:
+            return _bind_fn(eqn)(*operands)
+        inside = frozenset(_names(eqn))
+        keep_whole = (
+            name in _CUSTOM and inside <= _ELEMENTWISE and {r.shape for r in refs} == {eqn.outvars[0].aval.shape}
+        )
+        if name in _INLINED and not keep_whole:
+            body, consts = _body(eqn)
+            return self.read(body, consts, operands)
+        outputs = tuple(self.new_ref(var.aval) for var in eqn.outvars)
+        self.steps.append(Step(name, tuple(operands), outputs, _bind_fn(eqn), dict(eqn.params), inside))
+        return outputs
+
+
+def _body(eqn: Any) -> tuple[Any, Sequence[Any]]:
+    for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        if key in eqn.params:
+            body = eqn.params[key]
+            return (body.jaxpr, body.consts) if hasattr(body, "consts") else (body, ())
+    raise NotImplementedError(f"the call {eqn.primitive.name!r} has no body that can be read")
+
+
+def _names(eqn: Any) -> Iterable[str]:
+    """The primitives of an equation, those of its body in place of an inlined call."""
+    if eqn.primitive.name in _INLINED:
+        for inner in _body(eqn)[0].eqns:
+            yield from _names(inner)
+    else:
+        yield eqn.primitive.name
+
+
+def _bind_fn(eqn: Any) -> Callable[..., Sequence[Array]]:
+    """The equation as a function of its operands: evaluated as a jaxpr of its own, so that JAX hands over what a call
+    needs beside its operands."""
+    variables = [i for i, atom in enumerate(eqn.invars) if not isinstance(atom, core.Literal)]
+    first = {eqn.invars[i]: i for i in reversed(variables)}
+    alone = core.Jaxpr((), list(first), eqn.outvars, [eqn], eqn.effects)
+    fn = core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))
+
+    def bind(*operands: Array) -> Sequence[Array]:
+        return fn(*(operands[i] for i in first.values()))
+
+    return bind
+
+
+def is_affine(step: Step) -> bool:
+    """Elementwise, affine in its only input, which has the shape of its output."""
+    if step.name not in _AFFINE or len([o for o in step.operands if isinstance(o, Ref)]) != 1:
+        return False
+    divides_by_input = step.name == "div" and not isinstance(step.operands[0], Ref)
+    return not divides_by_input and step.inputs[0].shape == step.outputs[0].shape
+
+
+def is_scaling(step: Step) -> bool:
+    """Affine, and a product with one number."""
+    constants = [operand for operand in step.operands if not isinstance(operand, Ref)]
+    return is_affine(step) and step.name in ("mul", "div") and all(np.size(c) == 1 for c in constants)
+
+
+def _is_elementwise(step: Step) -> bool:
+    shape = step.outputs[0].shape
+    return step.inside <= _ELEMENTWISE and all(ref.shape == shape for ref in step.inputs)
+
+
+def _merge_activations(program: Program) -> Program:
+    """Replaces every elementwise region with one entry, one exit and a non-linearity in it by one step."""
+    # The entry of a value: the value that it is an elementwise function of.
+    entry: dict[Ref, Ref] = {}
+    regions: dict[Ref, list[Step]] = {}
+    for step in program.steps:
+        roots = {entry.get(ref, ref) for ref in step.inputs}
+        if _is_elementwise(step) and len(roots) == 1:
+            root = roots.pop()
+            regions.setdefault(root, []).append(step)
+            entry.update(dict.fromkeys(step.outputs, root))
+    readers: dict[Ref, list[Step | None]] = {program.output: [None]}
+    for step in program.steps:
+        for ref in step.inputs:
+            readers.setdefault(ref, []).append(step)
+
+    replaced: dict[Step, Step] = {}  # the last step of a region -> the merged one
+    dropped: set[Step] = set()
+    for steps in regions.values():
+        core_steps = _peel(steps, readers)
+        if core_steps:
+            replaced[core_steps[-1]] = as_one("activation", core_steps)
+            dropped.update(core_steps)
+    merged = [replaced.get(step, step) for step in program.steps if step in replaced or step not in dropped]
+    return Program(program.input, program.output, tuple(merged))
+
+
+def _peel(region: list[Step], readers: dict[Ref, list[Step | None]]) -> list[Step]:
+    """The steps of a region without the affine ones before and after its non-linearity, which belong to layers.
+
+    Products with one number stay: softplus(beta * x) / beta is one activation. Empty when nothing is non-linear or
+    when more than one value leaves the region.
+    """
+
+    def read_once_by(first: Step, second: Step) -> bool:
+        return readers.get(first.outputs[0], []) == [second]
+
+    steps = list(region)
+    # As long as all that follows goes through it.
+    while len(steps) > 1 and is_affine(steps[0]) and not any(steps[0].inputs[0] in s.inputs for s in steps[1:]):
+        steps.pop(0)
+    while steps and is_affine(steps[-1]):
+        inputs = steps[-1].inputs
+        if len(steps) > 1 and not (steps[-2].outputs == inputs and read_once_by(steps[-2], steps[-1])):
+            break
+        steps.pop()
+    if not steps:
+        return []
+    low, high = region.index(steps[0]), region.index(steps[-1]) + 1
+    while low > 0 and is_scaling(region[low - 1]):
+        low -= 1
+    while high < len(region) and is_scaling(region[high]):
+        high += 1
+    steps = region[low:high]
+    inside = set(steps)
+    exits = [
+        ref for step in steps for ref in step.outputs if any(reader not in inside for reader in readers.get(ref, []))
+    ]
+    entries = {ref for step in steps for ref in step.inputs} - {ref for step in steps for ref in step.outputs}
+    return steps if exits == list(steps[-1].outputs) and len(entries) == 1 else []
+
+
+def as_one(name: str, steps: Sequence[Step]) -> Step:
+    """Steps with one input and one output between them, as one step called `name`."""
+    made = {ref for step in steps for ref in step.outputs}
+    (start,) = {ref for step in steps for ref in step.inputs} - made
+
+    def bind(value: Array) -> Sequence[Array]:
+        values = {start: value}
+        for step in steps:
+            values.update(zip(step.outputs, step(*(values[ref] for ref in step.inputs)), strict=True))
+        return [values[ref] for ref in steps[-1].outputs]
+
+    inside = frozenset().union(*(step.inside for step in steps))
+    return Step(name, (start,), steps[-1].outputs, bind, {}, inside)
+
+
+Rule = Callable[[Step, Sequence[Array], Sequence[Array], Sequence[Array]], Sequence[Array]]
+"""(step, values of its inputs, values of its outputs, what comes back to these) -> what goes back to its inputs."""
+
+
+def go_back(program: Program, values: dict[Ref, Array], at_output: Array, rule: Rule) -> Array:
+    """Carries `at_output` from the logits to the image, step by step by `rule`; contributions to one value add up.
+
+    Args: values: of `Program.run`; at_output: as the logits. Returns: as the image.
+    """
+    back: dict[Ref, Array] = {program.output: at_output}
+    for step in reversed(program.steps):
+        if not any(ref in back for ref in step.outputs):
+            continue
+        at_outputs = [back.pop(ref) if ref in back else jnp.zeros(ref.shape, ref.dtype) for ref in step.outputs]
+        inputs = [values[ref] for ref in step.inputs]
+        at_inputs = rule(step, inputs, [values[ref] for ref in step.outputs], at_outputs)
+        for ref, value in zip(step.inputs, at_inputs, strict=True):
+            if ref.is_float:
+                back[ref] = back[ref] + value if ref in back else value
+    return back.get(program.input, jnp.zeros(program.input.shape, program.input.dtype))
+
+
+def transposed(step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array]) -> Sequence[Array]:
+    """The rule of ordinary differentiation: the vector-Jacobian product of the step."""
+    floats = [i for i, ref in enumerate(step.inputs) if ref.is_float]
+    kept = [i for i, ref in enumerate(step.outputs) if ref.is_float]
+
+    def of_floats(*values: Array) -> list[Array]:
+        full = list(inputs)
+        for i, value in zip(floats, values, strict=True):
+            full[i] = value
+        out = step(*full)
+        return [out[i] for i in kept]
+
+    _, pull = jax.vjp(of_floats, *(inputs[i] for i in floats))
+    found = dict(zip(floats, pull([back[i] for i in kept]), strict=True))
+    return [found.get(i, inputs[i]) for i in range(len(inputs))]

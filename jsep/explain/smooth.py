@@ -1,0 +1,97 @@
+"""Statistics of a saliency under Gaussian noise on the image."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import check_count, check_positive
+from jsep.explain.gradient import gradient
+from jsep.explain.sampling import map_in_chunks
+from jsep.types import Array, Key, LogitsFn, SaliencyFn
+
+
+def _noisy(
+    key: Key,
+    logits_fn: LogitsFn,
+    image: Array,
+    label: Array,
+    sigma: Any,
+    num_samples: int,
+    saliency: SaliencyFn,
+    chunk_size: int,
+) -> Array:
+    """(num_samples, H, W, C)."""
+    check_positive("sigma", sigma, allow_zero=True)
+    check_count("num_samples", num_samples)
+    image = jnp.asarray(image)
+    saliency(logits_fn, image, label)  # its checks, before anything is traced in a loop
+
+    def one(key: Key) -> Array:
+        return saliency(logits_fn, image + sigma * jax.random.normal(key, image.shape, image.dtype), label)
+
+    return map_in_chunks(one, jax.random.split(key, num_samples), chunk_size)
+
+
+def smooth_grad(
+    key: Key,
+    logits_fn: LogitsFn,
+    image: Array,
+    label: Array,
+    *,
+    sigma: Any = 0.1,
+    num_samples: int = 32,
+    saliency: SaliencyFn = gradient,
+    chunk_size: int = 8,
+) -> Array:
+    """The mean saliency under noise, E s(x + sigma zeta), zeta ~ N(0, 1).
+
+    Args:
+      key: for the noise; one key, one function of the image: the noise is not drawn again inside an attack.
+      logits_fn, image, label: as `gradient`.
+      sigma: standard deviation of the noise, pixel units, >= 0. Noisy images are not clipped.
+      num_samples: noisy images.
+      saliency: what is averaged.
+      chunk_size: noisy images in memory at once.
+
+    Returns: as `saliency`; differentiable in the image and the parameters.
+    Raises: InputError as in `score`, or for a count or sigma out of range.
+    Reference: Smilkov et al. 2017.
+    """
+    return jnp.mean(_noisy(key, logits_fn, image, label, sigma, num_samples, saliency, chunk_size), axis=0)
+
+
+def smooth_grad_squared(
+    key: Key,
+    logits_fn: LogitsFn,
+    image: Array,
+    label: Array,
+    *,
+    sigma: Any = 0.1,
+    num_samples: int = 32,
+    saliency: SaliencyFn = gradient,
+    chunk_size: int = 8,
+) -> Array:
+    """The mean squared saliency under noise, E s(x + sigma zeta)^2.
+
+    Args, Returns, Raises: as `smooth_grad`; non-negative. Reference: Hooker et al. 2019.
+    """
+    return jnp.mean(_noisy(key, logits_fn, image, label, sigma, num_samples, saliency, chunk_size) ** 2, axis=0)
+
+
+def var_grad(
+    key: Key,
+    logits_fn: LogitsFn,
+    image: Array,
+    label: Array,
+    *,
+    sigma: Any = 0.1,
+    num_samples: int = 32,
+    saliency: SaliencyFn = gradient,
+    chunk_size: int = 8,
+) -> Array:
+    """The variance of the saliency under noise, E (s - E s)^2, over the samples drawn (divisor num_samples).
+
+    Args, Returns, Raises: as `smooth_grad`; non-negative. Reference: Adebayo et al. 2018, appendix.
+    """
+    return jnp.var(_noisy(key, logits_fn, image, label, sigma, num_samples, saliency, chunk_size), axis=0)

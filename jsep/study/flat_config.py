@@ -1,0 +1,47 @@
+"""Configurations as one flat value: a flagfile, a key of result.json, a checkpoint's owner."""
+
+import dataclasses
+from typing import Any
+
+
+def setting(default: Any, text: str) -> Any:
+    """A field with its documentation, which is its flag's help."""
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclasses.dataclass(frozen=True)
+class FlatConfig:
+    """Fields of str, bool, int, float, tuple of str, or one of them or None."""
+
+    experiment: str = setting("study", "name of the experiment in result.json")
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-like values by field name."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
+        }
+
+    def as_flagfile(self) -> str:
+        """The text of a flagfile that sets every field; a field that is None is left out."""
+        lines = []
+        for name, value in self.as_dict().items():
+            if value is None:
+                continue
+            text = ",".join(value) if isinstance(value, list) else str(value)
+            lines.append(f"--{name}={text}" if not isinstance(value, bool) else f"--{name}={str(value).lower()}")
+        return "\n".join(lines) + "\n"
+
+
+# Where the data lie and how much is in memory at once change no number.
+NOT_PART_OF_A_RESULT = frozenset({"data_dir", "chunk_size"})
+
+
+def differences(stored: dict[str, Any], config: FlatConfig) -> list[str]:
+    """The fields in which a stored configuration differs, as "name (there, now)"; empty when none matters."""
+    now = config.as_dict()
+    names = sorted(({*stored, *now}) - NOT_PART_OF_A_RESULT)
+    return [
+        f"{name} ({stored.get(name)!r} there, {now.get(name)!r} now)"
+        for name in names
+        if stored.get(name) != now.get(name)
+    ]

@@ -1,0 +1,92 @@
+"""Attention rollout and gradient-weighted relevance, on a transformer by hand and on the library's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+
+from jsep import explain, models
+from jsep.checks import InputError
+
+SHAPE = (3, 4, 2)
+IMAGE = np.random.default_rng(0).uniform(0.1, 0.9, SHAPE).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def vit():
+    model = models.ViT(num_classes=3, width=12, depth=2, num_heads=3)
+    variables = oracles.random_variables(jax.eval_shape(lambda: models.init(jax.random.key(0), model, (8, 12, 2))))
+    image = jnp.asarray(np.random.default_rng(1).uniform(size=(8, 12, 2)), jnp.float32)
+    return model, variables, image
+
+
+def test_attention_found_in_the_jaxpr_is_what_the_model_exposes(vit) -> None:
+    model, variables, image = vit
+    found = jax.jit(lambda z: explain.attention_maps(models.logits_fn(model, variables), z))(image)
+    exposed = jax.jit(models.attention_fn(model))(variables, image)
+    assert exposed.shape == (2, 3, 7, 7)
+    np.testing.assert_allclose(jnp.stack(found), exposed, rtol=1e-5)
+    np.testing.assert_allclose(exposed.sum(-1), 1, rtol=1e-5)
+
+
+def test_rollout_equals_the_product_by_hand(vit) -> None:
+    model, variables, image = vit
+    rollout = np.eye(7)
+    for attention in np.asarray(jax.jit(models.attention_fn(model))(variables, image), np.float64):
+        rollout = (attention.mean(0) + np.eye(7)) / 2 @ rollout
+    actual = jax.jit(lambda z: explain.attention_rollout(models.logits_fn(model, variables), z, 0))(image)
+    expected = jax.image.resize(rollout[0, 1:].reshape(2, 3, 1), (8, 12, 1), "bilinear")
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("class_token", [True, False])
+def test_relevance_equals_the_published_update_with_finite_differences(class_token: bool) -> None:
+    """The gradient in an attention map by finite differences of a model that adds an offset to it."""
+    rng = np.random.default_rng(0)
+    embed, token, head = rng.normal(size=(2, 4)), rng.normal(size=(1, 4)), rng.normal(size=(4, 3))
+    weights = rng.normal(size=(2, 4, 4, 4)) / 2
+    num_tokens = 12 + class_token
+
+    def forward(offsets: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        x = IMAGE.astype(float).reshape(-1, 2) @ embed
+        x = np.concatenate([token, x]) if class_token else x
+        maps = []
+        for (query, key, value, out), offset in zip(weights, offsets, strict=True):
+            q, k, v = ((x @ w).reshape(len(x), 2, 2).swapaxes(0, 1) for w in (query, key, value))
+            maps.append(oracles.softmax(q @ k.swapaxes(1, 2) / 2.0) + offset)
+            x = x + (maps[-1] @ v).swapaxes(0, 1).reshape(len(x), 4) @ out
+        return (x[0] if class_token else x.mean(0)) @ head, maps
+
+    zeros = np.zeros((2, 2, num_tokens, num_tokens))
+    gradients = oracles.central_difference(lambda o: forward(o)[0][1], zeros)
+    relevance = np.eye(num_tokens)
+    for attention, gradient in zip(forward(zeros)[1], gradients, strict=True):
+        relevance = relevance + np.maximum(attention * gradient, 0).mean(0) @ relevance
+    row = relevance[0, 1:] if class_token else relevance.mean(0)
+    logits = oracles.transformer(class_token=class_token)
+    actual = jax.jit(lambda z: explain.attention_relevance(logits, z, 1))(jnp.asarray(IMAGE, jnp.float64))
+    assert oracles.relative_error(actual[..., 0], row.reshape(3, 4)) < 1e-6
+
+
+def test_rollout_ignores_the_label_and_relevance_does_not() -> None:
+    logits, image = oracles.transformer(), jnp.asarray(IMAGE)
+    rollout, relevance = (
+        jax.jit(lambda z, label, method=method: method(logits, z, label))
+        for method in (explain.attention_rollout, explain.attention_relevance)
+    )
+    np.testing.assert_array_equal(*(rollout(image, label) for label in (0, 1)))
+    first, second = (relevance(image, label) for label in (0, 1))
+    assert float(jnp.abs(first - second).max()) > 1e-3
+
+
+def test_tokens_that_are_no_grid_are_an_input_error() -> None:
+    logits = oracles.transformer()
+    with pytest.raises(InputError, match="attention over 15 tokens is no grid of patches"):
+        explain.attention_rollout(lambda z: logits(jnp.pad(z.reshape(1, 12, 2), ((0, 0), (1, 1), (0, 0)))), IMAGE, 0)
+
+
+def test_exposed_attention_of_a_convnet_is_an_input_error(tiny) -> None:
+    with pytest.raises(InputError, match="ConvNet has no attention maps; vit_tiny has"):
+        models.attention_fn(tiny.model)(tiny.variables, jnp.zeros((8, 8, 1)))
