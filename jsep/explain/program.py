@@ -118,8 +118,7 @@ def trace(fn: Callable[[Array], Array], image: Array) -> Program:
     """
     closed = jax.make_jaxpr(fn)(image)
     reader = _Reader()
-    aval: Any = closed.in_avals[0]
-    start = reader.new_ref(aval)
+    start = reader.new_ref(jax.ShapeDtypeStruct(jnp.shape(image), jnp.result_type(image)))
     (end,) = reader.read(closed.jaxpr, closed.consts, [start])
     if not isinstance(end, Ref):
         raise InputError("the logits do not depend on the image: there is nothing to explain")

@@ -31,6 +31,8 @@ class ViT(Classifier):
                 f"images of {height}x{width} pixels are no grid of patches of {self.patch}x{self.patch}: "
                 "choose another patch or crop the images"
             )
+        if self.width % self.num_heads:
+            raise InputError(f"width must be a multiple of num_heads, got {self.width} and {self.num_heads}")
         rows, columns = height // self.patch, width // self.patch
         x = self.normalise(images).reshape(batch, rows, self.patch, columns, self.patch, channels)
         x = x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows * columns, self.patch**2 * channels)

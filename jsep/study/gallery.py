@@ -34,6 +34,7 @@ class GalleryConfig(FlatConfig):
     epochs: int = setting(5, "training epochs of the ConvNet")
     vit_epochs: int = setting(5, "training epochs of the vision transformer, which only attention methods explain")
     vit_width: int = setting(64, "width of the transformer")
+    vit_heads: int = setting(4, "attention heads of the transformer, a divisor of its width")
     vit_depth: int = setting(4, "blocks of the transformer")
     vit_patch: int = setting(4, "side of its patches, pixels")
     batch_size: int = setting(50, "images a training step")
@@ -43,7 +44,16 @@ class GalleryConfig(FlatConfig):
     def __post_init__(self) -> None:
         for name in self.methods:
             check_choice("explanation method", name, explain.METHODS)
-        for name in ("num_images", "epochs", "vit_epochs", "vit_width", "vit_depth", "vit_patch", "batch_size"):
+        for name in (
+            "num_images",
+            "epochs",
+            "vit_epochs",
+            "vit_width",
+            "vit_heads",
+            "vit_depth",
+            "vit_patch",
+            "batch_size",
+        ):
             check_count(name, getattr(self, name))
 
 
@@ -108,7 +118,7 @@ def _train(
     model: models.Classifier
     if name == "vit":
         model = models.ViT(
-            num_classes=info.num_classes, mean=info.mean, std=info.std, width=config.vit_width, depth=config.vit_depth,
+            num_classes=info.num_classes, mean=info.mean, std=info.std, width=config.vit_width, depth=config.vit_depth, num_heads=config.vit_heads,
             patch=config.vit_patch,
         )  # fmt: skip
     else:

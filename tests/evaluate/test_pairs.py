@@ -274,7 +274,7 @@ def test_manipulated_images_stay_in_the_budget_and_the_box(norm: str, attacked: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "lime"}, "unknown explanation method 'lime'"),
+        ({"method": "shap"}, "unknown explanation method 'shap'"),
         ({"norm": "l0"}, "unknown norm 'l0'"),
         ({"num_steps": -1}, "num_steps must be an integer >= 0"),
         ({"learning_rate": 0.0}, "learning_rate must be a number > 0"),

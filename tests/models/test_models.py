@@ -53,6 +53,11 @@ def test_vit_cuts_images_into_patches_row_by_row() -> None:
     np.testing.assert_array_equal(tokens[0], expected)
 
 
+def test_vit_whose_heads_do_not_divide_its_width_is_an_input_error() -> None:
+    with pytest.raises(InputError, match="width must be a multiple of num_heads, got 64 and 3"):
+        models.init(KEY, models.ViT(num_classes=2, width=64), (8, 8, 3))
+
+
 @pytest.mark.parametrize("shape", [(7, 8, 3), (8, 9, 3)])
 def test_vit_on_images_that_patches_do_not_fill_is_an_input_error(shape: tuple[int, int, int]) -> None:
     with pytest.raises(InputError, match=rf"images of {shape[0]}x{shape[1]} pixels are no grid of patches of 4x4"):

@@ -6,7 +6,7 @@ import pytest
 
 from jsep import study
 from jsep.checks import InputError
-from jsep.study.config import differences
+from jsep.study.flat_config import differences
 
 
 def test_sep_weight_has_the_sign_of_the_method_and_the_unit_of_the_config():
