@@ -118,9 +118,14 @@ def _train(
     model: models.Classifier
     if name == "vit":
         model = models.ViT(
-            num_classes=info.num_classes, mean=info.mean, std=info.std, width=config.vit_width, depth=config.vit_depth, num_heads=config.vit_heads,
+            num_classes=info.num_classes,
+            mean=info.mean,
+            std=info.std,
+            width=config.vit_width,
+            depth=config.vit_depth,
+            num_heads=config.vit_heads,
             patch=config.vit_patch,
-        )  # fmt: skip
+        )
     else:
         model = models.create(
             name, num_classes=info.num_classes, input_shape=info.image_shape, mean=info.mean, std=info.std

@@ -106,16 +106,12 @@ class TwinResNet(torch.nn.Module):
         count = iter(range(100))
 
         def conv_norm(stride: int = 1):
+            # Folded by hand: zennit's own merging changes the network in the sixth digit, which LRP amplifies.
             index = next(count)
-            conv = conv_from(params[f"Conv_{index}"]["kernel"], stride)
-            norm = torch.nn.BatchNorm2d(conv.out_channels, eps=1e-5)
             trained, kept = params[f"BatchNorm_{index}"], stats[f"BatchNorm_{index}"]
-            for name, value in (
-                ("weight", trained["scale"]), ("bias", trained["bias"]),
-                ("running_mean", kept["mean"]), ("running_var", kept["var"]),
-            ):  # fmt: skip
-                getattr(norm, name).data = torch.tensor(np.array(value, np.float64))
-            return torch.nn.Sequential(conv, norm)
+            factor = trained["scale"] / np.sqrt(kept["var"] + 1e-5)
+            bias = trained["bias"] - kept["mean"] * factor
+            return conv_from(params[f"Conv_{index}"]["kernel"] * factor, stride, bias)
 
         self.stem, self.stem_act = conv_norm(), make_activation(activation)
         self.blocks = torch.nn.ModuleList()
@@ -148,6 +144,8 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     name, activation = request.param.split()
     with jax.enable_x64(True):
         model = models.create(name, num_classes=3, input_shape=(16, 16, 3), activation=activation)
+        if name == "resnet18":
+            model = model.clone(width=16)  # all of its layers, a quarter of its channels
         shapes = jax.eval_shape(lambda: models.init(jax.random.key(0), model, (16, 16, 3)))
         variables = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), oracles.random_variables(shapes))
         plain = jax.device_get(variables)
@@ -217,7 +215,7 @@ def test_integrated_gradients_equal_captum(pair: Pair) -> None:
             ),
         )
         assert oracles.relative_error(saliency, from_torch(theirs)) < TOLERANCE
-        assert float(gap) == pytest.approx(float(delta), rel=1e-4, abs=1e-8)
+        assert float(gap) == pytest.approx(float(delta), rel=1e-4, abs=1e-6)  # a difference of sums near 1
 
 
 def test_guided_backprop_and_deconvnet_equal_captum(pair: Pair) -> None:
@@ -246,14 +244,15 @@ def test_occlusion_equals_captum(pair: Pair, window: int, stride: int) -> None:
         assert oracles.relative_error(actual[..., 0], from_torch(theirs)[..., channel]) < TOLERANCE
 
 
-def test_grad_cam_equals_captum(pair: Pair) -> None:
+@pytest.mark.parametrize("label", range(3))
+def test_grad_cam_equals_captum(pair: Pair, label: int) -> None:
     import captum.attr
 
     layer = pair.twin.features if pair.name == "convnet" else pair.twin.blocks[-1].end
-    low = captum.attr.LayerGradCam(pair.twin, layer).attribute(to_torch(pair.image), LABEL, relu_attributions=True)
+    low = captum.attr.LayerGradCam(pair.twin, layer).attribute(to_torch(pair.image), label, relu_attributions=True)
     theirs = torch.nn.functional.interpolate(low, (16, 16), mode="bilinear", align_corners=False)
-    assert float(theirs.detach().max()) > 0
-    assert oracles.relative_error(ours(pair, "grad_cam"), from_torch(theirs)) < TOLERANCE
+    actual = compiled(pair, lambda logits_fn, z: explain.grad_cam(logits_fn, z, label))
+    np.testing.assert_allclose(actual, from_torch(theirs), rtol=TOLERANCE, atol=1e-9)
 
 
 # PAIR saliency.
@@ -308,7 +307,6 @@ def test_occlusion_equals_pair_saliency(pair: Pair) -> None:
 
 
 def zennit_relevance(pair: Pair, composite: str, epsilon: float, gamma: float) -> np.ndarray:
-    import zennit.canonizers
     import zennit.composites
     import zennit.layer
     import zennit.rules
@@ -323,13 +321,12 @@ def zennit_relevance(pair: Pair, composite: str, epsilon: float, gamma: float) -
     norm = zennit.rules.Norm(stabilizer=epsilon)
     peer = zennit.composites.SpecialFirstLayerMapComposite(
         layer_map=[
-            ((torch.nn.ReLU, torch.nn.Softplus, torch.nn.BatchNorm2d), zennit.rules.Pass()),
+            ((torch.nn.ReLU, torch.nn.Softplus), zennit.rules.Pass()),
             ((torch.nn.AdaptiveAvgPool2d, zennit.layer.Sum), norm),
             ((torch.nn.Conv2d,), rules[convolution]()),
             ((torch.nn.Linear,), rules[dense]()),
         ],
         first_map=[((torch.nn.Conv2d,), rules[first]())],
-        canonizers=[zennit.canonizers.SequentialMergeBatchNorm()],
     )
     with peer.context(pair.twin) as twin:
         x = to_torch(pair.image)
