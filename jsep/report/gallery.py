@@ -11,6 +11,9 @@ from jsep.report.style import drawing, plain, to_png
 
 FILE = "methods.png"
 
+MAX_BYTES = 1024 * 1024
+"""Two dozen rows of noise-like maps: below this the labels are not legible."""
+
 _COLUMNS = {
     "effective_pixels": ("effective pixels [px]", "{:.1f}"),
     "spearman_new_head": ("Spearman, new head", "{:.2f}"),
@@ -30,7 +33,7 @@ def write_gallery(
     Returns: the path of the figure.
     """
     with drawing():
-        grid = make_grid(1 + len(maps), len(images), left=1.75, right=0.6, top=0.1, gap_x=0.06, text=0.06, width=7.2)
+        grid = make_grid(1 + len(maps), len(images), left=1.75, right=0.75, top=0.28, gap_x=0.06, text=0.1, width=7.2)
         for column, (image, name) in enumerate(zip(images, names, strict=True)):
             axes = grid.axes(0, column)
             show_image(axes, image)
@@ -43,9 +46,9 @@ def write_gallery(
                 mappable = show_map(axes, explanation, norm)
                 if column == 0:
                     axes.set_ylabel(plain(method, 26), rotation=0, ha="right", va="center", fontsize=8, labelpad=5)
-            grid.colour_bar(row, len(images), mappable, "% of map")
+            grid.colour_bar(row, len(images), mappable, "% of map", num_ticks=2)
         path = pathlib.Path(run_dir) / FILE
-        path.write_bytes(to_png(grid.figure))
+        path.write_bytes(to_png(grid.figure, MAX_BYTES))
     return path
 
 

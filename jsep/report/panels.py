@@ -77,7 +77,9 @@ class Grid:
             spine.set(visible=True, linewidth=0.6, color="#888888")
         return axes
 
-    def colour_bar(self, row: int, column: float, mappable: ScalarMappable, label: str = "") -> None:
+    def colour_bar(
+        self, row: int, column: float, mappable: ScalarMappable, label: str = "", num_ticks: int = 4
+    ) -> None:
         width, height = self.figure.get_size_inches()
         x = self.left + column * self.step_x
         y = height - self.top - row * self.step_y - self.cell
@@ -86,7 +88,7 @@ class Grid:
         bar.outline.set_linewidth(0.5)
         axes.tick_params(labelsize=6.5, width=0.5, length=2, pad=1.5)
         axes.grid(visible=False)
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=num_ticks))
         axes.set_ylabel(label, fontsize=7)
 
 
