@@ -141,7 +141,8 @@ class _Reader:
         env.update(zip(jaxpr.invars, operands, strict=True))
 
         def value(atom: Any) -> Operand:
-            return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, core.Literal) else env[atom]
+            aval: Any = atom.aval
+            return np.asarray(atom.val, aval.dtype) if isinstance(atom, core.Literal) else env[atom]
 
         for eqn in jaxpr.eqns:
             outputs = self._read_equation(eqn, [value(atom) for atom in eqn.invars])
