@@ -36,6 +36,12 @@ class Plus(torch.nn.Module):
         return terms.sum(-1)
 
 
+def empty_class(name: str) -> type:
+    if name.startswith("__"):  # tools ask every module for its __file__
+        raise AttributeError(name)
+    return type(name, (torch.nn.Module,), {})
+
+
 def import_zennit():
     """zennit, or None. It imports torchvision for the names of its classes alone, and a torchvision that was built for
     another torch does not load: empty classes then take its place."""
@@ -46,7 +52,7 @@ def import_zennit():
             del sys.modules[name]
         for name in ("torchvision", "torchvision.models", "torchvision.models.resnet", "torchvision.models.vgg"):
             module = sys.modules[name] = types.ModuleType(name)
-            module.__getattr__ = lambda attribute: type(attribute, (torch.nn.Module,), {})
+            module.__getattr__ = empty_class
     try:
         import zennit.layer
     except ImportError:
