@@ -12,7 +12,6 @@ from jsep.explain.layers import Layer, join_layers
 from jsep.explain.program import SHAPE_STEPS, Rule, Step, go_back, is_affine, trace, transposed
 from jsep.types import Array, LogitsFn
 
-LRP_RULES = ("epsilon", "gamma", "z_plus", "flat")
 LRP_COMPOSITES: dict[str, tuple[str, str, str]] = {
     "epsilon": ("epsilon", "epsilon", "epsilon"),
     "gamma": ("gamma", "gamma", "gamma"),

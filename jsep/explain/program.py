@@ -171,7 +171,7 @@ def _body(eqn: Any) -> tuple[Any, Sequence[Any]]:
         if key in eqn.params:
             body = eqn.params[key]
             return (body.jaxpr, body.consts) if hasattr(body, "consts") else (body, ())
-    raise NotImplementedError(f"the call {eqn.primitive.name!r} has no body that can be read")
+    raise InputError(f"the call {eqn.primitive.name!r} in the model has no body that can be read: write it out")
 
 
 def _names(eqn: Any) -> Iterable[str]:

@@ -20,7 +20,6 @@ _COLUMNS = {
     "cosine_new_head": ("cosine, new head", "{:.2f}"),
     "spearman_new_weights": ("Spearman, new weights", "{:.2f}"),
     "cosine_new_weights": ("cosine, new weights", "{:.2f}"),
-    "milliseconds": ("time [ms/image]", "{:.1f}"),
 }
 
 
