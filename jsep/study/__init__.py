@@ -4,5 +4,17 @@ from jsep.study.config import METHODS, StudyConfig
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
 from jsep.study.run import DEGRADED_MARGIN, run
+from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
-__all__ = ["DEGRADED_MARGIN", "METHODS", "FlatConfig", "GalleryConfig", "StudyConfig", "run", "run_gallery"]
+__all__ = [
+    "DEGRADED_MARGIN",
+    "METHODS",
+    "FlatConfig",
+    "GalleryConfig",
+    "StudyConfig",
+    "TrainedModel",
+    "TrainedStudy",
+    "load_trained",
+    "run",
+    "run_gallery",
+]

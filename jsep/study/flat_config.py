@@ -1,7 +1,7 @@
 """Configurations as one flat value: a flagfile, a key of result.json, a checkpoint's owner."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 
 def setting(default: Any, text: str) -> Any:
@@ -20,6 +20,11 @@ class FlatConfig:
         return {
             name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
         }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The configuration whose `as_dict` gave `values`, checked again."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
     def as_flagfile(self) -> str:
         """The text of a flagfile that sets every field; a field that is None is left out."""

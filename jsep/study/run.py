@@ -25,20 +25,24 @@ OnProgress = Callable[[str, dict[str, Any]], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Data:
+class Splits:
+    """The images of a study."""
+
     train: data.Dataset
     validation: data.Dataset
     test: data.Dataset
 
 
-def _load(config: StudyConfig) -> _Data:
+def load_splits(config: StudyConfig) -> Splits:
+    """The images that the configuration names. Raises: InputError where they cannot be had."""
     counts = {"train": config.train_images, "validation": config.validation_images, "test": config.test_images}
-    return _Data(
+    return Splits(
         **{split: load_split(config.dataset, config.data_dir, split, count) for split, count in counts.items()}
     )
 
 
-def _create(config: StudyConfig, name: str, info: data.DatasetInfo) -> models.Classifier:
+def create_model(config: StudyConfig, name: str, info: data.DatasetInfo) -> models.Classifier:
+    """The model called `name` as the configuration wants it, for the images of `info`."""
     return models.create(
         name,
         num_classes=info.num_classes,
@@ -48,6 +52,11 @@ def _create(config: StudyConfig, name: str, info: data.DatasetInfo) -> models.Cl
         mean=info.mean if config.normalise_input else None,
         std=info.std if config.normalise_input else None,
     )
+
+
+def training_key(seed: int) -> Key:
+    """The key of the training of a study's models with `seed`."""
+    return jax.random.fold_in(jax.random.key(seed), 0)
 
 
 def run(
@@ -66,9 +75,9 @@ def run(
     """
     progress = on_progress or (lambda what, record: None)
     progress("loading data", {})
-    splits = _load(config)
+    splits = load_splits(config)
     # Both fail early when the data do not fit the configuration.
-    model = _create(config, config.model, splits.train.info)
+    model = create_model(config, config.model, splits.train.info)
     config.feature_train_config().steps_per_epoch(len(splits.train))
     directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     log = MetricsLog(directory)
@@ -114,7 +123,7 @@ def _fit(
     model: models.Classifier,
     train_config: train.TrainConfig,
     config: StudyConfig,
-    splits: _Data,
+    splits: Splits,
     name: tuple[str, int],
     directory: RunDirectory,
     log: MetricsLog,
@@ -145,7 +154,7 @@ def _fit(
 
 
 def _pairs(
-    config: StudyConfig, splits: _Data, directory: RunDirectory, log: MetricsLog, progress: OnProgress
+    config: StudyConfig, splits: Splits, directory: RunDirectory, log: MetricsLog, progress: OnProgress
 ) -> evaluate.PairIndex:
     """The stored pair index, the given one, or a new one from the clusters of a trained feature network."""
     if directory.pairs_path.exists():
@@ -153,7 +162,7 @@ def _pairs(
     elif config.pairs_file:
         pairs = evaluate.load_pairs(config.pairs_file)
     else:
-        network = _create(config, config.feature_model, splits.train.info)
+        network = create_model(config, config.feature_model, splits.train.info)
         key = jax.random.fold_in(jax.random.key(config.seed), 2)
         state = _fit(
             key,
@@ -189,7 +198,7 @@ def _train_and_evaluate(
     method: str,
     seed: int,
     model: models.Classifier,
-    splits: _Data,
+    splits: Splits,
     pairs: evaluate.PairIndex,
     directory: RunDirectory,
     log: MetricsLog,
@@ -200,7 +209,8 @@ def _train_and_evaluate(
     train_config = config.train_config(method, num_pixels)
     model_fn = models.model_fn(model)
     key = jax.random.key(seed)
-    train_key, validation_key, accuracy_key, attack_key = (jax.random.fold_in(key, purpose) for purpose in (0, 1, 3, 4))
+    validation_key, accuracy_key, attack_key = (jax.random.fold_in(key, purpose) for purpose in (1, 3, 4))
+    train_key = training_key(seed)
 
     def validate(variables: PyTree) -> dict[str, float]:
         clean, robust = evaluate.accuracies(

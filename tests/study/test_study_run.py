@@ -1,13 +1,15 @@
 """A whole study at the smallest size: its files, its rows, its resume, what it refuses."""
 
+import functools
 import json
 import shutil
 import warnings
 
+import jax
 import numpy as np
 import pytest
 
-from jsep import study
+from jsep import evaluate, explain, study
 from jsep.checks import InputError
 from jsep.study.run import _mark_degraded
 
@@ -167,3 +169,31 @@ def test_model_more_than_five_points_below_mat_is_degraded():
     with warnings.catch_warnings():
         _mark_degraded(rows)
     assert [row["degraded"] for row in rows] == [False, True, False, False]
+
+
+def test_load_trained_gives_the_evaluated_models_back(finished):
+    run_dir, result, _ = finished
+    loaded = study.load_trained(run_dir)
+    assert [(model.method, model.seed) for model in loaded.trained] == [("mat", 0), ("sep_neg", 0)]
+    assert loaded.config == CONFIG
+    assert loaded.pairs.as_dict() == result["pairs"]
+    for model, row in zip(loaded.trained, result["rows"], strict=True):
+        clean, _ = evaluate.accuracies(
+            jax.random.key(0), loaded.model_fn, model.variables, loaded.test, num_steps=0, chunk_size=30
+        )
+        assert clean == pytest.approx(row["clean_accuracy"])
+        with np.load(run_dir / "maps.npz") as maps:
+            victim = maps["victim_images"][0]
+            logits_fn = functools.partial(loaded.model_fn, model.variables)
+            map_ = explain.make_map_fn("gradient_x_input", logits_fn, int(maps[f"{model.method}/predicted"][0]))(victim)
+            np.testing.assert_allclose(map_, maps[f"{model.method}/victim_map"][0], rtol=1e-4, atol=1e-7)
+
+
+def test_load_trained_says_what_is_missing(finished, tmp_path):
+    with pytest.raises(InputError, match="holds no study"):
+        study.load_trained(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(finished[0], copy)
+    shutil.rmtree(copy / "checkpoints" / "sep_neg_seed0")
+    with pytest.raises(InputError, match="no checkpoints of sep_neg_seed0"):
+        study.load_trained(copy)

@@ -1,0 +1,83 @@
+"""The trained models of a finished study, read back from its run directory for a further analysis."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+
+from jsep import data, evaluate, models, train
+from jsep.checks import InputError
+from jsep.study.config import StudyConfig
+from jsep.study.run import create_model, load_splits, training_key
+from jsep.types import ModelFn, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+    """One model of a study: its training method, its seed and its variables."""
+
+    method: str
+    seed: int
+    variables: PyTree
+
+    @property
+    def name(self) -> str:
+        """Such as "mat_seed0"."""
+        return f"{self.method}_seed{self.seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedStudy:
+    """What an analysis needs of a study: its configuration, its test images and pairs, the model and every variables.
+
+    `model_fn` is the function of all models: (variables, image) -> logits.
+    """
+
+    config: StudyConfig
+    model: models.Classifier
+    train: data.Dataset
+    test: data.Dataset
+    pairs: evaluate.PairIndex
+    trained: tuple[TrainedModel, ...]
+
+    @property
+    def model_fn(self) -> ModelFn:
+        """(variables, image) -> logits."""
+        return models.model_fn(self.model)
+
+
+def load_trained(run_dir: str | Path, *, data_dir: str | None = None) -> TrainedStudy:
+    """The study in `run_dir`, with the last checkpoint of each of its models.
+
+    Args: data_dir: where its data set lies now; default: where the study found it.
+    Raises: InputError where `run_dir` holds no study, or a model of it has no readable checkpoint, or the data changed.
+    """
+    path = Path(run_dir)
+    try:
+        config = StudyConfig.from_dict(json.loads((path / "config.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} holds no study that can be read ({error}); give the run_dir of one") from error
+    if data_dir is not None:
+        config = dataclasses.replace(config, data_dir=data_dir)
+    splits = load_splits(config)
+    model = create_model(config, config.model, splits.train.info)
+    num_pixels = splits.train.info.image_shape[0] * splits.train.info.image_shape[1]
+    trained = []
+    for seed in config.seeds:
+        key = training_key(seed)
+        for method in config.methods:
+            train_config = config.train_config(method, num_pixels)
+            directory = path / "checkpoints" / f"{method}_seed{seed}"
+            if not directory.is_dir():
+                raise InputError(f"{path} has no checkpoints of {directory.name}; finish that run with --resume")
+            described = train.describe(train_config, model, splits.train, key)
+            like = train.init_state(key, model, splits.train.info.image_shape, train_config, len(splits.train))
+            with train.Checkpoints(directory, described) as checkpoints:
+                state = checkpoints.restore(like)
+            if state is None:
+                raise InputError(f"{directory} holds no readable checkpoint; train that model again")
+            trained.append(TrainedModel(method, seed, jax.device_put(state.variables)))
+    pairs = evaluate.load_pairs(path / "pairs.json")
+    pairs.check_fits(splits.test)
+    return TrainedStudy(config, model, splits.train, splits.test, pairs, tuple(trained))
