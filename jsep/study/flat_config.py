@@ -24,7 +24,8 @@ class FlatConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The configuration whose `as_dict` gave `values`, checked again."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        fields: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
+        return cls(**fields)
 
     def as_flagfile(self) -> str:
         """The text of a flagfile that sets every field; a field that is None is left out."""
