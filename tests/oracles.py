@@ -135,11 +135,29 @@ def conv_net(seed: int = 0, shape: tuple[int, int, int] = (3, 4, 2), activation:
     return logits
 
 
-def transformer(seed: int = 0, shape: tuple[int, int, int] = (3, 4, 2), class_token: bool = True):
-    """image -> 3 logits: every pixel a token of 4 numbers, two layers of two-headed attention with residuals."""
+def transformer(
+    seed: int = 0,
+    shape: tuple[int, int, int] = (3, 4, 2),
+    class_token: bool = True,
+    norm: bool = False,
+    linearised: bool = False,
+):
+    """image -> 3 logits: every pixel a token of 4 numbers, two layers of two-headed attention with residuals.
+
+    norm: with layer normalisation and GELU units. linearised: attention maps, the roots of variances and GELU(x) / x
+    are constants for the derivative, which makes the network linear in the values that they weigh.
+    """
     rng = np.random.default_rng(seed)
     embed, token, head = rng.normal(size=(shape[-1], 4)), rng.normal(size=(1, 4)), rng.normal(size=(4, 3))
-    weights = rng.normal(size=(2, 4, 4, 4)) / 2
+    weights, units = rng.normal(size=(2, 4, 4, 4)) / 2, rng.normal(size=(2, 4, 6))
+    constant = jax.lax.stop_gradient if linearised else lambda x: x
+
+    def layer_norm(x: Any) -> Any:
+        centred = x - jnp.mean(x, axis=-1, keepdims=True)
+        return centred * constant(jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)) * 1.5
+
+    def gelu(x: Any) -> Any:
+        return x * constant(jax.nn.gelu(x) / x) if linearised else jax.nn.gelu(x)
 
     def logits(image: Any) -> Any:
         def array(x: np.ndarray) -> Any:
@@ -148,10 +166,13 @@ def transformer(seed: int = 0, shape: tuple[int, int, int] = (3, 4, 2), class_to
         x = image.reshape(-1, shape[-1]) @ array(embed)
         if class_token:
             x = jnp.concatenate([array(token), x])
-        for query, key, value, out in weights:
-            q, k, v = ((x @ array(w)).reshape(len(x), 2, 2).swapaxes(0, 1) for w in (query, key, value))
-            attention = jax.nn.softmax(q @ k.swapaxes(1, 2) / 2.0)
+        for (query, key, value, out), unit in zip(weights, units, strict=True):
+            y = layer_norm(x) if norm else x
+            q, k, v = ((y @ array(w)).reshape(len(x), 2, 2).swapaxes(0, 1) for w in (query, key, value))
+            attention = constant(jax.nn.softmax(q @ k.swapaxes(1, 2) / 2.0))
             x = x + (attention @ v).swapaxes(0, 1).reshape(len(x), 4) @ array(out)
+            if norm:
+                x = x + gelu(layer_norm(x) @ array(unit)) @ array(unit.T)
         return (x[0] if class_token else jnp.mean(x, axis=0)) @ array(head)
 
     return logits

@@ -11,8 +11,8 @@ from jsep.explain.program import SHAPE_STEPS, Program, Ref, Step, trace
 from jsep.types import Array, LogitsFn
 
 
-def _attention_refs(program: Program) -> list[Ref]:
-    """The outputs of softmaxes over keys: exp(a) / sum(exp(a)) of shape (..., T, T), in order."""
+def softmax_refs(program: Program) -> list[Ref]:
+    """The outputs of softmaxes, exp(a) / sum(exp(a)), in order."""
     made_by: dict[Ref, Step] = {ref: step for step in program.steps for ref in step.outputs}
 
     def source(ref: Ref) -> Ref:
@@ -30,11 +30,15 @@ def _attention_refs(program: Program) -> list[Ref]:
         if step.name != "div" or len(step.inputs) != 2:
             continue
         above, below = step.inputs
-        shape = above.shape
-        is_square = len(shape) >= 2 and shape[-1] == shape[-2] > 1
         is_exponential = above in made_by and made_by[above].inside <= {"exp"}
-        if is_square and is_exponential and is_sum_of(below, above):
+        if is_exponential and is_sum_of(below, above):
             found.append(step.outputs[0])
+    return found
+
+
+def _attention_refs(program: Program) -> list[Ref]:
+    """The softmaxes over keys, of shape (..., T, T), in order."""
+    found = [ref for ref in softmax_refs(program) if len(ref.shape) >= 2 and ref.shape[-1] == ref.shape[-2] > 1]
     if not found:
         raise InputError(
             "the model has no attention maps (a softmax over T keys for T queries): attention methods explain vision "

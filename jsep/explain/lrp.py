@@ -1,15 +1,17 @@
 """Layer-wise relevance propagation on any JAX function."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError, check_choice, check_positive
+from jsep.explain.attention import softmax_refs
 from jsep.explain.gradient import score
 from jsep.explain.layers import Layer, join_layers
-from jsep.explain.program import SHAPE_STEPS, Rule, Step, go_back, is_affine, trace, transposed
+from jsep.explain.program import SHAPE_STEPS, Program, Ref, Rule, Step, go_back, is_affine, trace, transposed
 from jsep.types import Array, LogitsFn
 
 LRP_COMPOSITES: dict[str, tuple[str, str, str]] = {
@@ -58,7 +60,9 @@ def lrp(
       "z_plus":  the positive products x_i w_ij and biases alone, above and below the line;
       "flat":    the same share for every input in reach.
     Batch normalisation is folded into the layer before it; relevance passes unchanged through activations and through
-    scaling or shift of single values, goes to the maximum in max-pooling, and splits in proportion at sums.
+    scaling or shift of single values, goes to the maximum in max-pooling, and splits in proportion at sums. In
+    transformers attention maps count as constant weights (rule "epsilon"), and so does the factor that a layer
+    normalisation divides by: relevance goes to the values, not to queries and keys.
 
     Args:
       logits_fn: any JAX function of one image; the layers are found in its jaxpr.
@@ -70,22 +74,30 @@ def lrp(
     Returns: (H, W, C), signed, in logits. It sums to the logit minus what biases absorb ("epsilon", "gamma", as
       epsilon -> 0), exactly to it without biases. Differentiable in the image and the parameters.
     Raises: InputError as in `score`, or for a primitive without a rule, with its name.
-    Reference: Bach et al. 2015; Montavon et al. 2019, section 10.2 (rules); Kohlbrenner et al. 2020 (composites).
+    Reference: Bach et al. 2015; Montavon et al. 2019, section 10.2 (rules); Kohlbrenner et al. 2020 (composites); Ali
+      et al. 2022, section 4 (transformers).
     """
     config = LrpConfig(composite, epsilon, gamma)
     image = jnp.asarray(image)
-    program = join_layers(trace(lambda z: score(logits_fn, z, label), image))
+    traced = trace(lambda z: score(logits_fn, z, label), image)
+    program, weights = join_layers(traced), _weight_refs(traced)
     values = program.run({program.input: image})
     layers = [step for step in program.steps if isinstance(step, Layer)]
     first, convolution, dense = LRP_COMPOSITES[config.composite]
     own_rules = dict(rules or {})
 
-    def rule(step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array]) -> Sequence[Array]:
+    def rule(
+        step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array]
+    ) -> Sequence[Array | None]:
         if step.name in own_rules:
             return own_rules[step.name](step, inputs, outputs, back)
         if isinstance(step, Layer):
             name = first if step is layers[0] else convolution if step.is_convolution else dense
             return [_LAYER_RULES[name](step, inputs[0], back[0], config)]
+        if step.name in _PRODUCTS and len(step.inputs) == 2:
+            is_weight = [weights.get(ref, math.inf) < math.prod(step.outputs[0].shape) for ref in step.inputs]
+            if sum(is_weight) == 1 and not (step.name == "div" and is_weight[0]):
+                return _weighted_values(step, inputs, back[0], is_weight.index(False), config)
         if step.name in _RULES:
             return _RULES[step.name](step, inputs, outputs, back, config)
         if is_affine(step) or step.name == "activation":
@@ -96,6 +108,37 @@ def lrp(
         )
 
     return go_back(program, values, values[program.output], rule)
+
+
+_PRODUCTS = ("dot_general", "mul", "div")
+
+
+def _weight_refs(program: Program) -> dict[Ref, float]:
+    """The values that weigh others, attention maps and roots of variances and all that follows from them alone, each
+    with the number of values that it was made of: an activation has as many as what it is multiplied with."""
+    found = dict.fromkeys(softmax_refs(program), 0.0)
+    for step in program.steps:
+        if all(ref in found for ref in step.inputs):
+            found.update(dict.fromkeys(step.outputs, max(found[ref] for ref in step.inputs)))
+        elif step.inside & {"rsqrt", "sqrt"}:
+            found.update(dict.fromkeys(step.outputs, float(math.prod(step.inputs[0].shape))))
+    return found
+
+
+def _weighted_values(
+    step: Step, inputs: Sequence[Array], relevance: Array, which: int, config: LrpConfig
+) -> Sequence[Array | None]:
+    """The product of values, input `which`, and weights."""
+
+    def apply(x: Array) -> Array:
+        return step(*(x if i == which else weight for i, weight in enumerate(inputs)))[0]
+
+    if step.name == "dot_general":
+        z, pull = jax.vjp(apply, inputs[which])
+        passed = inputs[which] * pull(relevance / _stabilised(z, config.epsilon))[0]
+    else:
+        passed = relevance  # scaled one by one
+    return [passed.astype(x.dtype) if i == which else None for i, x in enumerate(inputs)]
 
 
 def _stabilised(z: Array, epsilon: float) -> Array:

@@ -293,8 +293,9 @@ def as_one(name: str, steps: Sequence[Step]) -> Step:
     return Step(name, (start,), steps[-1].outputs, bind, {}, inside)
 
 
-Rule = Callable[[Step, Sequence[Array], Sequence[Array], Sequence[Array]], Sequence[Array]]
-"""(step, values of its inputs, values of its outputs, what comes back to these) -> what goes back to its inputs."""
+Rule = Callable[[Step, Sequence[Array], Sequence[Array], Sequence[Array]], Sequence[Array | None]]
+"""(step, values of its inputs, values of its outputs, what comes back to these) -> what goes back to its inputs; None
+to an input that counts as a constant."""
 
 
 def go_back(program: Program, values: dict[Ref, Array], at_output: Array, rule: Rule) -> Array:
@@ -310,7 +311,7 @@ def go_back(program: Program, values: dict[Ref, Array], at_output: Array, rule: 
         inputs = [values[ref] for ref in step.inputs]
         at_inputs = rule(step, inputs, [values[ref] for ref in step.outputs], at_outputs)
         for ref, value in zip(step.inputs, at_inputs, strict=True):
-            if ref.is_float:
+            if ref.is_float and value is not None:
                 back[ref] = back[ref] + value if ref in back else value
     return back.get(program.input, jnp.zeros(program.input.shape, program.input.dtype))
 

@@ -39,6 +39,8 @@ class SepConfig:
     each.
     gradient: "directional" (the directional-derivative identity, for methods that are a function of the input gradient)
       or "reverse" (reverse over reverse, for every differentiable method). Both give the same parameter gradient.
+
+    Raises: InputError for an unknown name, or "directional" with a method that is no function of the input gradient.
     """
 
     method: str = "gradient_x_input"
@@ -54,6 +56,10 @@ class SepConfig:
         check_choice("SEP form", self.form, FORMS)
         check_choice("SEP gradient", self.gradient, GRADIENTS)
         check_positive("noise_scale", self.noise_scale)
+        if self.gradient == "directional" and explain.method(self.method).from_gradient is None:
+            raise InputError(
+                f"{self.method!r} is not a function of the input gradient alone; use the SEP gradient 'reverse'"
+            )
 
 
 def draw_noise(key: Key, config: SepConfig, shape: tuple[int, ...]) -> Array:
@@ -124,17 +130,13 @@ def batch_penalty(
 
     Args: key: for the noise; variables: as `model_fn` takes them; images: (B, H, W, C) in [0, 1]; labels: (B,), the
       explained classes. Returns: () >= 0.
-    Raises: InputError when "directional" is asked for a method that is not a function of the input gradient.
     Reference: PAPER Algorithm 1.
     """
     keys = jax.random.split(key, len(images))
     noises = jax.vmap(lambda k: draw_noise(k, config, images.shape[1:]))(keys)
     if config.gradient == "directional":
         from_gradient = explain.method(config.method).from_gradient
-        if from_gradient is None:
-            raise InputError(
-                f"{config.method!r} is not a function of the input gradient alone; use the SEP gradient 'reverse'"
-            )
+        assert from_gradient is not None  # SepConfig has checked it
         penalties = jax.vmap(functools.partial(_penalty_directional, from_gradient, config, model_fn, variables))(
             images, noises, labels
         )

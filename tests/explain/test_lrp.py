@@ -9,6 +9,7 @@ import pytest
 from jsep import explain, models
 from jsep.checks import InputError
 from jsep.explain.program import transposed
+from jsep.models.convolution import conv2d
 
 SHAPE = (3, 4, 2)
 IMAGE = np.random.default_rng(0).uniform(0.1, 0.9, SHAPE).astype(np.float32)
@@ -137,9 +138,70 @@ def test_primitive_without_a_rule_is_named_and_can_be_given_one() -> None:
     assert int((saliency != 0).sum()) == 1
 
 
-def test_attention_has_no_rule_and_says_which_primitive() -> None:
-    with pytest.raises(InputError, match="LRP has no rule for the primitive"):
-        explain.lrp(oracles.transformer(), jnp.asarray(IMAGE), 1)
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("class_token", [True, False])
+@pytest.mark.parametrize("norm", [False, True])
+def test_transformer_equals_gradient_x_input_of_the_linearised_one(class_token: bool, norm: bool) -> None:
+    """Ali et al. 2022: without biases the epsilon rule is Gradient x Input of the network whose weights are held."""
+    image = jnp.asarray(IMAGE, jnp.float64)
+    whole, linearised = (
+        oracles.transformer(class_token=class_token, norm=norm, linearised=held) for held in (False, True)
+    )
+    np.testing.assert_allclose(whole(image), linearised(image), rtol=1e-9)
+    actual = jax.jit(lambda z: explain.lrp(whole, z, 1, epsilon=1e-13))(image)
+    expected = explain.gradient_x_input(linearised, image, 1)
+    assert oracles.relative_error(actual, expected) < 1e-6
+    assert oracles.relative_error(explain.gradient_x_input(whole, image, 1), expected) > 0.01  # holding them matters
+    if not class_token:
+        assert float(actual.sum()) == pytest.approx(float(whole(image)[1]), rel=1e-6)
+
+
+@pytest.mark.parametrize("composite", explain.LRP_COMPOSITES)
+def test_vision_transformer_is_explained(composite: str) -> None:
+    model = models.ViT(num_classes=3, width=12, depth=2, num_heads=3)
+    variables = oracles.random_variables(jax.eval_shape(lambda: models.init(jax.random.key(0), model, (8, 12, 2))))
+    image = jnp.asarray(np.random.default_rng(1).uniform(size=(8, 12, 2)), jnp.float32)
+    saliency, slope = jax.jit(
+        lambda z: jax.jvp(
+            lambda z: explain.lrp(models.logits_fn(model, variables), z, 1, composite=composite, epsilon=0.1),
+            (z,),
+            (jnp.ones_like(z),),
+        )
+    )(image)
+    assert saliency.shape == image.shape
+    assert bool(jnp.all(jnp.isfinite(saliency)) & jnp.all(jnp.isfinite(slope)))
+    assert float(jnp.abs(saliency).max()) > 0
+    assert float(jnp.abs(slope).max()) > 0
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("strides", [1, 2])
+def test_cpu_and_library_convolutions_are_explained_alike(strides: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    first, second, head = rng.normal(size=(3, 3, 2, 4)), rng.normal(size=(3, 3, 4, 5)), rng.normal(size=(5, 3))
+    image = jnp.asarray(rng.uniform(0.1, 0.9, (9, 8, 2)))
+
+    def logits(z: jax.Array) -> jax.Array:
+        x = jax.nn.relu(conv2d(z[None], jnp.asarray(first), strides=strides, padding=1) + 0.1)
+        x = jax.nn.relu(conv2d(x, jnp.asarray(second), strides=strides, padding=1))
+        return x.mean((0, 1, 2)) @ jnp.asarray(head)
+
+    def explained() -> list[jax.Array]:
+        return jax.jit(lambda z: [explain.lrp(logits, z, 1, composite=c) for c in explain.LRP_COMPOSITES])(image)
+
+    own = explained()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    for mine, library in zip(own, explained(), strict=True):
+        assert oracles.relative_error(mine, library) < 1e-12
+
+
+def test_product_of_two_values_that_weigh_nothing_has_no_rule_and_says_so() -> None:
+    def gated(image: jax.Array) -> jax.Array:
+        flat = image.reshape(-1)
+        return (flat * jnp.sqrt(flat[::-1] + 1.0))[:3]
+
+    with pytest.raises(InputError, match=r"no rule for the primitive 'mul' of 2 values"):
+        explain.lrp(gated, jnp.asarray(IMAGE), 1)
 
 
 def test_max_pooling_gives_all_to_the_maximum_and_average_pooling_in_proportion() -> None:

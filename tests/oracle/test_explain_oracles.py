@@ -250,6 +250,40 @@ def test_occlusion_equals_captum(pair: Pair, window: int, stride: int) -> None:
         assert oracles.relative_error(actual[..., 0], from_torch(theirs)[..., channel]) < TOLERANCE
 
 
+def test_lime_equals_captum_on_the_same_samples(pair: Pair) -> None:
+    import captum.attr
+    from captum._utils.models.linear_model import SkLearnRidge
+
+    key, num_samples, num_segments = jax.random.key(3), 60, 16
+    present = np.array(jax.random.bernoulli(key, 0.5, (num_samples, num_segments)), np.float32)
+    present[0] = 1
+    samples = iter(torch.tensor(present))
+
+    def similarity(image, perturbed, kept, **_):
+        distance = 1 - np.sqrt(float(kept.double().mean()))  # of the cosine with the vector of ones
+        return torch.tensor(np.exp(-((distance / 0.4) ** 2)))
+
+    peer = captum.attr.Lime(
+        pair.twin,
+        interpretable_model=SkLearnRidge(alpha=0.7),
+        similarity_func=similarity,
+        perturb_func=lambda image, **_: next(samples)[None],
+    )
+    segments = explain.grid_segments((16, 16), 4)
+    theirs = peer.attribute(
+        to_torch(pair.image).detach(), 0.5, LABEL, feature_mask=torch.tensor(segments)[None, None],
+        n_samples=num_samples,
+    )  # fmt: skip
+    actual = compiled(
+        pair,
+        lambda logits_fn, z: explain.lime(
+            key, logits_fn, z, LABEL, num_samples=num_samples, kernel_width=0.4, ridge=0.7, baseline=0.5
+        ),
+    )
+    # The peer solves in float32.
+    assert oracles.relative_error(actual[..., 0], from_torch(theirs)[..., 0]) < 1e-4
+
+
 @pytest.mark.parametrize("label", range(3))
 def test_grad_cam_equals_captum(pair: Pair, label: int) -> None:
     import captum.attr
