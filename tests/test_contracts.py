@@ -264,6 +264,10 @@ def network(name: str) -> tuple[models.Classifier, Any, np.ndarray]:
         model = model.clone(width=2, stage_sizes=(1, 1, 1, 1))
     if name == "convnet":
         model = model.clone(widths=(4, 4, 4))
+    if name.startswith("wrn"):
+        model = model.clone(depth=10, widen=int(name == "wrn_34_10") + 1)
+    if name == "mobilenet_v2":
+        model = model.clone(stages=((1, 4, 1, 1), (2, 4, 1, 2)), last_width=8)
     if name == "vit_tiny":
         model = model.clone(width=6, depth=2)
     variables = oracles.random_variables(jax.eval_shape(lambda: models.init(KEY, model, (8, 8, 3))))

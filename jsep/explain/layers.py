@@ -10,7 +10,7 @@ import numpy as np
 from jsep.explain.program import SHAPE_STEPS, Program, Ref, Step, as_one, is_affine, is_scaling
 from jsep.types import Array
 
-CONVOLUTIONS = frozenset({"conv_general_dilated", "jsep_conv2d", "strided_conv2d"})
+CONVOLUTIONS = frozenset({"conv_general_dilated", "jsep_conv2d", "strided_conv2d", "depthwise_conv2d"})
 """Primitives, and calls that the reader keeps whole, that take images and a kernel."""
 
 SUMS = frozenset({"reduce_sum", "reduce_window_sum", "cumsum"})

@@ -24,7 +24,7 @@ _INLINED = {
     "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin",
 }  # fmt: skip
 # Calls with these names are one operation for the rules: see `jsep.models.convolution`.
-_WHOLE = {"strided_conv2d"}
+_WHOLE = {"strided_conv2d", "depthwise_conv2d"}
 # Calls with a derivative of their own: kept whole where they are elementwise.
 _CUSTOM = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
 

@@ -14,8 +14,11 @@ import jax.numpy as jnp
 from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.models.convnet import ConvNet
 from jsep.models.layers import ACTIVATIONS, Classifier, softplus
+from jsep.models.mobilenet import MobileNetV2
 from jsep.models.resnet import ResNet
+from jsep.models.torch_weights import import_torch
 from jsep.models.vit import ViT
+from jsep.models.wide_resnet import WideResNet
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 __all__ = [
@@ -23,22 +26,29 @@ __all__ = [
     "MODELS",
     "Classifier",
     "ConvNet",
+    "MobileNetV2",
     "ResNet",
     "ViT",
+    "WideResNet",
     "attention_fn",
     "batch_fn",
     "create",
     "features_fn",
+    "import_torch",
     "init",
     "logits_fn",
     "model_fn",
     "num_parameters",
     "softplus",
+    "with_activation",
 ]
 
 MODELS: dict[str, Callable[..., Classifier]] = {
     "convnet": ConvNet,
     "resnet18": functools.partial(ResNet, stage_sizes=(2, 2, 2, 2)),
+    "wrn_28_10": functools.partial(WideResNet, depth=28, widen=10),
+    "wrn_34_10": functools.partial(WideResNet, depth=34, widen=10),
+    "mobilenet_v2": MobileNetV2,
     "vit_tiny": ViT,
 }
 """name -> constructor taking the fields of `Classifier`."""
@@ -60,7 +70,7 @@ def create(
       name: a key of `MODELS`.
       num_classes: K.
       input_shape: (H, W, C) of one image; checks `mean` and `std`.
-      activation: "softplus" (the paper's, twice differentiable) or "relu".
+      activation: "softplus" (the paper's, twice differentiable), "relu" or "gelu" (exact).
       softplus_beta: sharpness of the softplus, > 0.
       mean, std: per-channel input normalisation inside the model; None leaves pixels as they are.
 
@@ -82,6 +92,18 @@ def create(
         mean=tuple(mean) if mean is not None else (0.0,),
         std=tuple(std) if std is not None else (1.0,),
     )
+
+
+def with_activation(model: Classifier, activation: str, *, softplus_beta: float | None = None) -> Classifier:
+    """The same model with another activation, for the same variables: nothing is trained again.
+
+    Args: activation: one of `ACTIVATIONS`; softplus_beta: its sharpness, > 0; None keeps the model's.
+    Raises: InputError for an unknown activation or a sharpness <= 0.
+    """
+    check_choice("activation", activation, ACTIVATIONS)
+    beta = model.softplus_beta if softplus_beta is None else softplus_beta
+    check_positive("softplus_beta", beta)
+    return model.clone(activation=activation, softplus_beta=beta)
 
 
 def init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTree:

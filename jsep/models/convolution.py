@@ -7,6 +7,8 @@ On GPU and TPU it is `lax.conv_general_dilated`. On CPU two things are slow ther
   written as the same primitive, always in the layout of the forward one.
 * The input gradient of a strided convolution, which dilates the cotangent. Here a strided convolution is a product of
   patches and kernel matrix, whose transposes are products too.
+
+A depthwise convolution is a sum of shifted images there, for the same two reasons.
 """
 
 import functools
@@ -42,11 +44,19 @@ def strided_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> 
     """The patches of the images times the kernel matrix. Jitted for its name: it stays one operation in a jaxpr, which
     `jsep.explain.program` knows as a convolution."""
     size, _, channels, features = kernel.shape
-    batch, height, width, _ = images.shape
+    shifted = _shifted(images, size, strides, padding)
+    patches = jnp.concatenate(shifted, axis=-1) if size > 1 else shifted[0]
+    product = patches.reshape(-1, size * size * channels) @ kernel.reshape(size * size * channels, features)
+    return product.reshape(*patches.shape[:3], features)
+
+
+def _shifted(images: Array, size: int, strides: int, padding: int) -> list[Array]:
+    """The pixels that each of the size * size kernel entries meets, (B, H', W', C) each."""
+    batch, height, width, channels = images.shape
     padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     rows = (height + 2 * padding - size) // strides + 1
     columns = (width + 2 * padding - size) // strides + 1
-    shifted = [
+    return [
         jax.lax.slice(
             padded,
             (0, row, column, 0),
@@ -56,9 +66,21 @@ def strided_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> 
         for row in range(size)
         for column in range(size)
     ]
-    patches = jnp.concatenate(shifted, axis=-1) if size > 1 else shifted[0]
-    product = patches.reshape(-1, size * size * channels) @ kernel.reshape(size * size * channels, features)
-    return product.reshape(batch, rows, columns, features)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def depthwise_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> Array:
+    """Cross-correlation of each channel of images (B, H, W, C) with its own kernel of (k, k, 1, C), zero padding on all
+    sides -> (B, H', W', C). Jitted for its name, as `strided_conv2d`."""
+    size, _, _, channels = kernel.shape
+    if jax.default_backend() != "cpu":
+        pads = [(padding, padding)] * 2
+        return jax.lax.conv_general_dilated(
+            images, kernel, (strides, strides), pads, dimension_numbers=_NHWC, feature_group_count=channels
+        )
+    shifted = _shifted(images, size, strides, padding)
+    weights = kernel.reshape(size * size, channels)
+    return sum((x * w for x, w in zip(shifted[1:], weights[1:], strict=True)), shifted[0] * weights[0])
 
 
 # The primitive: lhs (B, H, W, C), rhs (kh, kw, C, F), stride 1, no dilation.

@@ -1,5 +1,6 @@
 """What every model is made of: the activation, the input normalisation, the convolution, the penultimate features."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -7,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import check_choice
-from jsep.models.convolution import conv2d
+from jsep.models.convolution import conv2d, depthwise_conv2d
 from jsep.types import Array
 
-ACTIVATIONS = ("softplus", "relu")
+ACTIVATIONS = ("softplus", "relu", "gelu")
 
 
 @jax.custom_jvp
@@ -40,6 +41,8 @@ def activation_fn(name: str, softplus_beta: float | Array) -> Callable[[Array], 
     check_choice("activation", name, ACTIVATIONS)
     if name == "relu":
         return jax.nn.relu
+    if name == "gelu":
+        return functools.partial(jax.nn.gelu, approximate=False)
     return lambda x: softplus(x, softplus_beta)
 
 
@@ -57,6 +60,17 @@ class Conv(nn.Module):
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         y = conv2d(x, kernel, strides=self.strides, padding=self.size // 2)
         return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
+
+
+class DepthwiseConv(nn.Module):
+    """A 3x3 convolution of every channel with a kernel of its own, He-initialised."""
+
+    strides: int = 1
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, 1, x.shape[-1]))
+        return depthwise_conv2d(x, kernel, self.strides, 1)
 
 
 class Classifier(nn.Module):

@@ -11,7 +11,7 @@ import numpy as np
 import oracles
 import pytest
 
-from jsep.models.convolution import conv2d
+from jsep.models.convolution import conv2d, depthwise_conv2d
 from jsep.types import Array
 
 CASES = [(size, strides, shape) for size in (1, 3) for strides in (1, 2) for shape in [(5, 4), (4, 6)]]
@@ -148,3 +148,23 @@ def test_eager_equals_jit() -> None:
         eager = conv2d(x, w, strides=strides, padding=1)
         compiled = jax.jit(lambda x, w, s=strides: conv2d(x, w, strides=s, padding=1))(x, w)
         np.testing.assert_allclose(eager, compiled, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("strides", [1, 2])
+def test_depthwise_convolution_and_derivatives_to_the_third_equal_the_library(strides: int) -> None:
+    def own(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
+        return depthwise_conv2d(images, kernel, strides, padding)
+
+    def grouped(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
+        return jax.lax.conv_general_dilated(
+            images, kernel, (strides, strides), [(padding, padding)] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=images.shape[-1],
+        )  # fmt: skip
+
+    rng = np.random.default_rng(0)
+    arguments = [rng.normal(size=shape) for shape in ((2, 5, 4, 3), (3, 3, 1, 3)) * 2]
+    mine, theirs = (derivatives(conv, strides, 1)(*arguments) for conv in (own, grouped))
+    for actual, expected in zip(mine, theirs, strict=True):
+        assert np.abs(expected).max() > 1e-3
+        assert oracles.relative_error(actual, expected) < 1e-9

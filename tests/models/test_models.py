@@ -1,6 +1,7 @@
 """The classifiers: the activation, the layout of parameters, functions of one image, errors."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +20,19 @@ def init(model: models.Classifier, shape: tuple[int, int, int]) -> dict:
     return jax.device_put(oracles.random_variables(jax.eval_shape(lambda: models.init(KEY, model, shape))))
 
 
-def test_resnet18_has_11173962_parameters() -> None:
-    model = models.create("resnet18", num_classes=10, input_shape=(32, 32, 3))
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("resnet18", 11_173_962),
+        ("wrn_28_10", 36_479_194),
+        ("wrn_34_10", 46_160_474),
+        ("mobilenet_v2", 2_296_922),
+    ],
+)
+def test_published_number_of_parameters(name: str, count: int) -> None:
+    model = models.create(name, num_classes=10, input_shape=(32, 32, 3))
     variables = jax.eval_shape(lambda key: models.init(key, model, (32, 32, 3)), KEY)
-    assert models.num_parameters(variables) == 11_173_962
+    assert models.num_parameters(variables) == count
     assert set(variables) == {"params", "batch_stats"}
 
 
@@ -182,14 +192,37 @@ def test_relu_model_is_the_limit_of_large_beta() -> None:
     np.testing.assert_allclose(near, jax.jit(models.model_fn(relu))(variables, image), rtol=0, atol=1e-3)
 
 
+def test_activation_is_swapped_without_other_variables() -> None:
+    model = models.create("convnet", num_classes=4, input_shape=(4, 4, 1), activation="relu")
+    variables, image = init(model, (4, 4, 1)), jnp.full((4, 4, 1), 0.3)
+    smooth = models.with_activation(model, "softplus", softplus_beta=50.0)
+    assert (smooth.activation, smooth.softplus_beta, model.activation) == ("softplus", 50.0, "relu")
+    sharp = models.with_activation(smooth, "softplus", softplus_beta=1e5)
+    relu, near, soft = (jax.jit(models.model_fn(m))(variables, image) for m in (model, sharp, smooth))
+    np.testing.assert_allclose(near, relu, rtol=0, atol=1e-3)
+    assert not np.allclose(soft, relu, atol=1e-3)
+    assert models.with_activation(sharp, "gelu").softplus_beta == 1e5
+    with pytest.raises(InputError, match="unknown activation 'tanh'"):
+        models.with_activation(model, "tanh")
+    with pytest.raises(InputError, match="softplus_beta must be a number > 0"):
+        models.with_activation(model, "softplus", softplus_beta=0.0)
+
+
+@pytest.mark.usefixtures("float64")
+def test_gelu_is_the_exact_one() -> None:
+    x = np.linspace(-4, 4, 33)
+    expected = [z * (1 + math.erf(z / math.sqrt(2))) / 2 for z in x]
+    np.testing.assert_allclose(activation_fn("gelu", 1.0)(jnp.asarray(x)), expected, rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (
             {"name": "resnet81"},
-            "unknown model 'resnet81': expected one of convnet, resnet18, vit_tiny; did you mean 'resnet18'",
+            "unknown model 'resnet81': expected one of convnet, resnet18, wrn_28_10, .*; did you mean 'resnet18'",
         ),
-        ({"activation": "softplu"}, "unknown activation 'softplu': expected one of softplus, relu"),
+        ({"activation": "softplu"}, "unknown activation 'softplu': expected one of softplus, relu, gelu"),
         ({"num_classes": 1}, "num_classes must be an integer >= 2, got 1"),
         ({"num_classes": 10.0}, r"num_classes must be an integer >= 2, got 10\.0"),
         ({"softplus_beta": 0.0}, "softplus_beta must be a number > 0"),
@@ -206,4 +239,4 @@ def test_bad_settings_are_input_errors(change: dict, message: str) -> None:
 
 def test_unknown_activation_of_a_module_is_an_input_error() -> None:
     with pytest.raises(InputError, match="expected one of softplus, relu"):
-        activation_fn("gelu", 1.0)
+        activation_fn("elu", 1.0)
