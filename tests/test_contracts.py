@@ -254,6 +254,32 @@ def test_objective_is_finite_with_its_gradient_and_falls_over_20_steps(name: str
     assert all(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(gradient))
 
 
+# Rival regularisers.
+
+
+@pytest.mark.parametrize("name", train.RIVALS)
+def test_rival_is_a_scalar_with_finite_parameter_gradients_that_are_not_zero(name: str) -> None:
+    model = models.ConvNet(num_classes=4, widths=(5,))
+    variables = oracles.random_variables(jax.eval_shape(lambda: models.init(KEY, model, (5, 4, 2))))
+    rng = np.random.default_rng(0)
+    images, labels = rng.uniform(size=(3, 5, 4, 2)).astype(np.float32), np.array([0, 3, 1])
+    config = train.RivalConfig(name, num_steps=2, path_steps=2, top_k=5, num_gaps=3)
+
+    def term(variables: Any, key: Any, images: Array) -> Array:
+        return train.batch_rival(key, config, models.model_fn(model), variables, images, labels)
+
+    compiled = jax.jit(jax.value_and_grad(term))
+    values = []
+    for seed in (0, 1):
+        value, gradient = compiled(variables, jax.random.key(seed), images)
+        values.append(float(value))
+        assert (value.shape, value.dtype) == ((), jnp.float32)
+        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((value, gradient)))
+        assert np.any(gradient["params"]["Conv_0"]["kernel"] != 0)
+    assert (values[0] == values[1]) == (name == "cure"), "only cure draws nothing"
+    assert compiled._cache_size() == 1
+
+
 # Models.
 
 

@@ -5,6 +5,7 @@ from jsep.train.checkpoint import Checkpoints
 from jsep.train.loop import TrainingDiverged, describe, fit
 from jsep.train.objectives import OBJECTIVES, PgdConfig, adversarial_images
 from jsep.train.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig
+from jsep.train.rivals import RIVALS, RivalConfig, batch_rival
 from jsep.train.sep import (
     FORMS,
     GRADIENTS,
@@ -23,10 +24,12 @@ __all__ = [
     "NOISES",
     "OBJECTIVES",
     "OPTIMIZERS",
+    "RIVALS",
     "SCHEDULES",
     "Checkpoints",
     "OptimizerConfig",
     "PgdConfig",
+    "RivalConfig",
     "SepConfig",
     "TrainConfig",
     "TrainState",
@@ -36,6 +39,7 @@ __all__ = [
     "describe",
     "fit",
     "batch_penalty",
+    "batch_rival",
     "draw_noise",
     "init_state",
     "make_run_steps",

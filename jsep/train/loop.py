@@ -80,14 +80,14 @@ def fit(
         on_resume(step)
 
     images, labels = jax.device_put((dataset.images, dataset.labels))
-    weight = jnp.float32(config.sep_weight)
+    weights = {name: jnp.float32(weight) for name, weight in config.weights().items()}
     started, started_at = time.perf_counter(), step
     while step < num_steps:
         epoch = step // steps_per_epoch
         epoch_end = (epoch + 1) * steps_per_epoch
         stop = min(step + log_every, epoch_end)
         before = time.perf_counter()
-        state, sums, fault = run_steps(state, images, labels, run_key, weight, jnp.int32(stop))
+        state, sums, fault = run_steps(state, images, labels, run_key, weights, jnp.int32(stop))
         sums, fault = jax.device_get((sums, fault))  # the one host synchronisation of this stretch
         now = time.perf_counter()
         if fault.step >= 0:
@@ -122,8 +122,10 @@ def _stop_diverged(fault: Fault, state: TrainState, checkpoints: Checkpoints | N
         checkpoints.save(kept, state)
         message += f"; the state of step {kept} is kept in checkpoint {kept}"
     advice = "lower learning_rate"
-    if config.sep_weight:
-        advice += " or the size of sep_weight, or set gradient_clip"
+    for name in config.weights():
+        advice += f" or the size of {name}_weight"
+    if config.weights():
+        advice += ", or set gradient_clip"
     raise TrainingDiverged(f"{message}; {advice}", state)
 
 

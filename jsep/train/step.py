@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.train.augment import crop_and_flip
 from jsep.train.objectives import OBJECTIVES, PgdConfig
 from jsep.train.optimizer import OptimizerConfig, make_optimizer
+from jsep.train.rivals import RivalConfig, batch_rival
 from jsep.train.sep import SepConfig, batch_penalty
 from jsep.types import Array, Key, PyTree
 
@@ -25,7 +26,8 @@ class TrainConfig:
     objective: a key of `OBJECTIVES`; epochs; batch_size (the last partial batch of an epoch is left out, another one
     every
     epoch); augment: random crops and flips; sep_weight: lambda of the paper, in units of `sep.form` (0 switches SEP
-    off).
+    off), reached in equal steps over the first sep_warmup_epochs; rival: another paper's regulariser, None for none,
+    and rival_weight, its weight.
     """
 
     objective: str = "mat"
@@ -36,12 +38,24 @@ class TrainConfig:
     attack: PgdConfig = PgdConfig()
     sep_weight: float = 0.0
     sep: SepConfig = SepConfig()
+    sep_warmup_epochs: int = 0
+    rival: RivalConfig | None = None
+    rival_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice("training objective", self.objective, OBJECTIVES)
         check_count("epochs", self.epochs)
         check_count("batch_size", self.batch_size)
         check_positive("size of sep_weight", abs(self.sep_weight), allow_zero=True)
+        check_positive("size of rival_weight", abs(self.rival_weight), allow_zero=True)
+        check_count("sep_warmup_epochs", self.sep_warmup_epochs, minimum=0)
+        if (self.rival is None) != (self.rival_weight == 0):
+            raise InputError(f"a rival needs a weight and a weight a rival, got {self.rival} and {self.rival_weight:g}")
+
+    def weights(self) -> dict[str, float]:
+        """The weight of each term that is added to the objective."""
+        weights = zip(TERMS, (self.sep_weight, self.rival_weight), strict=True)
+        return {name: weight for name, weight in weights if weight != 0}
 
     def steps_per_epoch(self, num_images: int) -> int:
         """The whole batches in `num_images`. Raises InputError when there is none."""
@@ -74,11 +88,16 @@ class Fault(NamedTuple):
     term: Array
 
 
+TERMS = ("sep", "rival")
+"""What may be added to an objective."""
+
 FAULT_TERMS = (
     "the loss of the objective",
     "the gradient of the objective",
     "the SEP term",
     "the gradient of the SEP term",
+    "the rival term",
+    "the gradient of the rival term",
     "the updated state",
 )
 
@@ -96,32 +115,44 @@ def init_state(
 
 
 def make_run_steps(model: models.Classifier, config: TrainConfig, num_images: int) -> RunSteps:
-    """Compiled training steps: run_steps(state, images, labels, key, sep_weight, stop) -> (state, sums, fault).
+    """Compiled training steps: run_steps(state, images, labels, key, weights, stop) -> (state, sums, fault).
 
     It runs from `state.step` up to step `stop` (of the whole run; within one epoch), and returns the metrics summed
-    over
-    those steps. `images` (N, H, W, C) uint8 or float32 and `labels` (N,) stay on the device; the epoch's order, the
-    augmentation, the attack and the noise are drawn inside from `key` and the step. `state` is donated. After a
-    non-finite term nothing is updated any more, so the returned state is the last good one.
+    over those steps. `images` (N, H, W, C) uint8 or float32 and `labels` (N,) stay on the device; the epoch's order,
+    the augmentation, the attack and the noise are drawn inside from `key` and the step. `weights`: as
+    `config.weights()`, float32. `state` is donated. After a non-finite term nothing is updated any more, so the
+    returned state is the last good one.
 
-    Metrics: loss (objective + sep_weight * SEP term), cross_entropy, accuracy, gradient_norm; with SEP also
-    sep_penalty and sep_gradient_ratio, the norm of the weighted SEP gradient over the norm of the objective's.
+    Metrics: loss (objective + weighted terms), cross_entropy, accuracy, gradient_norm; with SEP also sep_penalty and
+    sep_gradient_ratio, the norm of the weighted SEP gradient over the norm of the objective's, and likewise
+    rival_penalty and rival_gradient_ratio.
 
     One compilation serves every key, weight, epoch and stretch of the same configuration.
     """
-    # The weight is an argument of the compiled function: only whether there is one matters to it.
-    return _compiled_steps(model, dataclasses.replace(config, sep_weight=float(config.sep_weight != 0)), num_images)
+    # The weights are arguments of the compiled function: only whether there are any matters to it.
+    there = config.weights()
+    config = dataclasses.replace(config, sep_weight=float("sep" in there), rival_weight=float("rival" in there))
+    return _compiled_steps(model, config, num_images)
+
+
+def _add_scaled(tree: PyTree, scale: Array, other: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: a + scale * b, tree, other)
 
 
 @functools.cache
 def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: int) -> RunSteps:
-    uses_sep = config.sep_weight != 0
     steps_per_epoch = config.steps_per_epoch(num_images)
     model_fn, batch_fn = models.model_fn(model), models.batch_fn(model)
     objective = OBJECTIVES[config.objective](model_fn, batch_fn, config.attack)
     optimizer = make_optimizer(config.optimizer, config.epochs * steps_per_epoch)
+    warmup_steps = config.sep_warmup_epochs * steps_per_epoch
+    terms: dict[str, tuple[Callable[..., Array], Any]] = {}
+    if config.sep_weight != 0:
+        terms["sep"] = (batch_penalty, config.sep)
+    if config.rival is not None:
+        terms["rival"] = (batch_rival, config.rival)
 
-    def one_step(state: TrainState, images: Array, labels: Array, key: Key, sep_weight: Array) -> tuple:
+    def one_step(state: TrainState, images: Array, labels: Array, key: Key, weights: dict[str, Array]) -> tuple:
         augment_key, attack_key, noise_key = jax.random.split(key, 3)
         if images.dtype == jnp.uint8:
             images = images.astype(jnp.float32) / 255
@@ -131,33 +162,39 @@ def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: i
             attack_key, state.params, state.batch_stats, images, labels
         )
         gradient_norm = optax.global_norm(gradient)
-        sep_value = sep_norm = jnp.float32(0)
         metrics = {"loss": loss, "gradient_norm": gradient_norm, **metrics}
-        if uses_sep:
+        checked = [loss, gradient_norm]
+        for index, name in enumerate(TERMS):
+            if name not in terms:
+                checked += [jnp.float32(0), jnp.float32(0)]
+                continue
+            weight = weights[name]
+            if name == "sep" and warmup_steps:
+                weight = weight * jnp.minimum((state.step + 1) / warmup_steps, 1.0)
+
             # Its own backward pass: it costs nothing extra, as the images differ, and shows how strong
             # the term really is.
-            def sep_term(params: PyTree) -> Array:
-                variables = state._replace(params=params).variables
-                return batch_penalty(noise_key, config.sep, model_fn, variables, images, labels)
+            def value_of(params: PyTree, index: int = index) -> Array:
+                term, settings = terms[TERMS[index]]
+                term_key = jax.random.fold_in(noise_key, index) if index else noise_key
+                return term(term_key, settings, model_fn, state._replace(params=params).variables, images, labels)
 
-            sep_value, sep_gradient = jax.value_and_grad(sep_term)(state.params)
-            sep_norm = jnp.abs(sep_weight) * optax.global_norm(sep_gradient)
-            gradient = jax.tree.map(lambda a, b: a + sep_weight * b, gradient, sep_gradient)
-            metrics |= {
-                "loss": loss + sep_weight * sep_value,
-                "sep_penalty": sep_value,
-                "sep_gradient_ratio": sep_norm / gradient_norm,
-            }
+            value, term_gradient = jax.value_and_grad(value_of)(state.params)
+            norm = jnp.abs(weight) * optax.global_norm(term_gradient)
+            gradient = _add_scaled(gradient, weight, term_gradient)
+            metrics["loss"] = metrics["loss"] + weight * value
+            metrics |= {f"{name}_penalty": value, f"{name}_gradient_ratio": norm / gradient_norm}
+            checked += [value, norm]
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         new_state = TrainState(optax.apply_updates(state.params, updates), batch_stats, opt_state, state.step + 1)
         # Finite terms can still overflow in the update, or in the batch statistics.
         state_is_finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(new_state)]
-        terms_are_finite = [jnp.isfinite(term) for term in (loss, gradient_norm, sep_value, sep_norm)]
-        return new_state, metrics, jnp.stack([*terms_are_finite, jnp.all(jnp.stack(state_is_finite))])
+        finite = [*(jnp.isfinite(value) for value in checked), jnp.all(jnp.stack(state_is_finite))]
+        return new_state, metrics, jnp.stack(finite)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def run_steps(
-        state: TrainState, images: Array, labels: Array, key: Key, sep_weight: Array, stop: Array
+        state: TrainState, images: Array, labels: Array, key: Key, weights: dict[str, Array], stop: Array
     ) -> tuple[TrainState, dict[str, Array], Fault]:
         order_key, step_key = jax.random.split(key)
         epoch = state.step // steps_per_epoch
@@ -168,7 +205,7 @@ def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: i
             first = (index - epoch * steps_per_epoch) * config.batch_size
             batch = jax.lax.dynamic_slice_in_dim(order, first, config.batch_size)
             key = jax.random.fold_in(step_key, index)
-            new_state, metrics, finite = one_step(state, images[batch], labels[batch], key, sep_weight)
+            new_state, metrics, finite = one_step(state, images[batch], labels[batch], key, weights)
             good = jnp.all(finite) & (fault.step < 0)
             new_fault = Fault(jnp.where(good, -1, index), jnp.argmin(finite).astype(jnp.int32))
             fault = jax.tree.map(lambda old, new: jnp.where(fault.step < 0, new, old), fault, new_fault)
@@ -176,7 +213,7 @@ def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: i
             return state, jax.tree.map(jnp.add, sums, metrics), fault
 
         names = ["loss", "gradient_norm", "cross_entropy", "accuracy"]
-        names += ["sep_penalty", "sep_gradient_ratio"] if uses_sep else []
+        names += [f"{name}_{what}" for name in terms for what in ("penalty", "gradient_ratio")]
         sums = {name: jnp.float32(0) for name in names}
         fault = Fault(jnp.int32(-1), jnp.int32(0))
         return jax.lax.fori_loop(state.step, stop, body, (state, sums, fault))

@@ -35,8 +35,9 @@ def run(
     run_steps = train.make_run_steps(MODEL, config, 64)
     state, total = state_of(config), {}
     images, labels = jax.device_put((digits.images, digits.labels))
+    weights = {name: jnp.float32(weight) for name in config.weights()}
     for stop in stops:
-        state, sums, fault = run_steps(state, images, labels, KEY, jnp.float32(weight), jnp.int32(stop))
+        state, sums, fault = run_steps(state, images, labels, KEY, weights, jnp.int32(stop))
         total = {name: total.get(name, 0.0) + float(value) for name, value in sums.items()}
     return state, total, fault
 
@@ -96,6 +97,36 @@ def test_sep_metrics_add_up(digits: data.Dataset) -> None:
     assert sums["sep_gradient_ratio"] > 0
 
 
+def test_warm_up_scales_the_weight_by_the_step(digits: data.Dataset) -> None:
+    # 4 steps an epoch, 2 epochs of warm-up: the first step has an eighth of the weight, from the eighth on all of it.
+    warm = dataclasses.replace(SEP, sep_warmup_epochs=2)
+    first = run(warm, digits, [1], 40.0)
+    at_once = run(SEP, digits, [1], 5.0)
+    assert first[1] == pytest.approx(at_once[1], rel=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), first[0].params, at_once[0].params
+    )
+    _, until_eighth, _ = run(warm, digits, [4, 8], 40.0)
+    _, until_seventh, _ = run(warm, digits, [4, 7], 40.0)
+    eighth = {name: until_eighth[name] - until_seventh[name] for name in until_eighth}
+    added = (eighth["loss"] - eighth["cross_entropy"]) / eighth["sep_penalty"]
+    assert added == pytest.approx(40.0, rel=1e-2)
+
+
+def test_rival_is_added_with_its_weight_beside_sep(digits: data.Dataset) -> None:
+    rival = train.RivalConfig("hessian")
+    both = dataclasses.replace(SEP, rival=rival, rival_weight=0.5)
+    _, sums, _ = run(both, digits, [1], 2.0)
+    terms = 2 * sums["sep_penalty"] + 2 * sums["rival_penalty"]
+    assert sums["loss"] == pytest.approx(sums["cross_entropy"] + terms, rel=1e-5)
+    assert sums["rival_gradient_ratio"] > 0
+    assert sums["sep_penalty"] == pytest.approx(run(SEP, digits, [1], 2.0)[1]["sep_penalty"], rel=1e-5)
+    with pytest.raises(InputError, match="a rival needs a weight and a weight a rival"):
+        dataclasses.replace(PLAIN, rival=rival)
+    with pytest.raises(InputError, match="a rival needs a weight and a weight a rival"):
+        dataclasses.replace(PLAIN, rival_weight=1.0)
+
+
 def test_every_image_is_seen_once_an_epoch_in_another_order(
     digits: data.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +166,7 @@ def test_every_step_and_every_key_draws_anew(digits: data.Dataset, monkeypatch: 
     for key in (KEY, jax.random.key(4)):
         state = state_of(config)
         for stop in range(1, 9):
-            state, sums, _ = run_steps(state, images, labels, key, jnp.float32(0), jnp.int32(stop))
+            state, sums, _ = run_steps(state, images, labels, key, {}, jnp.int32(stop))
             seen.append((float(sums["cross_entropy"]), float(sums["accuracy"])))
     attack_draws, kept_pixels = zip(*seen, strict=True)
     assert len(set(attack_draws)) == 16
@@ -145,7 +176,7 @@ def test_every_step_and_every_key_draws_anew(digits: data.Dataset, monkeypatch: 
 def test_no_implicit_transfer_inside_a_stretch(digits: data.Dataset) -> None:
     run_steps = train.make_run_steps(MODEL, PLAIN, 64)
     run(PLAIN, digits, [1])  # compiled before
-    arguments = jax.device_put((digits.images, digits.labels, KEY, np.float32(0)))
+    arguments = jax.device_put((digits.images, digits.labels, KEY, {}))
     stops = jax.device_put([np.int32(2), np.int32(4)])
     state = state_of(PLAIN)
     with jax.transfer_guard("disallow"):
