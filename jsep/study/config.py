@@ -62,7 +62,7 @@ class StudyConfig(FlatConfig):
     sep_method: str = setting("gradient_x_input", f"explanation in the SEP term: {', '.join(explain.METHODS)}")
     sep_noise: str = setting("gaussian", f"noise of the SEP term: {', '.join(train.NOISES)}")
     sep_noise_scale: float = setting(
-        0.1, "standard deviation (gaussian) or half width (uniform) of the noise, pixel units"
+        0.1, "standard deviation (gaussian) or half width (uniform, worst) of the noise, pixel units"
     )
     sep_form: str = setting("mse", f"distance of maps in the SEP term: {', '.join(train.FORMS)}")
     sep_gradient: str = setting("directional", f"how the SEP term is differentiated: {', '.join(train.GRADIENTS)}")

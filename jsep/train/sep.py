@@ -7,11 +7,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jsep import explain
-from jsep.checks import InputError, check_choice, check_positive
+from jsep import attack, explain
+from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
-NOISES = ("gaussian", "uniform")
+NOISES = ("gaussian", "uniform", "worst")
 FORMS = ("mse", "sum", "root")
 GRADIENTS = ("directional", "reverse")
 
@@ -34,7 +34,8 @@ class SepConfig:
     """How the SEP term is computed.
 
     method: an explanation method of `explain.METHODS`; map_config: saliency -> map.
-    noise: "gaussian" with standard deviation `noise_scale`, or "uniform" in [-noise_scale, noise_scale].
+    noise: "gaussian" with standard deviation `noise_scale`, "uniform" in [-noise_scale, noise_scale], or "worst": the
+      min-max variant, in which `noise_steps` sign steps from a uniform start raise the term inside that box and [0, 1].
     form: "mse" (mean of squares, N pixels), "sum" (of squares) or "root" (Euclidean norm); the paper's text allows
     each.
     gradient: "directional" (the directional-derivative identity, for methods that are a function of the input gradient)
@@ -49,6 +50,7 @@ class SepConfig:
     noise_scale: float = 0.1
     form: str = "mse"
     gradient: str = "directional"
+    noise_steps: int = 5
 
     def __post_init__(self) -> None:
         explain.check_differentiable(self.method)
@@ -56,6 +58,7 @@ class SepConfig:
         check_choice("SEP form", self.form, FORMS)
         check_choice("SEP gradient", self.gradient, GRADIENTS)
         check_positive("noise_scale", self.noise_scale)
+        check_count("noise_steps", self.noise_steps)
         if self.gradient == "directional" and explain.method(self.method).from_gradient is None:
             raise InputError(
                 f"{self.method!r} is not a function of the input gradient alone; use the SEP gradient 'reverse'"
@@ -63,10 +66,27 @@ class SepConfig:
 
 
 def draw_noise(key: Key, config: SepConfig, shape: tuple[int, ...]) -> Array:
-    """The noise zeta of Algorithm 1, `shape` float32 in pixel units."""
+    """The noise zeta of Algorithm 1, `shape` float32 in pixel units; for "worst" its start."""
     if config.noise == "gaussian":
         return config.noise_scale * jax.random.normal(key, shape)
     return jax.random.uniform(key, shape, minval=-config.noise_scale, maxval=config.noise_scale)
+
+
+def worst_noise(key: Key, config: SepConfig, map_fn: MapFn, image: Array) -> Array:
+    """The noise (H, W, C) within the linf ball of radius noise_scale that moves the map of `image` most, by PGD.
+
+    Steps are 2.5 radii over their number, so that every point of the ball can be reached.
+    """
+    own = map_fn(image)
+    moved, _ = attack.pgd(
+        key,
+        lambda z: map_distance(config.form, map_fn(z), own),
+        image,
+        epsilon=config.noise_scale,
+        alpha=2.5 * config.noise_scale / config.noise_steps,
+        num_steps=config.noise_steps,
+    )
+    return moved - image
 
 
 def map_distance(form: str, first: Array, second: Array) -> Array:
@@ -133,7 +153,20 @@ def batch_penalty(
     Reference: PAPER Algorithm 1.
     """
     keys = jax.random.split(key, len(images))
-    noises = jax.vmap(lambda k: draw_noise(k, config, images.shape[1:]))(keys)
+    # A key for what the explanation itself draws, apart from the noise's.
+    method_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
+    if config.noise == "worst":
+        held = jax.lax.stop_gradient(variables)
+
+        def worst(key: Key, method_key: Key, image: Array, label: Array) -> Array:
+            map_fn = explain.make_map_fn(
+                config.method, lambda z: model_fn(held, z), label, map_config=config.map_config, key=method_key
+            )
+            return worst_noise(key, config, map_fn, image)
+
+        noises = jax.vmap(worst)(keys, method_keys, images, labels)
+    else:
+        noises = jax.vmap(lambda k: draw_noise(k, config, images.shape[1:]))(keys)
     if config.gradient == "directional":
         from_gradient = explain.method(config.method).from_gradient
         assert from_gradient is not None  # SepConfig has checked it
@@ -141,8 +174,6 @@ def batch_penalty(
             images, noises, labels
         )
     else:
-        # A key for what the explanation itself draws, apart from the noise's.
-        method_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
         penalties = jax.vmap(functools.partial(_penalty_reverse, config, model_fn, variables))(
             images, noises, labels, method_keys
         )
