@@ -6,12 +6,17 @@ A new data set is one file with an `INFO` and a `load(data_dir, split)`, and one
 from collections.abc import Callable
 
 from jsep.checks import InputError, check_choice, check_count
-from jsep.data import digits, npz, tensorflow_datasets
+from jsep.data import digits, npz, tensorflow_datasets, tiny_imagenet
 from jsep.data.dataset import Dataset, DatasetInfo, stratified_subset
+from jsep.data.npz import save as save_npz
 
-__all__ = ["LOADERS", "Dataset", "DatasetInfo", "load", "stratified_subset"]
+__all__ = ["LOADERS", "Dataset", "DatasetInfo", "load", "save_npz", "stratified_subset"]
 
-LOADERS: dict[str, Callable[..., Dataset]] = {"digits": digits.load, **tensorflow_datasets.LOADERS}
+LOADERS: dict[str, Callable[..., Dataset]] = {
+    "digits": digits.load,
+    **tensorflow_datasets.LOADERS,
+    tiny_imagenet.NAME: tiny_imagenet.load,
+}
 """name -> function (data_dir, split) -> Dataset."""
 
 _SPLITS = ("train", "validation", "test")
@@ -21,7 +26,7 @@ def load(name: str, *, data_dir: str | None = None, split: str, max_images: int 
     """A split of a data set in memory.
 
     Args:
-      name: a key of `LOADERS`, or the path of an `.npz` file with x_train, y_train, x_test, y_test.
+      name: a key of `LOADERS`, or the path of an `.npz` file with x_train, y_train, x_test, y_test (`save_npz`).
       data_dir: where TFDS data lie; None is TFDS's own directory. Downloaded there when absent.
       split: "train", "validation" or "test"; they never share an image.
       max_images: read only the first so many images of the split.
@@ -38,7 +43,7 @@ def load(name: str, *, data_dir: str | None = None, split: str, max_images: int 
         return npz.load(name, split, max_images)
     check_choice("data set", name, [*LOADERS, "<path>.npz"])
     loader = LOADERS[name]
-    if name in tensorflow_datasets.INFOS:
-        return loader(data_dir, split, max_images)
-    dataset = loader(data_dir, split)
-    return dataset if max_images is None else dataset.take(slice(max_images))
+    if name == "digits":
+        dataset = loader(data_dir, split)
+        return dataset if max_images is None else dataset.take(slice(max_images))
+    return loader(data_dir, split, max_images)

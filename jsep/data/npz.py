@@ -1,7 +1,13 @@
 """`.npz` files with `x_train, y_train, x_test, y_test` (the Keras convention), for machines without TFDS."""
 
+import json
+import os
+import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +20,8 @@ _VALIDATION_SHARE = 0.02
 def load(path: str, split: str, max_images: int | None = None) -> Dataset:
     """A split of the file at `path`: "train" without its last 2 %, which are "validation", or "test".
 
+    A file of `save` also has its own validation split and knows its classes and their names, and its images are mapped
+    into memory and not read at once (nor is their checksum checked).
     The file holds `x_*` as (B, H, W) or (B, H, W, C), uint8 or float in [0, 1], and `y_*` as (B,) or (B, 1) integers;
     the number of classes is the largest training label plus one.
     Raises InputError when the file is missing, damaged or lacks an array.
@@ -26,20 +34,24 @@ def load(path: str, split: str, max_images: int | None = None) -> Dataset:
                 raise InputError(
                     f"{path}: expected the arrays x_train, y_train, x_test and y_test; missing {', '.join(missing)}"
                 )
-            part = "test" if split == "test" else "train"
-            images, labels, train_labels = file[f"x_{part}"], file[f"y_{part}"], file["y_train"]
+            has_validation = "x_validation" in file and "y_validation" in file
+            part = split if split != "validation" or has_validation else "train"
+            mapped = _mapped(path, f"x_{part}") if "info" in file else None
+            images = file[f"x_{part}"] if mapped is None else mapped
+            labels, train_labels = file[f"y_{part}"], file["y_train"]
+            stored = json.loads(str(file["info"])) if "info" in file else None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected an .npz with x_train, y_train, x_test, y_test") from None
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error, struct.error) as error:
         raise InputError(f"{path}: not a readable .npz file ({error}); write it again with np.savez") from error
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4:
         raise InputError(f"{path}: x_{part} must have shape (B, H, W) or (B, H, W, C), got {images.shape}")
     if np.issubdtype(images.dtype, np.floating):
-        images = images.astype(np.float32)
+        images = images.astype(np.float32, copy=False)
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     # Before anything is cut: afterwards the lengths could agree by accident.
     if labels.shape != (len(images),):
@@ -52,11 +64,13 @@ def load(path: str, split: str, max_images: int | None = None) -> Dataset:
         if values.size == 0:
             raise InputError(f"{path}: {name} is empty: there are no images")
     labels = labels.astype(np.int32)
-    if split != "test":
+    if split != "test" and not has_validation:
         cut = len(images) - max(1, round(_VALIDATION_SHARE * len(images)))
         chosen = slice(0, cut) if split == "train" else slice(cut, None)
         images, labels = images[chosen], labels[chosen]
     images, labels = images[:max_images], labels[:max_images]
+    if stored is not None:
+        return Dataset(images, labels, _info(path, stored), split)
     num_classes = int(np.max(train_labels)) + 1
     channels = images.shape[-1]
     info = DatasetInfo(
@@ -69,3 +83,64 @@ def load(path: str, split: str, max_images: int | None = None) -> Dataset:
         augment=images.shape[-1] == 3,
     )
     return Dataset(images, labels, info, split)
+
+
+def _mapped(path: str, name: str) -> np.ndarray | None:
+    """The array in memory-mapped form, or None where it is compressed."""
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo(f"{name}.npy")
+    if entry.compress_type != zipfile.ZIP_STORED:
+        return None
+    with open(path, "rb") as stream:
+        # The local header: 26 bytes, then the lengths of the name and of the extra field that follow it.
+        stream.seek(entry.header_offset + 26)
+        stream.seek(sum(struct.unpack("<HH", stream.read(4))), os.SEEK_CUR)
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read(stream)
+        if is_fortran or dtype.hasobject or 0 in shape:
+            return None
+        return np.memmap(path, dtype, "r", stream.tell(), shape)
+
+
+def _info(path: str, stored: Mapping[str, Any]) -> DatasetInfo:
+    try:
+        return DatasetInfo(
+            name=stored["name"],
+            num_classes=stored["num_classes"],
+            image_shape=tuple(stored["image_shape"]),
+            mean=tuple(stored["mean"]),
+            std=tuple(stored["std"]),
+            class_names=tuple(stored["class_names"]),
+            augment=stored["augment"],
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: its info cannot be read ({error}); write the file again") from error
+
+
+def save(path: str | Path, splits: Mapping[str, Dataset]) -> None:
+    """Writes the splits "train", "validation" and "test" of one data set as a file that `load` maps into memory.
+
+    What `load` gives back equals what it was given, name and class names too.
+    Raises: InputError when a split is missing or the file cannot be written.
+    """
+    missing = {"train", "validation", "test"} - set(splits)
+    if missing or not str(path).endswith(".npz"):
+        raise InputError(f"an .npz file of train, validation and test is expected, got {path} and {', '.join(splits)}")
+    info = splits["train"].info
+    stored = {
+        field: getattr(info, field)
+        for field in ("name", "num_classes", "image_shape", "mean", "std", "class_names", "augment")
+    }
+    arrays = {f"{axis}_{name}": part for name, split in splits.items() for axis, part in _arrays(split).items()}
+    temporary = Path(path).with_suffix(".tmp.npz")
+    try:
+        np.savez(temporary, info=np.array(json.dumps(stored)), **arrays)  # type: ignore[arg-type]
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written ({error.strerror}); choose another place") from error
+
+
+def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
+    return {"x": dataset.images, "y": dataset.labels}

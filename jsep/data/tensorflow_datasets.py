@@ -1,10 +1,10 @@
-"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 through `tensorflow_datasets.data_source`, which needs no TensorFlow."""
+"""MNIST, Fashion-MNIST, CIFAR-10, CIFAR-100 and imagenette through `tensorflow_datasets`, without TensorFlow."""
 
 import contextlib
 import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,27 @@ INFOS = {
         tuple(f"class {label}" for label in range(100)),
         augment=True,
     ),
+    # Ten easy classes of ImageNet, as squares.
+    "imagenette": DatasetInfo(
+        "imagenette",
+        10,
+        (96, 96, 3),
+        (0.4625, 0.4580, 0.4295),
+        (0.2813, 0.2774, 0.3006),
+        (
+            "tench",
+            "English springer",
+            "cassette player",
+            "chain saw",
+            "church",
+            "French horn",
+            "garbage truck",
+            "gas pump",
+            "golf ball",
+            "parachute",
+        ),
+        augment=True,
+    ),
 }
 
 # The last images of the training split are the validation split. TFDS has shuffled the records once and for all, so
@@ -51,7 +72,7 @@ _READ_AT_ONCE = 1024
 
 
 @contextlib.contextmanager
-def _quiet_reader() -> Iterator[None]:
+def quiet_reader() -> Iterator[None]:
     """array_record logs advice about its group size at ERROR level; nothing has failed."""
     logger = logging.getLogger("absl")
     level = logger.level
@@ -62,7 +83,12 @@ def _quiet_reader() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _open(name: str, data_dir: str | None, split: str) -> Any:
+def open_tfds(name: str, data_dir: str | None, part: str, make_builder: Callable[[], Any] | None = None) -> Any:
+    """The records of `part`, a split of TFDS; prepared first where they are not there yet.
+
+    Args: make_builder: of a data set that TFDS does not know.
+    Raises: InputError, naming the directory and the reason.
+    """
     try:
         # Imported here: not every accelerator machine has it, and it takes seconds to load.
         import tensorflow_datasets as tfds
@@ -77,46 +103,85 @@ def _open(name: str, data_dir: str | None, split: str) -> Any:
             f"data_dir: expected an existing TFDS directory, got {data_dir!r}; leave it out to use TFDS's own"
         )
     try:
+        if make_builder is not None:
+            builder = make_builder()
+            builder.download_and_prepare(file_format="array_record")
+            return builder.as_data_source(split=part)
         # array_record is the one format that is read and written without TensorFlow.
-        return tfds.data_source(name, split=split, data_dir=data_dir, builder_kwargs={"file_format": "array_record"})
+        return tfds.data_source(name, split=part, data_dir=data_dir, builder_kwargs={"file_format": "array_record"})
+    except InputError:
+        raise
     except Exception as error:  # TFDS raises many types, for a missing network as for a damaged directory
         place = data_dir or "TFDS's default data_dir"
         reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"cannot read data set {name!r} ({split}) from {place}: {type(error).__name__}: {reason}; "
+            f"cannot read data set {name!r} ({part}) from {place}: {type(error).__name__}: {reason}; "
             "point --data_dir at a directory that holds it, or remove a damaged copy to download it again"
         ) from error
+
+
+def read_source(
+    source: Any,
+    info: DatasetInfo,
+    split: str,
+    max_images: int | None,
+    data_dir: str | None,
+    to_image: Callable[[np.ndarray], np.ndarray] = lambda image: image,
+) -> Dataset:
+    """The images of a split: all records for "test", the last 1,000 for "validation", the others for "train".
+
+    `max_images` reads only the first so many records of the split (their order is random, but fixed). `to_image`:
+    what makes each of `info.image_shape`.
+    Raises: InputError where a record cannot be read.
+    """
+    total = len(source)
+    start, stop = {"train": (0, total - _NUM_VALIDATION), "validation": (total - _NUM_VALIDATION, total)}.get(
+        split, (0, total)
+    )
+    if max_images is not None:
+        stop = min(stop, start + max_images)
+    images = np.empty((stop - start, *info.image_shape), np.uint8)
+    labels = np.empty(stop - start, np.int32)
+    try:
+        for first in range(start, stop, _READ_AT_ONCE):
+            records = source.__getitems__(list(range(first, min(first + _READ_AT_ONCE, stop))))
+            at = slice(first - start, first - start + len(records))
+            images[at] = [to_image(record["image"]) for record in records]
+            labels[at] = [record["label"] for record in records]
+    except Exception as error:
+        raise InputError(
+            f"data set {info.name!r} ({split}): record {first} and following cannot be read from "
+            f"{data_dir or 'the default data_dir'} ({type(error).__name__}); the files are damaged: replace them"
+        ) from error
+    return Dataset(images, labels, info, split)
+
+
+def _resized(image: np.ndarray, size: int) -> np.ndarray:
+    """The middle square of an image of any size, in `size` x `size` pixels."""
+    from PIL import Image
+
+    side = min(image.shape[:2])
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    square = Image.fromarray(image[top : top + side, left : left + side])
+    return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
 
 
 def load(name: str, data_dir: str | None, split: str, max_images: int | None = None) -> Dataset:
     """A split of the TFDS data set `name`: "train" without the last 1,000 images, which are "validation", or "test".
 
-    `max_images` reads only the first so many records of the split (their order is random, but fixed).
+    `max_images`: as in `read_source`. The images of imagenette, of any size, become squares of `info.image_shape`.
     Raises InputError when the data cannot be read, naming the directory and the reason.
     """
     info = INFOS[name]
-    with _quiet_reader():
-        source = _open(name, data_dir, "test" if split == "test" else "train")
-        total = len(source)
-        start, stop = {"train": (0, total - _NUM_VALIDATION), "validation": (total - _NUM_VALIDATION, total)}.get(
-            split, (0, total)
+    with quiet_reader():
+        if name != "imagenette":
+            part = "test" if split == "test" else "train"
+            return read_source(open_tfds(name, data_dir, part), info, split, max_images, data_dir)
+        part = "validation" if split == "test" else "train"
+        source = open_tfds("imagenette/160px-v2", data_dir, part)
+        return read_source(
+            source, info, split, max_images, data_dir, functools.partial(_resized, size=info.image_shape[0])
         )
-        if max_images is not None:
-            stop = min(stop, start + max_images)
-        images = np.empty((stop - start, *info.image_shape), np.uint8)
-        labels = np.empty(stop - start, np.int32)
-        try:
-            for first in range(start, stop, _READ_AT_ONCE):
-                records = source.__getitems__(list(range(first, min(first + _READ_AT_ONCE, stop))))
-                at = slice(first - start, first - start + len(records))
-                images[at] = [record["image"] for record in records]
-                labels[at] = [record["label"] for record in records]
-        except Exception as error:
-            raise InputError(
-                f"data set {name!r} ({split}): record {first} and following cannot be read from "
-                f"{data_dir or 'the default data_dir'} ({type(error).__name__}); the files are damaged: replace them"
-            ) from error
-    return Dataset(images, labels, info, split)
 
 
 LOADERS = {name: functools.partial(load, name) for name in INFOS}

@@ -97,16 +97,16 @@ def test_tfds_splits_on_the_real_data(name: str, tfds_dir: str) -> None:
 
 @pytest.mark.parametrize(("name", "total"), [("mnist", 60_000), ("cifar10", 50_000)])
 def test_tfds_full_sizes_on_the_real_data(name: str, total: int, tfds_dir: str) -> None:
-    with tensorflow_datasets._quiet_reader():
-        assert len(tensorflow_datasets._open(name, tfds_dir, "train")) == total
-        assert len(tensorflow_datasets._open(name, tfds_dir, "test")) == 10_000
+    with tensorflow_datasets.quiet_reader():
+        assert len(tensorflow_datasets.open_tfds(name, tfds_dir, "train")) == total
+        assert len(tensorflow_datasets.open_tfds(name, tfds_dir, "test")) == 10_000
 
 
 def test_tfds_validation_split_on_the_real_data_is_the_last_thousand(tfds_dir: str) -> None:
     validation = data.load("mnist", data_dir=tfds_dir, split="validation")
     assert len(validation) == 1000
-    with tensorflow_datasets._quiet_reader():
-        record = tensorflow_datasets._open("mnist", tfds_dir, "train").__getitems__([59_999])[0]
+    with tensorflow_datasets.quiet_reader():
+        record = tensorflow_datasets.open_tfds("mnist", tfds_dir, "train").__getitems__([59_999])[0]
     np.testing.assert_array_equal(validation.images[-1], record["image"])
     assert validation.labels[-1] == record["label"]
 
@@ -133,7 +133,7 @@ def test_tfds_training_and_validation_records_are_disjoint_and_cover_all(
     opened = []
     for split, source in sources.items():
         monkeypatch.setattr(
-            tensorflow_datasets, "_open", lambda name, data_dir, tfds, source=source: opened.append(tfds) or source
+            tensorflow_datasets, "open_tfds", lambda name, data_dir, tfds, source=source: opened.append(tfds) or source
         )
         loaded = data.load("mnist", split=split, max_images=max_images)
         assert len(loaded) == len(source.read)

@@ -1,0 +1,36 @@
+"""Any data set as one .npz file that opens at once and needs only NumPy, for machines without TFDS or a network.
+
+python experiments/prepare_data.py --dataset=cifar10 --data_dir=DIR --out=cifar10.npz
+Then: --dataset=cifar10.npz in any experiment.
+"""
+
+import os
+
+import command_line
+from absl import flags
+
+from jsep import data
+from jsep.checks import InputError, check_choice
+
+flags.DEFINE_string("dataset", "cifar10", f"data set: {', '.join(data.LOADERS)}")
+flags.DEFINE_string("data_dir", None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
+flags.DEFINE_string("out", None, "the .npz file to write; default: <dataset>.npz")
+flags.DEFINE_bool("overwrite", False, "replace the file where it exists")
+
+
+def main() -> None:
+    """Reads the data set and writes the file."""
+    name, out = flags.FLAGS.dataset, flags.FLAGS.out or f"{flags.FLAGS.dataset}.npz"
+    check_choice("data set", name, data.LOADERS)
+    if os.path.exists(out) and not flags.FLAGS.overwrite:
+        raise InputError(f"{out} exists; replace it with --overwrite, or choose another name with --out")
+    splits = {
+        split: data.load(name, data_dir=flags.FLAGS.data_dir, split=split) for split in ("train", "validation", "test")
+    }
+    data.save_npz(out, splits)
+    counts = ", ".join(f"{len(dataset):,} {split}" for split, dataset in splits.items())
+    print(f"{out}: {name}, {counts} images, {os.path.getsize(out) / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    command_line.main(main)
