@@ -11,6 +11,7 @@ METHODS: dict[str, tuple[str, int]] = {
     "mat": ("mat", 0),
     "sep_pos": ("mat", 1),
     "sep_neg": ("mat", -1),
+    "trades": ("trades", 0),
 }
 """method -> (training objective, sign of its SEP weight)."""
 
@@ -55,6 +56,8 @@ class StudyConfig(FlatConfig):
     num_steps: int = setting(10, "PGD steps in training")
     test_alpha: float = setting(2 / 255, "PGD step in tests, pixel units")
     test_num_steps: int = setting(20, "PGD steps in tests")
+
+    trades_beta: float = setting(6.0, "weight of the divergence of trades (alpha of the paper), >= 0")
 
     sep_weight_pos: float = setting(50000.0, "SEP weight of sep_pos, > 0, flattens")
     sep_weight_neg: float = setting(-3000.0, "SEP weight of sep_neg, < 0, sharpens")
@@ -161,6 +164,7 @@ class StudyConfig(FlatConfig):
                 self.sep_form,
                 self.sep_gradient,
             ),
+            trades_beta=self.trades_beta,
         )
 
     def feature_train_config(self) -> train.TrainConfig:

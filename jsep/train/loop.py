@@ -132,8 +132,11 @@ def _stop_diverged(fault: Fault, state: TrainState, checkpoints: Checkpoints | N
 def describe(config: TrainConfig, model: models.Classifier, dataset: Dataset, key: Key) -> dict[str, Any]:
     """What a checkpoint belongs to, as JSON-like values: the configuration, the model, the data and the key."""
     digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.images.sum(dtype=np.float64)])
+    settings = dataclasses.asdict(config)
+    if config.objective != "trades":
+        del settings["trades_beta"]  # no part of another objective
     return {
-        **dataclasses.asdict(config),
+        **settings,
         "model": repr(model),
         "dataset": dataset.info.name,
         "num_images": len(dataset),

@@ -1,4 +1,4 @@
-"""What a training step minimises on a batch, before any regulariser: standard and Madry adversarial training.
+"""What a training step minimises on a batch, before any regulariser: standard, Madry adversarial training, TRADES.
 
 An objective is a function (key, params, batch_stats, images, labels) -> (loss, Auxiliary), differentiated in `params`.
 A new one is one function `make_*` and one line in `OBJECTIVES`.
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jsep import attack
 from jsep.checks import check_count, check_epsilon, check_positive
+from jsep.train.trades import divergent_images, trades_loss
 from jsep.types import Array, Key, ModelFn, PyTree
 
 
@@ -98,8 +99,29 @@ def make_mat(model_fn: ModelFn, batch_fn: BatchFn, config: PgdConfig) -> TrainOb
     return objective
 
 
-OBJECTIVES: dict[str, Callable[[ModelFn, BatchFn, PgdConfig], TrainObjective]] = {
+def make_trades(model_fn: ModelFn, batch_fn: BatchFn, config: PgdConfig, *, trades_beta: float = 6.0) -> TrainObjective:
+    """TRADES: mean cross-entropy(f(x), y) + trades_beta * mean KL(f(x) || f(x')), x' in the ball of `config`.
+
+    The metrics "cross_entropy" and "accuracy" are those of the attacked images, as with MAT.
+    Reference: Zhang et al. 2019, equation 5 and Algorithm 1.
+    """
+
+    def objective(
+        key: Key, params: PyTree, batch_stats: PyTree, images: Array, labels: Array
+    ) -> tuple[Array, Auxiliary]:
+        variables = {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
+        attacked = divergent_images(key, model_fn, variables, images, **dataclasses.asdict(config))
+        loss, (logits, batch_stats) = trades_loss(batch_fn, variables, images, attacked, labels, trades_beta)
+        cross_entropy = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1))
+        accuracy = jnp.mean(jnp.argmax(logits, axis=1) == labels)
+        return loss, Auxiliary(batch_stats, {"cross_entropy": cross_entropy, "accuracy": accuracy})
+
+    return objective
+
+
+OBJECTIVES: dict[str, Callable[..., TrainObjective]] = {
     "standard": make_standard,
     "mat": make_mat,
+    "trades": make_trades,
 }
-"""name -> (model_fn, batch_fn, PgdConfig) -> training objective."""
+"""name -> (model_fn, batch_fn, PgdConfig; trades: trades_beta) -> training objective."""

@@ -27,7 +27,7 @@ class TrainConfig:
     every
     epoch); augment: random crops and flips; sep_weight: lambda of the paper, in units of `sep.form` (0 switches SEP
     off), reached in equal steps over the first sep_warmup_epochs; rival: another paper's regulariser, None for none,
-    and rival_weight, its weight.
+    and rival_weight, its weight; trades_beta: weight of the divergence in the objective "trades", which alone reads it.
     """
 
     objective: str = "mat"
@@ -41,12 +41,14 @@ class TrainConfig:
     sep_warmup_epochs: int = 0
     rival: RivalConfig | None = None
     rival_weight: float = 0.0
+    trades_beta: float = 6.0
 
     def __post_init__(self) -> None:
         check_choice("training objective", self.objective, OBJECTIVES)
         check_count("epochs", self.epochs)
         check_count("batch_size", self.batch_size)
         check_positive("size of sep_weight", abs(self.sep_weight), allow_zero=True)
+        check_positive("trades_beta", self.trades_beta, allow_zero=True)
         check_positive("size of rival_weight", abs(self.rival_weight), allow_zero=True)
         check_count("sep_warmup_epochs", self.sep_warmup_epochs, minimum=0)
         if (self.rival is None) != (self.rival_weight == 0):
@@ -143,7 +145,8 @@ def _add_scaled(tree: PyTree, scale: Array, other: PyTree) -> PyTree:
 def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: int) -> RunSteps:
     steps_per_epoch = config.steps_per_epoch(num_images)
     model_fn, batch_fn = models.model_fn(model), models.batch_fn(model)
-    objective = OBJECTIVES[config.objective](model_fn, batch_fn, config.attack)
+    options = {"trades_beta": config.trades_beta} if config.objective == "trades" else {}
+    objective = OBJECTIVES[config.objective](model_fn, batch_fn, config.attack, **options)
     optimizer = make_optimizer(config.optimizer, config.epochs * steps_per_epoch)
     warmup_steps = config.sep_warmup_epochs * steps_per_epoch
     terms: dict[str, tuple[Callable[..., Array], Any]] = {}

@@ -87,9 +87,13 @@ def test_bad_attack_settings_are_input_errors(change: dict, message: str) -> Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"objective": "mad"}, "unknown training objective 'mad': expected one of standard, mat; did you mean 'mat'"),
+        (
+            {"objective": "mad"},
+            "unknown training objective 'mad': expected one of standard, mat, trades; did you mean 'mat'",
+        ),
         ({"epochs": 0}, "epochs must be an integer >= 1"),
         ({"batch_size": 0}, "batch_size must be an integer >= 1"),
+        ({"trades_beta": -1.0}, "trades_beta must be a number >= 0"),
     ],
 )
 def test_bad_training_settings_are_input_errors(change: dict, message: str) -> None:

@@ -1,0 +1,250 @@
+"""Second derivatives of a scalar function of the image, from Hessian-vector products alone.
+
+The Hessian H of an explanation loss is a third derivative of the network. Absolute values in maps are taken as
+s * stop_gradient(sign(s)), so H is that of the function between the sign changes of the saliency: the kinks themselves,
+where the second derivative is a point mass, are left out. Lanczos, Hutchinson and stochastic Lanczos quadrature are
+matfree's.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import InputError, check_count, check_positive
+from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
+from jsep.types import Array, Key, MapFn, Objective
+
+Matvec = Any
+
+
+def hvp(scalar_fn: Objective, point: Array, vector: Array) -> Array:
+    """H v, the Hessian of `scalar_fn` at `point` times a vector: forward over reverse.
+
+    Args: scalar_fn: image -> scalar; point, vector: (H, W, C). Returns: (H, W, C).
+    Raises: InputError for a function that is not scalar or shapes that differ.
+    """
+    point = check_scalar_fn(scalar_fn, point)
+    if jnp.shape(vector) != point.shape:
+        raise InputError(f"vector must have the point's shape {point.shape}, got {jnp.shape(vector)}")
+    return jax.jvp(jax.grad(scalar_fn), (point,), (jnp.asarray(vector, point.dtype),))[1]
+
+
+class Krylov(NamedTuple):
+    """Lanczos' result: basis (M, *shape), orthonormal rows; tridiagonal (M, M).
+
+    Rows after the Krylov space is exhausted (an invariant subspace was met, as with a Hessian of low rank) are zero.
+    """
+
+    basis: Array
+    tridiagonal: Array
+
+
+def _lanczos(matvec: Matvec, start: Array, num_matvecs: int) -> Krylov:
+    from matfree import decomp
+
+    # The adjoint rule is not needed, and would stand in the way of forward mode.
+    decompose = decomp.tridiag_sym(num_matvecs, materialize=False, reortho="full", custom_vjp=False)
+    shape = start.shape
+    basis, (diagonal, off_diagonal), *_ = decompose(lambda v: matvec(v.reshape(shape)).ravel(), start.ravel())
+    basis = basis.reshape(num_matvecs, *shape)
+    # An invariant subspace leaves a residual of pure rounding, or of zero, and what follows it is noise or NaN.
+    scale = jnp.max(jnp.where(jnp.isfinite(diagonal), jnp.abs(diagonal), 0.0), initial=0.0)
+    scale = jnp.maximum(scale, jnp.max(jnp.where(jnp.isfinite(off_diagonal), jnp.abs(off_diagonal), 0.0), initial=0.0))
+    floor = 10 * jnp.sqrt(start.size) * jnp.finfo(start.dtype).eps * scale
+    going = jnp.cumprod(jnp.concatenate([jnp.ones(1, bool), off_diagonal > floor]).astype(int)).astype(bool)
+    diagonal = jnp.where(going, diagonal, 0.0)
+    off_diagonal = jnp.where(going[1:], off_diagonal, 0.0)
+    basis = jnp.where(going.reshape(-1, *[1] * len(shape)), basis, 0.0)
+    return Krylov(basis, jnp.diag(diagonal) + jnp.diag(off_diagonal, 1) + jnp.diag(off_diagonal, -1))
+
+
+def _check_matvecs(num_matvecs: int, size: int) -> None:
+    check_count("num_matvecs", num_matvecs)
+    if num_matvecs > size:
+        raise InputError(f"num_matvecs must be at most the {size} entries of the point, got {num_matvecs}")
+
+
+def top_eigenvalues(
+    key: Key, scalar_fn: Objective, point: Array, *, num_eigenvalues: int, num_matvecs: int
+) -> tuple[Array, Array]:
+    """The eigenvalues of largest magnitude of the Hessian, and their eigenvectors, by Lanczos.
+
+    Args:
+      key: for the start vector.
+      scalar_fn: image -> scalar; point: (H, W, C).
+      num_eigenvalues: how many; num_matvecs: Hessian-vector products, >= num_eigenvalues, at most the point's size.
+
+    Returns: (values (num_eigenvalues,), largest magnitude first; vectors (num_eigenvalues, H, W, C), of Euclidean norm
+      1). Where the Krylov space holds fewer (a Hessian of lower rank; equal eigenvalues count once) the rest is 0 with
+      a zero vector.
+    Raises: InputError for counts that do not fit.
+    """
+    point = check_scalar_fn(scalar_fn, point)
+    _check_matvecs(num_matvecs, point.size)
+    check_count("num_eigenvalues", num_eigenvalues)
+    if num_eigenvalues > num_matvecs:
+        raise InputError(f"num_eigenvalues must be at most num_matvecs = {num_matvecs}, got {num_eigenvalues}")
+    start = jax.random.normal(key, point.shape, point.dtype)
+    krylov = _lanczos(lambda v: hvp(scalar_fn, point, v), start, num_matvecs)
+    values, vectors = jnp.linalg.eigh(krylov.tridiagonal)
+    largest = jnp.argsort(-jnp.abs(values))[:num_eigenvalues]
+    return values[largest], jnp.tensordot(vectors[:, largest].T, krylov.basis, 1)
+
+
+def _probes(key: Key, integrand: Any, matvec: Matvec, point: Array, num_probes: int, chunk_size: int | None) -> Any:
+    """The integrand at Rademacher vectors, (num_probes, ...)."""
+    from matfree import stochtrace
+
+    vectors = stochtrace.sampler_signs(point, num=num_probes)(key)
+    return jax.lax.map(
+        lambda vector: integrand(matvec, vector), vectors, batch_size=min(chunk_size or num_probes, num_probes)
+    )
+
+
+def _mean_and_error(samples: Array) -> tuple[Array, Array]:
+    """The mean and its standard error, std / sqrt(n) with n - 1 in the std."""
+    return jnp.mean(samples, axis=0), jnp.std(samples, axis=0, ddof=1) / len(samples) ** 0.5
+
+
+def _check_probes(num_probes: int, chunk_size: int | None) -> None:
+    check_count("num_probes", num_probes, minimum=2)  # one has no standard error
+    check_chunk_size(chunk_size)
+
+
+def trace(
+    key: Key, scalar_fn: Objective, point: Array, *, num_probes: int, chunk_size: int | None = None
+) -> tuple[Array, Array]:
+    """tr H = E[v^T H v] over Rademacher vectors v (Hutchinson).
+
+    Args: key: for the vectors; num_probes: how many, >= 2; chunk_size: vectors in memory at once.
+    Returns: (mean (), standard_error ()); both exact for a diagonal Hessian, of which every vector gives the trace.
+    Raises: InputError for a function that is not scalar, or counts that do not fit.
+    """
+    from matfree import stochtrace
+
+    point = check_scalar_fn(scalar_fn, point)
+    _check_probes(num_probes, chunk_size)
+    return _mean_and_error(
+        _probes(key, stochtrace.monte_carlo_trace(), lambda v: hvp(scalar_fn, point, v), point, num_probes, chunk_size)
+    )
+
+
+class Moments(NamedTuple):
+    """Of the same Hessian-vector products: trace, Frobenius norm, and their standard errors; each ()."""
+
+    trace: Array
+    trace_standard_error: Array
+    frobenius_norm: Array
+    frobenius_standard_error: Array
+
+
+def moments(key: Key, scalar_fn: Objective, point: Array, *, num_probes: int, chunk_size: int | None = None) -> Moments:
+    """tr H = E[v^T H v] and ||H||_F = sqrt(E||H v||^2) from the same Rademacher vectors.
+
+    The error of the norm is that of its square, divided by 2 ||H||_F (first order). Args, Raises: as `trace`.
+    """
+    point = check_scalar_fn(scalar_fn, point)
+    _check_probes(num_probes, chunk_size)
+
+    def both(matvec: Matvec, vector: Array) -> tuple[Array, Array]:
+        product = matvec(vector)
+        return jnp.vdot(vector, product), jnp.vdot(product, product)
+
+    forms, squares = _probes(key, both, lambda v: hvp(scalar_fn, point, v), point, num_probes, chunk_size)
+    return Moments(*_mean_and_error(forms), *_root(*_mean_and_error(squares)))
+
+
+def _root(square: Array, standard_error: Array) -> tuple[Array, Array]:
+    norm = jnp.sqrt(square)
+    return norm, standard_error / (2 * jnp.where(norm == 0, 1.0, norm))
+
+
+def frobenius_norm(
+    key: Key, scalar_fn: Objective, point: Array, *, num_probes: int, chunk_size: int | None = None
+) -> tuple[Array, Array]:
+    """||H||_F and its standard error: as `moments`."""
+    found = moments(key, scalar_fn, point, num_probes=num_probes, chunk_size=chunk_size)
+    return found.frobenius_norm, found.frobenius_standard_error
+
+
+class Spectrum(NamedTuple):
+    """The spectral measure of the Hessian: nodes (num_probes, M) and weights (num_probes, M), each row summing to 1.
+
+    sum_j weights_j g(nodes_j), averaged over the probes, estimates tr g(H) / D; exact for polynomials g of degree
+    below 2M in the v^T g(H) v of each probe.
+    """
+
+    nodes: Array
+    weights: Array
+
+
+def spectrum(
+    key: Key,
+    scalar_fn: Objective,
+    point: Array,
+    *,
+    num_probes: int,
+    num_matvecs: int,
+    chunk_size: int | None = None,
+) -> Spectrum:
+    """The spectral density of the Hessian by stochastic Lanczos quadrature (Gauss quadrature of each probe).
+
+    Args: key: for the Rademacher probes; num_probes: >= 1; num_matvecs: Lanczos steps M a probe.
+    Returns: Spectrum; `density` smooths it.
+    Raises: InputError for counts that do not fit.
+    Reference: Ghorbani, Krishnan and Xiao 2019.
+    """
+    point = check_scalar_fn(scalar_fn, point)
+    check_count("num_probes", num_probes)
+    check_chunk_size(chunk_size)
+    _check_matvecs(num_matvecs, point.size)
+
+    def quadrature(matvec: Matvec, vector: Array) -> tuple[Array, Array]:
+        values, vectors = jnp.linalg.eigh(_lanczos(matvec, vector, num_matvecs).tridiagonal)
+        return values, vectors[0] ** 2
+
+    found = _probes(key, quadrature, lambda v: hvp(scalar_fn, point, v), point, num_probes, chunk_size)
+    return Spectrum(*found)
+
+
+def density(measure: Spectrum, grid: Array, width: Any) -> Array:
+    """The density at the places of `grid` (G,): every node a normal of standard deviation `width`; integrates to 1."""
+    check_positive("width", width)
+    z = (jnp.asarray(grid)[:, None, None] - measure.nodes) / width
+    bumps = measure.weights * jnp.exp(-(z**2) / 2) / (width * (2 * jnp.pi) ** 0.5)
+    return jnp.sum(bumps, axis=(1, 2)) / len(measure.nodes)
+
+
+class JacobianNorms(NamedTuple):
+    """Of the Jacobian J of a map, each (): largest singular value, ||J||_F, its standard error."""
+
+    spectral: Array
+    frobenius: Array
+    frobenius_standard_error: Array
+
+
+def jacobian_norms(
+    key: Key, map_fn: MapFn, point: Array, *, num_matvecs: int, num_probes: int, chunk_size: int | None = None
+) -> JacobianNorms:
+    """The norms of the map's Jacobian J: how fast the map moves per unit of the image, both Euclidean.
+
+    The spectral norm is the root of the largest eigenvalue of J^T J by Lanczos, ||J||_F^2 = E||J v||^2.
+    Args: key: for start and probes; map_fn: image -> map (H, W); point: (H, W, C); counts, chunk_size: as above.
+    Returns: JacobianNorms.
+    Raises: InputError for counts that do not fit.
+    """
+    point = jnp.asarray(point)
+    _check_probes(num_probes, chunk_size)
+    _check_matvecs(num_matvecs, point.size)
+    start_key, probe_key = jax.random.split(key)
+    _, pull = jax.vjp(map_fn, point)
+
+    def push(vector: Array) -> Array:
+        return jax.jvp(map_fn, (point,), (vector,))[1]
+
+    start = jax.random.normal(start_key, point.shape, point.dtype)
+    tridiagonal = _lanczos(lambda v: pull(push(v))[0], start, num_matvecs).tridiagonal
+    largest = jnp.maximum(jnp.linalg.eigvalsh(tridiagonal)[-1], 0.0)
+    squares = _probes(probe_key, lambda f, v: jnp.sum(f(v) ** 2), push, point, num_probes, chunk_size)
+    return JacobianNorms(jnp.sqrt(largest), *_root(*_mean_and_error(squares)))

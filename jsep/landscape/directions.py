@@ -1,0 +1,116 @@
+"""Named directions through the input space, each of exactly the stated size under a norm."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jsep import attack
+from jsep.checks import InputError, check_choice, check_epsilon
+from jsep.landscape.curvature import top_eigenvalues
+from jsep.types import Array, Key, Objective
+
+
+def normalise(direction: Array, *, epsilon: Any, norm: str = "linf") -> Array:
+    """epsilon * d / ||d||: the direction with exactly the size of the budget.
+
+    Args: direction: (H, W, C), not zero (under jit a zero direction stays zero); epsilon: size in pixel units, > 0;
+      norm: "linf" or "l2".
+    Returns: (H, W, C). One step of a slice along it is one budget: the unit of the axis is epsilon.
+    Raises: InputError for a zero or non-finite direction, a budget that is not > 0, an unknown norm.
+    """
+    ball = attack.norm_by_name(norm)
+    check_epsilon(epsilon, norm)
+    check_direction(direction)
+    # By the largest entry first: squares of small gradients underflow in float32.
+    largest = jnp.max(jnp.abs(direction))
+    scaled = direction / jnp.where(largest == 0, 1.0, largest)
+    size = ball.size(scaled)
+    return epsilon * (scaled / jnp.where(size == 0, 1.0, size))
+
+
+def check_direction(direction: Array, name: str = "direction") -> None:
+    """Raises InputError for a direction that is known to be zero or not finite."""
+    if isinstance(direction, jax.core.Tracer):
+        return
+    if not bool(jnp.all(jnp.isfinite(direction))):
+        raise InputError(f"{name} has values that are not finite: look at the function it comes from")
+    if not bool(jnp.any(direction != 0)):
+        raise InputError(f"{name} is zero everywhere, so there is no line along it; choose another one")
+
+
+@dataclasses.dataclass(frozen=True)
+class DirectionContext:
+    """What a direction may be made from.
+
+    scalar_fn: image -> (); point: (H, W, C); attacked: (H, W, C) where an attack on `point` ended; other: (H, W, C)
+    another image; num_matvecs: Hessian-vector products for an eigenvector.
+    """
+
+    scalar_fn: Objective
+    point: Array
+    attacked: Array | None = None
+    other: Array | None = None
+    num_matvecs: int = 20
+
+
+def _gaussian(key: Key, context: DirectionContext) -> Array:
+    return jax.random.normal(key, context.point.shape, context.point.dtype)
+
+
+def _rademacher(key: Key, context: DirectionContext) -> Array:
+    return jax.random.rademacher(key, context.point.shape, context.point.dtype)
+
+
+def _gradient(key: Key, context: DirectionContext) -> Array:
+    return jax.grad(context.scalar_fn)(context.point)
+
+
+def _gradient_sign(key: Key, context: DirectionContext) -> Array:
+    return jnp.sign(_gradient(key, context))
+
+
+def _attack(key: Key, context: DirectionContext) -> Array:
+    if context.attacked is None:
+        raise InputError("direction 'attack' needs `attacked`, the image where the attack ended")
+    return context.attacked - context.point
+
+
+def _eigenvector(key: Key, context: DirectionContext) -> Array:
+    matvecs = min(context.num_matvecs, context.point.size)
+    return top_eigenvalues(key, context.scalar_fn, context.point, num_eigenvalues=1, num_matvecs=matvecs)[1][0]
+
+
+def _to_image(key: Key, context: DirectionContext) -> Array:
+    if context.other is None:
+        raise InputError("direction 'to_image' needs `other`, the image that it leads to")
+    return context.other - context.point
+
+
+DIRECTIONS: dict[str, Callable[[Key, DirectionContext], Array]] = {
+    "gaussian": _gaussian,
+    "rademacher": _rademacher,
+    "gradient": _gradient,
+    "gradient_sign": _gradient_sign,
+    "attack": _attack,
+    "eigenvector": _eigenvector,
+    "to_image": _to_image,
+}
+"""name -> (key, context) -> direction of any size. "eigenvector" belongs to the eigenvalue of largest magnitude."""
+
+DRAWN = frozenset({"gaussian", "rademacher"})
+"""The directions of which a picture shows many: the others are one a function and image."""
+
+
+def direction(key: Key, name: str, context: DirectionContext, *, epsilon: Any, norm: str = "linf") -> Array:
+    """The direction called `name`, of size `epsilon` under `norm`; (H, W, C).
+
+    Raises: InputError for an unknown name, a missing part of the context, or a direction that is zero (the gradient of
+    the loss to the own map is, at the clean image).
+    """
+    check_choice("direction", name, DIRECTIONS)
+    raw = DIRECTIONS[name](key, context)
+    check_direction(raw, f"direction {name!r}")
+    return normalise(raw, epsilon=epsilon, norm=norm)

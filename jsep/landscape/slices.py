@@ -1,0 +1,148 @@
+"""A scalar function along lines and in planes through a point."""
+
+import warnings
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsep.checks import InputError, check_choice, check_count
+from jsep.landscape.directions import check_direction
+from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
+from jsep.types import Array, Objective, PyTree
+
+OUTSIDE = ("clip", "warn")
+
+
+class Slice(NamedTuple):
+    """A function along lines, or in a plane.
+
+    coordinates: (num_points,) factors of the directions, so that 1 is one budget where the directions are normalised.
+    values: (D, num_points) along lines; (num_points, num_points) in a plane, the first direction first.
+    share_outside: shape of `values`, the share of the entries of each visited point that lay outside [0, 1], before
+      they were clipped if they were.
+    num_non_finite: () how many of the values are not finite; they stay in `values`, for pictures to mask.
+    """
+
+    coordinates: Array
+    values: Array
+    share_outside: Array
+    num_non_finite: Array
+
+
+def coordinates(extent: float | tuple[float, float], num_points: int) -> np.ndarray:
+    """`num_points` factors from -extent to extent, or between the two of a pair, float32; an odd number meets 0."""
+    low, high = extent if isinstance(extent, tuple) else (-extent, extent)
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise InputError(f"extent must be a number > 0 or a pair (low, high) with low < high, got {extent!r}")
+    check_count("num_points", num_points, minimum=2)
+    points = np.linspace(low, high, num_points)
+    if low == -high and num_points % 2:
+        points[num_points // 2] = 0.0  # exactly: the middle of the picture is the point itself
+    return points.astype(np.float32)
+
+
+def _check_directions(directions: Array, point: Array, num: int | None) -> Array:
+    directions = jnp.asarray(directions, point.dtype)
+    if directions.ndim != point.ndim + 1 or directions.shape[1:] != point.shape or len(directions) == 0:
+        raise InputError(f"directions must be (D, *{point.shape}) with D >= 1, got shape {directions.shape}")
+    if num is not None and len(directions) != num:
+        raise InputError(f"a plane has {num} directions, got {len(directions)}; use slice_1d for lines")
+    for index in range(len(directions)):
+        check_direction(directions[index], f"directions[{index}]")
+    return directions
+
+
+def _evaluate(
+    scalar_fn: Objective, point: Array, offset: Any, places: PyTree, outside: str, chunk_size: int | None
+) -> tuple[Array, Array]:
+    """Values and shares outside [0, 1] at point + offset(place) for every place, chunk by chunk."""
+    num_places = len(jax.tree.leaves(places)[0])
+
+    def one(place: PyTree) -> tuple[Array, Array]:
+        place = point + offset(place)
+        share = jnp.mean((place < 0) | (place > 1), dtype=point.dtype)
+        return scalar_fn(jnp.clip(place, 0.0, 1.0) if outside == "clip" else place), share
+
+    return jax.lax.map(one, places, batch_size=min(chunk_size or num_places, num_places))
+
+
+def _finish(points: np.ndarray, values: Array, share: Array, outside: str) -> Slice:
+    if outside == "warn" and not isinstance(share, jax.core.Tracer) and bool(jnp.any(share > 0)):
+        warnings.warn(
+            f"the slice leaves [0, 1]: up to {float(jnp.max(share)):.0%} of the entries of a point; "
+            "take a smaller extent, or outside='clip'",
+            stacklevel=3,
+        )
+    return Slice(jnp.asarray(points), values, share, jnp.sum(~jnp.isfinite(values)))
+
+
+def slice_1d(
+    scalar_fn: Objective,
+    point: Array,
+    directions: Array,
+    extent: float | tuple[float, float],
+    num_points: int,
+    *,
+    outside: str = "clip",
+    chunk_size: int | None = None,
+) -> Slice:
+    """f(point + t * d) for every direction d and every t of a grid on [-extent, extent].
+
+    Args:
+      scalar_fn: image -> scalar.
+      point: (H, W, C) float in [0, 1].
+      directions: (D, H, W, C), not zero; of one budget each (`landscape.direction`) the unit of t is epsilon.
+      extent: largest t, or a pair (lowest, largest).
+      num_points: values of t, >= 2; an odd number meets t = 0, where the value is that of the point.
+      outside: "clip" puts every visited point into [0, 1] before it is evaluated; "warn" evaluates it where it is, and
+        warns (under jit nothing can warn; `share_outside` says it either way).
+      chunk_size: points in memory at once; None: all.
+
+    Returns: Slice with values (D, num_points). One image; batch with `jax.lax.map` or `jax.vmap`.
+    Raises: InputError for a function that is not scalar, zero directions, an extent or a count that does not fit.
+    Reference: PAPER, Figures 1b and 3.
+    """
+    check_choice("outside", outside, OUTSIDE)
+    check_chunk_size(chunk_size)
+    point = check_scalar_fn(scalar_fn, point)
+    directions = _check_directions(directions, point, None)
+    points = coordinates(extent, num_points)
+    index, factor = jnp.meshgrid(jnp.arange(len(directions)), jnp.asarray(points, point.dtype), indexing="ij")
+
+    def offset(place: tuple[Array, Array]) -> Array:
+        return place[1] * directions[place[0]]
+
+    values, share = _evaluate(scalar_fn, point, offset, (index.ravel(), factor.ravel()), outside, chunk_size)
+    return _finish(points, values.reshape(index.shape), share.reshape(index.shape), outside)
+
+
+def slice_2d(
+    scalar_fn: Objective,
+    point: Array,
+    directions: Array,
+    extent: float | tuple[float, float],
+    num_points: int,
+    *,
+    outside: str = "clip",
+    chunk_size: int | None = None,
+) -> Slice:
+    """f(point + s * d_1 + t * d_2) for every s and t of a grid on [-extent, extent]^2.
+
+    Args: as `slice_1d`, with two directions.
+    Returns: Slice with values (num_points, num_points): rows are s, columns t.
+    Raises: InputError as `slice_1d`.
+    """
+    check_choice("outside", outside, OUTSIDE)
+    check_chunk_size(chunk_size)
+    point = check_scalar_fn(scalar_fn, point)
+    directions = _check_directions(directions, point, 2)
+    points = coordinates(extent, num_points)
+    grid = jnp.stack(jnp.meshgrid(*[jnp.asarray(points, point.dtype)] * 2, indexing="ij"), axis=-1)
+
+    def offset(place: Array) -> Array:
+        return place[0] * directions[0] + place[1] * directions[1]
+
+    values, share = _evaluate(scalar_fn, point, offset, grid.reshape(-1, 2), outside, chunk_size)
+    return _finish(points, values.reshape(grid.shape[:2]), share.reshape(grid.shape[:2]), outside)

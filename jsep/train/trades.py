@@ -1,0 +1,81 @@
+"""TRADES: accuracy on the clean images, and outputs that stay where they are inside the ball."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jsep import attack
+from jsep.types import Array, Key, ModelFn, PyTree
+
+START_SCALE = 0.001
+"""Standard deviation of the Gaussian start of the inner attack, pixel units (Zhang et al. 2019)."""
+
+
+def kl_divergence(clean_logits: Array, logits: Array) -> Array:
+    """KL(p || q) = sum_k p_k (log p_k - log q_k), p = softmax(clean_logits), q = softmax(logits), in nats.
+
+    Args: logits (..., K). Returns: (...), >= 0 up to rounding.
+    """
+    clean_log, log = jax.nn.log_softmax(clean_logits), jax.nn.log_softmax(logits)
+    return jnp.sum(jnp.exp(clean_log) * (clean_log - log), axis=-1)
+
+
+def divergent_images(
+    key: Key,
+    model_fn: ModelFn,
+    variables: PyTree,
+    images: Array,
+    *,
+    norm: str,
+    epsilon: Any,
+    alpha: Any,
+    num_steps: int,
+) -> Array:
+    """The inner maximisation: projected gradient ascent on KL(f(x) || f(z)) over z in the ball around each image.
+
+    It starts at x + 0.001 * N(0, 1), since at x itself the divergence has no gradient; no label is used and no gradient
+    flows back. Batch normalisation is in evaluation mode.
+    Args: images: (B, H, W, C) in [0, 1]; the others as `attack.pgd`. Returns: (B, H, W, C), in the ball and in [0, 1].
+    Reference: Zhang et al. 2019, Algorithm 1.
+    """
+    ball = attack.norm_by_name(norm)
+    variables = jax.lax.stop_gradient(variables)
+
+    def one(key: Key, image: Array) -> Array:
+        clean_logits = model_fn(variables, image)
+
+        def step(perturbed: Array, _: None) -> tuple[Array, None]:
+            gradient = jax.grad(lambda z: kl_divergence(clean_logits, model_fn(variables, z)))(perturbed)
+            moved = perturbed + alpha * ball.step(gradient)
+            return attack.project_to_ball_and_box(ball, image, moved, epsilon), None
+
+        start = image + START_SCALE * jax.random.normal(key, image.shape, image.dtype)
+        start = attack.project_to_ball_and_box(ball, image, start, epsilon)
+        return jax.lax.scan(step, start, None, length=num_steps)[0]
+
+    return jax.vmap(one)(jax.random.split(key, len(images)), images)
+
+
+def trades_loss(
+    batch_fn: Callable[..., tuple[Array, PyTree]],
+    variables: PyTree,
+    images: Array,
+    attacked: Array,
+    labels: Array,
+    trades_beta: float,
+) -> tuple[Array, tuple[Array, PyTree]]:
+    """mean cross-entropy(f(x), y) + trades_beta * mean KL(f(x) || f(x')), both outputs differentiated.
+
+    Args: batch_fn: (variables, images, train=) -> (logits, batch_stats); images, attacked: (B, H, W, C); labels: (B,).
+    Returns: (loss (), (logits of the attacked images (B, K), batch statistics after both passes)).
+    Reference: Zhang et al. 2019, equation 5, with trades_beta = 1/lambda (the paper's alpha).
+    """
+    clean_logits, batch_stats = batch_fn(variables, images, train=True)
+    if batch_stats:
+        variables = {**variables, "batch_stats": batch_stats}
+    logits, batch_stats = batch_fn(variables, attacked, train=True)
+    cross_entropy = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(clean_logits), labels[:, None], axis=1))
+    loss = cross_entropy + trades_beta * jnp.mean(kl_divergence(clean_logits, logits))
+    return loss, (logits, batch_stats)
