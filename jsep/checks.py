@@ -67,6 +67,21 @@ def check_image(image: Any, name: str = "image") -> None:
         raise InputError(f"{name} must be floating point in [0, 1], got dtype {dtype}; divide uint8 images by 255")
 
 
+def check_images(images: Any, name: str = "images") -> None:
+    """Raises InputError unless `images` are (B, H, W, C) floating-point images with all pixels in [0, 1]."""
+    if _is_traced(images):
+        raise InputError(f"{name} must be arrays with values, got a traced one; call this outside of jit and vmap")
+    images = np.asarray(images)
+    if images.ndim != 4 or 0 in images.shape:
+        raise InputError(f"{name} must be (B, H, W, C) with at least one image, got shape {images.shape}")
+    if not np.issubdtype(images.dtype, np.floating):
+        raise InputError(f"{name} must be floating point in [0, 1], got dtype {images.dtype}; divide uint8 by 255")
+    low, high = float(images.min()), float(images.max())  # nan where a pixel is
+    if not (low >= 0 and high <= 1):
+        hint = "; divide them by 255" if 1 < high <= 255 and low >= 0 else ""
+        raise InputError(f"{name} must be in [0, 1], got pixels from {low:g} to {high:g}{hint}")
+
+
 def check_label(label: Any, num_classes: int) -> None:
     """Raises InputError when a label known at trace time is outside 0 .. num_classes - 1."""
     if _is_traced(label):

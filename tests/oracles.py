@@ -212,6 +212,38 @@ def worst_concave_quadratic_l2(matrix: np.ndarray, image: np.ndarray, epsilon: f
     return (flat + step(high)).reshape(image.shape)
 
 
+def smallest_to_hyperplane(image: np.ndarray, normal: np.ndarray, gap: float, norm: str) -> np.ndarray:
+    """argmin |d| with <normal, d> = gap and image + d in [0, 1], by bisection on how far the pixels move.
+
+    Every pixel moves in the helpful direction until its wall, under linf by the same length, under l2 in proportion to
+    the normal. Where the box does not reach the hyperplane, everything is at the wall.
+    """
+    sign = np.sign(normal * gap)
+    room = np.where(sign > 0, 1 - image, image)
+    speed = np.ones_like(normal) if norm == "linf" else np.abs(normal)
+
+    def gained(length: float) -> float:
+        return float((np.abs(normal) * np.minimum(length * speed, room)).sum())
+
+    low, high = 0.0, 1.0
+    while gained(high) < abs(gap) and high < 1e12:
+        high *= 2
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if gained(middle) < abs(gap) else (low, middle)
+    return sign * np.minimum(high * speed, room)
+
+
+def linear_margin(oracle: Linear, image: np.ndarray, label: int, epsilon: float, norm: str) -> float:
+    """max over the ball (linf: and the box) of max_{k != label} z_k - z_label: >= 0 where the image can be broken."""
+    margins = []
+    for rival in set(range(len(oracle.bias))) - {label}:
+        weights = oracle.weights[rival] - oracle.weights[label]
+        worst = worst_linear(weights, image, epsilon, norm)
+        margins.append(float((weights * worst).sum() + oracle.bias[rival] - oracle.bias[label]))
+    return max(margins)
+
+
 # Definitions, transcribed slowly.
 
 

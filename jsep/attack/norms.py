@@ -1,4 +1,4 @@
-"""The norms that bound a perturbation: each owns its steepest step, its projection and its random start.
+"""The norms that bound a perturbation: each owns its steepest step, its projections and its random start.
 
 Everything is per image: an (H, W, C) perturbation, never the norm of a whole batch.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jsep.attack.hyperplane import l2_to_hyperplane, linf_to_hyperplane
 from jsep.checks import check_choice
 from jsep.types import Array, Key
 
@@ -21,12 +22,14 @@ class Norm:
     step: (gradient) -> direction of unit size that raises a linear objective most; 0 for a zero gradient.
     project: (delta, epsilon) -> nearest delta of size <= epsilon.
     random: (key, shape, epsilon) -> a perturbation drawn uniformly from the ball.
+    to_hyperplane: (image, normal, gap) -> the smallest delta with <normal, delta> = gap and image + delta in [0, 1].
     """
 
     size: Callable[[Array], Array]
     step: Callable[[Array], Array]
     project: Callable[[Array, Array], Array]
     random: Callable[[Key, tuple[int, ...], Array], Array]
+    to_hyperplane: Callable[[Array, Array, Array], Array]
 
 
 def _l2_size(delta: Array) -> Array:
@@ -60,8 +63,9 @@ NORMS: dict[str, Norm] = {
         step=jnp.sign,
         project=lambda delta, epsilon: jnp.clip(delta, -epsilon, epsilon),
         random=lambda key, shape, epsilon: jax.random.uniform(key, shape, minval=-epsilon, maxval=epsilon),
+        to_hyperplane=linf_to_hyperplane,
     ),
-    "l2": Norm(size=_l2_size, step=_l2_step, project=_l2_project, random=_l2_random),
+    "l2": Norm(size=_l2_size, step=_l2_step, project=_l2_project, random=_l2_random, to_hyperplane=l2_to_hyperplane),
 }
 """name -> Norm."""
 

@@ -6,14 +6,15 @@ import jax
 import jax.numpy as jnp
 
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
-from jsep.checks import check_count, check_epsilon, check_image, check_positive
-from jsep.types import Array, Key, LogitsFn, Objective
+from jsep.checks import InputError, check_count, check_epsilon, check_image, check_positive
+from jsep.types import Array, Key, Objective
 
 
 class PgdInfo(NamedTuple):
     """What an attack saw on its way.
 
-    objectives: (num_steps,) the objective before each step; distance: () the final perturbation's norm.
+    objectives: (num_steps,) the objective before each step, of the restart that is returned; distance: () the final
+    perturbation's norm.
     """
 
     objectives: Array
@@ -30,6 +31,7 @@ def pgd(
     alpha: Any,
     num_steps: int,
     random_start: bool = True,
+    num_restarts: int = 1,
 ) -> tuple[Array, PgdInfo]:
     """Projected gradient ascent: x <- P(x + alpha * step(grad objective(x))), P onto the ball around `image` and [0,
     1].
@@ -43,6 +45,8 @@ def pgd(
       alpha: length of a step, in the same units.
       num_steps: gradient steps, >= 0.
       random_start: start uniformly in the ball instead of at `image`.
+      num_restarts: >= 1; with more than one (which need `random_start`) the restart that ends with the highest
+        objective is returned: on `margin` one that is misclassified, if there is one.
 
     Returns: (adversarial (H, W, C), PgdInfo). One image; batch with `jax.vmap`. No gradient flows through it by
     design of its callers; it is itself differentiable where `objective` is.
@@ -54,22 +58,33 @@ def pgd(
     check_epsilon(epsilon, norm)
     check_positive("alpha", alpha, allow_zero=True)
     check_count("num_steps", num_steps, minimum=0)
+    check_count("num_restarts", num_restarts)
+    if num_restarts > 1 and not random_start:
+        raise InputError(f"{num_restarts} restarts from one image are all the same: pass random_start=True")
     image = jnp.asarray(image)
-
-    start = image
-    if random_start:
-        noise = ball.random(key, image.shape, epsilon).astype(image.dtype)
-        start = project_to_ball_and_box(ball, image, image + noise, epsilon)
 
     def step(perturbed: Array, _: None) -> tuple[Array, Array]:
         value, gradient = jax.value_and_grad(objective)(perturbed)
         moved = perturbed + alpha * ball.step(gradient)
         return project_to_ball_and_box(ball, image, moved, epsilon), value
 
-    adversarial, objectives = jax.lax.scan(step, start, None, length=num_steps)
+    def run(key: Key) -> tuple[Array, Array]:
+        start = image
+        if random_start:
+            noise = ball.random(key, image.shape, epsilon).astype(image.dtype)
+            start = project_to_ball_and_box(ball, image, image + noise, epsilon)
+        return jax.lax.scan(step, start, None, length=num_steps)
+
+    adversarial, objectives = run(key)
+    if num_restarts > 1:
+
+        def restart(best: tuple[Array, Array, Array], key: Key) -> tuple[tuple[Array, Array, Array], None]:
+            candidate, seen = run(key)
+            reached = objective(candidate)
+            new = candidate, seen, reached
+            return jax.tree.map(lambda a, b: jnp.where(reached > best[2], a, b), new, best), None
+
+        first = adversarial, objectives, objective(adversarial)
+        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(1, num_restarts))
+        (adversarial, objectives, _), _ = jax.lax.scan(restart, first, keys)
     return adversarial, PgdInfo(objectives, ball.size(adversarial - image))
-
-
-def cross_entropy(logits_fn: LogitsFn, label: Array) -> Objective:
-    """The objective image -> -log softmax(f(image))_label, in nats."""
-    return lambda image: -jax.nn.log_softmax(logits_fn(image))[label]

@@ -1,0 +1,173 @@
+"""Auto-PGD: projected gradient ascent that chooses its step size by itself."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
+from jsep.checks import check_count, check_epsilon, check_image
+from jsep.types import Array, Key
+
+_MOMENTUM = 0.75  # weight of the new step against the last one
+_RISING = 0.75  # the share of steps that must raise the objective between two checkpoints
+
+
+class ApgdInfo(NamedTuple):
+    """What the attack saw on its way.
+
+    objectives: (num_steps + 1,) the best objective so far, at the start and after each step; after an early end it
+      keeps its last value. success: () bool, an image with success was visited (False without `has_success`).
+    num_steps: () int, the steps made; distance: () the returned perturbation's norm.
+    """
+
+    objectives: Array
+    success: Array
+    num_steps: Array
+    distance: Array
+
+
+class _Point(NamedTuple):
+    image: Array
+    value: Array
+    gradient: Array
+
+
+class _State(NamedTuple):
+    step: Array
+    now: _Point
+    last_image: Array
+    best: _Point
+    step_size: Array
+    num_rises: Array  # since the last checkpoint
+    best_at_checkpoint: Array
+    halved_at_checkpoint: Array
+    objectives: Array
+    successful: Array
+    success: Array
+
+
+def checkpoints(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """(after which steps the step size is looked at (num_steps,) bool, the steps since the last look (num_steps,)).
+
+    The first window is 22 % of the steps; each next one is 3 % of them shorter, down to 6 %.
+    Reference: Croce and Hein 2020, section 3, "Step size selection".
+    """
+    window, shortest, shrink = (max(int(share * num_steps), 1) for share in (0.22, 0.06, 0.03))
+    is_checkpoint, lengths = np.zeros(num_steps, bool), np.ones(num_steps, np.int32)
+    end = 0
+    while end + window <= num_steps:
+        end += window
+        is_checkpoint[end - 1], lengths[end - 1] = True, window
+        window = max(window - shrink, shortest)
+    return is_checkpoint, lengths
+
+
+def random_start(key: Key, ball: Norm, image: Array, epsilon: Any) -> Array:
+    """A valid image near `image`: a random perturbation as long as the budget, then the box."""
+    noise = ball.random(key, image.shape, jnp.ones(())).astype(image.dtype)
+    return project_to_ball_and_box(ball, image, image + epsilon * noise / ball.size(noise), epsilon)
+
+
+def apgd(
+    key: Key,
+    objective: Callable[[Array], Any],
+    image: Array,
+    *,
+    norm: str = "linf",
+    epsilon: Any,
+    num_steps: int = 100,
+    has_success: bool = False,
+) -> tuple[Array, ApgdInfo]:
+    """Ascent with momentum,  z = P(x + eta step(g)),  x <- P(x + 0.75 (z - x) + 0.25 (x - x_last)).
+
+    eta starts at 2 epsilon. At each of a few checkpoints it is halved, and the best point taken up again, where fewer
+    than three quarters of the steps since the last checkpoint raised the objective, or where neither the step size nor
+    the best objective changed. Apart from the budget there is nothing to tune.
+
+    Args:
+      key: for the random start.
+      objective: image -> scalar, ascended; with `has_success` image -> (scalar, bool), see `losses.with_success`.
+      image: (H, W, C) float in [0, 1].
+      norm: "linf" or "l2"; epsilon: radius of the ball, pixel units.
+      num_steps: gradient steps, >= 0.
+      has_success: end at the first image with success and return it.
+
+    Returns: (adversarial (H, W, C), ApgdInfo): the image with success, else the visited one with the highest objective.
+    One image; batch with `jax.vmap`, the batch then ends with its last image.
+    Raises: InputError for a norm, budget, count or image that does not fit.
+    Reference: Croce and Hein 2020, algorithm 1.
+    """
+    ball = norm_by_name(norm)
+    check_image(image)
+    check_epsilon(epsilon, norm)
+    check_count("num_steps", num_steps, minimum=0)
+    image = jnp.asarray(image)
+    is_checkpoint, lengths = (jnp.asarray(column) for column in checkpoints(max(num_steps, 1)))
+
+    def evaluated(candidate: Array) -> tuple[_Point, Array]:
+        if has_success:
+            (value, success), gradient = jax.value_and_grad(objective, has_aux=True)(candidate)
+        else:
+            value, gradient = jax.value_and_grad(objective)(candidate)
+            success = jnp.zeros((), bool)
+        return _Point(candidate, value, gradient), success
+
+    def put_back(candidate: Array) -> Array:
+        return project_to_ball_and_box(ball, image, candidate, epsilon)
+
+    def step(state: _State) -> _State:
+        now = state.now
+        target = put_back(now.image + state.step_size * ball.step(now.gradient))
+        momentum = jnp.where(state.step == 0, 1.0, _MOMENTUM).astype(image.dtype)
+        moved = now.image + momentum * (target - now.image) + (1 - momentum) * (now.image - state.last_image)
+        new, success = evaluated(put_back(moved))
+        best = _where(new.value > state.best.value, new, state.best)
+
+        num_rises = state.num_rises + (new.value > now.value)
+        look = is_checkpoint[state.step]
+        few_rises = num_rises <= _RISING * lengths[state.step]
+        stuck = ~state.halved_at_checkpoint & (state.best_at_checkpoint >= best.value)
+        halve = look & (few_rises | stuck)
+        return _State(
+            step=state.step + 1,
+            now=_where(halve, best, new),
+            last_image=now.image,
+            best=best,
+            step_size=jnp.where(halve, state.step_size / 2, state.step_size),
+            num_rises=jnp.where(look, 0, num_rises),
+            best_at_checkpoint=jnp.where(look, best.value, state.best_at_checkpoint),
+            halved_at_checkpoint=jnp.where(look, halve, state.halved_at_checkpoint),
+            objectives=state.objectives.at[state.step + 1].set(best.value),
+            successful=jnp.where(success, new.image, state.successful),
+            success=success,
+        )
+
+    start, success = evaluated(random_start(key, ball, image, epsilon))
+    final = jax.lax.while_loop(
+        lambda state: (state.step < num_steps) & ~state.success,
+        step,
+        _State(
+            step=jnp.int32(0),
+            now=start,
+            last_image=start.image,
+            best=start,
+            step_size=jnp.asarray(2 * epsilon, image.dtype),
+            num_rises=jnp.int32(0),
+            best_at_checkpoint=start.value,
+            halved_at_checkpoint=jnp.ones((), bool),  # at the first checkpoint only the number of rises counts
+            objectives=jnp.full(num_steps + 1, start.value),
+            successful=start.image,
+            success=success,
+        ),
+    )
+    adversarial = jnp.where(final.success, final.successful, final.best.image)
+    seen = jnp.arange(num_steps + 1) <= final.step
+    objectives = jnp.where(seen, final.objectives, final.best.value)
+    return adversarial, ApgdInfo(objectives, final.success, final.step, ball.size(adversarial - image))
+
+
+def _where(condition: Array, yes: _Point, no: _Point) -> _Point:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)

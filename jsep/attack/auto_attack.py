@@ -1,0 +1,272 @@
+"""AutoAttack: a fixed ensemble of attacks, each on the images that withstood the ones before it."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jsep.attack import reliability
+from jsep.attack.members import MEMBERS, VERSIONS, Version
+from jsep.attack.norms import norm_by_name
+from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_images, check_label
+from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
+
+_NUM_RETRACED = 16  # images on which the model is traced and evaluated again
+
+
+class AutoAttackInfo(NamedTuple):
+    """What an ensemble found on B images; NumPy arrays.
+
+    clean_correct: (B,) bool, classified correctly before any attack. robust: (B,) bool, and after all of them.
+    broken_by: (B,) str, the attack that broke the image; "clean" where it was wrong before, "" where it is robust.
+    distance: (B,) norm of the perturbation, 0 where the clean image is returned.
+    robust_accuracy: attack -> fraction of the images that are still classified correctly after it; "clean" comes first.
+    checks: the automatic checks; `raised` has the sentences of those that are.
+    """
+
+    clean_correct: np.ndarray
+    robust: np.ndarray
+    broken_by: np.ndarray
+    distance: np.ndarray
+    robust_accuracy: dict[str, float]
+    checks: tuple[reliability.Check, ...]
+
+    @property
+    def raised(self) -> tuple[str, ...]:
+        """The sentences of the raised checks: reasons not to believe the robust accuracy."""
+        return tuple(check.sentence for check in self.checks if check.raised)
+
+
+class _WithoutVariables:
+    """A logits_fn as (variables, image) -> logits; equal for the identical function, so that jit caches hit."""
+
+    def __init__(self, logits_fn: LogitsFn) -> None:
+        self._logits_fn = logits_fn
+
+    def __call__(self, variables: PyTree, image: Array) -> Array:
+        return self._logits_fn(image)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _WithoutVariables) and self._logits_fn is other._logits_fn
+
+    def __hash__(self) -> int:
+        return id(self._logits_fn)
+
+
+@functools.partial(jax.jit, static_argnames="model_fn")
+def _logits(model_fn: ModelFn, variables: PyTree, images: Array) -> Array:
+    return jax.vmap(lambda image: model_fn(variables, image))(images)
+
+
+@functools.partial(jax.jit, static_argnames="model_fn")
+def _gradient_sizes(model_fn: ModelFn, variables: PyTree, images: Array, labels: Array) -> Array:
+    logits_fn = functools.partial(model_fn, variables)
+    return jax.vmap(functools.partial(reliability.gradient_sizes, logits_fn))(images, labels)
+
+
+@functools.partial(jax.jit, static_argnames=("name", "model_fn", "norm", "version"))
+def _attack(
+    name: str,
+    model_fn: ModelFn,
+    variables: PyTree,
+    key: Key,
+    indices: Array,
+    images: Array,
+    labels: Array,
+    targets: Array,
+    epsilon: Array,
+    norm: str,
+    version: Version,
+) -> tuple[Array, Array]:
+    """(adversarial images, best objectives) of one chunk."""
+    logits_fn = functools.partial(model_fn, variables)
+
+    def one(index: Array, image: Array, label: Array, target: Array) -> tuple[Array, Array]:
+        # The draws of an image depend on the key and its place alone, not on the chunk.
+        image_key = jax.random.fold_in(key, index)
+        return MEMBERS[name].run(image_key, logits_fn, image, label, target, norm, epsilon, version)
+
+    return jax.vmap(one)(indices, images, labels, targets)
+
+
+def _chunks(indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """(`size` of the indices, how many of them count): the last chunk is padded by its last index.
+
+    A repeated image is attacked as its original is and ends with it, so the padding costs no further steps.
+    """
+    for first in range(0, len(indices), size):
+        part = indices[first : first + size]
+        yield np.concatenate([part, np.repeat(part[-1:], size - len(part))]), len(part)
+
+
+class _Batch:
+    """The model and the images under attack, looked at in chunks of one size."""
+
+    def __init__(self, model_fn: ModelFn, variables: PyTree, images: np.ndarray, labels: np.ndarray, size: int) -> None:
+        self.model_fn, self.variables, self.images, self.labels, self.size = model_fn, variables, images, labels, size
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """(B, K) of any images."""
+        found = [
+            np.asarray(_logits(self.model_fn, self.variables, images[chunk]))[:count]
+            for chunk, count in _chunks(np.arange(len(images)), self.size)
+        ]
+        return np.concatenate(found)
+
+    def retraced_logits(self) -> np.ndarray:
+        """(b, K) of the first images, by a function that JAX has not seen before."""
+        fresh = jax.jit(lambda variables, images: jax.vmap(lambda image: self.model_fn(variables, image))(images))
+        return np.asarray(fresh(self.variables, self.images[:_NUM_RETRACED]))
+
+    def gradient_sizes(self, indices: np.ndarray) -> np.ndarray:
+        """(len(indices), 2), see `reliability.gradient_sizes`."""
+        found = [
+            np.asarray(_gradient_sizes(self.model_fn, self.variables, self.images[chunk], self.labels[chunk]))[:count]
+            for chunk, count in _chunks(indices, self.size)
+        ]
+        return np.concatenate(found) if found else np.zeros((0, 2))
+
+    def attacked(
+        self,
+        name: str,
+        key: Key,
+        indices: np.ndarray,
+        targets: np.ndarray,
+        *,
+        norm: str,
+        epsilon: float,
+        version: Version,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """(indices, their attacked images, whether each is valid and misclassified, its objectives), by chunk."""
+        for chunk, count in _chunks(indices, self.size):
+            images, labels = self.images[chunk], self.labels[chunk]
+            found, objectives = _attack(
+                name, self.model_fn, self.variables, key, chunk, images, labels, targets[chunk], epsilon,
+                norm=norm, version=version,
+            )  # fmt: skip
+            # Another program than the attack's: what counts is the class that the model gives to the finished image.
+            wrong = np.asarray(_logits(self.model_fn, self.variables, found)).argmax(1) != labels
+            found = np.asarray(found)
+            broken = wrong & _is_valid(found, images, norm, epsilon)
+            yield chunk[:count], found[:count], broken[:count], np.asarray(objectives)[:count]
+
+
+def _distances(images: np.ndarray, others: np.ndarray, norm: str) -> np.ndarray:
+    """(B,) in float64, so that adding up does not round."""
+    flat = (images.astype(np.float64) - others).reshape(len(images), -1)
+    return np.abs(flat).max(1) if norm == "linf" else np.linalg.norm(flat, axis=1)
+
+
+def _is_valid(images: np.ndarray, clean: np.ndarray, norm: str, epsilon: float) -> np.ndarray:
+    """(B,) bool: finite pixels in [0, 1], and within the budget up to the rounding of a float32 pixel."""
+    flat = images.reshape(len(images), -1)
+    in_box = np.all((flat >= 0) & (flat <= 1), axis=1)
+    return in_box & (_distances(images, clean, norm) <= epsilon * (1 + 1e-5) + 1e-6)
+
+
+def auto_attack(
+    key: Key,
+    logits_fn: Callable[..., Array],
+    images: Any,
+    labels: Any,
+    *,
+    norm: str = "linf",
+    epsilon: float,
+    version: str | Version = "standard",
+    variables: PyTree | None = None,
+    chunk_size: int = 64,
+    allow_probabilities: bool = False,
+    on_progress: Callable[[str, dict[str, float]], None] | None = None,
+) -> tuple[np.ndarray, AutoAttackInfo]:
+    """APGD on the cross-entropy, targeted APGD, targeted FAB and Square, each on the images still unbroken.
+
+    An image is broken when a perturbed one within the budget and the box is misclassified by the model itself, looked
+    at again outside of the attack. All attacks run in compiled chunks of one shape, the last one padded.
+
+    Args:
+      key: for the random starts and the random search.
+      logits_fn: image -> logits (K,). With `variables` (variables, image) -> logits, see `models.model_fn`: they enter
+        the compiled programs as an argument, so that models of one kind share them; without, the parameters are
+        constants, and every new function is compiled anew.
+      images: (B, H, W, C) float in [0, 1]; labels: (B,) their classes.
+      norm: "linf" or "l2"; epsilon: budget, pixel units.
+      version: a key of `VERSIONS`, or a `Version` of your own. A model of K classes has K - 1 targets at most; below 4
+        classes APGD-T ascends z_target - z_label, as the targeted DLR loss does not exist.
+      chunk_size: images in memory at once.
+      allow_probabilities: attack a model that returns probabilities, with a raised check, instead of refusing it.
+      on_progress: called after each attack with its name and {"robust_accuracy", "attacked"}.
+
+    Returns: (adversarial images (B, H, W, C), the clean image where none was found or needed, AutoAttackInfo).
+    Raises: InputError for images outside [0, 1], labels that the model does not have, probabilities for logits, an
+      unknown version, norm or budget.
+    Reference: Croce and Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+      parameter-free attacks".
+    """
+    norm_by_name(norm)
+    check_epsilon(epsilon, norm)
+    check_count("chunk_size", chunk_size)
+    if isinstance(version, str):
+        check_choice("version", version, VERSIONS)
+        version = VERSIONS[version]
+    check_images(images)
+    images, labels = np.asarray(images, jax.dtypes.canonicalize_dtype(np.result_type(images))), np.asarray(labels)
+    if labels.shape != (len(images),):
+        raise InputError(f"labels must be one class for each of the {len(images)} images, got shape {labels.shape}")
+    model_fn = _WithoutVariables(logits_fn) if variables is None else logits_fn
+    shape = jax.eval_shape(model_fn, variables, jax.ShapeDtypeStruct(images.shape[1:], images.dtype)).shape
+    if len(shape) != 1 or shape[0] < 2:
+        raise InputError(f"logits_fn must give logits (K,) of at least 2 classes for one image, got shape {shape}")
+    check_label(labels, shape[0])
+    labels = labels.astype(np.int32)
+
+    batch = _Batch(model_fn, variables, images, labels, min(chunk_size, len(images)))
+    logits = batch.logits(images)
+    if not np.all(np.isfinite(logits)):
+        raise InputError("the logits of the clean images are not finite; check the model and its variables")
+    if reliability.is_probability(logits) and not allow_probabilities:
+        raise InputError(
+            "the model returns probabilities (non-negative, sum 1), expected logits; remove its softmax, or pass "
+            "allow_probabilities=True to attack it as it is"
+        )
+    clean_correct = logits.argmax(1) == labels
+    num_targets = min(version.num_targets, shape[0] - 1)
+    # The most likely other classes, from the second down: the label itself goes last.
+    others = np.argsort(-np.where(np.arange(shape[0]) == labels[:, None], -np.inf, logits), axis=1, kind="stable")
+
+    robust, adversarial = clean_correct.copy(), images.copy()
+    broken_by = np.where(clean_correct, "", "clean").astype("<U16")
+    checks = [
+        reliability.randomised(batch.retraced_logits),
+        reliability.probabilities(logits),
+        reliability.zero_gradients(batch.gradient_sizes(np.flatnonzero(robust))),
+    ]
+    if any(MEMBERS[name].targeted for name in version.attacks):
+        checks.append(reliability.few_classes(shape[0], version.num_targets))
+
+    attacks = version.attacks if epsilon > 0 else ()  # within a budget of 0 there is only the clean image
+    for place, name in enumerate(attacks):
+        before, curves = int(robust.sum()), []
+        for rank in range(num_targets if MEMBERS[name].targeted else 1):
+            stage_key = jax.random.fold_in(jax.random.fold_in(key, place), rank)
+            for chunk, found, broken, objectives in batch.attacked(
+                name, stage_key, np.flatnonzero(robust), others[:, rank], norm=norm, epsilon=epsilon, version=version
+            ):
+                adversarial[chunk[broken]] = found[broken]
+                robust[chunk[broken]], broken_by[chunk[broken]] = False, name
+                curves.append(objectives[~broken])
+        if on_progress is not None:
+            on_progress(name, {"attacked": before, "robust_accuracy": float(robust.mean())})
+        if name == "square" and place > 0:
+            checks.append(reliability.square_beats_white_box(before / len(images), float(robust.mean())))
+        if name.startswith("apgd") and all(check.name != "loss_not_rising" for check in checks):
+            checks.append(reliability.loss_not_rising(np.concatenate(curves) if curves else np.zeros((0, 0))))
+
+    # All of them once more, in the order in which they are returned.
+    restored = ~robust & clean_correct & (batch.logits(adversarial).argmax(1) == labels)
+    adversarial[restored], robust[restored], broken_by[restored] = images[restored], True, ""
+    left = [clean_correct, *(clean_correct & ~np.isin(broken_by, attacks[: i + 1]) for i in range(len(attacks)))]
+    accuracy = {name: float(mask.mean()) for name, mask in zip(("clean", *attacks), left, strict=True)}
+    distance = _distances(adversarial, images, norm)
+    return adversarial, AutoAttackInfo(clean_correct, robust, broken_by, distance, accuracy, tuple(checks))

@@ -1,0 +1,104 @@
+"""FAB: the smallest perturbation that changes the prediction, by projections onto linearised decision boundaries."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jsep.attack.norms import norm_by_name
+from jsep.checks import check_count, check_image, check_positive
+from jsep.types import Array, LogitsFn
+
+_SMALL = 1e-8  # of a projection's length; keeps the share of two of them defined
+
+
+class FabInfo(NamedTuple):
+    """What the attack saw on its way.
+
+    success: () bool, a misclassified image was visited; distance: () the norm of the smallest such perturbation, inf
+    without one. num_steps: () int, the steps made.
+    """
+
+    success: Array
+    distance: Array
+    num_steps: Array
+
+
+class _State(NamedTuple):
+    step: Array
+    image: Array
+    best: Array
+    distance: Array
+
+
+def fab(
+    logits_fn: LogitsFn,
+    image: Array,
+    label: Array,
+    target: Array,
+    *,
+    norm: str = "linf",
+    num_steps: int = 100,
+    stop_within: Any = None,
+    alpha_max: float = 0.1,
+    eta: float = 1.05,
+    beta: float = 0.9,
+) -> tuple[Array, FabInfo]:
+    """A near image that is misclassified, sought across the boundary between `label` and `target`; no budget.
+
+    With d(z) the smallest step from z to the boundary linearised at x (inside the box) the next point is
+    (1 - a)(x + eta d(x)) + a (x_0 + eta d(x_0)), clipped, a = min(|d(x)| / (|d(x)| + |d(x_0)|), alpha_max): near the
+    boundary, and drawn towards the clean image x_0. A misclassified point is kept where it is the nearest yet, and the
+    search goes on at x_0 + beta (x - x_0).
+
+    Args:
+      logits_fn: image -> logits (K,); image: (H, W, C) float in [0, 1].
+      label, target: classes; any misclassified image counts, `target` only gives the boundary.
+      norm: of the distance, "linf" or "l2".
+      num_steps: >= 0.
+      stop_within: end as soon as a misclassified image is as near as this; None for all steps.
+      alpha_max, eta, beta: largest pull to the clean image, overshoot, backward step.
+
+    Returns: (the nearest misclassified image (H, W, C), or `image` without one, FabInfo). One image; batch with
+      `jax.vmap`.
+    Raises: InputError for a norm, count or image that does not fit.
+    Reference: Croce and Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack".
+    """
+    ball = norm_by_name(norm)
+    check_image(image)
+    check_count("num_steps", num_steps, minimum=0)
+    for name, value in (("alpha_max", alpha_max), ("eta", eta), ("beta", beta)):
+        check_positive(name, value, allow_zero=True)
+    image = jnp.asarray(image)
+    radius = -jnp.inf if stop_within is None else stop_within
+
+    def difference(candidate: Array) -> Array:
+        logits = logits_fn(candidate)
+        return logits[target] - logits[label]
+
+    def step(state: _State) -> _State:
+        value, normal = jax.value_and_grad(difference)(state.image)
+        # On the linearised boundary the difference is 0: <normal, z + d - x> = -value.
+        here = ball.to_hyperplane(state.image, normal, -value)
+        back = ball.to_hyperplane(image, normal, -value - jnp.vdot(normal, image - state.image))
+        lengths = jnp.maximum(ball.size(here), _SMALL), jnp.maximum(ball.size(back), _SMALL)
+        pull = jnp.minimum(lengths[0] / (lengths[0] + lengths[1]), alpha_max)
+        moved = jnp.clip((1 - pull) * (state.image + eta * here) + pull * (image + eta * back), 0.0, 1.0)
+
+        found = jnp.argmax(logits_fn(moved)) != label
+        distance = ball.size(moved - image)
+        nearer = found & (distance < state.distance)
+        return _State(
+            step=state.step + 1,
+            image=jnp.where(found, image + beta * (moved - image), moved),
+            best=jnp.where(nearer, moved, state.best),
+            distance=jnp.where(nearer, distance, state.distance),
+        )
+
+    wrong_already = jnp.argmax(logits_fn(image)) != label
+    final = jax.lax.while_loop(
+        lambda state: (state.step < num_steps) & (state.distance > radius) & (state.distance > 0),
+        step,
+        _State(jnp.int32(0), image, image, jnp.where(wrong_already, 0.0, jnp.inf).astype(image.dtype)),
+    )
+    return final.best, FabInfo(jnp.isfinite(final.distance), final.distance, final.step)

@@ -1,0 +1,110 @@
+"""What an attack on a prediction ascends: losses of the logits, and the objectives of the image made of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import InputError, check_choice
+from jsep.types import Array, LogitsFn, Objective
+
+Loss = Callable[[Array, Array], Array]
+"""(logits (K,), label ()) -> scalar, larger the worse the label fares."""
+
+_SMALL = 1e-12  # keeps a quotient of equal logits finite
+
+
+def _need_classes(loss: str, logits: Array, minimum: int) -> None:
+    num_classes = logits.shape[-1]
+    if num_classes < minimum:
+        raise InputError(
+            f"the {loss} loss needs at least {minimum} classes, and the model has {num_classes}; use the margin loss"
+        )
+
+
+def _best_other(logits: Array, label: Array) -> Array:
+    return jnp.max(jnp.where(jnp.arange(logits.shape[-1]) == label, -jnp.inf, logits))
+
+
+def _cross_entropy(logits: Array, label: Array) -> Array:
+    return -jax.nn.log_softmax(logits)[label]
+
+
+def _margin(logits: Array, label: Array) -> Array:
+    return _best_other(logits, label) - logits[label]
+
+
+def _dlr(logits: Array, label: Array) -> Array:
+    _need_classes("DLR", logits, 3)
+    first, _, third = jax.lax.top_k(logits, 3)[0]
+    return _margin(logits, label) / (first - third + _SMALL)
+
+
+LOSSES: dict[str, Loss] = {"cross_entropy": _cross_entropy, "margin": _margin, "dlr": _dlr}
+"""name -> loss of the logits and the label."""
+
+
+def loss_by_name(name: str) -> Loss:
+    """The loss called `name`. Raises InputError that lists the known ones."""
+    check_choice("loss", name, LOSSES)
+    return LOSSES[name]
+
+
+def targeted_margin_loss(target: Array) -> Loss:
+    """z_target - z_label: positive when `target` has overtaken the label."""
+    return lambda logits, label: logits[target] - logits[label]
+
+
+def targeted_dlr_loss(target: Array) -> Loss:
+    """(z_target - z_label) / (z_(1) - (z_(3) + z_(4)) / 2), z_(i) the i-th largest logit; at least 4 classes."""
+
+    def loss(logits: Array, label: Array) -> Array:
+        _need_classes("targeted DLR", logits, 4)
+        first, _, third, fourth = jax.lax.top_k(logits, 4)[0]
+        return (logits[target] - logits[label]) / (first - (third + fourth) / 2 + _SMALL)
+
+    return loss
+
+
+def cross_entropy(logits_fn: LogitsFn, label: Array) -> Objective:
+    """The objective image -> -log softmax(f(image))_label, in nats."""
+    return lambda image: _cross_entropy(logits_fn(image), label)
+
+
+def margin(logits_fn: LogitsFn, label: Array) -> Objective:
+    """The objective image -> max_{k != label} z_k - z_label: positive exactly where the image is misclassified.
+
+    Reference: Carlini and Wagner 2017, loss f_6 without its bound.
+    """
+    return lambda image: _margin(logits_fn(image), label)
+
+
+def dlr(logits_fn: LogitsFn, label: Array) -> Objective:
+    """The objective image -> (max_{k != label} z_k - z_label) / (z_(1) - z_(3)), z_(i) the i-th largest logit.
+
+    It does not change when the logits are shifted or scaled, so confidence alone does not make its gradient vanish.
+    Raises: InputError for fewer than 3 classes.
+    Reference: Croce and Hein 2020, equation 6.
+    """
+    return lambda image: _dlr(logits_fn(image), label)
+
+
+def targeted_dlr(logits_fn: LogitsFn, label: Array, target: Array) -> Objective:
+    """The objective image -> (z_target - z_label) / (z_(1) - (z_(3) + z_(4)) / 2).
+
+    Raises: InputError for fewer than 4 classes.
+    Reference: Croce and Hein 2020, equation 7.
+    """
+    loss = targeted_dlr_loss(target)
+    return lambda image: loss(logits_fn(image), label)
+
+
+def with_success(logits_fn: LogitsFn, label: Array, loss: Loss) -> Callable[[Array], tuple[Array, Any]]:
+    """image -> (loss, whether the image is misclassified) from one evaluation of the model, for `apgd`."""
+
+    def objective(image: Array) -> tuple[Array, Array]:
+        logits = logits_fn(image)
+        return loss(logits, label), jnp.argmax(logits) != label
+
+    return objective

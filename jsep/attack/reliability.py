@@ -1,0 +1,110 @@
+"""Signs that a robust accuracy is not to be believed: the automatic checks of an ensemble of attacks."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsep.attack.losses import cross_entropy, margin
+from jsep.types import Array, LogitsFn
+
+_SAME_LOGITS = 1e-4  # of logits divided by their norm, between two evaluations of the same images
+_SAME_SUM = 1e-5  # of probabilities from 1
+_SQUARE_GAIN = 0.002  # share of the images that random search may break after the others
+_FLAT_SHARE = 0.05  # share of the attacked images whose loss may stay where it started
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One automatic check: its name, whether it is raised (something looks wrong), and a sentence with the numbers."""
+
+    name: str
+    raised: bool
+    sentence: str
+
+
+def is_probability(logits: np.ndarray) -> bool:
+    """Whether every row of (B, K) is non-negative and sums to 1: a softmax has been applied already."""
+    return bool(
+        np.all(logits >= -_SAME_SUM) and np.all(np.abs(np.sum(logits, axis=-1, dtype=np.float64) - 1) < _SAME_SUM)
+    )
+
+
+def probabilities(logits: np.ndarray) -> Check:
+    """A softmax flattens the losses where the model is confident, so that their gradients vanish."""
+    if is_probability(logits):
+        return Check(
+            "probabilities",
+            True,
+            "The outputs are non-negative and sum to 1: they look like probabilities, whose losses have vanishing "
+            "gradients; attack the logits.",
+        )
+    return Check("probabilities", False, "The outputs are not a probability distribution.")
+
+
+def randomised(evaluate: Callable[[], np.ndarray]) -> Check:
+    """Evaluates the model on the same images again and again; `evaluate` traces it anew each time it is called."""
+    outputs = [evaluate() for _ in range(3)]
+    scaled = [logits / (np.linalg.norm(logits, axis=-1, keepdims=True) + 1e-12) for logits in outputs]
+    difference = max(float(np.linalg.norm(scaled[0] - other, axis=-1).max()) for other in scaled[1:])
+    changed = max(int(np.sum(outputs[0].argmax(-1) != other.argmax(-1))) for other in outputs[1:])
+    raised = changed > 0 or difference > _SAME_LOGITS
+    if raised:
+        sentence = (
+            f"The same images gave other outputs when evaluated again (difference {difference:.2g} of unit logits, "
+            f"{changed} predictions changed): the model draws, and attacks must average over its draws."
+        )
+    else:
+        sentence = "The same images gave the same outputs when evaluated again."
+    return Check("randomised", raised, sentence)
+
+
+def gradient_sizes(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+    """(2,) the largest entry of the gradient of the cross-entropy and of the margin at `image`."""
+    return jnp.stack(
+        [jnp.max(jnp.abs(jax.grad(objective(logits_fn, label))(image))) for objective in (cross_entropy, margin)]
+    )
+
+
+def zero_gradients(sizes: np.ndarray) -> Check:
+    """From the `gradient_sizes` (B, 2) of the correctly classified images."""
+    zeros = np.sum(sizes == 0, axis=0) if len(sizes) else np.zeros(2, int)
+    sentence = (
+        f"The gradient is exactly zero at {zeros[0]} (cross-entropy) and {zeros[1]} (margin) of {len(sizes)} images"
+    )
+    raised = bool(zeros.max() > 0)
+    return Check("zero_gradients", raised, sentence + (": attacks by that loss do not move there." if raised else "."))
+
+
+def square_beats_white_box(before: float, after: float) -> Check:
+    """From the robust accuracy before and after random search, which runs last."""
+    gain = before - after
+    raised = gain > _SQUARE_GAIN
+    sentence = f"Random search without gradients lowered the robust accuracy by {100 * max(gain, 0):.2f} points"
+    if raised:
+        sentence += " after the white-box attacks: their gradients mislead, and more queries may lower it further."
+    return Check("square_beats_white_box", raised, sentence if raised else sentence + ".")
+
+
+def loss_not_rising(objectives: np.ndarray) -> Check:
+    """From the best objectives (B, num_steps + 1) of the images that withstood the attack."""
+    if objectives.shape[0] == 0 or objectives.shape[1] < 2:
+        return Check("loss_not_rising", False, "No image withstood the attack whose loss is looked at.")
+    flat = int(np.sum(~(objectives[:, -1] > objectives[:, 0])))
+    raised = flat > _FLAT_SHARE * len(objectives)
+    sentence = f"The loss never rose above its start at {flat} of {len(objectives)} images that withstood APGD"
+    return Check("loss_not_rising", raised, sentence + (": its gradients lead nowhere there." if raised else "."))
+
+
+def few_classes(num_classes: int, num_targets: int) -> Check:
+    """Targeted attacks need other classes, the targeted DLR loss at least 4 in all."""
+    possible = min(num_targets, num_classes - 1)
+    sentence = f"{possible} target classes were attacked"
+    if possible < num_targets:
+        sentence += f" instead of {num_targets}, all that a model of {num_classes} classes has"
+    raised = num_classes < 4
+    if raised:
+        sentence += "; the targeted DLR loss needs 4 classes, so APGD-T ascended the targeted margin instead"
+    return Check("few_classes", raised, sentence + ".")
