@@ -1,5 +1,6 @@
 """One table for every family: what each explanation method, norm, training objective and model must do."""
 
+import functools
 from typing import Any
 
 import hypothesis
@@ -224,6 +225,64 @@ def test_random_perturbations_fill_the_ball(name: str) -> None:
     for radius in (0.1, 0.25, 0.4):
         assert np.mean(sizes < radius) == pytest.approx((radius / 0.5) ** 2, abs=0.03)
     np.testing.assert_allclose(drawn.mean(0), 0, atol=0.02)
+
+
+@functools.partial(jax.jit, static_argnames="name")
+def jitted_to_hyperplane(image: Array, normal: Array, gap: Array, name: str) -> Array:
+    return attack.NORMS[name].to_hyperplane(image, normal, gap)
+
+
+@pytest.mark.parametrize("name", attack.NORMS)
+@hypothesis.given(seed=st.integers(0, 10**6), share=st.floats(0.05, 0.95))
+def test_smallest_way_to_a_hyperplane_ends_on_it_and_within_the_box(name: str, seed: int, share: float) -> None:
+    size, _ = NORM_SIZES[name]
+    rng = np.random.default_rng(seed)
+    image, normal = rng.uniform(size=SHAPE).astype(np.float32), rng.normal(size=SHAPE).astype(np.float32)
+    gap = np.float32(share * (normal * np.where(normal > 0, 1 - image, -image)).sum())
+    delta = np.asarray(jitted_to_hyperplane(image, normal, gap, name), np.float64)
+    assert (normal * delta).sum() == pytest.approx(gap, rel=1e-4)
+    assert np.all((image + delta >= -1e-7) & (image + delta <= 1 + 1e-7))
+    # No other point of the hyperplane and the box is nearer: scale any other valid change until it ends there.
+    other = np.where(normal > 0, 1 - image, -image) * rng.uniform(0.2, 1, SHAPE)
+    other *= gap / (normal * other).sum()
+    if np.all((image + other >= 0) & (image + other <= 1)):
+        assert size(delta) <= size(other) * (1 + 1e-5)
+
+
+# Losses, and the attacks of an ensemble.
+
+
+@pytest.mark.parametrize("name", attack.LOSSES)
+def test_loss_rises_as_the_label_falls_and_has_the_gradient_of_its_differences(name: str) -> None:
+    loss = attack.loss_by_name(name)
+    logits = np.random.default_rng(0).normal(size=5).astype(np.float32)
+    for label in range(5):
+        gradient = np.asarray(jax.jit(jax.grad(loss))(logits, label))
+        expected = oracles.central_difference(lambda z, y=label: float(loss(jnp.asarray(z), y)), logits, 1e-3)
+        np.testing.assert_allclose(gradient, expected, atol=5e-3)
+        assert float(gradient.sum()) == pytest.approx(0, abs=1e-5)  # a shift of all logits changes nothing
+        assert gradient[label] < 0
+
+
+@pytest.mark.parametrize("name", attack.MEMBERS)
+def test_member_of_an_ensemble_breaks_what_it_can_and_ignores_what_it_is_not_given(name: str) -> None:
+    member, oracle = attack.MEMBERS[name], oracles.linear(num_classes=4)
+    version = attack.Version(attacks=(name,), num_steps=10, num_queries=100, pgd_steps=5)
+
+    @jax.jit
+    def one(image: Array, label: Array, target: Array, epsilon: Array) -> tuple[Array, Array]:
+        return member.run(KEY, oracle.logits, image, label, target, "linf", epsilon, version)
+
+    for image in images():
+        label, target = np.argsort(-np.asarray(oracle.logits(image)))[:2]
+        adversarial, objectives = one(image, label, target, jnp.float32(0.3))
+        assert (adversarial.shape, adversarial.dtype) == (SHAPE, jnp.float32)
+        assert objectives.shape in ((0,), (11,))
+        assert np.all((adversarial >= 0) & (adversarial <= 1))
+        assert int(np.argmax(oracle.logits(adversarial))) != label
+        assert float(np.abs(adversarial - image).max()) <= 0.3 + 1e-6
+        again, _ = one(image, label, target, jnp.float32(0.3))
+        np.testing.assert_array_equal(adversarial, again)
 
 
 # Training objectives.

@@ -1,6 +1,6 @@
 """Evaluation: accuracies, explanation robustness on stored pairs, map metrics."""
 
-from jsep.evaluate.accuracy import accuracies
+from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy
 from jsep.evaluate.metrics import (
     cosine_similarity,
     effective_pixels,
@@ -18,6 +18,7 @@ __all__ = [
     "PairIndex",
     "PairResults",
     "accuracies",
+    "auto_attack_accuracy",
     "cosine_similarity",
     "effective_pixels",
     "explanation_loss",

@@ -1,6 +1,7 @@
 """Clean and robust accuracy over a whole data set, every image counted once."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -107,3 +108,36 @@ def accuracies(
     # One host synchronisation for all chunks; the repeated last image of the padding is cut off.
     clean, robust = (np.concatenate([np.asarray(r[which]) for r in results])[:total] for which in (0, 1))
     return float(clean.mean()), float(robust.mean())
+
+
+def auto_attack_accuracy(
+    key: Key,
+    model_fn: ModelFn,
+    variables: PyTree,
+    dataset: Dataset,
+    *,
+    norm: str = "linf",
+    epsilon: float = 8 / 255,
+    version: str | attack.Version = "standard",
+    chunk_size: int = 64,
+    on_progress: Callable[[str, dict[str, float]], None] | None = None,
+) -> tuple[float, float, attack.AutoAttackInfo]:
+    """(clean accuracy, accuracy under `attack.auto_attack`, its info), every image of `dataset` counted once.
+
+    Look at `info.raised` before the robust accuracy is believed.
+    Args: model_fn: (variables, image) -> logits (K,); the rest as in `attack.auto_attack`.
+    Raises: InputError as `attack.auto_attack` does.
+    """
+    _, info = attack.auto_attack(
+        key,
+        model_fn,
+        dataset.as_float(slice(None)),
+        dataset.labels,
+        norm=norm,
+        epsilon=epsilon,
+        version=version,
+        variables=variables,
+        chunk_size=chunk_size,
+        on_progress=on_progress,
+    )
+    return float(info.clean_correct.mean()), float(info.robust.mean()), info

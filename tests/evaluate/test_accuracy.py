@@ -9,7 +9,7 @@ import numpy as np
 import oracles
 import pytest
 
-from jsep import data, evaluate
+from jsep import attack, data, evaluate
 from jsep.checks import InputError
 from jsep.types import Array
 
@@ -149,3 +149,16 @@ def test_model_with_too_few_classes_and_bad_settings_are_input_errors(classified
         evaluate.accuracies(KEY, linear_model, weights, dataset, epsilon=8)
     with pytest.raises(InputError, match="alpha must be a number >= 0"):
         evaluate.accuracies(KEY, linear_model, weights, dataset, alpha=-1.0)
+
+
+def test_auto_attack_counts_every_image_once_and_is_exact_on_a_linear_model(classified: Any) -> None:
+    weights, dataset = classified
+    version = attack.Version(attacks=("apgd-t",), num_steps=15)
+    clean, robust, info = evaluate.auto_attack_accuracy(
+        KEY, linear_model, weights, dataset, epsilon=0.02, version=version, chunk_size=10
+    )
+    assert (clean, robust) == pytest.approx(numpy_accuracies(np.asarray(weights), dataset, 0.02))
+    assert info.robust.shape == (23,)
+    assert robust < clean < 1
+    counted = dataclasses.replace(dataset, images=np.round(dataset.images * 255).astype(np.uint8))
+    assert evaluate.auto_attack_accuracy(KEY, linear_model, weights, counted, epsilon=0.0)[0] == pytest.approx(clean)
