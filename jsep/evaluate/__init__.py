@@ -1,34 +1,79 @@
-"""Evaluation: accuracies, explanation robustness on stored pairs, map metrics."""
+"""Evaluation: accuracies, explanation robustness on stored pairs, metrics of maps, statistics.
+
+The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one, `stability`, `faithfulness` and
+`randomisation` of an explanation; `metrics` has those of maps by name.
+"""
 
 from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy
-from jsep.evaluate.metrics import (
+from jsep.evaluate.concentration import LossSplit, effective_pixels, entropy, gini, split_loss
+from jsep.evaluate.distances import (
     cosine_similarity,
-    effective_pixels,
+    earth_movers_distance,
     explanation_loss,
+    pearson,
     relative_reduction,
     scale_free_loss,
-    spearman,
-    top_k_intersection,
+    ssim,
+    unit_l2_distance,
 )
+from jsep.evaluate.faithfulness import (
+    adversarial_insertion,
+    area_under,
+    deletion_curve,
+    impute,
+    insertion_curve,
+    pixel_ranks,
+    road_curve,
+)
+from jsep.evaluate.metrics import DISTANCES, MAP_METRICS, PAIR_METRICS
+from jsep.evaluate.randomisation import permuted, randomisation_similarity
+from jsep.evaluate.ranks import kendall, spearman, top_k_intersection, top_k_near
 from jsep.evaluate.robustness import ExplanationAttackConfig, PairResults, explanation_robustness
 from jsep.evaluate.selection import PairIndex, features, load_pairs, save_pairs, select_pairs
+from jsep.evaluate.stability import RelativeStability, max_sensitivity, neighbours, relative_stability
 
 __all__ = [
+    "DISTANCES",
     "ExplanationAttackConfig",
+    "LossSplit",
+    "MAP_METRICS",
+    "PAIR_METRICS",
     "PairIndex",
     "PairResults",
+    "RelativeStability",
     "accuracies",
+    "adversarial_insertion",
+    "area_under",
     "auto_attack_accuracy",
     "cosine_similarity",
+    "deletion_curve",
+    "earth_movers_distance",
     "effective_pixels",
+    "entropy",
     "explanation_loss",
     "explanation_robustness",
     "features",
+    "gini",
+    "impute",
+    "insertion_curve",
+    "kendall",
     "load_pairs",
+    "max_sensitivity",
+    "neighbours",
+    "pearson",
+    "permuted",
+    "pixel_ranks",
+    "randomisation_similarity",
     "relative_reduction",
+    "relative_stability",
+    "road_curve",
     "save_pairs",
     "scale_free_loss",
     "select_pairs",
     "spearman",
+    "split_loss",
+    "ssim",
     "top_k_intersection",
+    "top_k_near",
+    "unit_l2_distance",
 ]

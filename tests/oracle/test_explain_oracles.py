@@ -4,7 +4,6 @@ Everything runs in float64 on both sides: what is compared is the method, not ro
 would amplify float32 rounding without bound.
 """
 
-import sys
 import types
 from collections.abc import Iterator
 
@@ -36,23 +35,11 @@ class Plus(torch.nn.Module):
         return terms.sum(-1)
 
 
-def empty_class(name: str) -> type:
-    if name.startswith("__"):  # tools ask every module for its __file__
-        raise AttributeError(name)
-    return type(name, (torch.nn.Module,), {})
-
-
 def import_zennit():
-    """zennit, or None. It imports torchvision for the names of its classes alone, and a torchvision that was built for
-    another torch does not load: empty classes then take its place."""
-    try:
-        import torchvision  # noqa: F401
-    except Exception:
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        for name in ("torchvision", "torchvision.models", "torchvision.models.resnet", "torchvision.models.vgg"):
-            module = sys.modules[name] = types.ModuleType(name)
-            module.__getattr__ = empty_class
+    """zennit, or None."""
+    import torch_peers
+
+    torch_peers.stand_in_for_torchvision()
     try:
         import zennit.layer
     except ImportError:

@@ -1,0 +1,151 @@
+"""How far two maps are from each other, by value and by place: pure functions of (H, W) maps, batched by `jax.vmap`."""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jsep.checks import InputError, check_count
+from jsep.types import Array
+
+
+def check_same_shape(map_a: Array, map_b: Array) -> None:
+    """Raises InputError unless both are one (H, W) map of the same size."""
+    if jnp.shape(map_a) != jnp.shape(map_b) or jnp.ndim(map_a) != 2:
+        raise InputError(
+            f"both maps must be (H, W) of the same size, got {jnp.shape(map_a)} and {jnp.shape(map_b)}; "
+            "for batches use jax.vmap"
+        )
+
+
+def explanation_loss(map_a: Array, map_b: Array) -> Array:
+    """mean((a - b)^2) over the N pixels: the paper's explanation loss.
+
+    Args: map_a, map_b: (H, W). Returns: () in [0, 2/N] for non-negative maps that sum to 1; about 2/N^2 for unrelated
+    ones.
+    Raises: InputError when the maps differ in size.
+    Reference: PAPER Definition 1.
+    """
+    check_same_shape(map_a, map_b)
+    return jnp.mean((map_a - map_b) ** 2)
+
+
+def scale_free_loss(map_a: Array, map_b: Array) -> Array:
+    """N^2 * explanation_loss: comparable between image sizes; about 2 for unrelated maps with exponential pixel values.
+
+    Args, Raises: as `explanation_loss`. Returns: () in [0, 2N].
+    """
+    return map_a.size**2 * explanation_loss(map_a, map_b)
+
+
+def relative_reduction(loss_start: Any, loss_end: Any) -> Array:
+    """(start - end) / start: the share of the explanation loss that an attack removed; 0 where the start is 0.
+
+    Args: losses of any shape, >= 0. Returns: the same shape, at most 1.
+    """
+    start, end = jnp.asarray(loss_start), jnp.asarray(loss_end)
+    return jnp.where(start == 0, 0.0, (start - end) / jnp.where(start == 0, 1.0, start))
+
+
+def cosine_similarity(map_a: Array, map_b: Array) -> Array:
+    """<a, b> / (|a| |b|): 1 for maps equal up to scale; 0 when one of them is zero.
+
+    Args, Raises: as `explanation_loss`. Returns: () in [-1, 1], in [0, 1] for non-negative maps.
+    """
+    check_same_shape(map_a, map_b)
+    square = jnp.sum(map_a**2) * jnp.sum(map_b**2)
+    return jnp.where(square == 0, 0.0, jnp.sum(map_a * map_b) / jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+
+
+def _unit(map_: Array) -> Array:
+    square = jnp.sum(map_**2)
+    return map_ / jnp.sqrt(jnp.where(square == 0, 1.0, square))
+
+
+def unit_l2_distance(map_a: Array, map_b: Array) -> Array:
+    """|a/|a| - b/|b||, = sqrt(2 - 2 cosine): the L2 distance of the maps without their scale and concentration.
+
+    Args, Raises: as `explanation_loss`. Returns: () in [0, 2], at most sqrt(2) for non-negative maps; a zero map stays
+    zero, at distance 1 of every other.
+    """
+    check_same_shape(map_a, map_b)
+    square = jnp.sum((_unit(map_a) - _unit(map_b)) ** 2)
+    return jnp.where(square == 0, 0.0, jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+
+
+def _centred(map_: Array) -> Array:
+    # The mean of equal numbers is rounded; without this a constant map would correlate with its rounding.
+    return jnp.where(jnp.max(map_) == jnp.min(map_), 0.0, map_ - jnp.mean(map_))
+
+
+def pearson(map_a: Array, map_b: Array) -> Array:
+    """The correlation of the pixel values: the cosine of the maps less their means.
+
+    Args, Raises: as `explanation_loss`. Returns: () in [-1, 1]; 0 when one of them is constant.
+    """
+    check_same_shape(map_a, map_b)
+    return cosine_similarity(_unit(_centred(map_a)), _unit(_centred(map_b)))
+
+
+def ssim(map_a: Array, map_b: Array, *, filter_size: int | None = None) -> Array:
+    """The mean structural similarity of two maps, with the joint range of their values as dynamic range.
+
+    The stabilising constants are (0.01 R)^2 and (0.03 R)^2 with R = max(a, b) - min(a, b). With R = 1, the default of
+    every library, they are a hundred times the squares of maps that sum to 1, and any two such maps have SSIM 1.00.
+
+    Args: maps (H, W); filter_size: side of the Gaussian window, odd, at most H and W; default: 11 (standard deviation
+      1.5, Wang et al.), for smaller maps the largest that fits, with a standard deviation in proportion. Only windows
+      inside the map count.
+    Returns: () in [-1, 1]; 1 for equal maps, two constant ones included.
+    Raises: InputError as `explanation_loss`, or for a window that does not fit.
+    Reference: Wang et al. 2004, equation 13; computed by dm-pix.
+    """
+    check_same_shape(map_a, map_b)
+    side = min(jnp.shape(map_a))
+    if filter_size is None:
+        filter_size = min(11, side - 1 + side % 2)
+    check_count("filter_size", filter_size)
+    if filter_size % 2 == 0 or filter_size > side:
+        raise InputError(
+            f"filter_size must be odd and at most {side} for maps of {jnp.shape(map_a)}, got {filter_size}"
+        )
+    import dm_pix  # not every accelerator machine has it
+
+    value_range = jnp.maximum(map_a.max(), map_b.max()) - jnp.minimum(map_a.min(), map_b.min())
+    value_range = jnp.where(value_range == 0, 1.0, value_range)
+    # Scaled to range 1 first: the squares of small maps would lose digits in float32.
+    scaled = [map_[..., None] / value_range for map_ in (map_a, map_b)]
+    return dm_pix.ssim(*scaled, filter_size=filter_size, filter_sigma=1.5 * filter_size / 11)
+
+
+def earth_movers_distance(map_a: Array, map_b: Array, *, num_directions: int = 8) -> Array:
+    """The sliced 1-Wasserstein distance: the mean over directions of the exact 1-D distance of the projected maps.
+
+    mean_k integral |F_a,k(t) - F_b,k(t)| dt, F_a,k the share of |a| on pixels whose centre, projected on the direction
+    pi k / num_directions, lies at most at t. The directions 0 and pi/2 are those of the two marginals. It is at most
+    the exact 2-D distance, and 2/pi of it (in the limit of many directions) when all mass moves by one vector.
+
+    Args: maps (H, W), of which the absolute values count, scaled to sum 1; a zero map counts as the uniform one.
+      num_directions: >= 1.
+    Returns: () in pixels, in [0, the diagonal].
+    Raises: InputError as `explanation_loss`, or for a count < 1.
+    Reference: Rubner et al. 2000; sliced: Bonneel et al. 2015.
+    """
+    check_same_shape(map_a, map_b)
+    check_count("num_directions", num_directions)
+    height, width = jnp.shape(map_a)
+    angles = math.pi * np.arange(num_directions) / num_directions
+    rows, columns = np.divmod(np.arange(height * width), width)
+    # Rounded, so that pixels that project to one place have no order that rounding errors make.
+    places = np.round(np.cos(angles)[:, None] * columns + np.sin(angles)[:, None] * rows, 9)
+    order = np.argsort(places, axis=1, kind="stable")
+    gaps = np.diff(np.take_along_axis(places, order, axis=1), axis=1)
+
+    def share(map_: Array) -> Array:
+        mass = jnp.abs(map_).ravel()
+        total = jnp.sum(mass)
+        return jnp.where(total == 0, 1 / mass.size, mass / jnp.where(total == 0, 1.0, total))
+
+    difference = (share(map_a) - share(map_b))[order]
+    return jnp.mean(jnp.sum(jnp.abs(jnp.cumsum(difference, axis=1)[:, :-1]) * gaps.astype(difference.dtype), axis=1))

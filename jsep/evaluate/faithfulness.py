@@ -1,0 +1,168 @@
+"""Whether the pixels that a map marks are those that the model uses: functions of one image and its map.
+
+The order of the pixels is that of the map, largest first, ties in reading order. At step t of T the first
+floor(t N / T) of the N pixels are taken away (deletion, ROAD) or put in (insertion).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import InputError, check_count, check_image, check_positive
+from jsep.types import Array, Key, LogitsFn
+
+
+def pixel_ranks(map_: Array) -> Array:
+    """(H, W) int32: 0 for the largest pixel of the map, N - 1 for the smallest, ties in reading order."""
+    order = jnp.argsort(-map_.ravel(), stable=True)
+    return jnp.zeros(map_.size, jnp.int32).at[order].set(jnp.arange(map_.size, dtype=jnp.int32)).reshape(map_.shape)
+
+
+def _check(image: Array, map_: Array, num_steps: int, chunk_size: int) -> None:
+    check_image(image)
+    check_count("num_steps", num_steps)
+    check_count("chunk_size", chunk_size)
+    if jnp.shape(map_) != jnp.shape(image)[:2]:
+        raise InputError(f"expected a map of the image's {jnp.shape(image)[:2]} pixels, got {jnp.shape(map_)}")
+
+
+def _curve(
+    logits_fn: LogitsFn,
+    label: Array,
+    shown: Array,
+    instead: Any,
+    map_: Array,
+    num_steps: int,
+    chunk_size: int,
+) -> Array:
+    """p_label where the t first pixels are those of `instead` and the others those of `shown`, t = 0 .. num_steps."""
+    ranks = pixel_ranks(map_)
+    counts = jnp.arange(num_steps + 1) * map_.size // num_steps
+
+    def probability(count: Array) -> Array:
+        return jax.nn.softmax(logits_fn(jnp.where((ranks < count)[..., None], instead, shown)))[label]
+
+    return jax.lax.map(probability, counts, batch_size=min(chunk_size, num_steps + 1))
+
+
+def deletion_curve(
+    logits_fn: LogitsFn,
+    image: Array,
+    label: Array,
+    map_: Array,
+    *,
+    baseline: Any = 0.0,
+    num_steps: int = 32,
+    chunk_size: int = 64,
+) -> Array:
+    """The probability of `label` while the pixels are replaced by the baseline, the most important first.
+
+    Args: logits_fn; image (H, W, C); label (); map_: (H, W); baseline: a number or an array that broadcasts to the
+      image, pixel units; num_steps: T; chunk_size: images in memory at once.
+    Returns: (T + 1,) in [0, 1], the unchanged image first. `area_under` it is the deletion AUC: lower, more faithful.
+    Raises: InputError for a map of another size or a count out of range.
+    Reference: Petsiuk et al. 2018, section 4.3 (deletion).
+    """
+    _check(image, map_, num_steps, chunk_size)
+    return _curve(logits_fn, label, image, jnp.broadcast_to(baseline, image.shape), map_, num_steps, chunk_size)
+
+
+def insertion_curve(
+    logits_fn: LogitsFn,
+    image: Array,
+    label: Array,
+    map_: Array,
+    *,
+    baseline: Any = 0.0,
+    num_steps: int = 32,
+    chunk_size: int = 64,
+) -> Array:
+    """The probability of `label` while the pixels are put onto the baseline, the most important first.
+
+    With the map of a manipulated image and the clean image this is adversarial insertion: what the manipulated map
+    still says about the model (Joo et al. 2023).
+
+    Args, Raises: as `deletion_curve`. Returns: (T + 1,) in [0, 1], the baseline first. `area_under` it is the insertion
+    AUC: higher, more faithful.
+    Reference: Petsiuk et al. 2018, section 4.3 (insertion).
+    """
+    _check(image, map_, num_steps, chunk_size)
+    return _curve(logits_fn, label, jnp.broadcast_to(baseline, image.shape), image, map_, num_steps, chunk_size)
+
+
+def adversarial_insertion(
+    logits_fn: LogitsFn, image: Array, label: Array, map_: Array, manipulated_map: Array, **settings: Any
+) -> Array:
+    """The insertion AUC of the clean image in the order of the manipulated image's map, less that of its own map.
+
+    Args: as `insertion_curve`, with the map of `image` and that of its manipulated version.
+    Returns: () in [-1, 1]; 0: the manipulation cost the map nothing; below 0: it names pixels the model uses less.
+    Raises: as `insertion_curve`.
+    """
+    own, other = (area_under(insertion_curve(logits_fn, image, label, m, **settings)) for m in (map_, manipulated_map))
+    return other - own
+
+
+def area_under(curve: Array) -> Array:
+    """The area under (T + 1,) values at equal distances over [0, 1], by trapezoids; () between the extremes."""
+    return jnp.mean((curve[1:] + curve[:-1]) / 2)
+
+
+def impute(image: Array, missing: Array) -> Array:
+    """The image with its missing pixels put at the weighted mean of their eight neighbours, all at once.
+
+    Each missing pixel solves x_i sum_j w_ij = sum_j w_ij x_j over the neighbours inside the image, w = 1/6 beside and
+    above, 1/12 diagonally: a linear system with one row a pixel.
+
+    Args: image (H, W, C); missing: (H, W) bool. Returns: (H, W, C); NaN where everything is missing.
+    Reference: Rong et al. 2022, section 4.2 (noisy linear imputation, without its noise).
+    """
+    height, width, channels = image.shape
+    rows, columns = jnp.divmod(jnp.arange(height * width), width)
+    away = (jnp.abs(rows[:, None] - rows), jnp.abs(columns[:, None] - columns))
+    is_near = (jnp.maximum(*away) == 1).astype(image.dtype)
+    weights = is_near * jnp.where(away[0] + away[1] == 1, 1 / 6, 1 / 12)
+    weights = weights / jnp.sum(weights, axis=1, keepdims=True)
+    gone = missing.ravel().astype(image.dtype)[:, None]
+    known = jnp.where(gone == 1, 0.0, image.reshape(-1, channels))
+    system = jnp.eye(height * width, dtype=image.dtype) - gone * weights
+    return jnp.linalg.solve(system, known).reshape(image.shape)
+
+
+def road_curve(
+    key: Key,
+    logits_fn: LogitsFn,
+    image: Array,
+    label: Array,
+    map_: Array,
+    *,
+    num_steps: int = 10,
+    noise: float = 0.01,
+    least_first: bool = False,
+    chunk_size: int = 1,
+) -> Array:
+    """The probability of `label` while pixels are imputed from what is left, the most important first: ROAD.
+
+    Unlike the baseline of `deletion_curve` the imputed pixels do not tell by their shape which ones were taken.
+
+    Args: key: for the noise; noise: its standard deviation, pixel units; least_first: the reverse order; chunk_size:
+      linear systems of N x N in memory at once; the rest as `deletion_curve`.
+    Returns: (T,) in [0, 1], the shares 0, 1/T .. (T-1)/T of the pixels missing; with every pixel missing nothing is
+      left to impute from. ROAD's own score is the share of images that keep their class, a coarser one.
+    Raises: as `deletion_curve`.
+    Reference: Rong et al. 2022.
+    """
+    _check(image, map_, num_steps, chunk_size)
+    check_positive("noise", noise, allow_zero=True)
+    ranks = pixel_ranks(-map_ if least_first else map_)
+    counts = jnp.arange(num_steps) * map_.size // num_steps
+
+    def probability(inputs: tuple[Array, Key]) -> Array:
+        count, key = inputs
+        missing = ranks < count
+        added = noise * jax.random.normal(key, image.shape, image.dtype)
+        filled = impute(image, missing) + jnp.where(missing[..., None], added, 0.0)
+        return jax.nn.softmax(logits_fn(filled))[label]
+
+    return jax.lax.map(probability, (counts, jax.random.split(key, num_steps)), batch_size=min(chunk_size, num_steps))

@@ -1,0 +1,49 @@
+"""Whether an explanation notices that the model is another: the sanity check of randomised weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jsep.evaluate.ranks import spearman
+from jsep.types import Array, Key, PyTree
+
+
+def permuted(key: Key, variables: PyTree, is_randomised: Callable[[str], bool] = lambda name: True) -> PyTree:
+    """The variables with the entries of every chosen array permuted: the same values, no function learnt.
+
+    Args: key; variables: any tree of arrays; is_randomised: of the path of an array, such as "params/head/kernel".
+    Returns: a tree of the same structure.
+    """
+
+    def one(path: Any, leaf: Array) -> Array:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if not is_randomised(name):
+            return leaf
+        # A key for each place in the tree: the draw of one array does not depend on which others are drawn.
+        place = jax.random.fold_in(key, names.index(name))
+        return jax.random.permutation(place, leaf.ravel()).reshape(leaf.shape)
+
+    names = [
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, _ in jax.tree_util.tree_leaves_with_path(variables)
+    ]
+    return jax.tree_util.tree_map_with_path(one, variables)
+
+
+def randomisation_similarity(
+    make_map_fn: Callable[[PyTree], Callable[[Array], Array]],
+    variables: PyTree,
+    randomised: PyTree,
+    image: Array,
+    *,
+    similarity: Callable[[Array, Array], Array] = spearman,
+) -> Array:
+    """The similarity of the maps of a model and of its randomised version; near 1: the explanation does not see it.
+
+    Args: make_map_fn: variables -> map_fn, the class fixed to that of the trained model; variables, randomised: such as
+      by `permuted`; image (H, W, C); similarity: of two maps.
+    Returns: ().
+    Reference: Adebayo et al. 2018, section 3.
+    """
+    return similarity(make_map_fn(variables)(image), make_map_fn(randomised)(image))

@@ -1,0 +1,85 @@
+"""How alike two maps order their pixels: pure functions of (H, W) maps, batched by `jax.vmap`.
+
+None has a useful derivative: ranks are piecewise constant.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import InputError, check_count
+from jsep.evaluate.distances import check_same_shape
+from jsep.types import Array
+
+
+def spearman(map_a: Array, map_b: Array) -> Array:
+    """The rank correlation of two maps: the Pearson correlation of their ranks, equal values sharing the mean rank.
+
+    Args: map_a, map_b: (H, W). Returns: () in [-1, 1]; 0 when one of them is constant.
+    Raises: InputError when the maps differ in size.
+    """
+    check_same_shape(map_a, map_b)
+    ranks = [jax.scipy.stats.rankdata(map_.ravel()) for map_ in (map_a, map_b)]
+    centred = [rank - jnp.mean(rank) for rank in ranks]
+    square = jnp.sum(centred[0] ** 2) * jnp.sum(centred[1] ** 2)
+    return jnp.where(square == 0, 0.0, jnp.sum(centred[0] * centred[1]) / jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+
+
+def kendall(map_a: Array, map_b: Array, *, chunk_size: int = 256) -> Array:
+    """Kendall's tau-b: (pairs of pixels in the same order - pairs in opposite order) / sqrt(n_a n_b).
+
+    n_a is the number of pairs that `map_a` does not tie. All N^2 pairs are looked at, `chunk_size` x N at a time.
+
+    Args, Raises: as `spearman`. Returns: () in [-1, 1]; 0 when one of them is constant.
+    Reference: Kendall 1945; as `scipy.stats.kendalltau`.
+    """
+    check_same_shape(map_a, map_b)
+    check_count("chunk_size", chunk_size)
+    a, b = map_a.ravel(), map_b.ravel()
+
+    def row(values: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+        sign_a, sign_b = jnp.sign(values[0] - a), jnp.sign(values[1] - b)
+        return jnp.mean(sign_a * sign_b), jnp.mean(sign_a**2), jnp.mean(sign_b**2)
+
+    agreement, untied_a, untied_b = (jnp.mean(z) for z in jax.lax.map(row, (a, b), batch_size=min(chunk_size, a.size)))
+    square = untied_a * untied_b
+    return jnp.where(square == 0, 0.0, agreement / jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+
+
+def _check_k(map_: Array, k: int) -> None:
+    check_count("k", k)
+    if k > map_.size:
+        raise InputError(f"k must be at most the {map_.size} pixels of a map, got {k}")
+
+
+def top_k_intersection(map_a: Array, map_b: Array, k: int) -> Array:
+    """The share of the k largest pixels of `map_a` that are among the k largest of `map_b`.
+
+    Args: maps (H, W); k in 1 .. N; ties go to the first pixel in reading order. Returns: () in [0, 1]; about k/N for
+    unrelated maps.
+    Raises: InputError when k or the sizes do not fit.
+    Reference: Ghorbani et al. 2019.
+    """
+    return top_k_near(map_a, map_b, k, window=0)
+
+
+def top_k_near(map_a: Array, map_b: Array, k: int, *, window: int = 1) -> Array:
+    """The share of the k largest pixels of `map_a` that have one of the k largest of `map_b` within `window` pixels.
+
+    A map that is shifted by a pixel looks the same and has a top-k intersection near 0; here it keeps its 1. Swapping
+    the maps exchanges what Kamath et al. call recall and precision.
+
+    Args: maps (H, W); k in 1 .. N, ties as in `top_k_intersection`; window: largest distance of rows and of columns,
+      >= 0; 0 is `top_k_intersection`.
+    Returns: () in [0, 1], at least the intersection.
+    Raises: InputError when k, the window or the sizes do not fit.
+    Reference: Kamath et al. 2024 (LENS).
+    """
+    check_same_shape(map_a, map_b)
+    _check_k(map_a, k)
+    check_count("window", window, minimum=0)
+    (mask_a, mask_b) = (
+        jnp.zeros(m.size, bool).at[jax.lax.top_k(m.ravel(), k)[1]].set(True).reshape(m.shape) for m in (map_a, map_b)
+    )
+    side = 2 * window + 1
+    near_b = jax.lax.reduce_window(mask_b, False, jax.lax.bitwise_or, (side, side), (1, 1), "SAME")
+    return jnp.sum(mask_a & near_b) / k

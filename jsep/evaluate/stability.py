@@ -1,0 +1,109 @@
+"""How much an explanation changes near an image: functions of one image, `chunk_size` neighbours in memory at once."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import check_count, check_image, check_positive
+from jsep.types import Array, Key, LogitsFn, MapFn, Objective
+
+
+def neighbours(key: Key, image: Array, *, radius: float, num_samples: int) -> Array:
+    """Images drawn uniformly from the linf ball of `radius` around `image`, cut to [0, 1].
+
+    Args: key; image (H, W, C); radius: pixel units, >= 0; num_samples: M >= 1. Returns: (M, H, W, C).
+    Raises: InputError for a setting out of range or a wrong image.
+    """
+    check_image(image)
+    check_positive("radius", radius, allow_zero=True)
+    check_count("num_samples", num_samples)
+    image = jnp.asarray(image)
+    noise = jax.random.uniform(key, (num_samples, *image.shape), image.dtype, -radius, radius)
+    return jnp.clip(image + noise, 0.0, 1.0)
+
+
+def _norm(x: Array) -> Array:
+    return jnp.sqrt(jnp.sum(x**2))
+
+
+def max_sensitivity(map_fn: MapFn, image: Array, near: Array, *, chunk_size: int = 64) -> Array:
+    """max over the neighbours x' of |I(x') - I(x)| / |I(x)|, L2 norms over the map.
+
+    Args: map_fn: image -> map (H, W), the class fixed; image (H, W, C); near: (M, H, W, C), see `neighbours`;
+      chunk_size: neighbours in memory at once.
+    Returns: () >= 0; divided by 1 where I(x) is zero, as captum does.
+    Raises: InputError for a count < 1.
+    Reference: Yeh et al. 2019, definition 3. captum's `sensitivity_max` is this for explanations handed over as
+      tuples (a plain (1, 1, H, W) tensor comes out sqrt(M) too large in 0.9.0), and Quantus's MaxSensitivity without its
+      normalisation of every map by its own largest value (0.0647 instead of 0.0637 in a test).
+    """
+    check_count("chunk_size", chunk_size)
+    own = map_fn(image)
+    size = _norm(own)
+    changes = jax.lax.map(lambda z: _norm(map_fn(z) - own), near, batch_size=min(chunk_size, len(near)))
+    return jnp.max(changes) / jnp.where(size == 0, 1.0, size)
+
+
+class RelativeStability(NamedTuple):
+    """to_input (RIS), to_output (ROS), to_representation (RRS): () >= 0, lower is more stable; num_kept: () how many
+    neighbours kept the predicted class and count; with none all three are NaN."""
+
+    to_input: Array
+    to_output: Array
+    to_representation: Array
+    num_kept: Array
+
+
+def relative_stability(
+    map_fn: MapFn,
+    logits_fn: LogitsFn,
+    features_fn: Objective,
+    image: Array,
+    near: Array,
+    *,
+    minimum: float = 1e-6,
+    chunk_size: int = 64,
+) -> RelativeStability:
+    """The largest change of the explanation, in per cent, for a change of the input, output or representation.
+
+    With e the map, h the logits, L the features and x' the neighbours of the same predicted class,
+
+        RIS = max |(e(x) - e(x')) / e(x)| / max(|(x - x') / x|, minimum)
+        ROS = max |(e(x) - e(x')) / e(x)| / max(|h(x) - h(x')|, minimum)
+        RRS = max |(e(x) - e(x')) / e(x)| / max(|(L(x) - L(x')) / L(x)|, minimum)
+
+    with L2 norms and elementwise division, by `minimum` where the divisor is 0. That division is what the definition
+    says and its weakness: one black pixel that changes by 0.01 makes |(x - x')/x| 10^4, so that images with many exact
+    zeros have a RIS near 0 whatever the explanation does, and pixels where the map is nearly 0 rule the numerator.
+    Compare models on the same images only, and prefer `max_sensitivity`.
+
+    Args: map_fn: image -> map (H, W), the class fixed; features_fn: image -> features (F,), such as
+      `models.features_fn(model)` with its variables; image (H, W, C); near: (M, H, W, C), see `neighbours`;
+      minimum: > 0; chunk_size: neighbours in memory at once.
+    Raises: InputError for a setting out of range.
+    Reference: Agarwal et al. 2022, equations 2, 3 and 5. Quantus 0.6 gives NaN as soon as one neighbour changes its
+      class, since it takes `np.max` over values it has marked NaN; here such neighbours do not count.
+    """
+    check_positive("minimum", minimum)
+    check_count("chunk_size", chunk_size)
+
+    def relative(of: Array, change: Array) -> Array:
+        return _norm(change / jnp.where(of == 0, minimum, of))
+
+    own_map, own_logits, own_features = map_fn(image), logits_fn(image), features_fn(image)
+
+    def one(neighbour: Array) -> tuple[Array, Array, Array, Array]:
+        logits = logits_fn(neighbour)
+        change = relative(own_map, own_map - map_fn(neighbour))
+        divisors = (
+            relative(image, image - neighbour),
+            _norm(own_logits - logits),
+            relative(own_features, own_features - features_fn(neighbour)),
+        )
+        ratios = [change / jnp.maximum(divisor, minimum) for divisor in divisors]
+        return ratios[0], ratios[1], ratios[2], jnp.argmax(logits) == jnp.argmax(own_logits)
+
+    *ratios, kept = jax.lax.map(one, near, batch_size=min(chunk_size, len(near)))
+    largest = [jnp.where(kept.any(), jnp.max(jnp.where(kept, ratio, 0.0)), jnp.nan) for ratio in ratios]
+    return RelativeStability(largest[0], largest[1], largest[2], jnp.sum(kept))
