@@ -5,6 +5,7 @@ The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one
 """
 
 from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy
+from jsep.evaluate.comparison import PER_PAIR, compare_maps, describe_pairs
 from jsep.evaluate.concentration import LossSplit, effective_pixels, entropy, gini, split_loss
 from jsep.evaluate.distances import (
     cosine_similarity,
@@ -38,6 +39,7 @@ __all__ = [
     "LossSplit",
     "MAP_METRICS",
     "PAIR_METRICS",
+    "PER_PAIR",
     "PairIndex",
     "PairResults",
     "RelativeStability",
@@ -45,8 +47,10 @@ __all__ = [
     "adversarial_insertion",
     "area_under",
     "auto_attack_accuracy",
+    "compare_maps",
     "cosine_similarity",
     "deletion_curve",
+    "describe_pairs",
     "earth_movers_distance",
     "effective_pixels",
     "entropy",

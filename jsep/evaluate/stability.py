@@ -35,8 +35,8 @@ def max_sensitivity(map_fn: MapFn, image: Array, near: Array, *, chunk_size: int
     Returns: () >= 0; divided by 1 where I(x) is zero, as captum does.
     Raises: InputError for a count < 1.
     Reference: Yeh et al. 2019, definition 3. captum's `sensitivity_max` is this for explanations handed over as
-      tuples (a plain (1, 1, H, W) tensor comes out sqrt(M) too large in 0.9.0), and Quantus's MaxSensitivity without its
-      normalisation of every map by its own largest value (0.0647 instead of 0.0637 in a test).
+      tuples (a plain (1, 1, H, W) tensor comes out sqrt(M) too large in 0.9.0), and Quantus's MaxSensitivity without
+      its normalisation of every map by its own largest value (0.0647 instead of 0.0637 in a test).
     """
     check_count("chunk_size", chunk_size)
     own = map_fn(image)

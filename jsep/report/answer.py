@@ -56,7 +56,9 @@ def answer(result: Mapping[str, Any]) -> Answer:
         )
     claim += [sentence for sentence in (_in_seeds(rows, family), _robust(family), _degraded(summaries)) if sentence]
     confound = [
-        sentence for sentence in (_reduction(family), _start(family), _pixels(family, num_pixels_of(rows))) if sentence
+        sentence
+        for sentence in (_reduction(family), _start(family), _pixels(family, num_pixels_of(rows)), _matched(family))
+        if sentence
     ]
     return Answer(verdict, as_in_paper, tuple(claim), tuple(confound))
 
@@ -219,4 +221,26 @@ def _pixels(family: Sequence[Mapping[str, Any]], num_pixels: int | None) -> str:
     return (
         f"The maps lie on {chain} effective pixels{of}; a map on fewer pixels has a higher loss against any "
         "target, so such a difference can come from where the map lies and not from how hard it is to move."
+    )
+
+
+def _matched(family: Sequence[Mapping[str, Any]]) -> str:
+    """The order of the losses at the end once the concentration of the maps is taken out."""
+    known = [s for s in family if mean_of(s, "excess_end") is not None and mean_of(s, _END) is not None]
+    if len(known) < 2:
+        return ""
+    chain = _chain(known, "excess_end", lambda mean, _: f"{mean:.3f}", 1.0)
+    by_loss = [s["method"] for s in sorted(known, key=lambda s: mean_of(s, _END) or 0.0)]
+    by_excess = [s["method"] for s in sorted(known, key=lambda s: mean_of(s, "excess_end") or 0.0)]
+    if " = " in chain:
+        judgement = "which does not tell all of them apart"
+    elif by_excess == by_loss:
+        judgement = "which gives the same order of robustness, so that it is not concentration alone"
+    elif by_excess == by_loss[::-1]:
+        judgement = "which gives the opposite order of robustness: the losses differ by concentration"
+    else:
+        judgement = "which gives another order of robustness: concentration has a part in the losses"
+    return (
+        f"Over the loss of maps of the same concentration with permuted pixels, the loss at the end is {chain} (higher "
+        f"is harder to manipulate), {judgement}."
     )

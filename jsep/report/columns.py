@@ -48,6 +48,9 @@ class Column:
 
 
 PAPER, SCALE_FREE = "as in the paper", "free of the scale of the map"
+SPLIT, OTHER = "concentration and overlap", "other ways to compare the maps"
+LATER_GROUPS = (SPLIT, OTHER)
+"""Groups that older results do not have; a table leaves them out where no method fills them."""
 
 COLUMNS = (
     Column(
@@ -167,8 +170,101 @@ COLUMNS = (
         "1 / Σ map²: on how many pixels the map effectively lies (N for an even map, 1 for a single pixel). "
         "The confound: a concentrated map has a high loss against any target, before and after an attack.",
     ),
+    Column(
+        "excess_start",
+        "loss/chance start",
+        "",
+        1.0,
+        3,
+        SPLIT,
+        "Explanation loss before the attack over the loss expected of the same two maps with the pixels of one "
+        "permuted at random: equally concentrated, no relation of place. 1: as far apart as unrelated maps; 0: equal.",
+    ),
+    Column(
+        "excess_end",
+        "loss/chance end",
+        "",
+        1.0,
+        3,
+        SPLIT,
+        "The same after the attack. Higher: harder to manipulate, whatever the concentration of the maps.",
+    ),
+    Column(
+        "concentration_start",
+        "victim",
+        "1e-7",
+        LOSS_SCALE,
+        None,
+        SPLIT,
+        "Σ map² / N of the victim's map: its own part of the loss, high for a concentrated map whatever the target. "
+        "Loss = victim + target − overlap.",
+    ),
+    Column(
+        "concentration_end",
+        "manipulated",
+        "1e-7",
+        LOSS_SCALE,
+        None,
+        SPLIT,
+        "The same of the manipulated image's map. Loss at end = manipulated + target − overlap end.",
+    ),
+    Column("concentration_target", "target", "1e-7", LOSS_SCALE, None, SPLIT, "The same of the target's map."),
+    Column(
+        "overlap_start",
+        "overlap start",
+        "1e-7",
+        LOSS_SCALE,
+        None,
+        SPLIT,
+        "2 Σ victim · target / N: what the two maps share before the attack.",
+    ),
+    Column("overlap_end", "overlap end", "1e-7", LOSS_SCALE, None, SPLIT, "The same at the end of the attack."),
+    Column(
+        "spearman_start",
+        "Spearman start",
+        "",
+        1.0,
+        3,
+        OTHER,
+        "Rank correlation of the pixels of the victim's and the target's map.",
+    ),
+    Column("spearman_end", "Spearman end", "", 1.0, 3, OTHER, "The same after the attack."),
+    Column("ssim_start", "SSIM start", "", 1.0, 3, OTHER, "Structural similarity of the two maps before the attack."),
+    Column("ssim_end", "SSIM end", "", 1.0, 3, OTHER, "The same after the attack."),
+    Column(
+        "top_k_near_start",
+        "top 10 % near, start",
+        "%",
+        100.0,
+        1,
+        OTHER,
+        "Share of the victim's largest tenth of pixels that have one of the target's within a pixel.",
+    ),
+    Column("top_k_near_end", "top 10 % near, end", "%", 100.0, 1, OTHER, "The same after the attack."),
+    Column(
+        "earth_movers_distance_start",
+        "EMD start",
+        "px",
+        1.0,
+        2,
+        OTHER,
+        "Sliced earth mover's distance: how far the mass of the victim's map has to go, in pixels, seen along a line.",
+    ),
+    Column("earth_movers_distance_end", "EMD end", "px", 1.0, 2, OTHER, "The same after the attack."),
 )
 """Every column of the tables, in order."""
+
+
+def groups(summaries: Sequence[Mapping[str, Any]]) -> dict[str, list[Column]]:
+    """The columns by group, without the later groups that no method has."""
+    known: dict[str, list[Column]] = {}
+    for entry in COLUMNS:
+        known.setdefault(entry.group, []).append(entry)
+    return {
+        group: entries
+        for group, entries in known.items()
+        if group not in LATER_GROUPS or any(entry.key in summary for entry in entries for summary in summaries)
+    }
 
 
 def column(key: str) -> Column:

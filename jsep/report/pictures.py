@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from jsep.report import curves, panels
 from jsep.report.records import Maps, Run
+from jsep.report.split import loss_split
 from jsep.report.style import to_png
 from jsep.report.summary import summarise
 
@@ -71,6 +72,22 @@ def draw(run: Run) -> list[Picture]:
             curves.overview(summaries, rows),
         )
     ]
+    figure = loss_split(summaries)
+    if figure is not None:
+        pictures.append(
+            _picture(
+                "split.png",
+                "Harder to manipulate, or only more concentrated?",
+                f"Bars of the explanation loss and its parts at start and end for {names}; the numbers are those of "
+                "the table of concentration and overlap.",
+                "A whole bar is what the concentration of the two maps alone would give as loss, Σ map² / N of each; "
+                "the pale end is what their overlap takes away; the rest is the loss. The black line is chance: the "
+                "loss to be expected of the same two maps with permuted pixels. Beside each bar the mean over the "
+                "pairs of loss / chance: a method that only concentrates its maps has longer bars and the same ratio; "
+                "one that is harder to manipulate keeps a higher ratio at the end.",
+                figure,
+            )
+        )
     if run.maps is not None:
         pictures += _draw_maps(run.maps, methods)
     figure = curves.training_curves(run.metrics, methods)

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsep.report.columns import COLUMNS, DEGRADED, Column, cells
+from jsep.report.columns import DEGRADED, LATER_GROUPS, Column, cells, groups
 from jsep.report.records import check_result
 from jsep.report.summary import num_pixels_of, summarise
 
@@ -61,10 +61,10 @@ def format_table(result: Mapping[str, Any]) -> str:
         ),
     ]
     width_of_names = max(len(name) for name in names)
-    for group in dict.fromkeys(entry.group for entry in COLUMNS):
+    for group, entries in groups(summaries).items():
         blocks: list[list[list[str]]] = [[]]
         used = width_of_names
-        for entry in (entry for entry in COLUMNS if entry.group == group):
+        for entry in entries:
             block = [entry.heading, f"[{entry.unit}]" if entry.unit else "", *cells(entry, summaries)]
             width = len(_GAP) + max(len(text) for text in block)
             if used + width > WIDTH and blocks[-1]:
@@ -102,7 +102,7 @@ def _shorten(text: str, width: int) -> str:
 
 
 def markdown_table(result: Mapping[str, Any]) -> str:
-    """The result as one Markdown table, for README files.
+    """The result as Markdown tables, for README files: the paper's and the scale-free columns, then each later group.
 
     Args:
         result: the content of result.json; the summary is computed from its rows.
@@ -116,9 +116,21 @@ def markdown_table(result: Mapping[str, Any]) -> str:
     check_result(result)
     summaries = summarise(result["rows"])
     # A README has no room for columns that no method fills.
-    columns: list[tuple[Column, list[str]]] = [
-        (entry, cells(entry, summaries)) for entry in COLUMNS if any(entry.key in summary for summary in summaries)
-    ]
+    filled = {
+        group: [entry for entry in entries if any(entry.key in summary for summary in summaries)]
+        for group, entries in groups(summaries).items()
+    }
+    first = [entry for group, entries in filled.items() if group not in LATER_GROUPS for entry in entries]
+    tables = [first, *(entries for group, entries in filled.items() if group in LATER_GROUPS)]
+    lines = "\n\n".join(_markdown(entries, summaries) for entries in tables).split("\n")
+    lines += ["", f"{result.get('experiment', 'result')}: {describe_run(result, summaries)}."]
+    if any(summary["degraded"] for summary in summaries):
+        lines += ["", f"\\* degraded: {DEGRADED}."]
+    return "\n".join(lines)
+
+
+def _markdown(entries: Sequence[Column], summaries: Sequence[Mapping[str, Any]]) -> str:
+    columns = [(entry, cells(entry, summaries)) for entry in entries]
     lines = [
         "| method | " + " | ".join(entry.title for entry, _ in columns) + " |",
         "|---" + "|---:" * len(columns) + "|",
@@ -126,7 +138,4 @@ def markdown_table(result: Mapping[str, Any]) -> str:
     for index, summary in enumerate(summaries):
         name = " ".join(str(summary["method"]).replace("|", "\\|").split()) + (" \\*" if summary["degraded"] else "")
         lines.append(f"| {name} | " + " | ".join(texts[index] for _, texts in columns) + " |")
-    lines += ["", f"{result.get('experiment', 'result')}: {describe_run(result, summaries)}."]
-    if any(summary["degraded"] for summary in summaries):
-        lines += ["", f"\\* degraded: {DEGRADED}."]
     return "\n".join(lines)

@@ -258,6 +258,7 @@ def _train_and_evaluate(
         "clean_accuracy": clean,
         "robust_accuracy": robust,
         **results.summary(),
+        **evaluate.describe_pairs(results, chunk_size=config.chunk_size),
         "degraded": False,
         "train_seconds": round(trained - started, 2),
         "evaluate_seconds": round(time.perf_counter() - trained, 2),
