@@ -63,8 +63,8 @@ def test_format_table_shows_the_numbers_of_the_result(make_result):
     assert max(len(line) for line in table.splitlines()) <= 120
     for summary in report.summarise(result["rows"]):
         shown = [cell for block in _row_cells(table, summary["method"]) for cell in block]
-        assert len(shown) == len([entry for entry in COLUMNS if entry.group not in LATER_GROUPS])
-        for entry, cell in zip(COLUMNS, shown, strict=True):
+        known = [entry for entry in COLUMNS if entry.group not in LATER_GROUPS]
+        for entry, cell in zip(known, shown, strict=True):
             numbers = [float(number) for number in re.findall(r"-?[\d.]+", cell.replace("+", ""))]
             if entry.key.startswith("sep_weight"):
                 expected = summary["sep_weight"] if entry.key == "sep_weight" else summary[entry.key]["mean"]
