@@ -7,6 +7,7 @@ The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one
 from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy
 from jsep.evaluate.comparison import PER_PAIR, compare_maps, describe_pairs
 from jsep.evaluate.concentration import LossSplit, effective_pixels, entropy, gini, split_loss
+from jsep.evaluate.correlation import Correlation, correlation, correlation_study, partial_correlation
 from jsep.evaluate.distances import (
     cosine_similarity,
     earth_movers_distance,
@@ -32,23 +33,42 @@ from jsep.evaluate.ranks import kendall, spearman, top_k_intersection, top_k_nea
 from jsep.evaluate.robustness import ExplanationAttackConfig, PairResults, explanation_robustness
 from jsep.evaluate.selection import PairIndex, features, load_pairs, save_pairs, select_pairs
 from jsep.evaluate.stability import RelativeStability, max_sensitivity, neighbours, relative_stability
+from jsep.evaluate.statistics import (
+    DEGRADED_MARGIN,
+    Interval,
+    PairedComparison,
+    bootstrap_interval,
+    crossed_interval,
+    holm,
+    is_degraded,
+    paired_comparison,
+    t_interval,
+)
 
 __all__ = [
+    "Correlation",
+    "DEGRADED_MARGIN",
     "DISTANCES",
     "ExplanationAttackConfig",
+    "Interval",
     "LossSplit",
     "MAP_METRICS",
     "PAIR_METRICS",
     "PER_PAIR",
     "PairIndex",
     "PairResults",
+    "PairedComparison",
     "RelativeStability",
     "accuracies",
     "adversarial_insertion",
     "area_under",
     "auto_attack_accuracy",
+    "bootstrap_interval",
     "compare_maps",
+    "correlation",
+    "correlation_study",
     "cosine_similarity",
+    "crossed_interval",
     "deletion_curve",
     "describe_pairs",
     "earth_movers_distance",
@@ -58,12 +78,16 @@ __all__ = [
     "explanation_robustness",
     "features",
     "gini",
+    "holm",
     "impute",
     "insertion_curve",
+    "is_degraded",
     "kendall",
     "load_pairs",
     "max_sensitivity",
     "neighbours",
+    "paired_comparison",
+    "partial_correlation",
     "pearson",
     "permuted",
     "pixel_ranks",
@@ -77,6 +101,7 @@ __all__ = [
     "spearman",
     "split_loss",
     "ssim",
+    "t_interval",
     "top_k_intersection",
     "top_k_near",
     "unit_l2_distance",

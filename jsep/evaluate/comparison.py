@@ -55,7 +55,8 @@ def compare_maps(
     """Every metric of P attacked pairs, by name: (P,) each.
 
     "_start" compares the victim's map to the target's, "_end" the manipulated image's; for each metric of
-    `PAIR_METRICS` but the explanation loss, its multiple and the cosine; those of `MAP_METRICS` of the map itself; and of `split_loss`: loss_start = concentration_start + concentration_target - overlap_start, likewise "_end",
+    `PAIR_METRICS` but the explanation loss, its multiple and the cosine; those of `MAP_METRICS` of the map itself; and
+    of `split_loss`: loss_start = concentration_start + concentration_target - overlap_start, likewise "_end",
     chance_loss (of maps of the same concentration with permuted pixels) and excess (loss / chance_loss).
 
     Args: the maps, (P, H, W); chunk_size: pairs in memory at once. Raises: InputError for arrays of different shape.

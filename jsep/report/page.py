@@ -12,6 +12,7 @@ from typing import Any
 
 from jsep.report.answer import answer
 from jsep.report.columns import DEGRADED, MISSING, PAPER, Column, cells, format_number, groups
+from jsep.report.comparisons import HEAD, NOTE, comparison_cells
 from jsep.report.pictures import Picture, draw
 from jsep.report.records import Run, read
 from jsep.report.style import colours
@@ -124,7 +125,7 @@ def _numbers_section(result: Mapping[str, Any], summaries: Sequence[Mapping[str,
     shown = [entry for entries in groups(summaries).values() for entry in entries]
     meanings = "".join(f"<dt>{_text(entry.title)}</dt><dd>{_text(entry.meaning)}</dd>" for entry in shown)
     return f"""<section id="numbers"><h2>The numbers</h2>
-{tables}{note}
+{tables}{note}{_comparisons(result)}
 <details><summary>What each column means</summary><dl>{meanings}</dl></details>
 <details><summary>Every seed, every metric</summary>{_rows_table(result["rows"])}</details></section>"""
 
@@ -147,6 +148,19 @@ def _table(group: str, entries: Sequence[Column], summaries: Sequence[Mapping[st
     text = f"{group[0].upper()}{group[1:]}" + (": losses in units of 1e-7" if caption else "")
     head = f'<thead><tr><th scope="col">method</th>{head}</tr></thead>'
     return _scrolling(text, f"<table><caption>{_text(text)}</caption>{head}<tbody>\n{body}</tbody></table>")
+
+
+def _comparisons(result: Mapping[str, Any]) -> str:
+    rows = comparison_cells(result)
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in HEAD)
+    body = "".join(
+        f'<tr><th scope="row">{_text(row[0])}</th>' + "".join(f"<td>{_text(cell)}</td>" for cell in row[1:]) + "</tr>\n"
+        for row in rows
+    )
+    table = f"<table><caption>Differences on the same pairs</caption><thead><tr>{head}</tr></thead><tbody>\n{body}"
+    return _scrolling("Differences on the same pairs", f"{table}</tbody></table>") + f"<p>{_text(NOTE)}</p>"
 
 
 def _rows_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsep.report.columns import DEGRADED, LATER_GROUPS, Column, cells, groups
+from jsep.report.comparisons import comparison_markdown
 from jsep.report.records import check_result
 from jsep.report.summary import num_pixels_of, summarise
 
@@ -126,7 +127,8 @@ def markdown_table(result: Mapping[str, Any]) -> str:
     lines += ["", f"{result.get('experiment', 'result')}: {describe_run(result, summaries)}."]
     if any(summary["degraded"] for summary in summaries):
         lines += ["", f"\\* degraded: {DEGRADED}."]
-    return "\n".join(lines)
+    compared = comparison_markdown(result)
+    return "\n".join([*lines, "", compared] if compared else lines)
 
 
 def _markdown(entries: Sequence[Column], summaries: Sequence[Mapping[str, Any]]) -> str:

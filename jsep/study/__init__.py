@@ -1,9 +1,10 @@
 """Studies: several methods and seeds, trained, attacked on the same pairs and reported in one run directory."""
 
+from jsep.evaluate import DEGRADED_MARGIN
 from jsep.study.config import METHODS, StudyConfig
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
-from jsep.study.run import DEGRADED_MARGIN, run
+from jsep.study.run import run
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
 __all__ = [

@@ -11,14 +11,11 @@ import jax
 import numpy as np
 
 from jsep import data, evaluate, models, report, train
-from jsep.study import environment
+from jsep.study import comparisons, environment
 from jsep.study.config import StudyConfig
 from jsep.study.run_directory import RESULT_FORMAT, MetricsLog, RunDirectory
 from jsep.study.splits import load_split
 from jsep.types import Key, PyTree
-
-# More than this below the clean accuracy of MAT with the same seed, and a model counts as degraded.
-DEGRADED_MARGIN = 0.05
 
 OnProgress = Callable[[str, dict[str, Any]], None]
 """(what is being done, the newest training record or {})."""
@@ -108,6 +105,7 @@ def run(
     finally:
         log.close()
     result["summary"] = report.summarise(result["rows"])
+    result["statistics"] = comparisons.describe(result["rows"])
     result["complete"] = True
     result["environment"]["seconds"] = round(
         result["environment"].get("seconds", 0.0) + time.perf_counter() - started, 1
@@ -285,7 +283,8 @@ def _train_and_evaluate(
 
 
 def _mark_degraded(rows: list[dict[str, Any]]) -> None:
-    """Marks the models whose clean accuracy is more than DEGRADED_MARGIN below that of MAT with the same seed."""
+    """Marks the models whose clean accuracy is more than evaluate.DEGRADED_MARGIN below that of MAT with the
+    same seed."""
     mat = {row["seed"]: row["clean_accuracy"] for row in rows if row["method"] == "mat"}
     for row in rows:
-        row["degraded"] = bool(row["clean_accuracy"] < mat.get(row["seed"], 0.0) - DEGRADED_MARGIN)
+        row["degraded"] = evaluate.is_degraded(row["clean_accuracy"], mat.get(row["seed"], 0.0))

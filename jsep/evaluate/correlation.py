@@ -1,0 +1,164 @@
+"""Do two quantities go together over many models, and still so at equal clean accuracy and concentration?"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jsep.checks import InputError, check_choice, check_count
+
+KINDS = ("pearson", "spearman", "kendall")
+
+
+class Correlation(NamedTuple):
+    """A coefficient over models: its bootstrap interval (models drawn anew), the p-value of 0, the number of models."""
+
+    estimate: float
+    low: float
+    high: float
+    p_value: float
+    num_models: int
+
+
+def _coefficient(kind: str, x: np.ndarray, y: np.ndarray) -> float:
+    import scipy.stats
+
+    if np.ptp(x) == 0 or np.ptp(y) == 0:  # a resample of one model: no relation rather than NaN
+        return 0.0
+    if kind == "kendall":
+        return float(scipy.stats.kendalltau(x, y).statistic)
+    if kind == "spearman":
+        x, y = scipy.stats.rankdata(x), scipy.stats.rankdata(y)
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _residuals(kind: str, values: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """What a linear fit on `given` (on ranks, for Spearman) leaves."""
+    import scipy.stats
+
+    if kind == "spearman":
+        values, given = scipy.stats.rankdata(values), scipy.stats.rankdata(given, axis=0)
+    design = np.column_stack([np.ones(len(values)), given])
+    fitted = design @ np.linalg.lstsq(design, values, rcond=None)[0]
+    left = values - fitted
+    # What is explained to the last digit leaves nothing, and not the rounding.
+    return np.where(np.abs(left) < 1e-10 * np.abs(values).max(initial=1e-300), 0.0, left)
+
+
+def _partial(kind: str, x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
+    left = [_residuals(kind, values, given) for values in (x, y)]
+    return _coefficient("pearson", *left)
+
+
+def _interval(statistic: Any, columns: tuple[np.ndarray, ...], seed: int, num_resamples: int) -> tuple[float, float]:
+    import scipy.stats
+
+    found = scipy.stats.bootstrap(
+        (np.arange(len(columns[0])),),
+        lambda places: statistic(*(column[places] for column in columns)),
+        vectorized=False,
+        n_resamples=num_resamples,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def _columns(*columns: Any, minimum: int) -> list[np.ndarray]:
+    arrays = [np.asarray(column, np.float64) for column in columns]
+    if any(array.shape[:1] != arrays[0].shape[:1] for array in arrays) or arrays[0].ndim != 1:
+        raise InputError(f"expected one value a model in each column, got shapes {[array.shape for array in arrays]}")
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise InputError("columns must be finite; leave out models that were not measured")
+    if len(arrays[0]) < minimum:
+        raise InputError(f"a correlation needs at least {minimum} models, got {len(arrays[0])}")
+    return arrays
+
+
+def correlation(x: Any, y: Any, *, kind: str = "spearman", seed: int = 0, num_resamples: int = 1000) -> Correlation:
+    """The correlation of x and y over models, with a percentile bootstrap interval over the models.
+
+    Args: x, y: (M,), M >= 4; kind: "pearson", "spearman" or "kendall" (tau-b). A constant column has correlation 0,
+      p-value 1.
+    Raises: InputError for an unknown kind, columns of different length, too few models or values that are not finite.
+    """
+    import scipy.stats
+
+    check_choice("correlation", kind, KINDS)
+    check_count("num_resamples", num_resamples)
+    first, second = _columns(x, y, minimum=4)
+    tests = {"pearson": scipy.stats.pearsonr, "spearman": scipy.stats.spearmanr, "kendall": scipy.stats.kendalltau}
+    constant = np.ptp(first) == 0 or np.ptp(second) == 0
+    p_value = 1.0 if constant else float(tests[kind](first, second).pvalue)
+    low, high = _interval(lambda a, b: _coefficient(kind, a, b), (first, second), seed, num_resamples)
+    return Correlation(_coefficient(kind, first, second), low, high, p_value, len(first))
+
+
+def partial_correlation(
+    x: Any, y: Any, given: Any, *, kind: str = "spearman", seed: int = 0, num_resamples: int = 1000
+) -> Correlation:
+    """The correlation of x and y over models at equal `given`: that of the residuals of linear fits on `given`.
+
+    Spearman takes the ranks of all columns first. The p-value is Student's with M - 2 - k degrees of freedom; it takes
+    the columns as near normal.
+
+    Args: x, y: (M,); given: (M, k), such as clean accuracy and effective pixels; kind: "pearson" or "spearman".
+    Returns: Correlation; 0 with p-value 1 where `given` explains one of them completely.
+    Raises: InputError as `correlation`, or for fewer than k + 4 models.
+    """
+    import scipy.stats
+
+    check_choice("partial correlation", kind, KINDS[:2])
+    check_count("num_resamples", num_resamples)
+    controls = np.asarray(given, np.float64)
+    controls = controls[:, None] if controls.ndim == 1 else controls
+    count = controls.shape[1]
+    first, second, controls = _columns(x, y, controls, minimum=count + 4)
+    estimate = _partial(kind, first, second, controls)
+    freedom = len(first) - 2 - count
+    t = estimate * np.sqrt(freedom / max(1 - estimate**2, 1e-300))
+    low, high = _interval(lambda a, b, c: _partial(kind, a, b, c), (first, second, controls), seed, num_resamples)
+    return Correlation(estimate, low, high, float(2 * scipy.stats.t.sf(abs(t), freedom)), len(first))
+
+
+def correlation_study(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    classification: str = "robust_accuracy",
+    explanation: str = "explanation_loss_end",
+    given: Sequence[str] = ("clean_accuracy", "effective_pixels"),
+    with_degraded: bool = False,
+    seed: int = 0,
+    num_resamples: int = 1000,
+) -> dict[str, Any]:
+    """The question of the title as numbers, from the rows of any number of results: one row, one model.
+
+    Args: rows: with the named keys; classification, explanation: what is correlated; given: what is held equal in the
+      partial correlations; with_degraded: whether degraded models count.
+    Returns: "num_models", "num_degraded_left_out", for each of KINDS, "partial_pearson" and "partial_spearman" a
+      dict of estimate, low, high, p_value; the partial ones are absent where the models are too few.
+    Raises: InputError where a row lacks a key, or fewer than 4 models are left.
+    """
+    kept = [row for row in rows if with_degraded or not row.get("degraded")]
+    try:
+        columns = {name: np.array([float(row[name]) for row in kept]) for name in (classification, explanation, *given)}
+    except KeyError as error:
+        raise InputError(f"a row has no {error}; evaluate that model again") from error
+    x, y = columns[classification], columns[explanation]
+    settings = {"seed": seed, "num_resamples": num_resamples}
+    found = {kind: correlation(x, y, kind=kind, **settings) for kind in KINDS}
+    if given and len(kept) >= len(given) + 4:
+        controls = np.column_stack([columns[name] for name in given])
+        for kind in KINDS[:2]:
+            found[f"partial_{kind}"] = partial_correlation(x, y, controls, kind=kind, **settings)
+    return {
+        "classification": classification,
+        "explanation": explanation,
+        "given": list(given),
+        "num_models": len(kept),
+        "num_degraded_left_out": len(rows) - len(kept),
+        **{
+            name: {"estimate": value.estimate, "low": value.low, "high": value.high, "p_value": value.p_value}
+            for name, value in found.items()
+        },
+    }

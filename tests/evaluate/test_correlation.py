@@ -1,0 +1,129 @@
+"""The correlation study finds planted correlations, and planted confounds."""
+
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import scipy.stats
+
+from jsep import evaluate
+from jsep.checks import InputError
+
+
+def planted(rho: float, count: int, seed: int = 0) -> np.ndarray:
+    """Two normal columns of correlation rho."""
+    return np.random.default_rng(seed).multivariate_normal([0, 0], [[1, rho], [rho, 1]], count).T
+
+
+@pytest.mark.parametrize("kind", ["pearson", "spearman", "kendall"])
+def test_coefficients_and_p_values_are_scipys(kind: str) -> None:
+    x, y = np.round(planted(0.5, 30), 1)
+    expected = {"pearson": scipy.stats.pearsonr, "spearman": scipy.stats.spearmanr, "kendall": scipy.stats.kendalltau}
+    found = evaluate.correlation(x, y, kind=kind, num_resamples=50)
+    assert found.estimate == pytest.approx(expected[kind](x, y).statistic)
+    assert found.p_value == pytest.approx(expected[kind](x, y).pvalue)
+    assert found.num_models == 30
+
+
+@pytest.mark.parametrize("rho", [-0.8, 0.0, 0.6])
+def test_intervals_cover_planted_correlations(rho: float) -> None:
+    draws = [planted(rho, 60, seed) for seed in range(120)]
+    found = [evaluate.correlation(x, y, kind="pearson", seed=i, num_resamples=200) for i, (x, y) in enumerate(draws)]
+    covered = np.mean([each.low <= rho <= each.high for each in found])
+    # 120 simulations have a standard error of 2 points.
+    assert abs(covered - 0.95) < 0.06
+    assert np.mean([each.estimate for each in found]) == pytest.approx(rho, abs=0.03)
+
+
+@hypothesis.settings(max_examples=5)
+@hypothesis.given(st.integers(0, 10**6))
+def test_partial_correlation_equals_the_inverse_covariance_and_removes_a_confounder(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    confounders = rng.normal(size=(200, 2))
+    x, y = confounders @ [2.0, -1.0] + rng.normal(size=200), confounders @ [1.0, -2.0] + rng.normal(size=200)
+    found = evaluate.partial_correlation(x, y, confounders, kind="pearson", num_resamples=100)
+    precision = np.linalg.inv(np.corrcoef(np.column_stack([x, y, confounders]).T))
+    assert found.estimate == pytest.approx(-precision[0, 1] / np.sqrt(precision[0, 0] * precision[1, 1]), abs=1e-9)
+    assert abs(found.estimate) < 0.3 < evaluate.correlation(x, y, num_resamples=50).estimate
+    # Ranks: no increasing function of a column changes anything.
+    ranks = evaluate.partial_correlation(x, y, confounders, num_resamples=20).estimate
+    assert evaluate.partial_correlation(np.exp(x), y**3, np.exp(confounders), num_resamples=20).estimate == (
+        pytest.approx(ranks, abs=1e-9)
+    )
+
+
+def test_partial_correlation_keeps_its_level_and_has_power() -> None:
+    rng = np.random.default_rng(0)
+    hits = {0.0: 0, 1.0: 0}
+    for link in hits:
+        for _ in range(200):
+            z = rng.normal(size=25)
+            x = z + rng.normal(size=25)
+            y = z + link * x + rng.normal(size=25)
+            hits[link] += evaluate.partial_correlation(x, y, z, kind="pearson", num_resamples=2).p_value < 0.05
+    assert hits[0.0] / 200 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+    assert hits[1.0] / 200 > 0.9
+
+
+def models(count: int, link: float, seed: int = 0) -> list[dict[str, Any]]:
+    """Robust accuracy and explanation loss that both follow concentration, and each other by `link`."""
+    rng = np.random.default_rng(seed)
+    pixels, clean = rng.normal(20, 3, count), rng.uniform(0.8, 0.9, count)
+    robust = 0.5 + 0.02 * (pixels - 20) + 0.02 * rng.normal(size=count)
+    loss = 8e-4 - 5e-5 * (pixels - 20) + link * 1e-3 * (robust - 0.5) + 1e-5 * rng.normal(size=count)
+    names = ("clean_accuracy", "robust_accuracy", "effective_pixels", "explanation_loss_end")
+    return [
+        {"method": f"m{i}", "degraded": False, **{k: float(v) for k, v in zip(names, values, strict=True)}}
+        for i, values in enumerate(zip(clean, robust, pixels, loss, strict=True))
+    ]
+
+
+def test_study_tells_a_confound_from_a_relation() -> None:
+    confounded = evaluate.correlation_study(models(40, 0.0), num_resamples=200)
+    assert confounded["pearson"]["high"] < -0.5
+    assert abs(confounded["partial_pearson"]["estimate"]) < 0.4
+    assert confounded["partial_pearson"]["low"] < 0 < confounded["partial_pearson"]["high"]
+    linked = evaluate.correlation_study(models(40, 2.0), num_resamples=200)
+    assert linked["partial_pearson"]["low"] > 0.5
+    assert linked["partial_spearman"]["p_value"] < 0.01
+    assert linked["num_models"] == 40
+
+
+def test_study_leaves_degraded_models_out_unless_asked_and_says_how_many() -> None:
+    rows = models(12, 0.0)
+    for row in rows[:3]:
+        row |= {"degraded": True, "explanation_loss_end": 1.0}
+    found = evaluate.correlation_study(rows, num_resamples=20)
+    assert (found["num_models"], found["num_degraded_left_out"]) == (9, 3)
+    assert found == evaluate.correlation_study(rows, num_resamples=20)
+    everything = evaluate.correlation_study(rows, with_degraded=True, num_resamples=20)
+    assert (everything["num_models"], everything["num_degraded_left_out"]) == (12, 0)
+    few = evaluate.correlation_study(rows[3:8], num_resamples=20)
+    assert "partial_pearson" not in few
+    assert "kendall" in few
+
+
+def test_constant_and_explained_columns_have_defined_values() -> None:
+    x = np.arange(8.0)
+    constant = evaluate.correlation(x, np.ones(8), num_resamples=20)
+    assert (constant.estimate, constant.p_value) == (0, 1)
+    explained = evaluate.partial_correlation(x, x**2, x, kind="pearson", num_resamples=20)
+    assert (explained.estimate, explained.p_value) == (0, 1)
+
+
+def test_bad_columns_are_input_errors() -> None:
+    x = np.arange(8.0)
+    with pytest.raises(InputError, match="unknown correlation 'spearmann'.*did you mean 'spearman'"):
+        evaluate.correlation(x, x, kind="spearmann")
+    with pytest.raises(InputError, match="expected one value a model in each column"):
+        evaluate.correlation(x, x[:4])
+    with pytest.raises(InputError, match="at least 4 models, got 3"):
+        evaluate.correlation(x[:3], x[:3])
+    with pytest.raises(InputError, match="at least 6 models, got 5"):
+        evaluate.partial_correlation(x[:5], x[:5], np.ones((5, 2)))
+    with pytest.raises(InputError, match="columns must be finite"):
+        evaluate.correlation(x, np.full(8, np.nan))
+    with pytest.raises(InputError, match="a row has no 'effective_pixels'"):
+        evaluate.correlation_study([{"clean_accuracy": 1, "robust_accuracy": 1, "explanation_loss_end": 1}] * 5)
