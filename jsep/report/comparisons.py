@@ -9,8 +9,8 @@ from jsep.report.summary import as_number
 NOTE = (
     "Each method less the baseline on the same pairs of images, a pair's value being its mean over the seeds: mean "
     "difference with its 95 % bootstrap interval over the pairs, effect size (mean / standard deviation of the "
-    "differences), Wilcoxon's signed-rank test, the sign-flip permutation test and its p-value after Holm's correction over "
-    "all rows of the table. The seeds are averaged and not drawn anew: the tests speak of other images for these "
+    "differences), Wilcoxon's signed-rank test, the sign-flip permutation test and its p-value after Holm's correction "
+    "over all rows of the table. The seeds are averaged and not drawn anew: the tests speak of other images for these "
     "trainings."
 )
 

@@ -27,7 +27,9 @@ def test_coefficients_and_p_values_are_scipys(kind: str) -> None:
     assert found.num_models == 30
 
 
-@pytest.mark.parametrize("rho", [-0.8, 0.0, 0.6])
+@pytest.mark.parametrize(
+    "rho", [0.6, pytest.param(-0.8, marks=pytest.mark.slow), pytest.param(0.0, marks=pytest.mark.slow)]
+)
 def test_intervals_cover_planted_correlations(rho: float) -> None:
     draws = [planted(rho, 60, seed) for seed in range(120)]
     found = [evaluate.correlation(x, y, kind="pearson", seed=i, num_resamples=200) for i, (x, y) in enumerate(draws)]
