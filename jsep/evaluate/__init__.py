@@ -5,6 +5,7 @@ The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one
 """
 
 from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy
+from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, k_medoids, make_groups
 from jsep.evaluate.comparison import PER_PAIR, compare_maps, describe_pairs
 from jsep.evaluate.concentration import LossSplit, effective_pixels, entropy, gini, split_loss
 from jsep.evaluate.correlation import Correlation, correlation, correlation_study, partial_correlation
@@ -46,6 +47,7 @@ from jsep.evaluate.statistics import (
 )
 
 __all__ = [
+    "CLUSTERINGS",
     "Correlation",
     "DEGRADED_MARGIN",
     "DISTANCES",
@@ -59,6 +61,7 @@ __all__ = [
     "PairResults",
     "PairedComparison",
     "RelativeStability",
+    "SELECTIONS",
     "accuracies",
     "adversarial_insertion",
     "area_under",
@@ -82,8 +85,10 @@ __all__ = [
     "impute",
     "insertion_curve",
     "is_degraded",
+    "k_medoids",
     "kendall",
     "load_pairs",
+    "make_groups",
     "max_sensitivity",
     "neighbours",
     "paired_comparison",

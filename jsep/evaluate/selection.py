@@ -13,6 +13,7 @@ import numpy as np
 
 from jsep.checks import InputError, check_count
 from jsep.data import Dataset
+from jsep.evaluate.clustering import make_groups
 from jsep.types import ModelFn, PyTree
 
 
@@ -21,7 +22,8 @@ class PairIndex:
     """Victim and target images by their place in a split, to be reused for every model.
 
     victims, targets: P indices each; dataset, split: where they lie; num_images: the split's size;
-    feature_network: what the clusters were made on; num_clusters, seed: of the clustering.
+    feature_network: what the clusters were made on; num_clusters, seed: of the clustering; selection: how the images
+    were chosen (see `make_groups`); same_class: whether a target may have its victim's class.
     """
 
     dataset: str
@@ -32,16 +34,23 @@ class PairIndex:
     seed: int
     victims: tuple[int, ...]
     targets: tuple[int, ...]
+    selection: str = "kmeans"
+    same_class: bool = False
 
     @property
     def hash(self) -> str:
         """Sixteen hexadecimal digits of the SHA-256 of everything else: equal index, equal hash, on every machine."""
-        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self._stored(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def _stored(self) -> dict[str, object]:
+        """Every field, without those that came later where they have their first value: old indices keep their hash."""
+        later = {"selection": "kmeans", "same_class": False}
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in later or v != later[k]}
 
     def as_dict(self) -> dict[str, object]:
         """JSON-like values with the hash."""
         return {
-            **dataclasses.asdict(self),
+            **self._stored(),
             "victims": list(self.victims),
             "targets": list(self.targets),
             "hash": self.hash,
@@ -81,14 +90,17 @@ def select_pairs(
     num_pairs: int,
     feature_network: str,
     seed: int = 0,
+    selection: str = "kmeans",
+    same_class: bool = False,
 ) -> PairIndex:
-    """k-means on features, the images nearest to each centre as representatives, pairs across clusters.
+    """Clusters of features, the images nearest to each centre as representatives, pairs across clusters.
 
     Each cluster gives its share of `num_pairs` representatives (the nearest to its centre first; small clusters give
     all they have and the others more). Every representative is the victim of one pair; its target is drawn from the
-    representatives of another cluster and another class.
+    representatives of another cluster and, unless `same_class`, another class.
 
-    Args: points: (B, F) features of the images of `dataset`; num_clusters >= 2; num_pairs: P.
+    Args: points: (B, F) features of the images of `dataset`; num_clusters >= 2; num_pairs: P; selection: "kmeans" or
+      another of `SELECTIONS`, see `make_groups`; same_class: whether victim and target may have the same class.
     Raises: InputError for fewer images than clusters or pairs, or when no image of another class exists.
     Reference: PAPER, "selection of images": 15 clusters x 10 images.
     """
@@ -101,13 +113,9 @@ def select_pairs(
             f"{num_pairs} pairs in {num_clusters} clusters need at least {max(num_clusters, num_pairs)} images, "
             f"got {len(points)}; ask for fewer, or load more images"
         )
-    # Imported here: scikit-learn takes a second to load.
-    from sklearn.cluster import KMeans
-
-    fitted = KMeans(num_clusters, n_init=4, random_state=seed).fit(points)
-    distance = np.linalg.norm(points - fitted.cluster_centers_[fitted.labels_], axis=1)
-    members = [np.flatnonzero(fitted.labels_ == cluster) for cluster in range(num_clusters)]
-    members = [cluster[np.argsort(distance[cluster], kind="stable")] for cluster in members]
+    groups = make_groups(points, dataset.labels, selection, num_clusters=num_clusters, seed=seed)
+    members = [np.flatnonzero(groups.labels == cluster) for cluster in range(groups.labels.max() + 1)]
+    members = [cluster[np.argsort(groups.rank[cluster], kind="stable")] for cluster in members]
     # Round robin over the clusters, nearest first, until there are enough.
     ranked = sorted(
         (rank, cluster, index) for cluster, indices in enumerate(members) for rank, index in enumerate(indices.tolist())
@@ -119,7 +127,7 @@ def select_pairs(
     rng = np.random.default_rng(seed)
     targets = []
     for place, victim in enumerate(victims):
-        allowed = np.flatnonzero((clusters != clusters[place]) & (labels != labels[place]))
+        allowed = np.flatnonzero((clusters != clusters[place]) & (same_class | (labels != labels[place])))
         if len(allowed) == 0:
             raise InputError(
                 f"no representative of another cluster and class for image {victim}; use more pairs or clusters"
@@ -134,6 +142,8 @@ def select_pairs(
         seed,
         tuple(victims),
         tuple(targets),
+        selection,
+        same_class,
     )
 
 

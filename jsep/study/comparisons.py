@@ -30,8 +30,8 @@ def describe(rows: Sequence[Mapping[str, Any]], *, seed: int = 0) -> dict[str, A
     """What result.json holds under "statistics".
 
     "over_seeds": for each method and metric the mean with Student's 95 % interval over the seeds.
-    "over_seeds_and_pairs": the same for metrics of pairs with the crossed bootstrap. "comparisons": each method less the
-    baseline on shared pairs, a pair's value being its mean over the seeds that both have: interval, effect size,
+    "over_seeds_and_pairs": the same for metrics of pairs with the crossed bootstrap. "comparisons": each method less
+    the baseline on shared pairs, a pair's value being its mean over the seeds that both have: interval, effect size,
     Wilcoxon's and the permutation test, and Holm's correction of the latter over all of them.
 
     Args: rows: of result.json; seed: of the resampling. Returns: numbers, and null where there is no finite one.

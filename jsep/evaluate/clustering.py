@@ -1,0 +1,99 @@
+"""Groups of images by their features, and who stands in the middle of each: the first half of a selection of pairs."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from jsep.checks import InputError, check_choice, check_count
+
+CLUSTERINGS = ("kmeans", "kmedoids", "spectral", "agglomerative")
+SELECTIONS = (*CLUSTERINGS, "class_means", "per_class", "random")
+
+
+class Groups(NamedTuple):
+    """labels: (B,) group of each image, 0 .. G - 1; rank: (B,) floats, the first of its group at the smallest."""
+
+    labels: np.ndarray
+    rank: np.ndarray
+
+
+def _from_centres(points: np.ndarray, labels: np.ndarray, centres: np.ndarray | None = None) -> Groups:
+    """Ranked by the distance to the centre of their group, its mean where none is given."""
+    if centres is None:
+        centres = np.stack([points[labels == label].mean(axis=0) for label in range(labels.max() + 1)])
+    return Groups(labels, np.linalg.norm(points - centres[labels], axis=1))
+
+
+def k_medoids(points: np.ndarray, num_clusters: int, *, seed: int = 0, max_steps: int = 100) -> np.ndarray:
+    """Indices (G,) of the medoids: the members with the smallest sum of distances to their own group, by turns of
+    assignment and update from k-means++ seeds, until nothing changes.
+
+    Args: points (B, F); num_clusters: G <= B. Raises: InputError for a count out of range.
+    Reference: Park and Jun 2009.
+    """
+    from sklearn.cluster import kmeans_plusplus  # scikit-learn takes a second to load
+    from sklearn.metrics import pairwise_distances
+
+    check_count("num_clusters", num_clusters)
+    if num_clusters > len(points):
+        raise InputError(f"{num_clusters} clusters need as many images, got {len(points)}")
+    points = np.asarray(points, np.float64)
+    distance = pairwise_distances(points)
+    medoids = np.sort(kmeans_plusplus(points, num_clusters, random_state=seed)[1])
+    for _ in range(max_steps):
+        labels = distance[:, medoids].argmin(axis=1)
+        # A medoid is its own nearest, so no group is empty.
+        labels[medoids] = np.arange(num_clusters)
+        inside = [np.flatnonzero(labels == label) for label in range(num_clusters)]
+        new = np.array([group[distance[np.ix_(group, group)].sum(axis=1).argmin()] for group in inside])
+        if np.array_equal(new, medoids):
+            break
+        medoids = new
+    return medoids
+
+
+def make_groups(points: np.ndarray, classes: np.ndarray, selection: str, *, num_clusters: int, seed: int = 0) -> Groups:
+    """The images in groups, each ranked from its middle (or, for "per_class" and "random", in random order).
+
+    "kmeans", "kmedoids", "spectral" (nearest neighbours), "agglomerative" (Ward) cluster the features;
+    "class_means" and "per_class" take the classes as groups, the first ranked by the distance to the class's mean;
+    "random" puts every image in a group of its own, in random order, so that any pair of images is a pair of groups.
+
+    Args: points: (B, F) features; classes: (B,) labels of the images; num_clusters: of the clusterings, >= 2; seed.
+    Raises: InputError for an unknown selection, a count out of range or fewer images than clusters.
+    """
+    check_choice("selection", selection, SELECTIONS)
+    check_count("num_clusters", num_clusters, minimum=2)
+    rng = np.random.default_rng(seed)
+    if selection == "random":
+        return Groups(rng.permutation(len(points)), np.zeros(len(points)))
+    if selection in ("class_means", "per_class"):
+        labels = np.unique(classes, return_inverse=True)[1]
+        return _from_centres(points, labels) if selection == "class_means" else Groups(labels, rng.random(len(points)))
+    if len(points) < num_clusters:
+        raise InputError(f"{num_clusters} clusters need as many images, got {len(points)}")
+    if selection == "kmedoids":
+        medoids = k_medoids(points, num_clusters, seed=seed)
+        away = np.linalg.norm(points[:, None].astype(np.float64) - points[medoids], axis=-1)
+        labels = away.argmin(axis=1)
+        labels[medoids] = np.arange(num_clusters)
+        return _from_centres(points, labels, points[medoids])
+    # Imported here: scikit-learn takes a second to load.
+    from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
+
+    if selection == "kmeans":
+        fitted = KMeans(num_clusters, n_init=4, random_state=seed).fit(points)
+        return _from_centres(points, fitted.labels_, fitted.cluster_centers_)
+    if selection == "agglomerative":
+        return _from_centres(points, AgglomerativeClustering(num_clusters).fit_predict(points))
+    neighbours = min(10, len(points) - 1)
+    spectral = SpectralClustering(
+        num_clusters, affinity="nearest_neighbors", n_neighbors=neighbours, assign_labels="kmeans", random_state=seed
+    )
+    with warnings.catch_warnings():
+        # Far clusters have no neighbours in common; scikit-learn then says that its graph is not connected.
+        warnings.simplefilter("ignore", UserWarning)
+        labels = spectral.fit_predict(points)
+    # A group that the method left empty is none.
+    return _from_centres(points, np.unique(labels, return_inverse=True)[1])
