@@ -1,7 +1,7 @@
 """Studies: several methods and seeds, trained, attacked on the same pairs and reported in one run directory."""
 
 from jsep.evaluate import DEGRADED_MARGIN
-from jsep.study.config import METHODS, StudyConfig
+from jsep.study.config import METHODS, StudyConfig, TrainingMethod
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
 from jsep.study.run import run
@@ -15,6 +15,7 @@ __all__ = [
     "StudyConfig",
     "TrainedModel",
     "TrainedStudy",
+    "TrainingMethod",
     "load_trained",
     "run",
     "run_gallery",

@@ -6,14 +6,28 @@ from jsep import attack, data, evaluate, explain, models, train
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_positive
 from jsep.study.flat_config import FlatConfig, setting
 
-METHODS: dict[str, tuple[str, int]] = {
-    "standard": ("standard", 0),
-    "mat": ("mat", 0),
-    "sep_pos": ("mat", 1),
-    "sep_neg": ("mat", -1),
-    "trades": ("trades", 0),
+
+@dataclasses.dataclass(frozen=True)
+class TrainingMethod:
+    """objective: a key of `train.OBJECTIVES`; sep_sign: of its SEP weight, 0 without SEP; rival: a key of
+    `train.RIVALS`."""
+
+    objective: str
+    sep_sign: int = 0
+    rival: str | None = None
+
+
+METHODS: dict[str, TrainingMethod] = {
+    "standard": TrainingMethod("standard"),
+    "mat": TrainingMethod("mat"),
+    "sep_pos": TrainingMethod("mat", 1),
+    "sep_neg": TrainingMethod("mat", -1),
+    "trades": TrainingMethod("trades"),
+    "trades_sep_pos": TrainingMethod("trades", 1),
+    "trades_sep_neg": TrainingMethod("trades", -1),
+    **{f"mat_{rival}": TrainingMethod("mat", rival=rival) for rival in train.RIVALS},
 }
-"""method -> (training objective, sign of its SEP weight)."""
+"""method -> how it trains."""
 
 WEIGHT_UNITS = ("paper", "scale_free")
 
@@ -67,8 +81,15 @@ class StudyConfig(FlatConfig):
     sep_noise_scale: float = setting(
         0.1, "standard deviation (gaussian) or half width (uniform, worst) of the noise, pixel units"
     )
+    sep_noise_steps: int = setting(5, "ascent steps to the worst noise")
+    sep_warmup_epochs: int = setting(0, "epochs over which the SEP weight grows to its value")
     sep_form: str = setting("mse", f"distance of maps in the SEP term: {', '.join(train.FORMS)}")
     sep_gradient: str = setting("directional", f"how the SEP term is differentiated: {', '.join(train.GRADIENTS)}")
+    rival_weight: float = setting(1.0, f"weight of the regulariser of mat_{', mat_'.join(train.RIVALS)}")
+    rival_noise_scale: float = setting(4 / 255, "half width of the noise of mat_lga, pixel units")
+    rival_cure_step: float = setting(1.5, "finite-difference step of mat_cure, Euclidean pixel units")
+    rival_top_k: int = setting(100, "pixels that mat_r2et keeps on top")
+    rival_num_gaps: int = setting(100, "pixels on each side that it holds apart")
     map_reduce: str = setting("abs_sum", f"saliency to map, channels: {', '.join(explain.REDUCTIONS)}")
     map_normalize: str = setting("l1", f"saliency to map, normalisation: {', '.join(explain.NORMALIZATIONS)}")
     sep_normalize: str = setting("l1", "normalisation of the maps inside the SEP term; none: raw saliency")
@@ -140,14 +161,27 @@ class StudyConfig(FlatConfig):
 
     def sep_weight(self, method: str, num_pixels: int) -> float:
         """lambda of the paper, per MSE, for `method` on maps of `num_pixels` pixels; 0 without SEP."""
-        sign = METHODS[method][1]
+        sign = METHODS[method].sep_sign
         weight = {0: 0.0, 1: self.sep_weight_pos, -1: self.sep_weight_neg}[sign]
         return weight * num_pixels**2 if self.sep_weight_unit == "scale_free" else weight
 
     def train_config(self, method: str, num_pixels: int) -> train.TrainConfig:
         """The training configuration of `method`."""
+        chosen = METHODS[method]
+        rival = None
+        if chosen.rival is not None:
+            rival = train.RivalConfig(
+                chosen.rival,
+                noise_scale=self.rival_noise_scale,
+                cure_step=self.rival_cure_step,
+                epsilon=self.epsilon,
+                alpha=self.alpha,
+                num_steps=self.num_steps,
+                top_k=self.rival_top_k,
+                num_gaps=self.rival_num_gaps,
+            )
         return train.TrainConfig(
-            objective=METHODS[method][0],
+            objective=chosen.objective,
             epochs=self.epochs,
             batch_size=self.batch_size,
             augment=self.augment,
@@ -163,7 +197,11 @@ class StudyConfig(FlatConfig):
                 self.sep_noise_scale,
                 self.sep_form,
                 self.sep_gradient,
+                self.sep_noise_steps,
             ),
+            sep_warmup_epochs=self.sep_warmup_epochs,
+            rival=rival,
+            rival_weight=self.rival_weight if rival else 0.0,
             trades_beta=self.trades_beta,
         )
 

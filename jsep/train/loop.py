@@ -133,8 +133,15 @@ def describe(config: TrainConfig, model: models.Classifier, dataset: Dataset, ke
     """What a checkpoint belongs to, as JSON-like values: the configuration, the model, the data and the key."""
     digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.images.sum(dtype=np.float64)])
     settings = dataclasses.asdict(config)
+    # What takes no part is left out.
     if config.objective != "trades":
-        del settings["trades_beta"]  # no part of another objective
+        del settings["trades_beta"]
+    if config.rival is None:
+        del settings["rival"], settings["rival_weight"]
+    if not config.sep_warmup_epochs:
+        del settings["sep_warmup_epochs"]
+    if config.sep.noise != "worst":
+        del settings["sep"]["noise_steps"]
     return {
         **settings,
         "model": repr(model),

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from jsep import study
@@ -14,6 +15,18 @@ def test_sep_weight_has_the_sign_of_the_method_and_the_unit_of_the_config():
     assert [config.sep_weight(m, 1024) for m in ("standard", "mat", "sep_pos", "sep_neg")] == [0, 0, 50000, -3000]
     scale_free = dataclasses.replace(config, sep_weight_pos=0.05, sep_weight_unit="scale_free")
     assert scale_free.sep_weight("sep_pos", 1024) == pytest.approx(0.05 * 1024**2)
+
+
+def test_every_method_has_a_training_configuration():
+    config = study.StudyConfig(rival_weight=0.5, rival_top_k=10, rival_num_gaps=5, sep_warmup_epochs=2)
+    for name, method in study.METHODS.items():
+        made = config.train_config(name, num_pixels=64)
+        assert made.objective == method.objective
+        assert np.sign(made.sep_weight) == method.sep_sign
+        assert (made.rival.name if made.rival else None, made.rival_weight) == (method.rival, 0.5 * bool(method.rival))
+    rival = config.train_config("mat_r2et", num_pixels=64).rival
+    assert (rival.top_k, rival.num_gaps, rival.epsilon, rival.num_steps) == (10, 5, config.epsilon, config.num_steps)
+    assert config.train_config("trades_sep_neg", num_pixels=64).sep_warmup_epochs == 2
 
 
 def test_flagfile_sets_every_field_that_has_a_value():
@@ -48,6 +61,8 @@ def test_differences_name_the_changed_fields_but_not_where_the_data_lie():
         ({"sep_weight_unit": "pixels"}, "expected one of paper, scale_free"),
         ({"schedule": "step"}, "unknown schedule"),
         ({"explanation_epsilon": 2.0}, "epsilon must be in"),
+        ({"methods": ("mat_curve",)}, "did you mean 'mat_cure'"),
+        ({"methods": ("mat_r2et",), "rival_num_gaps": 200}, "num_gaps must be at most top_k"),
     ],
 )
 def test_bad_value_is_refused_with_one_line(changes, message):
