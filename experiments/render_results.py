@@ -29,6 +29,8 @@ def _table(result: dict) -> str:
     """The table and what its numbers say, both computed."""
     if result.get("kind") == "explanation_methods":
         return report.gallery_table(result).strip()
+    if result.get("kind") == "attack_strength":
+        return report.strength_table(result).strip()
     words = report.in_words(result)
     return "\n\n".join(
         [report.markdown_table(result).strip(), " ".join([words.verdict, *words.claim, *words.confound])]

@@ -41,7 +41,12 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
 
 @pytest.mark.parametrize(
     ("script", "kind"),
-    [("digits_sep", "StudyConfig"), ("cifar10_sep", "StudyConfig"), ("explain_methods", "GalleryConfig")],
+    [
+        ("digits_sep", "StudyConfig"),
+        ("cifar10_sep", "StudyConfig"),
+        ("explain_methods", "GalleryConfig"),
+        ("attack_strength", "StrengthConfig"),
+    ],
 )
 def test_flagfiles_of_a_script_parse(script, kind):
     """In one process a script: absl defines flags once."""
@@ -102,6 +107,24 @@ def test_explanation_gallery_runs_end_to_end(tmp_path):
     again = call("explain_methods", *arguments)
     assert again.returncode == 2
     assert "holds a run" in again.stderr
+
+
+@pytest.mark.slow
+def test_attacks_on_the_models_of_a_study_run_end_to_end(tmp_path):
+    study = ["--methods=mat", "--num_seeds=1", "--epochs=1", f"--run_dir={tmp_path / 'models'}"]
+    done = call("digits_sep", SMOKE, *study)
+    assert done.returncode == 0, done.stderr
+    arguments = [
+        "--flagfile=experiments/flags/attack_strength_smoke.flags", f"--models={tmp_path / 'models'}",
+        f"--run_dir={tmp_path / 'run'}",
+    ]  # fmt: skip
+    done = call("attack_strength", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == f"result: {tmp_path / 'run' / 'result.json'}"
+    assert "| mat_seed0 | ensemble after square | jsep |" in done.stdout
+    missing = call("attack_strength", arguments[0], f"--models={tmp_path / 'none'}", f"--run_dir={tmp_path / 'x'}")
+    assert missing.returncode == 2
+    assert "holds no study that can be read" in missing.stderr
 
 
 def test_help_lists_every_flag_of_the_script():

@@ -13,8 +13,6 @@ from jsep.attack.norms import norm_by_name
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_images, check_label
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
-_NUM_RETRACED = 16  # images on which the model is traced and evaluated again
-
 
 class AutoAttackInfo(NamedTuple):
     """What an ensemble found on B images; NumPy arrays.
@@ -115,10 +113,17 @@ class _Batch:
         ]
         return np.concatenate(found)
 
-    def retraced_logits(self) -> np.ndarray:
-        """(b, K) of the first images, by a function that JAX has not seen before."""
+    def repeated_logits(self) -> list[np.ndarray]:
+        """(size, K) of the first chunk three times: as always, and twice by a function that JAX has not seen before.
+
+        Draws of the tracing show in the difference to the first, draws of the running program between the other two.
+        """
         fresh = jax.jit(lambda variables, images: jax.vmap(lambda image: self.model_fn(variables, image))(images))
-        return np.asarray(fresh(self.variables, self.images[:_NUM_RETRACED]))
+        first = self.images[: self.size]
+        return [np.asarray(evaluate(self.variables, first)) for evaluate in (self._logits_of, fresh, fresh)]
+
+    def _logits_of(self, variables: PyTree, images: np.ndarray) -> Array:
+        return _logits(self.model_fn, variables, images)
 
     def gradient_sizes(self, indices: np.ndarray) -> np.ndarray:
         """(len(indices), 2), see `reliability.gradient_sizes`."""
@@ -238,7 +243,7 @@ def auto_attack(
     robust, adversarial = clean_correct.copy(), images.copy()
     broken_by = np.where(clean_correct, "", "clean").astype("<U16")
     checks = [
-        reliability.randomised(batch.retraced_logits),
+        reliability.randomised(batch.repeated_logits()),
         reliability.probabilities(logits),
         reliability.zero_gradients(batch.gradient_sizes(np.flatnonzero(robust))),
     ]

@@ -1,7 +1,7 @@
 """Signs that a robust accuracy is not to be believed: the automatic checks of an ensemble of attacks."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -44,9 +44,8 @@ def probabilities(logits: np.ndarray) -> Check:
     return Check("probabilities", False, "The outputs are not a probability distribution.")
 
 
-def randomised(evaluate: Callable[[], np.ndarray]) -> Check:
-    """Evaluates the model on the same images again and again; `evaluate` traces it anew each time it is called."""
-    outputs = [evaluate() for _ in range(3)]
+def randomised(outputs: Sequence[np.ndarray]) -> Check:
+    """From the logits (B, K) of the same images, evaluated at least twice."""
     scaled = [logits / (np.linalg.norm(logits, axis=-1, keepdims=True) + 1e-12) for logits in outputs]
     difference = max(float(np.linalg.norm(scaled[0] - other, axis=-1).max()) for other in scaled[1:])
     changed = max(int(np.sum(outputs[0].argmax(-1) != other.argmax(-1))) for other in outputs[1:])

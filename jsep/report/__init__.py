@@ -2,14 +2,24 @@
 
 The way of the data: `records` reads a run directory, `summary` turns rows into means over seeds, `columns` says how
 each metric is shown, `answer` puts the numbers into words, `tables` sets them in rows, `curves` and `panels` draw (in
-one `style`), `gallery` shows explanation methods, `pictures` adds the captions, `page` puts all of it into one file.
-matplotlib is used here and nowhere else in the library.
+one `style`), `gallery` shows explanation methods, `strength` attacks on predictions, `pictures` adds the captions,
+`page` puts all of it into one file. matplotlib is used here and nowhere else in the library.
 """
 
 from jsep.report.answer import answer as in_words
 from jsep.report.gallery import gallery_table, write_gallery
 from jsep.report.page import write
+from jsep.report.strength import strength_table
 from jsep.report.summary import summarise
 from jsep.report.tables import format_table, markdown_table
 
-__all__ = ["format_table", "gallery_table", "in_words", "markdown_table", "summarise", "write", "write_gallery"]
+__all__ = [
+    "format_table",
+    "gallery_table",
+    "in_words",
+    "markdown_table",
+    "strength_table",
+    "summarise",
+    "write",
+    "write_gallery",
+]

@@ -5,6 +5,7 @@ from jsep.study.config import METHODS, StudyConfig, TrainingMethod
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
 from jsep.study.run import run
+from jsep.study.strength import Peer, StrengthConfig, run_strength
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "METHODS",
     "FlatConfig",
     "GalleryConfig",
+    "Peer",
+    "StrengthConfig",
     "StudyConfig",
     "TrainedModel",
     "TrainedStudy",
@@ -19,4 +22,5 @@ __all__ = [
     "load_trained",
     "run",
     "run_gallery",
+    "run_strength",
 ]
