@@ -13,6 +13,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*.flags"))
 DATA_DIR = pathlib.Path(os.environ.get("JSEP_TEST_DATA", ROOT.parent / "shared" / "data" / "tfds"))
+# As in conftest.py: nearly all that a smoke run does is to compile.
+ENVIRONMENT = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 SMOKE = "--flagfile=experiments/flags/digits_sep_smoke.flags"
 
 
@@ -22,7 +24,7 @@ def command(script, *arguments):
 
 def call(script, *arguments):
     return subprocess.run(
-        command(script, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+        command(script, *arguments), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False
     )
 
 
@@ -136,7 +138,9 @@ def test_help_lists_every_flag_of_the_script():
 def test_interrupt_leaves_a_run_that_resumes(tmp_path):
     run_dir = tmp_path / "run"
     arguments = [SMOKE, f"--run_dir={run_dir}", "--epochs=400"]
-    process = subprocess.Popen(command("digits_sep", *arguments), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command("digits_sep", *arguments), cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+    )
     checkpoints = run_dir / "checkpoints" / "mat_seed0"
     deadline = time.monotonic() + 300
     while not list(checkpoints.glob("[0-9]*")):
