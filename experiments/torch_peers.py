@@ -6,21 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from jsep import models
 from jsep.checks import InputError
 from jsep.study import Peer, StrengthConfig, TrainedStudy
 from jsep.types import PyTree
 
 
-def _twin(trained: TrainedStudy, variables: PyTree) -> Any:
-    """The ConvNet written in PyTorch, with the parameters of ours."""
+def twin(model: models.Classifier, variables: PyTree) -> Any:
+    """The ConvNet written in PyTorch, with the parameters of ours.
+
+    Raises: InputError without PyTorch, or for another model.
+    """
     try:
         import torch
     except ImportError:
         raise InputError("peers need PyTorch: pip install -e '.[oracle]', or run without --peers") from None
-    if trained.config.model != "convnet" or trained.config.activation != "softplus":
-        raise InputError(f"peers attack a twin of the softplus convnet; the study has a {trained.config.model}")
+    if not isinstance(model, models.ConvNet) or model.activation != "softplus":
+        raise InputError(f"peers attack a twin of the softplus ConvNet, got {type(model).__name__}")
     params = {name: {k: np.asarray(v) for k, v in layer.items()} for name, layer in variables["params"].items()}
-    model = trained.model
 
     class Twin(torch.nn.Module):
         def __init__(self) -> None:
@@ -51,13 +54,15 @@ def _twin(trained: TrainedStudy, variables: PyTree) -> Any:
     return Twin().eval()
 
 
-def _to_torch(images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
+def to_torch(images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
+    """Images (B, H, W, C) and labels as tensors, channels first."""
     import torch
 
     return torch.tensor(images.transpose(0, 3, 1, 2)), torch.tensor(labels).long()
 
 
-def _from_torch(images: Any) -> np.ndarray:
+def from_torch(images: Any) -> np.ndarray:
+    """Images (B, C, H, W) as an array (B, H, W, C)."""
     return images.detach().numpy().transpose(0, 2, 3, 1)
 
 
@@ -65,7 +70,7 @@ def _in_chunks(config: StrengthConfig, one: Any, images: np.ndarray, labels: np.
     found = []
     for first in range(0, len(images), config.chunk_size):
         part = slice(first, first + config.chunk_size)
-        found.append(_from_torch(one(*_to_torch(images[part], labels[part]))))
+        found.append(from_torch(one(*to_torch(images[part], labels[part]))))
     return np.concatenate(found)
 
 
@@ -74,12 +79,12 @@ def _reference(config: StrengthConfig, trained: TrainedStudy, variables: PyTree)
         from autoattack import AutoAttack
     except ImportError:
         raise InputError("--peers=autoattack needs the reference package autoattack on the path") from None
-    twin = _twin(trained, variables)
+    network = twin(trained.model, variables)
     norm = {"linf": "Linf", "l2": "L2"}[config.norm]
 
     def run(what: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         adversary = AutoAttack(
-            twin, norm=norm, eps=config.epsilon, seed=config.seed, verbose=False, version="standard", device="cpu"
+            network, norm=norm, eps=config.epsilon, seed=config.seed, verbose=False, version="standard", device="cpu"
         )
         # The published settings, shortened where the configuration is.
         for member in (adversary.apgd, adversary.apgd_targeted):
@@ -91,7 +96,7 @@ def _reference(config: StrengthConfig, trained: TrainedStudy, variables: PyTree)
         for member in (adversary.apgd_targeted, adversary.fab):
             member.n_target_classes = config.num_targets
         adversary.attacks_to_run = list(config.ensemble) if what == "ensemble" else [what]
-        return _from_torch(adversary.run_standard_evaluation(*_to_torch(images, labels), bs=config.chunk_size))
+        return from_torch(adversary.run_standard_evaluation(*to_torch(images, labels), bs=config.chunk_size))
 
     return run
 
@@ -103,7 +108,7 @@ def _foolbox(config: StrengthConfig, trained: TrainedStudy, variables: PyTree) -
         raise InputError("--peers=foolbox needs the extra: pip install -e '.[oracle]'") from None
     kind = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[config.norm]
     attack = kind(abs_stepsize=config.epsilon / 4, steps=config.pgd_steps, random_start=True)
-    model = foolbox.PyTorchModel(_twin(trained, variables), bounds=(0, 1))
+    model = foolbox.PyTorchModel(twin(trained.model, variables), bounds=(0, 1))
 
     def run(what: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         import torch
@@ -119,13 +124,15 @@ def _torchattacks(config: StrengthConfig, trained: TrainedStudy, variables: PyTr
         import torchattacks
     except ImportError:
         raise InputError("--peers=torchattacks needs the extra: pip install -e '.[oracle]'") from None
-    twin = _twin(trained, variables)
+    network = twin(trained.model, variables)
     norm = {"linf": "Linf", "l2": "L2"}[config.norm]
     if norm == "Linf":
-        pgd = torchattacks.PGD(twin, eps=config.epsilon, alpha=config.epsilon / 4, steps=config.pgd_steps)
+        pgd = torchattacks.PGD(network, eps=config.epsilon, alpha=config.epsilon / 4, steps=config.pgd_steps)
     else:
-        pgd = torchattacks.PGDL2(twin, eps=config.epsilon, alpha=config.epsilon / 4, steps=config.pgd_steps)
-    apgd = torchattacks.APGD(twin, norm=norm, eps=config.epsilon, steps=config.num_steps, loss="ce", seed=config.seed)
+        pgd = torchattacks.PGDL2(network, eps=config.epsilon, alpha=config.epsilon / 4, steps=config.pgd_steps)
+    apgd = torchattacks.APGD(
+        network, norm=norm, eps=config.epsilon, steps=config.num_steps, loss="ce", seed=config.seed
+    )
     attacks = {"pgd": pgd, "apgd-ce": apgd}
 
     def run(what: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -171,6 +171,19 @@ def _is_valid(images: np.ndarray, clean: np.ndarray, norm: str, epsilon: float) 
     return in_box & (_distances(images, clean, norm) <= epsilon * (1 + 1e-5) + 1e-6)
 
 
+def _checked(model_fn: ModelFn, variables: PyTree, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, int]:
+    """(images, labels, K) as the attacks need them. Raises InputError where something does not fit."""
+    check_images(images)
+    images, labels = np.asarray(images, jax.dtypes.canonicalize_dtype(np.result_type(images))), np.asarray(labels)
+    if labels.shape != (len(images),):
+        raise InputError(f"labels must be one class for each of the {len(images)} images, got shape {labels.shape}")
+    shape = jax.eval_shape(model_fn, variables, jax.ShapeDtypeStruct(images.shape[1:], images.dtype)).shape
+    if len(shape) != 1 or shape[0] < 2:
+        raise InputError(f"logits_fn must give logits (K,) of at least 2 classes for one image, got shape {shape}")
+    check_label(labels, shape[0])
+    return images, labels.astype(np.int32), shape[0]
+
+
 def auto_attack(
     key: Key,
     logits_fn: Callable[..., Array],
@@ -215,16 +228,8 @@ def auto_attack(
     if isinstance(version, str):
         check_choice("version", version, VERSIONS)
         version = VERSIONS[version]
-    check_images(images)
-    images, labels = np.asarray(images, jax.dtypes.canonicalize_dtype(np.result_type(images))), np.asarray(labels)
-    if labels.shape != (len(images),):
-        raise InputError(f"labels must be one class for each of the {len(images)} images, got shape {labels.shape}")
     model_fn = _WithoutVariables(logits_fn) if variables is None else logits_fn
-    shape = jax.eval_shape(model_fn, variables, jax.ShapeDtypeStruct(images.shape[1:], images.dtype)).shape
-    if len(shape) != 1 or shape[0] < 2:
-        raise InputError(f"logits_fn must give logits (K,) of at least 2 classes for one image, got shape {shape}")
-    check_label(labels, shape[0])
-    labels = labels.astype(np.int32)
+    images, labels, num_classes = _checked(model_fn, variables, images, labels)
 
     batch = _Batch(model_fn, variables, images, labels, min(chunk_size, len(images)))
     logits = batch.logits(images)
@@ -236,9 +241,9 @@ def auto_attack(
             "allow_probabilities=True to attack it as it is"
         )
     clean_correct = logits.argmax(1) == labels
-    num_targets = min(version.num_targets, shape[0] - 1)
+    num_targets = min(version.num_targets, num_classes - 1)
     # The most likely other classes, from the second down: the label itself goes last.
-    others = np.argsort(-np.where(np.arange(shape[0]) == labels[:, None], -np.inf, logits), axis=1, kind="stable")
+    others = np.argsort(-np.where(np.arange(num_classes) == labels[:, None], -np.inf, logits), axis=1, kind="stable")
 
     robust, adversarial = clean_correct.copy(), images.copy()
     broken_by = np.where(clean_correct, "", "clean").astype("<U16")
@@ -248,7 +253,7 @@ def auto_attack(
         reliability.zero_gradients(batch.gradient_sizes(np.flatnonzero(robust))),
     ]
     if any(MEMBERS[name].targeted for name in version.attacks):
-        checks.append(reliability.few_classes(shape[0], version.num_targets))
+        checks.append(reliability.few_classes(num_classes, version.num_targets))
 
     attacks = version.attacks if epsilon > 0 else ()  # within a budget of 0 there is only the clean image
     for place, name in enumerate(attacks):
