@@ -82,6 +82,17 @@ def check_images(images: Any, name: str = "images") -> None:
         raise InputError(f"{name} must be in [0, 1], got pixels from {low:g} to {high:g}{hint}")
 
 
+def check_pixels(image: Any, name: str = "image") -> None:
+    """Raises InputError when known pixels lie outside [0, 1] or are not finite."""
+    if _is_traced(image):
+        return
+    values = np.asarray(image)
+    if values.size and not (np.all(np.isfinite(values)) and values.min() >= 0 and values.max() <= 1):
+        raise InputError(
+            f"{name} must have pixels in [0, 1], got [{values.min():g}, {values.max():g}]; scale them first"
+        )
+
+
 def check_label(label: Any, num_classes: int) -> None:
     """Raises InputError when a label known at trace time is outside 0 .. num_classes - 1."""
     if _is_traced(label):

@@ -6,9 +6,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jsep.attack.norms import norm_by_name, project_to_ball_and_box
-from jsep.checks import InputError, check_count, check_epsilon, check_image, check_positive
+from jsep.attack.explanation_terms import check_map, describe_problem
+from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
+from jsep.checks import (
+    InputError,
+    check_choice,
+    check_count,
+    check_epsilon,
+    check_image,
+    check_pixels,
+    check_positive,
+)
 from jsep.types import Array, Key, LogitsFn, MapFn
+
+STEPS = ("adam", "sign")
+"""How `attack_explanation` steps: Adam, as published, or the sign of the gradient times the learning rate."""
 
 
 class _Best(NamedTuple):
@@ -48,6 +60,10 @@ def attack_explanation(
     norm: str = "linf",
     random_start: bool = False,
     beta_growth: tuple[float, float] | None = None,
+    step: str = "adam",
+    num_starts: int = 1,
+    softmax_tolerance: Any = None,
+    repair: bool = False,
 ) -> tuple[Array, ExplanationAttackInfo]:
     """Adam on  map_weight * mean((I(z) - target)^2) + output_weight * mean((softmax f(z) - softmax f(x))^2).
 
@@ -61,8 +77,8 @@ def attack_explanation(
       logits_fn: image -> logits (K,).
       image: the victim, (H, W, C) float in [0, 1].
       target_map: (H, W), what the map shall become; the explanation loss is at most 2/N for maps that sum to 1.
-      num_steps: Adam steps, >= 0.
-      learning_rate: of Adam, in pixel units.
+      num_steps: steps, >= 0.
+      learning_rate: of Adam, or the length of a sign step, in pixel units.
       map_weight, output_weight: weights of the two terms; Adam is invariant to their common scale up to its 1e-8.
       epsilon: radius of the ball, or None for none.
       norm: "linf" or "l2".
@@ -70,6 +86,14 @@ def attack_explanation(
       beta_growth: (first, last) softplus beta of a geometric schedule over the steps. `map_fn` and `logits_fn` are then
         called with a second argument, the beta; the losses along the way are of the current beta, and the last visited
         image that keeps the class under the functions' own activation (called without a beta) is returned.
+      step: "adam" or "sign".
+      num_starts: starts, the first as `random_start` says, the others at random images of the ball (needs `epsilon`);
+        the result and everything in the info are of the start that ended lowest.
+      softmax_tolerance: the largest change of an entry of the softmax on an image that may be returned; None: only the
+        class must be kept.
+      repair: where a visited image has lost what it must keep, step against that excess instead of the loss, with a
+        gradient of the same size (switching; Polyak 1967). Without it an attack that crosses the decision boundary
+        early may never visit a better image that can be returned, and its pair counts as robust.
 
     Returns: (adversarial (H, W, C), ExplanationAttackInfo). One pair; batch with `jax.vmap`.
     Raises: InputError for a map, budget, count or image that does not fit.
@@ -83,16 +107,18 @@ def attack_explanation(
     check_positive("output_weight", output_weight, allow_zero=True)
     if epsilon is not None:
         check_epsilon(epsilon, norm)
-    elif random_start:
-        raise InputError("random_start needs a ball to draw from: pass epsilon, or random_start=False")
+    elif random_start or num_starts != 1:
+        raise InputError("random_start needs a ball to draw from: pass epsilon, or random_start=False and num_starts=1")
+    check_choice("step", step, STEPS)
+    check_count("num_starts", num_starts)
+    check_pixels(image)
     image = jnp.asarray(image)
-    shape = jax.eval_shape(map_fn, image).shape
-    if shape != jnp.shape(target_map):
-        raise InputError(f"target_map must have the shape of map_fn's maps, {shape}, got {jnp.shape(target_map)}")
+    check_map(map_fn, image, target_map)
 
     clean_logits = logits_fn(image)
-    label = jnp.argmax(clean_logits)
-    optimizer = optax.adam(learning_rate)
+    kept = describe_problem(map_fn, logits_fn, image, softmax_tolerance)
+    label = kept.label
+    optimizer = optax.adam(learning_rate) if step == "adam" else _step_descent(ball, learning_rate)
     grows = beta_growth is not None
     # One row per visited image; () where the functions take no beta.
     betas: tuple[Array, ...] = ()
@@ -108,12 +134,13 @@ def attack_explanation(
         return project_to_ball_and_box(ball, image, candidate, epsilon)
 
     def loss(candidate: Array, beta: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
+        # The class that counts is the unchanged model's, and so is the softmax.
         logits = logits_fn(candidate, *beta)
         clean_output = jax.nn.softmax(logits_fn(image, *beta) if grows else clean_logits)
         map_loss = jnp.mean((map_fn(candidate, *beta) - target_map) ** 2)
         output_loss = jnp.mean((jax.nn.softmax(logits) - clean_output) ** 2)
-        own_logits = logits_fn(candidate) if grows else logits  # the class that counts is the unchanged model's
-        return map_weight * map_loss + output_weight * output_loss, (map_loss, jnp.argmax(own_logits) == label)
+        own_logits = logits_fn(candidate) if grows else logits
+        return map_weight * map_loss + output_weight * output_loss, (map_loss, kept.holds(own_logits))
 
     def keep_best(best: _Best, candidate: Array, map_loss: Array, label_kept: Array, step: Array) -> _Best:
         # Losses under different betas do not compare: there the newest image that keeps the class is the best one.
@@ -124,24 +151,59 @@ def attack_explanation(
         candidate, adam_state, best = carry
         step, *beta = inputs
         gradient, (map_loss, label_kept) = jax.grad(loss, has_aux=True)(candidate, tuple(beta))
+        if repair:
+            away = jax.grad(lambda z: kept.excess(logits_fn(z)))(candidate)
+            # With the same largest entry, since Adam remembers sizes.
+            away = _unit(away) * jnp.max(jnp.abs(gradient))
+            gradient = jnp.where(label_kept, gradient, away)
         best = keep_best(best, candidate, map_loss, label_kept, step)
         updates, adam_state = optimizer.update(gradient, adam_state)
         return (put_back(candidate + updates), adam_state, best), map_loss
 
-    start = image
-    if random_start:
-        start = put_back(image + ball.random(key, image.shape, epsilon).astype(image.dtype))
-    best = _Best(image, jnp.mean((map_fn(image) - target_map) ** 2), jnp.int32(0))
-    steps = jnp.arange(num_steps, dtype=jnp.int32)
-    inputs = (steps, *(column[:-1] for column in betas))
-    (final, _, best), losses = jax.lax.scan(body, (start, optimizer.init(start), best), inputs)
-    _, (last_loss, last_kept) = loss(final, tuple(column[-1] for column in betas))
-    best = keep_best(best, final, last_loss, last_kept, jnp.int32(num_steps))
-    adversarial = best.image
-    info = ExplanationAttackInfo(
-        losses=jnp.append(losses, last_loss),
-        label_kept=jnp.argmax(logits_fn(adversarial)) == label,
-        best_step=best.step,
-        distance=ball.size(adversarial - image),
-    )
-    return adversarial, info
+    def run(start: Array) -> tuple[Array, ExplanationAttackInfo]:
+        best = _Best(image, jnp.mean((map_fn(image) - target_map) ** 2), jnp.int32(0))
+        steps = jnp.arange(num_steps, dtype=jnp.int32)
+        inputs = (steps, *(column[:-1] for column in betas))
+        (final, _, best), losses = jax.lax.scan(body, (start, optimizer.init(start), best), inputs)
+        _, (last_loss, last_kept) = loss(final, tuple(column[-1] for column in betas))
+        best = keep_best(best, final, last_loss, last_kept, jnp.int32(num_steps))
+        info = ExplanationAttackInfo(
+            losses=jnp.append(losses, last_loss),
+            label_kept=jnp.argmax(logits_fn(best.image)) == label,
+            best_step=best.step,
+            distance=ball.size(best.image - image),
+        )
+        return best.image, info
+
+    def draw(key: Key) -> Array:
+        return put_back(image + ball.random(key, image.shape, epsilon).astype(image.dtype))
+
+    first_start = draw(key) if random_start else image
+    if num_starts == 1:
+        return run(first_start)
+    more_keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(1, num_starts))
+    starts = jnp.concatenate([first_start[None], jax.vmap(draw)(more_keys)])
+
+    def run_and_judge(start: Array) -> tuple[Array, tuple[Array, ExplanationAttackInfo]]:
+        adversarial, info = run(start)
+        # Under the own activation: with beta growth the losses along the way are of another one.
+        return jnp.mean((map_fn(adversarial) - target_map) ** 2), (adversarial, info)
+
+    ends, results = jax.lax.map(run_and_judge, starts)
+    lowest = jnp.argmin(jnp.where(jnp.isfinite(ends), ends, jnp.inf))
+    return jax.tree.map(lambda rows: rows[lowest], results)
+
+
+def _unit(gradient: Array) -> Array:
+    """The gradient with a largest entry of 1, or zero: squares of small gradients underflow in float32."""
+    largest = jnp.max(jnp.abs(gradient))
+    return gradient / jnp.where(largest == 0, 1.0, largest)
+
+
+def _step_descent(ball: Norm, learning_rate: Any) -> optax.GradientTransformation:
+    """-learning_rate times the norm's unit direction: the gradient's sign under linf."""
+
+    def update(gradient: Array, state: optax.OptState, params: Any = None) -> tuple[Array, optax.OptState]:
+        return -learning_rate * ball.step(gradient), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

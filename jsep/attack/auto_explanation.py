@@ -1,0 +1,260 @@
+"""The parameter-free ensemble of targeted attacks on an explanation: the worst case of several, with warnings."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsep.attack.explanation_black_box import evolution_search, random_search
+from jsep.attack.explanation_search import DIRECTIONS, Best, OnStep, adaptive_search
+from jsep.attack.explanation_terms import MAP_LOSSES, check_map, describe_problem
+from jsep.attack.explanation_warnings import ExplanationWarnings, has_no_second_derivative, warnings_of_pair
+from jsep.attack.norms import norm_by_name, project_to_ball_and_box
+from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_image, check_pixels
+from jsep.types import Array, Key, LogitsFn, MapFn
+
+
+class WhiteBoxMember(NamedTuple):
+    """One adaptive search: loss: of `MAP_LOSSES`; direction: of `DIRECTIONS`; start: "clean", "random" or "best" (the
+    best image of the members before it)."""
+
+    loss: str
+    direction: str
+    start: str
+
+
+WHITE_BOX_MEMBERS: dict[str, WhiteBoxMember] = {
+    "mse": WhiteBoxMember("mse", "steepest", "clean"),
+    "mse_proportional": WhiteBoxMember("mse", "proportional", "clean"),
+    "mse_continued": WhiteBoxMember("mse", "proportional", "best"),
+    "mse_random": WhiteBoxMember("mse", "steepest", "random"),
+    "cosine": WhiteBoxMember("cosine", "steepest", "clean"),
+    "kl": WhiteBoxMember("kl", "steepest", "random"),
+    "mse_last": WhiteBoxMember("mse", "proportional", "best"),
+}
+"""name -> member, in the order in which they run; `BLACK_BOX_MEMBERS` follow."""
+
+BLACK_BOX_MEMBERS = ("random_search", "evolution")
+
+QUERIES_A_STEP = 20
+"""Of the evolution strategy: ten pairs of samples."""
+
+EXPLANATION_VERSIONS: dict[str, tuple[int, int]] = {"fast": (3, 1), "standard": (7, 2)}
+"""version -> how many white-box and how many black-box members, each the first so many of its list.
+
+A longer version runs a shorter one's members with the same keys, so that it never ends with a higher loss.
+"""
+
+_STARTS = ("clean", "random", "best")
+
+
+class AutoExplanationInfo(NamedTuple):
+    """What the ensemble saw.
+
+    losses: (white-box members, num_steps) the explanation loss at every visited image.
+    member_losses: (members,) the lowest loss that each member found on images that keep the output, inf for none; in
+      the order of `member_names`.
+    loss_start, loss_end: () the explanation loss of the clean and of the returned image.
+    label_kept: () bool; softmax_change: () largest change of an entry of the softmax.
+    success: () bool, the loss fell; failed: () bool, the clean image's loss is not finite, and the clean image is
+      returned.
+    distance: () norm of the perturbation: the budget actually used.
+    warnings: ExplanationWarnings.
+    """
+
+    losses: Array
+    member_losses: Array
+    loss_start: Array
+    loss_end: Array
+    label_kept: Array
+    softmax_change: Array
+    success: Array
+    failed: Array
+    distance: Array
+    warnings: ExplanationWarnings
+
+
+def member_names(version: str = "standard") -> tuple[str, ...]:
+    """The members of a version, in the order of `AutoExplanationInfo.member_losses`."""
+    check_choice("version", version, EXPLANATION_VERSIONS)
+    num_white, num_black = EXPLANATION_VERSIONS[version]
+    return (*list(WHITE_BOX_MEMBERS)[:num_white], *BLACK_BOX_MEMBERS[:num_black])
+
+
+def num_search_steps(version: str = "standard", num_steps: int = 100, num_queries: int = 600) -> int:
+    """How many steps a pair, or all pairs of one `jax.vmap` together, report to `on_step`."""
+    check_choice("version", version, EXPLANATION_VERSIONS)
+    num_white, num_black = EXPLANATION_VERSIONS[version]
+    return num_white * num_steps + sum((num_queries, num_queries // QUERIES_A_STEP)[:num_black])
+
+
+def auto_explanation_attack(
+    key: Key,
+    map_fn: MapFn,
+    logits_fn: LogitsFn,
+    image: Array,
+    target_map: Array,
+    *,
+    epsilon: Any,
+    norm: str = "linf",
+    version: str = "standard",
+    softmax_tolerance: Any = None,
+    start: Array | None = None,
+    num_steps: int = 100,
+    num_queries: int = 600,
+    on_step: OnStep | None = None,
+) -> tuple[Array, AutoExplanationInfo]:
+    """The lowest mean((I(z) - target)^2) that any member finds in the ball among images that keep the output.
+
+    No step size, no weight of the output and no learning rate is to be chosen. White-box members are `adaptive_search`
+    with different losses, directions and starts; each visited image of each is judged by the same explanation loss.
+    Black-box members begin at the clean image and come last: where they win, the gradient misleads.
+
+    A stronger setting never ends with a higher loss: a longer version contains the shorter one, and a larger budget
+    that is given the smaller one's result as `start` (as `auto_explanation_curve` does) counts it as visited.
+
+    Args:
+      key, map_fn, logits_fn, image, target_map: as `attack_explanation`.
+      epsilon: radius of the ball in pixel units; for no ball under linf pass 1.0, the whole box.
+      norm: "linf" or "l2".
+      version: "fast" (three white-box members, one black-box member) or "standard" (seven and two).
+      softmax_tolerance: the largest change of an entry of the softmax; None: only the class is kept.
+      start: (H, W, C) an image to count among the visited ones, such as the result of a smaller budget.
+      num_steps: gradient steps of a white-box member; num_queries: of a black-box member. The defaults belong to the
+        versions; smaller ones are for trials.
+      on_step: called on the host from inside the compiled loops with a number of steps just made; under `jax.vmap`
+        once for all pairs.
+
+    Returns: (adversarial (H, W, C), AutoExplanationInfo). One pair; batch with `jax.vmap`.
+    Raises: InputError for a map, budget, image or model that does not fit, where their values are known.
+    References: Croce & Hein 2020 (the ensemble for predictions); Dombrowski et al. 2019 (the objective).
+    """
+    check_choice("version", version, EXPLANATION_VERSIONS)
+    ball = norm_by_name(norm)
+    check_image(image)
+    check_pixels(image)
+    check_epsilon(epsilon, norm)
+    check_count("num_steps", num_steps)
+    check_count("num_queries", num_queries, minimum=QUERIES_A_STEP)
+    image = jnp.asarray(image)
+    if start is not None and jnp.shape(start) != image.shape:
+        raise InputError(f"start must have the shape of the image, {image.shape}, got {jnp.shape(start)}")
+    check_map(map_fn, image, target_map)
+    kept = describe_problem(map_fn, logits_fn, image, softmax_tolerance)
+    num_white, num_black = EXPLANATION_VERSIONS[version]
+    members = list(WHITE_BOX_MEMBERS.values())[:num_white]
+    losses_fns, directions = list(MAP_LOSSES.values()), list(DIRECTIONS.values())
+
+    def judge(map_: Array) -> Array:
+        return jnp.mean((map_ - target_map) ** 2)
+
+    clean_map = map_fn(image)
+    loss_start = judge(clean_map)
+    failed = ~jnp.isfinite(loss_start)
+    best = Best(image, jnp.where(failed, jnp.inf, loss_start))
+    if start is not None:
+        begun = project_to_ball_and_box(ball, image, jnp.asarray(start, image.dtype), epsilon)
+        best = best.with_visited(begun, judge(map_fn(begun)), kept.holds(logits_fn(begun)))
+
+    def run_member(best: Best, member: tuple[Array, Array, Array, Key]) -> tuple[Best, tuple[Array, Array]]:
+        which_loss, which_direction, which_start, key = member
+        noise = ball.random(key, image.shape, epsilon).astype(image.dtype)
+        random = project_to_ball_and_box(ball, image, image + noise, epsilon)
+        found, losses = adaptive_search(
+            map_fn, logits_fn, kept, image, jax.lax.select_n(which_start, image, random, best.image),
+            # One compiled search for all members: what differs is chosen at run time.
+            objective=lambda map_: jax.lax.switch(which_loss, losses_fns, map_, target_map),
+            direction=lambda norm, gradient: jax.lax.switch(
+                which_direction, [lambda g, d=d: d(norm, g) for d in directions], gradient
+            ),
+            judge=judge, norm=ball, epsilon=epsilon, num_steps=num_steps, on_step=on_step,
+        )  # fmt: skip
+        return best.with_visited(found.image, found.loss, jnp.bool_(True)), (found.loss, losses)
+
+    keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(num_white))
+    table = (
+        jnp.array([list(MAP_LOSSES).index(member.loss) for member in members]),
+        jnp.array([list(DIRECTIONS).index(member.direction) for member in members]),
+        jnp.array([_STARTS.index(member.start) for member in members]),
+        keys,
+    )
+    best, (white_losses, losses) = jax.lax.scan(run_member, best, table)
+
+    # Apart from the white box in everything, its key too, so that the comparison is fair and versions stay nested.
+    black_key = jax.random.fold_in(key, 1000)
+    settings = {"judge": judge, "norm": ball, "epsilon": epsilon, "on_step": on_step}
+    black_losses = []
+    for index, name in enumerate(BLACK_BOX_MEMBERS[:num_black]):
+        search = random_search if name == "random_search" else evolution_search
+        length = num_queries if name == "random_search" else num_queries // QUERIES_A_STEP
+        found, _ = search(
+            jax.random.fold_in(black_key, index), map_fn, logits_fn, kept, image, image, num_steps=length, **settings
+        )
+        best = best.with_visited(found.image, found.loss, jnp.bool_(True))
+        black_losses.append(found.loss)
+
+    adversarial = best.image
+    map_, logits = map_fn(adversarial), logits_fn(adversarial)
+    loss_end = judge(map_)
+    label = kept.label
+    info = AutoExplanationInfo(
+        losses=losses,
+        member_losses=jnp.concatenate([white_losses, jnp.stack(black_losses)]),
+        loss_start=loss_start,
+        loss_end=loss_end,
+        label_kept=jnp.argmax(logits) == label,
+        softmax_change=kept.softmax_change(logits),
+        success=loss_end < loss_start,
+        failed=failed,
+        distance=ball.size(adversarial - image),
+        warnings=warnings_of_pair(
+            loss_start=loss_start,
+            white_box_loss=jnp.min(white_losses),
+            black_box_loss=jnp.min(jnp.stack(black_losses)),
+            white_box_losses=losses,
+            from_clean_losses=losses[np.array([member.start == "clean" for member in members])],
+            maps=(clean_map, target_map, map_),
+            no_second_derivative=has_no_second_derivative(jax.random.fold_in(key, 2000), logits_fn, image, label),
+            has_budget=jnp.asarray(epsilon) > 0,
+        ),
+    )
+    return adversarial, info
+
+
+def auto_explanation_curve(
+    key: Key,
+    map_fn: MapFn,
+    logits_fn: LogitsFn,
+    image: Array,
+    target_map: Array,
+    *,
+    epsilons: Any,
+    **settings: Any,
+) -> tuple[Array, AutoExplanationInfo]:
+    """`auto_explanation_attack` at each of several budgets, each counting the last one's result as visited.
+
+    Args: epsilons: (n,) budgets, not falling; the rest: as `auto_explanation_attack`.
+    Returns: (adversarials (n, H, W, C), AutoExplanationInfo with n rows); `loss_end` never rises along them.
+    Raises: InputError for budgets that fall, and as `auto_explanation_attack`.
+    """
+    if jnp.ndim(epsilons) != 1 or jnp.size(epsilons) == 0:
+        raise InputError(f"epsilons must be one or more budgets in a row, got shape {jnp.shape(epsilons)}")
+    norm = settings.get("norm", "linf")
+    if not isinstance(epsilons, jax.core.Tracer):
+        for epsilon in np.asarray(epsilons):
+            check_epsilon(float(epsilon), norm, "epsilons")
+        if np.any(np.diff(np.asarray(epsilons)) < 0):
+            raise InputError(f"epsilons must not fall: sort them, got {np.asarray(epsilons)}")
+    image = jnp.asarray(image)
+    check_pixels(image)
+    check_map(map_fn, image, target_map)
+    describe_problem(map_fn, logits_fn, image, settings.get("softmax_tolerance"))
+
+    def body(start: Array, epsilon: Array) -> tuple[Array, tuple[Array, AutoExplanationInfo]]:
+        adversarial, info = auto_explanation_attack(
+            key, map_fn, logits_fn, image, target_map, epsilon=epsilon, start=start, **settings
+        )
+        return adversarial, (adversarial, info)
+
+    return jax.lax.scan(body, image, jnp.asarray(epsilons, image.dtype))[1]

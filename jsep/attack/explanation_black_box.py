@@ -1,0 +1,218 @@
+"""Attacks on explanations that see logits and maps only, no derivative: an evolution strategy and a random search."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jsep.attack.explanation_search import Best, MapObjective, OnStep, report_step
+from jsep.attack.explanation_terms import KeptOutput, check_map, describe_problem
+from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
+from jsep.checks import check_choice, check_count, check_epsilon, check_image, check_pixels
+from jsep.types import Array, Key, LogitsFn, MapFn
+
+
+class BlackBoxInfo(NamedTuple):
+    """What a black-box attack saw: losses (num_steps + 1,) of the best image so far, from the clean one on;
+    label_kept () bool; num_queries () int, calls of the model and its map; distance () norm of the perturbation."""
+
+    losses: Array
+    label_kept: Array
+    num_queries: Array
+    distance: Array
+
+
+class _Visited(NamedTuple):
+    """A queried image and what it scored. `is_out` sorts before `merit`: an image that holds beats every other."""
+
+    image: Array
+    is_out: Array
+    merit: Array
+    """The loss where the output is kept, the excess elsewhere."""
+
+    def beats(self, other: "_Visited") -> Array:
+        return (~self.is_out & other.is_out) | ((self.is_out == other.is_out) & (self.merit < other.merit))
+
+
+def _query(map_fn: MapFn, logits_fn: LogitsFn, kept: KeptOutput, judge: MapObjective, candidate: Array) -> _Visited:
+    logits, loss = logits_fn(candidate), judge(map_fn(candidate))
+    holds = kept.holds(logits) & jnp.isfinite(loss)
+    excess = kept.excess(logits)
+    # A map or an output that is not finite is worse than any other.
+    excess = jnp.where(jnp.isfinite(loss) & jnp.isfinite(excess), excess, jnp.inf)
+    return _Visited(candidate, ~holds, jnp.where(holds, loss, excess))
+
+
+def _ranks(visited: _Visited) -> Array:
+    """(n,) 0 for the best of n queried images, n - 1 for the worst; ties in the order given."""
+    order = jnp.lexsort((visited.merit, visited.is_out))
+    return jnp.zeros(order.size).at[order].set(jnp.arange(order.size, dtype=jnp.float32))
+
+
+def evolution_search(
+    key: Key,
+    map_fn: MapFn,
+    logits_fn: LogitsFn,
+    kept: KeptOutput,
+    image: Array,
+    start: Array,
+    *,
+    judge: MapObjective,
+    norm: Norm,
+    epsilon: Any,
+    num_steps: int,
+    num_samples: int = 10,
+    on_step: OnStep | None = None,
+) -> tuple[Best, Array]:
+    """Descends `judge` by a gradient estimated from pairs z + sigma d, z - sigma d of queried images.
+
+    The estimate is sum_i (rank(z - sigma d_i) - rank(z + sigma d_i)) d_i, over the ranks of all samples, those that
+    lose the output last: it needs no scale of the loss, and turns away from the decision boundary by itself. Step
+    length and sigma fall together from epsilon / 4 to a hundredth of that.
+
+    Args: as `adaptive_search`; num_samples: pairs of samples a step.
+    Returns: (Best, (num_steps,) its loss after each step); 2 num_samples queries a step.
+    References: Wierstra et al. 2014 (rank-based evolution strategies); Ilyas et al. 2018 (antithetic pairs).
+    """
+
+    def body(carry: tuple[Array, Best], inputs: tuple[Array, Array]) -> tuple[tuple[Array, Best], Array]:
+        centre, best = carry
+        step, key = inputs
+        report_step(on_step, step, num_steps)
+        length = epsilon / 4 * 0.01 ** (step / max(num_steps - 1, 1))
+        noise = jax.random.normal(key, (num_samples, *image.shape)).astype(image.dtype)
+        # sigma is the length of a sample's move in the norm, up to the box.
+        sizes = jax.vmap(norm.size)(noise).reshape(-1, 1, 1, 1)
+        moves = length * noise / sizes
+        candidates = jax.vmap(lambda z: project_to_ball_and_box(norm, image, z, epsilon))(
+            jnp.concatenate([centre + moves, centre - moves])
+        )
+        visited = jax.vmap(lambda z: _query(map_fn, logits_fn, kept, judge, z))(candidates)
+        ranks = _ranks(visited)
+        first = jnp.argmin(ranks)
+        best = best.with_visited(visited.image[first], visited.merit[first], ~visited.is_out[first])
+        weights = (ranks[num_samples:] - ranks[:num_samples]).astype(image.dtype)  # > 0 where + is better
+        estimate = jnp.tensordot(weights, noise, 1)
+        moved = project_to_ball_and_box(norm, image, centre + length * norm.step(estimate), epsilon)
+        return (moved, best), best.loss
+
+    steps = (jnp.arange(num_steps, dtype=jnp.int32), jax.random.split(key, max(num_steps, 1))[:num_steps])
+    first = _query(map_fn, logits_fn, kept, judge, start)
+    nothing = Best(image, jnp.full((), jnp.inf, image.dtype))
+    best = nothing.with_visited(start, first.merit, ~first.is_out)
+    (_, best), losses = jax.lax.scan(body, (start, best), steps)
+    return best, losses
+
+
+def random_search(
+    key: Key,
+    map_fn: MapFn,
+    logits_fn: LogitsFn,
+    kept: KeptOutput,
+    image: Array,
+    start: Array,
+    *,
+    judge: MapObjective,
+    norm: Norm,
+    epsilon: Any,
+    num_steps: int,
+    on_step: OnStep | None = None,
+) -> tuple[Best, Array]:
+    """Replaces the perturbation inside one random square at a time, and keeps what lowers `judge`.
+
+    Half of the proposals put every channel of the square to + or - epsilon, as the Square attack does; the others draw
+    the channels uniformly between, since the best map need not lie at a corner of the ball. The square's area falls
+    from a tenth of the image to one pixel. Under l2 the proposal is added, scaled by the root of the square's area, and
+    projected.
+
+    Args: as `adaptive_search`. Returns: (Best, (num_steps,) its loss after each step); one query a step.
+    Reference: Andriushchenko et al. 2020 (Square; there on the classification margin).
+    """
+    height, width, channels = image.shape
+    rows, columns = jnp.arange(height)[:, None, None], jnp.arange(width)[None, :, None]
+    is_linf = norm is norm_by_name("linf")
+
+    def body(carry: tuple[_Visited, Best], inputs: tuple[Array, Array]) -> tuple[tuple[_Visited, Best], Array]:
+        current, best = carry
+        step, key = inputs
+        report_step(on_step, step, num_steps)
+        # One draw for everything: place, kind, and two numbers a channel.
+        numbers = jax.random.uniform(key, (3 + 2 * channels,))
+        share = 0.1 * (10 / (height * width)) ** (step / max(num_steps - 1, 1))
+        side = jnp.clip(jnp.round(jnp.sqrt(share * height * width)), 1, min(height, width)).astype(jnp.int32)
+        row, column = ((numbers[i] * (n - side + 1)).astype(jnp.int32) for i, n in enumerate((height, width)))
+        inside = (rows >= row) & (rows < row + side) & (columns >= column) & (columns < column + side)
+        signs = jnp.where(numbers[3 : 3 + channels] < 0.5, -1.0, 1.0)
+        drawn = jnp.where(numbers[2] < 0.5, signs, 2 * numbers[3 + channels :] - 1).astype(image.dtype)
+        delta = current.image - image
+        if is_linf:
+            proposed = jnp.where(inside, epsilon * drawn, delta)
+        else:
+            proposed = jnp.where(inside, delta + epsilon * drawn / side, delta)
+        candidate = project_to_ball_and_box(norm, image, image + proposed, epsilon)
+        queried = _query(map_fn, logits_fn, kept, judge, candidate)
+        best = best.with_visited(queried.image, queried.merit, ~queried.is_out)
+        current = jax.tree.map(lambda new, old: jnp.where(queried.beats(current), new, old), queried, current)
+        return (current, best), best.loss
+
+    steps = (jnp.arange(num_steps, dtype=jnp.int32), jax.random.split(key, max(num_steps, 1))[:num_steps])
+    first = _query(map_fn, logits_fn, kept, judge, start)
+    nothing = Best(image, jnp.full((), jnp.inf, image.dtype))
+    best = nothing.with_visited(start, first.merit, ~first.is_out)
+    (_, best), losses = jax.lax.scan(body, (first, best), steps)
+    return best, losses
+
+
+BLACK_BOX_SEARCHES = {"evolution": evolution_search, "random_search": random_search}
+"""name -> search."""
+
+
+def attack_explanation_black_box(
+    key: Key,
+    map_fn: MapFn,
+    logits_fn: LogitsFn,
+    image: Array,
+    target_map: Array,
+    *,
+    search: str = "evolution",
+    norm: str = "linf",
+    epsilon: Any,
+    num_steps: int,
+    num_samples: int = 10,
+    softmax_tolerance: Any = None,
+) -> tuple[Array, BlackBoxInfo]:
+    """The targeted attack from logits and maps alone: mean((I(z) - target)^2) falls, the output is kept.
+
+    Args: key, map_fn, logits_fn, image, target_map, norm, epsilon: as `attack_explanation`; map_fn need not be
+      differentiable.
+      search: "evolution" (2 num_samples queries a step, in the way of AttaXAI) or "random_search" (one, as Square).
+      num_steps: >= 0. softmax_tolerance: the largest change of an entry of the softmax; None: only the class is kept.
+
+    Returns: (adversarial (H, W, C), BlackBoxInfo). One pair; batch with `jax.vmap`.
+    Raises: InputError for a map, budget, count or image that does not fit.
+    References: Huang et al. 2023 (AttaXAI); Andriushchenko et al. 2020 (Square).
+    """
+    check_choice("search", search, BLACK_BOX_SEARCHES)
+    ball = norm_by_name(norm)
+    check_image(image)
+    check_pixels(image)
+    check_epsilon(epsilon, norm)
+    check_count("num_steps", num_steps, minimum=0)
+    check_count("num_samples", num_samples)
+    image = jnp.asarray(image)
+    check_map(map_fn, image, target_map)
+    kept = describe_problem(map_fn, logits_fn, image, softmax_tolerance)
+    options = {"num_samples": num_samples} if search == "evolution" else {}
+
+    def judge(map_: Array) -> Array:
+        return jnp.mean((map_ - target_map) ** 2)
+
+    settings = {"judge": judge, "norm": ball, "epsilon": epsilon, "num_steps": num_steps, **options}
+    best, losses = BLACK_BOX_SEARCHES[search](key, map_fn, logits_fn, kept, image, image, **settings)
+    info = BlackBoxInfo(
+        losses=jnp.concatenate([judge(map_fn(image))[None], losses]),
+        label_kept=jnp.argmax(logits_fn(best.image)) == kept.label,
+        num_queries=jnp.int32(1 + num_steps * (2 * num_samples if search == "evolution" else 1)),
+        distance=ball.size(best.image - image),
+    )
+    return best.image, info

@@ -1,0 +1,141 @@
+"""What attacks on explanations are made of: losses between maps, and what the model's output must keep."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsep.checks import InputError, check_choice, check_positive
+from jsep.types import Array, LogitsFn, MapFn
+
+MapLoss = Callable[[Array, Array], Array]
+"""(map (H, W), target map (H, W)) -> scalar, 0 where they agree."""
+
+
+def _absolute(x: Array) -> Array:
+    # Derivative 0 at 0; that of jnp.abs is 1.
+    return x * jax.lax.stop_gradient(jnp.sign(x))
+
+
+def mean_square(map_: Array, target: Array) -> Array:
+    """mean((a - b)^2): the explanation loss itself."""
+    return jnp.mean((map_ - target) ** 2)
+
+
+def one_minus_cosine(map_: Array, target: Array) -> Array:
+    """1 - <a, b> / (|a| |b|); 1 when one of them is zero."""
+    square = jnp.sum(map_ * map_) * jnp.sum(target * target)
+    is_zero = square == 0
+    return 1 - jnp.where(is_zero, 0.0, jnp.sum(map_ * target) / jnp.sqrt(jnp.where(is_zero, 1.0, square)))
+
+
+def half_absolute_sum(map_: Array, target: Array) -> Array:
+    """sum |a - b| / 2: the total variation distance of maps that sum to 1."""
+    return jnp.sum(_absolute(map_ - target)) / 2
+
+
+def smoothed_divergence(map_: Array, target: Array) -> Array:
+    """KL(b' || a') of the maps mixed half and half with the uniform one, so that no logarithm and no derivative is
+    infinite at an empty pixel; sum (a' - b') is added, which is 0 for maps that sum to 1. Absolute values are taken."""
+    uniform = 1 / map_.size
+    ours, theirs = ((_absolute(m) + uniform) / 2 for m in (map_, target))
+    return jnp.sum(theirs * (jnp.log(theirs) - jnp.log(ours)) + ours - theirs)
+
+
+MAP_LOSSES: dict[str, MapLoss] = {
+    "mse": mean_square,
+    "cosine": one_minus_cosine,
+    "l1": half_absolute_sum,
+    "kl": smoothed_divergence,
+}
+"""name -> MapLoss."""
+
+
+def map_loss_by_name(name: str) -> MapLoss:
+    """The loss called `name`. Raises InputError that lists the known ones."""
+    check_choice("map loss", name, MAP_LOSSES)
+    return MAP_LOSSES[name]
+
+
+class KeptOutput(NamedTuple):
+    """What a manipulated image must keep of the clean one's output: the class, and with a tolerance the whole softmax.
+
+    label: () int, the class predicted on the clean image; clean_output: (K,) its softmax;
+    softmax_tolerance: () the largest change of an entry of the softmax, or None for any.
+    """
+
+    label: Array
+    clean_output: Array
+    softmax_tolerance: Any
+
+    def holds(self, logits: Array) -> Array:
+        """() bool: the class is the same, and the softmax within its tolerance."""
+        kept = jnp.argmax(logits) == self.label
+        if self.softmax_tolerance is None:
+            return kept
+        return kept & (self.softmax_change(logits) <= self.softmax_tolerance)
+
+    def softmax_change(self, logits: Array) -> Array:
+        """() max_k |softmax f(z)_k - softmax f(x)_k|."""
+        return jnp.max(_absolute(jax.nn.softmax(logits) - self.clean_output))
+
+    def excess(self, logits: Array) -> Array:
+        """() how far the output is from holding: the margin by which another class leads, in logits, or where the class
+        holds the softmax's change beyond its tolerance. To be descended where `holds` is false."""
+        others = jnp.where(jnp.arange(logits.size) == self.label, -jnp.inf, logits)
+        margin = jnp.max(others) - logits[self.label]
+        if self.softmax_tolerance is None:
+            return margin
+        # Squares, not the maximum: its derivative would move one class at a time.
+        change = jnp.sum((jax.nn.softmax(logits) - self.clean_output) ** 2)
+        return jnp.where(jnp.argmax(logits) == self.label, change, margin)
+
+
+def kept_output(clean_logits: Array, softmax_tolerance: Any = None) -> KeptOutput:
+    """The KeptOutput of an image with these logits (K,).
+
+    Raises: InputError when the tolerance is negative, or the logits are not (K,) or are probabilities (where their
+    values are known).
+    """
+    if softmax_tolerance is not None:
+        check_positive("softmax_tolerance", softmax_tolerance, allow_zero=True)
+    if jnp.ndim(clean_logits) != 1:
+        raise InputError(f"logits_fn must map one image (H, W, C) to logits (K,), got shape {jnp.shape(clean_logits)}")
+    check_logits(clean_logits)
+    return KeptOutput(jnp.argmax(clean_logits), jax.nn.softmax(clean_logits), softmax_tolerance)
+
+
+def check_logits(logits: Any) -> None:
+    """Raises InputError when known logits (..., K) all look like probabilities: non-negative, and of sum 1."""
+    if isinstance(logits, jax.core.Tracer) or jnp.size(logits) == 0 or jnp.shape(logits)[-1] < 2:
+        return
+    values = np.asarray(logits)
+    if np.all(values >= 0) and np.all(np.abs(values.sum(axis=-1) - 1) < 1e-3):
+        raise InputError(
+            "logits_fn returns probabilities (non-negative, sum 1), expected logits: take the softmax out of the model"
+        )
+
+
+def check_map(map_fn: MapFn, image: Array, target_map: Any) -> None:
+    """Raises InputError when `target_map` has not the shape of the maps, or a known map or target is not finite."""
+    shape = jax.eval_shape(map_fn, image).shape
+    if shape != jnp.shape(target_map):
+        raise InputError(f"target_map must have the shape of map_fn's maps, {shape}, got {jnp.shape(target_map)}")
+    check_finite_map("target_map", target_map)
+
+
+def check_finite_map(name: str, map_: Any) -> None:
+    """Raises InputError when a known map has values that are not finite."""
+    # In NumPy: under jit even constants become traced by what jax.numpy does to them.
+    if not isinstance(map_, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(map_))):
+        raise InputError(f"{name} has values that are not finite: look at the model, the image and the map function")
+
+
+def describe_problem(map_fn: MapFn, logits_fn: LogitsFn, image: Array, softmax_tolerance: Any) -> KeptOutput:
+    """Checks the functions at `image` as far as its values are known, and returns what must be kept there."""
+    kept = kept_output(logits_fn(image), softmax_tolerance)
+    if not isinstance(image, jax.core.Tracer):
+        check_finite_map("map_fn's map of the image", map_fn(image))
+    return kept

@@ -1,0 +1,119 @@
+"""The smallest ball in which a map can be brought to a given likeness with a target: a scale-free robustness."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jsep.attack.explanation_search import Best, adaptive_search
+from jsep.attack.explanation_terms import check_map, describe_problem, one_minus_cosine
+from jsep.attack.norms import norm_by_name, project_to_ball_and_box
+from jsep.checks import InputError, check_count, check_epsilon, check_image, check_pixels
+from jsep.types import Array, Key, LogitsFn, MapFn
+
+
+class SmallestBudgetInfo(NamedTuple):
+    """The bracket of the smallest budget.
+
+    epsilon: () the norm of the returned perturbation, at which the cosine is reached: an upper bound; inf where it was
+      not reached within the largest budget; 0 where the clean map has it.
+    failed_epsilon: () the largest budget at which the search did not reach it. It is no proof: a stronger search might.
+    cosine: () of the returned image's map to the target; label_kept: () bool.
+    tried, reached: (num_bisections + 1,) the budgets in the order tried, and whether each was enough.
+    """
+
+    epsilon: Array
+    failed_epsilon: Array
+    cosine: Array
+    label_kept: Array
+    tried: Array
+    reached: Array
+
+
+def smallest_budget(
+    key: Key,
+    map_fn: MapFn,
+    logits_fn: LogitsFn,
+    image: Array,
+    target_map: Array,
+    *,
+    cosine: Any,
+    norm: str = "linf",
+    largest_epsilon: Any = 1.0,
+    num_bisections: int = 10,
+    num_steps: int = 100,
+    softmax_tolerance: Any = None,
+) -> tuple[Array, SmallestBudgetInfo]:
+    """The least epsilon with max cos(I(z), target) >= cosine over |z - x| <= epsilon and the output kept, by bisection.
+
+    At every budget an `adaptive_search` on 1 - cosine begins at the smallest success so far, put into the ball; a
+    success shrinks the bracket to the norm that it really used.
+
+    Args:
+      key: for the random start of the first search, at half of `largest_epsilon`'s ball.
+      map_fn, logits_fn, image, target_map, softmax_tolerance: as `attack_explanation`.
+      cosine: the likeness to reach, in [-1, 1].
+      norm: "linf" or "l2"; largest_epsilon: where the search begins, in pixel units.
+      num_bisections: halvings of the bracket after the first search; num_steps: steps of each search.
+
+    Returns: (image (H, W, C) at the smallest success, the clean one where there is none; SmallestBudgetInfo). One pair;
+      batch with `jax.vmap`.
+    Raises: InputError for a map, budget, count, cosine or image that does not fit.
+    """
+    ball = norm_by_name(norm)
+    check_image(image)
+    check_pixels(image)
+    check_epsilon(largest_epsilon, norm, "largest_epsilon")
+    check_count("num_bisections", num_bisections, minimum=0)
+    check_count("num_steps", num_steps)
+    if isinstance(cosine, int | float) and not -1 <= cosine <= 1:
+        raise InputError(f"cosine must be in [-1, 1], got {cosine:g}")
+    image = jnp.asarray(image)
+    check_map(map_fn, image, target_map)
+    kept = describe_problem(map_fn, logits_fn, image, softmax_tolerance)
+
+    def judge(map_: Array) -> Array:
+        return one_minus_cosine(map_, target_map)
+
+    def put_back(candidate: Array, epsilon: Array) -> Array:
+        return project_to_ball_and_box(ball, image, candidate, epsilon)
+
+    def search(start: Array, epsilon: Array) -> Best:
+        return adaptive_search(
+            map_fn, logits_fn, kept, image, start,
+            objective=judge, judge=judge, norm=ball, epsilon=epsilon, num_steps=num_steps,
+        )[0]  # fmt: skip
+
+    def body(carry: tuple[Array, Array, Array, Array], _: None) -> tuple[tuple, tuple[Array, Array]]:
+        low, high, epsilon, nearest = carry
+        found = search(put_back(nearest, epsilon), epsilon)
+        enough = (1 - found.loss) >= cosine
+        # What a success used may be less than it was given, and that is the better bound.
+        high = jnp.where(enough, jnp.minimum(high, ball.size(found.image - image)), high)
+        low = jnp.where(enough, low, jnp.maximum(low, epsilon))
+        # A failure after rounding may lie above the bracket's upper end.
+        low = jnp.minimum(low, high)
+        nearest = jnp.where(enough, found.image, nearest)
+        middle = jnp.where(jnp.isfinite(high), (low + high) / 2, low)
+        return (low, high, middle, nearest), (epsilon, enough)
+
+    zero = jnp.zeros((), image.dtype)
+    largest = jnp.asarray(largest_epsilon, image.dtype)
+    noise = ball.random(key, image.shape, largest / 2).astype(image.dtype)
+    start = put_back(image + noise, largest)
+    (low, high, _, nearest), (tried, reached) = jax.lax.scan(
+        body, (zero, zero + jnp.inf, largest, start), None, length=num_bisections + 1
+    )
+    clean_cosine = 1 - judge(map_fn(image))
+    at_start = clean_cosine >= cosine
+    found = jnp.isfinite(high) & ~at_start
+    result = jnp.where(found, nearest, image)
+    info = SmallestBudgetInfo(
+        epsilon=jnp.where(at_start, 0.0, high),
+        failed_epsilon=jnp.where(at_start, 0.0, low),
+        cosine=1 - judge(map_fn(result)),
+        label_kept=jnp.argmax(logits_fn(result)) == kept.label,
+        tried=tried,
+        reached=reached,
+    )
+    return result, info
