@@ -27,6 +27,8 @@ def _provenance(result: dict) -> str:
 
 def _table(result: dict) -> str:
     """The table and what its numbers say, both computed."""
+    if result.get("kind") == "explanation_attacks":
+        return report.attack_tables(result).strip()
     if result.get("kind") == "explanation_methods":
         return report.gallery_table(result).strip()
     if result.get("kind") == "attack_strength":

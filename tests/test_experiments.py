@@ -48,6 +48,7 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
         ("cifar10_sep", "StudyConfig"),
         ("explain_methods", "GalleryConfig"),
         ("attack_strength", "StrengthConfig"),
+        ("explanation_attacks", "AttackAblationConfig"),
     ],
 )
 def test_flagfiles_of_a_script_parse(script, kind):

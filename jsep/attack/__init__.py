@@ -16,7 +16,7 @@ from jsep.attack.auto_explanation import (
 )
 from jsep.attack.explanation import STEPS, ExplanationAttackInfo, attack_explanation
 from jsep.attack.explanation_black_box import BLACK_BOX_SEARCHES, BlackBoxInfo, attack_explanation_black_box
-from jsep.attack.explanation_search import DIRECTIONS, Best, adaptive_search
+from jsep.attack.explanation_search import DIRECTIONS, Best, OnStep, adaptive_search
 from jsep.attack.explanation_terms import MAP_LOSSES, KeptOutput, check_logits, kept_output, map_loss_by_name
 from jsep.attack.explanation_warnings import WARNING_SENTENCES, ExplanationWarnings, warnings_in_words
 from jsep.attack.fab import FabInfo, fab
@@ -56,6 +56,7 @@ __all__ = [
     "KeptOutput",
     "Member",
     "Norm",
+    "OnStep",
     "PgdInfo",
     "RankingAttackInfo",
     "SmallestBudgetInfo",

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jsep.attack.explanation_search import OnStep, report_step
 from jsep.attack.explanation_terms import check_map, describe_problem
 from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
 from jsep.checks import (
@@ -64,6 +65,7 @@ def attack_explanation(
     num_starts: int = 1,
     softmax_tolerance: Any = None,
     repair: bool = False,
+    on_step: OnStep | None = None,
 ) -> tuple[Array, ExplanationAttackInfo]:
     """Adam on  map_weight * mean((I(z) - target)^2) + output_weight * mean((softmax f(z) - softmax f(x))^2).
 
@@ -94,6 +96,7 @@ def attack_explanation(
       repair: where a visited image has lost what it must keep, step against that excess instead of the loss, with a
         gradient of the same size (switching; Polyak 1967). Without it an attack that crosses the decision boundary
         early may never visit a better image that can be returned, and its pair counts as robust.
+      on_step: called on the host from inside the compiled loop with a number of steps just made.
 
     Returns: (adversarial (H, W, C), ExplanationAttackInfo). One pair; batch with `jax.vmap`.
     Raises: InputError for a map, budget, count or image that does not fit.
@@ -150,6 +153,7 @@ def attack_explanation(
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
         candidate, adam_state, best = carry
         step, *beta = inputs
+        report_step(on_step, step, num_steps)
         gradient, (map_loss, label_kept) = jax.grad(loss, has_aux=True)(candidate, tuple(beta))
         if repair:
             away = jax.grad(lambda z: kept.excess(logits_fn(z)))(candidate)

@@ -72,7 +72,7 @@ def warnings_of_pair(
 
     Args: losses () at the start, of the best white-box and the best black-box member (inf where there was none);
       white_box_losses: at every visited image, any shape; from_clean_losses: those of searches from the clean image;
-      maps: the victim's, the target's and the manipulated one (H, W); has_budget: () bool, the ball is larger than a point.
+      maps: the victim's, the target's and the manipulated one (H, W); has_budget: () bool, the ball is no point.
     """
     collapsed = jnp.stack([effective_share_is_small(map_) for map_ in maps])
     return ExplanationWarnings(

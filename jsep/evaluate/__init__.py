@@ -5,6 +5,7 @@ The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one
 """
 
 from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy
+from jsep.evaluate.chunk_store import ChunkStore
 from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, k_medoids, make_groups
 from jsep.evaluate.comparison import PER_PAIR, compare_maps, describe_pairs
 from jsep.evaluate.concentration import LossSplit, effective_pixels, entropy, gini, split_loss
@@ -48,20 +49,21 @@ from jsep.evaluate.statistics import (
 
 __all__ = [
     "CLUSTERINGS",
-    "Correlation",
     "DEGRADED_MARGIN",
     "DISTANCES",
-    "ExplanationAttackConfig",
-    "Interval",
-    "LossSplit",
     "MAP_METRICS",
     "PAIR_METRICS",
     "PER_PAIR",
+    "SELECTIONS",
+    "ChunkStore",
+    "Correlation",
+    "ExplanationAttackConfig",
+    "Interval",
+    "LossSplit",
     "PairIndex",
     "PairResults",
     "PairedComparison",
     "RelativeStability",
-    "SELECTIONS",
     "accuracies",
     "adversarial_insertion",
     "area_under",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -9,13 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import attack, explain
-from jsep.checks import check_count, check_epsilon, check_positive
+from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_pixels, check_positive
 from jsep.data import Dataset
 from jsep.evaluate import metrics
+from jsep.evaluate.chunk_store import ChunkStore
 from jsep.evaluate.selection import PairIndex
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
 AnyArray = np.ndarray | Array
+
+ATTACKS = ("targeted", "auto")
+"""`attack.attack_explanation` with the settings below, or the ensemble `attack.auto_explanation_attack`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +30,10 @@ class ExplanationAttackConfig:
     method, map_config: the explanation that is measured, and attacked unless `attacked_method` says otherwise.
     attacked_method: another, differentiable explanation that the attack follows; None for `method` itself.
     epsilon: None means no ball, as in Dombrowski et al.
+    attack: of `ATTACKS`; the ensemble needs none of num_steps, learning_rate, map_weight and output_weight, and knows
+      version ("fast" or "standard").
+    softmax_tolerance: the largest change of an entry of the softmax; None: only the class is kept.
+    num_starts, repair: of the targeted attack.
     """
 
     method: str = "gradient_x_input"
@@ -36,6 +45,11 @@ class ExplanationAttackConfig:
     output_weight: float = 1e6
     epsilon: float | None = None
     norm: str = "linf"
+    attack: str = "targeted"
+    version: str = "standard"
+    softmax_tolerance: float | None = None
+    num_starts: int = 1
+    repair: bool = False
 
     def __post_init__(self) -> None:
         explain.method(self.method)
@@ -47,6 +61,13 @@ class ExplanationAttackConfig:
             check_positive(name, getattr(self, name), allow_zero=True)
         if self.epsilon is not None:
             check_epsilon(self.epsilon, self.norm)
+        check_choice("explanation attack", self.attack, ATTACKS)
+        check_choice("version", self.version, attack.EXPLANATION_VERSIONS)
+        check_count("num_starts", self.num_starts)
+        if self.softmax_tolerance is not None:
+            check_positive("softmax_tolerance", self.softmax_tolerance, allow_zero=True)
+        if self.epsilon is None and (self.num_starts > 1 or (self.attack == "auto" and self.norm != "linf")):
+            raise InputError(f"random starts and the {self.norm} ensemble need a ball: give epsilon")
 
 
 class PairResults(NamedTuple):
@@ -57,7 +78,11 @@ class PairResults(NamedTuple):
     loss_start, loss_end, cosine_start, cosine_end: (P,) of the victim's and the manipulated image's map to the target
     map;
     effective_pixels: (P,) of the victim's map; label_kept: (P,) bool; predicted, manipulated_predicted: (P,) classes;
-    distance: (P,) norm of the perturbation.
+    distance: (P,) norm of the perturbation; softmax_change: (P,) largest change of an entry of the softmax;
+    failed: (P,) bool, the loss at the start is not finite, and the clean image is returned;
+    member_losses: (P, members) the lowest loss of each member of the ensemble on images that keep the output; of the
+    targeted attack one column, the lowest visited loss whatever the output;
+    warnings: (P, 5) bool, the columns of `attack.ExplanationWarnings`, false for the targeted attack.
     """
 
     manipulated: AnyArray
@@ -74,9 +99,20 @@ class PairResults(NamedTuple):
     predicted: AnyArray
     manipulated_predicted: AnyArray
     distance: AnyArray
+    softmax_change: AnyArray
+    failed: AnyArray
+    member_losses: AnyArray
+    warnings: AnyArray
 
     def summary(self) -> dict[str, float]:
-        """The means over pairs that `result.json` holds; the reduction is of the mean losses."""
+        """The means over pairs that `result.json` holds; the reduction is of the mean losses.
+
+        Pairs that failed are left out, and counted as `failed_pairs` where there are any.
+        """
+        num_failed = int(np.sum(self.failed))
+        if num_failed:
+            rest = PairResults(*(values[~np.asarray(self.failed)] for values in self))
+            return {**rest.summary(), "failed_pairs": float(num_failed)}
         num_pixels = self.victim_map[0].size
         start, end = float(self.loss_start.mean()), float(self.loss_end.mean())
         return {
@@ -92,15 +128,16 @@ class PairResults(NamedTuple):
         }
 
 
-@functools.partial(jax.jit, static_argnames=("model_fn", "config", "chunk_size"))
+@functools.partial(jax.jit, static_argnames=("model_fn", "config", "chunk_size", "on_step"))
 def _attack_pairs(
-    key: Key,
+    keys: Array,
     model_fn: ModelFn,
     variables: PyTree,
     victims: Array,
     targets: Array,
     config: ExplanationAttackConfig,
     chunk_size: int,
+    on_step: attack.OnStep | None,
 ) -> PairResults:
     logits_fn = functools.partial(model_fn, variables)
 
@@ -118,22 +155,54 @@ def _attack_pairs(
         attacked = config.attacked_method or config.method
         attacked_map_fn = map_fn_for(attacked, victim, key)[1]
         attacked_target = target_map if attacked == config.method else map_fn_for(attacked, target, key)[1](target)
-        settings = {
-            field: getattr(config, field)
-            for field in ("num_steps", "learning_rate", "map_weight", "output_weight", "epsilon", "norm")
-        }
-        manipulated, info = attack.attack_explanation(
-            key, attacked_map_fn, logits_fn, victim, attacked_target, **settings
-        )
+        warnings = jnp.zeros(len(attack.WARNING_SENTENCES), bool)
+        if config.attack == "auto":
+            manipulated, auto = attack.auto_explanation_attack(
+                key,
+                attacked_map_fn,
+                logits_fn,
+                victim,
+                attacked_target,
+                # Without a ball the whole box is one.
+                epsilon=1.0 if config.epsilon is None else config.epsilon,
+                norm=config.norm,
+                version=config.version,
+                softmax_tolerance=config.softmax_tolerance,
+                on_step=on_step,
+            )
+            losses, member_losses, warnings = auto.losses.ravel(), auto.member_losses, jnp.stack(auto.warnings)
+        else:
+            settings = {
+                field: getattr(config, field)
+                for field in (
+                    "num_steps",
+                    "learning_rate",
+                    "map_weight",
+                    "output_weight",
+                    "epsilon",
+                    "norm",
+                    "softmax_tolerance",
+                    "num_starts",
+                    "repair",
+                )
+            }
+            manipulated, info = attack.attack_explanation(
+                key, attacked_map_fn, logits_fn, victim, attacked_target, on_step=on_step, **settings
+            )
+            losses, member_losses = info.losses, jnp.min(info.losses, keepdims=True)
         manipulated_map = map_fn(manipulated)
-        manipulated_predicted = jnp.argmax(logits_fn(manipulated))
+        # From the returned image alone: nothing that the attack says about it is believed.
+        manipulated_logits = logits_fn(manipulated)
+        manipulated_predicted = jnp.argmax(manipulated_logits)
+        softmax_change = jnp.abs(jax.nn.softmax(manipulated_logits) - jax.nn.softmax(logits_fn(victim)))
+        loss_start = metrics.explanation_loss(victim_map, target_map)
         return PairResults(
             manipulated,
             victim_map,
             target_map,
             manipulated_map,
-            info.losses,
-            metrics.explanation_loss(victim_map, target_map),
+            losses,
+            loss_start,
             metrics.explanation_loss(manipulated_map, target_map),
             metrics.cosine_similarity(victim_map, target_map),
             metrics.cosine_similarity(manipulated_map, target_map),
@@ -141,10 +210,13 @@ def _attack_pairs(
             manipulated_predicted == predicted,
             predicted,
             manipulated_predicted,
-            info.distance,
+            attack.norm_by_name(config.norm).size(manipulated - victim),
+            jnp.max(softmax_change),
+            ~jnp.isfinite(loss_start),
+            member_losses,
+            warnings,
         )
 
-    keys = jax.random.split(key, len(victims))
     return jax.lax.map(one, (keys, victims, targets), batch_size=min(chunk_size, len(victims)))
 
 
@@ -157,28 +229,59 @@ def explanation_robustness(
     config: ExplanationAttackConfig,
     *,
     chunk_size: int = 256,
+    store: str | Path | None = None,
+    on_step: attack.OnStep | None = None,
 ) -> PairResults:
     """Attacks the explanation of every victim towards its target's, all pairs in one compiled scan.
 
     The explained class of an image is the model's prediction on it, and stays fixed during the attack.
 
     Args: model_fn: (variables, image) -> logits (K,); dataset, pairs: the images by their index; chunk_size: pairs in
-    memory at once. Returns: PairResults; `.summary()` has the means that `result.json` holds.
-    Raises: InputError when the index was made for other data, or a setting does not fit; RuntimeError when an
-      image that the attack handed back is not within its budget.
+    memory at once; store: a directory in which every finished chunk is kept, and from which a repeated call goes on
+    with the same numbers; on_step: called from inside the scan with a number of steps that a chunk has just made.
+    Returns: PairResults; `.summary()` has the means that `result.json` holds. A pair whose loss is not finite is marked
+      as failed and stops no other.
+    Raises: InputError when the index was made for other data, the model returns probabilities, no pair has a finite
+      map, a setting does not fit, or `store` holds chunks of another call; RuntimeError when an image that the attack
+      handed back is not within its budget.
     Reference: PAPER, "explanation loss at start / at end".
     """
     check_count("chunk_size", chunk_size)
     pairs.check_fits(dataset)
     victims, targets = (dataset.as_float(np.asarray(indices)) for indices in (pairs.victims, pairs.targets))
-    results = PairResults(
-        *(
-            np.asarray(values)
-            for values in _attack_pairs(key, model_fn, variables, victims, targets, config, chunk_size)
+    check_pixels(victims, "victims")
+    attack.check_logits(_logits(model_fn, variables, victims[:chunk_size]))
+    keys = jax.random.split(key, len(victims))
+    if store is None:
+        attacked = _attack_pairs(keys, model_fn, variables, victims, targets, config, chunk_size, on_step)
+        results = PairResults(*(np.asarray(values) for values in attacked))
+    else:
+        chunks = ChunkStore(store, (jax.random.key_data(key), variables, victims, targets, repr(config), chunk_size))
+        parts = []
+        for first in range(0, len(victims), chunk_size):
+            # Padded by the last pair: one compilation for all chunks, of whatever number of pairs.
+            rows = np.minimum(np.arange(first, first + chunk_size), len(victims) - 1)
+            part = chunks.load(first)
+            if part is None:
+                attacked = _attack_pairs(
+                    keys[rows], model_fn, variables, victims[rows], targets[rows], config, chunk_size, on_step
+                )
+                part = {name: np.asarray(values) for name, values in attacked._asdict().items()}
+                chunks.save(first, part)
+            parts.append(part)
+        joined = {name: np.concatenate([part[name] for part in parts])[: len(victims)] for name in parts[0]}
+        results = PairResults(**joined)
+    if np.all(results.failed):
+        raise InputError(
+            f"the maps of {config.method!r} are not finite on any of the {len(victims)} pairs: look at the model"
         )
-    )
     _check_budget(np.asarray(results.manipulated), victims, config)
     return results
+
+
+@functools.partial(jax.jit, static_argnames="model_fn")
+def _logits(model_fn: ModelFn, variables: PyTree, images: Array) -> Array:
+    return jax.lax.map(lambda image: model_fn(variables, image), images)
 
 
 def _check_budget(manipulated: np.ndarray, victims: np.ndarray, config: ExplanationAttackConfig) -> None:

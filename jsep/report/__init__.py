@@ -7,6 +7,7 @@ one `style`), `gallery` shows explanation methods, `strength` attacks on predict
 """
 
 from jsep.report.answer import answer as in_words
+from jsep.report.attacks import attack_tables
 from jsep.report.gallery import gallery_table, write_gallery
 from jsep.report.page import write
 from jsep.report.strength import strength_table
@@ -14,6 +15,7 @@ from jsep.report.summary import summarise
 from jsep.report.tables import format_table, markdown_table
 
 __all__ = [
+    "attack_tables",
     "format_table",
     "gallery_table",
     "in_words",

@@ -1,6 +1,7 @@
 """Studies: several methods and seeds, trained, attacked on the same pairs and reported in one run directory."""
 
 from jsep.evaluate import DEGRADED_MARGIN
+from jsep.study.attack_ablation import AttackAblationConfig, run_attack_ablation
 from jsep.study.config import METHODS, StudyConfig, TrainingMethod
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
@@ -11,6 +12,7 @@ from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 __all__ = [
     "DEGRADED_MARGIN",
     "METHODS",
+    "AttackAblationConfig",
     "FlatConfig",
     "GalleryConfig",
     "Peer",
@@ -21,6 +23,7 @@ __all__ = [
     "TrainingMethod",
     "load_trained",
     "run",
+    "run_attack_ablation",
     "run_gallery",
     "run_strength",
 ]

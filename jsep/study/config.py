@@ -105,6 +105,14 @@ class StudyConfig(FlatConfig):
     explanation_epsilon: float | None = setting(None, "budget of the explanation attack, pixel units; default: none")
     explanation_norm: str = setting("linf", "norm of that budget")
 
+    explanation_attack_kind: str = setting(
+        "targeted", "targeted (Adam with the settings above) or auto (the ensemble, which has none but the budget)"
+    )
+    explanation_version: str = setting("standard", f"version of the ensemble: {', '.join(attack.EXPLANATION_VERSIONS)}")
+    explanation_softmax_tolerance: float | None = setting(
+        None, "largest change of a softmax entry under the explanation attack; default: only the class is kept"
+    )
+
     num_clusters: int = setting(15, "clusters of penultimate features")
     num_pairs: int = setting(150, "victim/target pairs")
     pairs_file: str | None = setting(None, "pair index of an earlier run, used instead of clustering")
@@ -223,4 +231,7 @@ class StudyConfig(FlatConfig):
             output_weight=self.explanation_output_weight,
             epsilon=self.explanation_epsilon,
             norm=self.explanation_norm,
+            attack=self.explanation_attack_kind,
+            version=self.explanation_version,
+            softmax_tolerance=self.explanation_softmax_tolerance,
         )

@@ -43,8 +43,13 @@ NOT_PART_OF_A_RESULT = frozenset({"data_dir", "chunk_size"})
 
 
 def differences(stored: dict[str, Any], config: FlatConfig) -> list[str]:
-    """The fields in which a stored configuration differs, as "name (there, now)"; empty when none matters."""
+    """The fields in which a stored configuration differs, as "name (there, now)"; empty when none matters.
+
+    A field that is younger than the stored configuration had its default there.
+    """
     now = config.as_dict()
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    stored = {**{n: list(d) if isinstance(d, tuple) else d for n, d in defaults.items()}, **stored}
     names = sorted(({*stored, *now}) - NOT_PART_OF_A_RESULT)
     return [
         f"{name} ({stored.get(name)!r} there, {now.get(name)!r} now)"

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsep import data, evaluate, models, report, train
+from jsep import attack, data, evaluate, models, report, train
 from jsep.study import comparisons, environment
 from jsep.study.config import StudyConfig
 from jsep.study.run_directory import RESULT_FORMAT, MetricsLog, RunDirectory
@@ -261,6 +261,9 @@ def _train_and_evaluate(
         "train_seconds": round(trained - started, 2),
         "evaluate_seconds": round(time.perf_counter() - trained, 2),
     }
+    if config.explanation_attack_kind == "auto":
+        counts = results.warnings.sum(axis=0)
+        row["explanation_warnings"] = dict(zip(attack.WARNING_SENTENCES, counts.tolist(), strict=True))
     victims, targets = np.asarray(pairs.victims), np.asarray(pairs.targets)
     maps = {
         "victim_images": splits.test.as_float(victims),
