@@ -33,6 +33,8 @@ def _table(result: dict) -> str:
         return report.gallery_table(result).strip()
     if result.get("kind") == "attack_strength":
         return report.strength_table(result).strip()
+    if result.get("kind") == "selection":
+        return report.selection_table(result).strip()
     words = report.in_words(result)
     return "\n\n".join(
         [report.markdown_table(result).strip(), " ".join([words.verdict, *words.claim, *words.confound])]

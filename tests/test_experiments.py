@@ -49,6 +49,7 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
         ("explain_methods", "GalleryConfig"),
         ("attack_strength", "StrengthConfig"),
         ("explanation_attacks", "AttackAblationConfig"),
+        ("selection", "SelectionConfig"),
     ],
 )
 def test_flagfiles_of_a_script_parse(script, kind):

@@ -6,7 +6,8 @@ The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one
 
 from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy
 from jsep.evaluate.chunk_store import ChunkStore
-from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, k_medoids, make_groups
+from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, k_medoids, make_groups
+from jsep.evaluate.clusters import label_agreement, within_and_between
 from jsep.evaluate.comparison import PER_PAIR, compare_maps, describe_pairs
 from jsep.evaluate.concentration import LossSplit, effective_pixels, entropy, gini, split_loss
 from jsep.evaluate.correlation import Correlation, correlation, correlation_study, partial_correlation
@@ -20,6 +21,7 @@ from jsep.evaluate.distances import (
     ssim,
     unit_l2_distance,
 )
+from jsep.evaluate.draws import PAIR_COUNTS, summarise_draws
 from jsep.evaluate.faithfulness import (
     adversarial_insertion,
     area_under,
@@ -52,12 +54,14 @@ __all__ = [
     "DEGRADED_MARGIN",
     "DISTANCES",
     "MAP_METRICS",
+    "PAIR_COUNTS",
     "PAIR_METRICS",
     "PER_PAIR",
     "SELECTIONS",
     "ChunkStore",
     "Correlation",
     "ExplanationAttackConfig",
+    "Groups",
     "Interval",
     "LossSplit",
     "PairIndex",
@@ -89,6 +93,7 @@ __all__ = [
     "is_degraded",
     "k_medoids",
     "kendall",
+    "label_agreement",
     "load_pairs",
     "make_groups",
     "max_sensitivity",
@@ -108,8 +113,10 @@ __all__ = [
     "spearman",
     "split_loss",
     "ssim",
+    "summarise_draws",
     "t_interval",
     "top_k_intersection",
     "top_k_near",
     "unit_l2_distance",
+    "within_and_between",
 ]

@@ -10,6 +10,7 @@ from jsep.report.answer import answer as in_words
 from jsep.report.attacks import attack_tables
 from jsep.report.gallery import gallery_table, write_gallery
 from jsep.report.page import write
+from jsep.report.selection import selection_table, write_selection
 from jsep.report.strength import strength_table
 from jsep.report.summary import summarise
 from jsep.report.tables import format_table, markdown_table
@@ -20,8 +21,10 @@ __all__ = [
     "gallery_table",
     "in_words",
     "markdown_table",
+    "selection_table",
     "strength_table",
     "summarise",
     "write",
     "write_gallery",
+    "write_selection",
 ]

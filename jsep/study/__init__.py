@@ -6,6 +6,7 @@ from jsep.study.config import METHODS, StudyConfig, TrainingMethod
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
 from jsep.study.run import run
+from jsep.study.selection import SelectionConfig, run_selection
 from jsep.study.strength import Peer, StrengthConfig, run_strength
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
@@ -16,6 +17,7 @@ __all__ = [
     "FlatConfig",
     "GalleryConfig",
     "Peer",
+    "SelectionConfig",
     "StrengthConfig",
     "StudyConfig",
     "TrainedModel",
@@ -25,5 +27,6 @@ __all__ = [
     "run",
     "run_attack_ablation",
     "run_gallery",
+    "run_selection",
     "run_strength",
 ]

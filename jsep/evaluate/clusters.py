@@ -1,0 +1,45 @@
+"""How alike the maps of one cluster are, and those of different clusters."""
+
+import numpy as np
+
+from jsep.checks import InputError
+
+
+def within_and_between(maps: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Explanation loss over all pairs of images of the same cluster (intra) and of different ones (inter).
+
+    From the Gram matrix G of the maps: loss_ij = (G_ii + G_jj - 2 G_ij) / N, each unordered pair once. "excess" is the
+    loss over that of permuted pixels, see `split_loss`.
+
+    Args: maps: (B, H, W); labels: (B,) cluster of each.
+    Returns: mean and standard deviation over the pairs: loss_intra, loss_intra_std, loss_inter, loss_inter_std,
+      excess_intra, excess_inter, and ratio = loss_inter / loss_intra (above 1: clusters share explanations).
+    Raises: InputError where no two maps share a cluster, or all do.
+    Reference: PAPER, appendix: intra- and inter-cluster explanation loss.
+    """
+    if np.ndim(maps) != 3 or len(maps) != len(labels):
+        raise InputError(f"expected maps (B, H, W) with one label each, got {np.shape(maps)} and {np.shape(labels)}")
+    flat = np.asarray(maps, np.float64).reshape(len(maps), -1)
+    gram = flat @ flat.T
+    own, total, num_pixels = np.diag(gram), flat.sum(axis=1), flat.shape[1]
+    loss = (own[:, None] + own - 2 * gram) / num_pixels
+    chance = (own[:, None] + own - 2 * np.outer(total, total) / num_pixels) / num_pixels
+    upper = np.triu(np.ones(loss.shape, bool), 1)
+    same = np.asarray(labels)[:, None] == np.asarray(labels)
+    found: dict[str, float] = {}
+    for name, chosen in (("intra", upper & same), ("inter", upper & ~same)):
+        if not chosen.any():
+            raise InputError(f"no two maps lie in {'one cluster' if name == 'intra' else 'different clusters'}")
+        found[f"loss_{name}"] = float(loss[chosen].mean())
+        found[f"loss_{name}_std"] = float(loss[chosen].std(ddof=1)) if chosen.sum() > 1 else 0.0
+        kept = chance[chosen] > 0
+        found[f"excess_{name}"] = float((loss[chosen][kept] / chance[chosen][kept]).mean()) if kept.any() else 0.0
+    found["ratio"] = found["loss_inter"] / found["loss_intra"] if found["loss_intra"] else float("inf")
+    return found
+
+
+def label_agreement(labels: np.ndarray, classes: np.ndarray) -> float:
+    """The adjusted Rand index of clusters and classes: 1 for the same partition, 0 for unrelated ones."""
+    from sklearn.metrics import adjusted_rand_score  # scikit-learn takes a second to load
+
+    return float(adjusted_rand_score(classes, labels))

@@ -1,0 +1,198 @@
+"""Does the choice of images matter? Pairs drawn anew by several rules, and maps within and between clusters."""
+
+import dataclasses
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jsep import evaluate, explain, models, report, train
+from jsep.checks import InputError, check_choice, check_count
+from jsep.study import environment
+from jsep.study.flat_config import FlatConfig, setting
+from jsep.study.run import OnProgress, create_model
+from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.types import Array, PyTree
+
+_LOSSES = ("explanation_loss_start", "explanation_loss_end")
+
+PIXELS = "pixels"
+OWN = "features"
+"""The feature network that the study trained for its own pairs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectionConfig(FlatConfig):
+    """Which models, rules and clusterings. The help text of each field is its documentation."""
+
+    study_dir: str = setting("runs/digits_models", "run directory of a finished study, whose models are attacked")
+    data_dir: str | None = setting(None, "TFDS data directory; default: where the study found its data")
+    selections: tuple[str, ...] = setting(evaluate.SELECTIONS, "rules by which pairs are drawn")
+    num_draws: int = setting(6, "times that each rule draws its pairs, seeds 0, 1, ...")
+    num_pairs: int = setting(30, "pairs of each draw")
+    max_seeds: int = setting(0, "training seeds whose models are attacked, the first ones; 0: all of the study")
+    feature_networks: tuple[str, ...] = setting(
+        (OWN, PIXELS), f"what is clustered: {OWN} (the study's own network), {PIXELS}, or a method of the study"
+    )
+    cluster_counts: tuple[str, ...] = setting(("5", "10", "15"), "numbers of clusters in the table of clusterings")
+    num_clusters: int = setting(10, "clusters of the rules that draw pairs, and of the figure")
+    chunk_size: int = setting(64, "images or pairs in memory at once")
+
+    def __post_init__(self) -> None:
+        for name in self.selections:
+            check_choice("selection", name, evaluate.SELECTIONS)
+        for name in ("num_draws", "num_pairs", "chunk_size"):
+            check_count(name, getattr(self, name))
+        check_count("max_seeds", self.max_seeds, minimum=0)
+        check_count("num_clusters", self.num_clusters, minimum=2)
+        if not all(text.isdigit() and int(text) >= 2 for text in self.cluster_counts):
+            raise InputError(f"cluster_counts must be whole numbers >= 2, got {', '.join(self.cluster_counts)}")
+
+
+def run_selection(
+    config: SelectionConfig, run_dir: str | Path, *, overwrite: bool = False, on_progress: OnProgress | None = None
+) -> dict[str, Any]:
+    """Attacks the models of a study on pairs drawn by every rule, compares maps within and between clusters, and writes
+    result.json, maps.npz, clusters.png and draws.png.
+
+    Raises: InputError for bad input, before anything is written.
+    """
+    progress = on_progress or (lambda what, record: None)
+    progress("loading models", {})
+    study = load_trained(config.study_dir, data_dir=config.data_dir)
+    seeds = list(study.config.seeds)[: config.max_seeds or None]
+    trained = [model for model in study.trained if model.seed in seeds]
+    points = {name: _points(config, study, name) for name in config.feature_networks}
+    directory = RunDirectory(run_dir, config, overwrite=overwrite)
+    started = time.perf_counter()
+    result: dict[str, Any] = {
+        "format": RESULT_FORMAT,
+        "kind": "selection",
+        "experiment": config.experiment,
+        "config": config.as_dict(),
+        "study": study.config.as_dict(),
+        "environment": environment.describe(),
+        "draws": [],
+        "clusterings": [],
+    }
+    first = config.feature_networks[0]
+    for selection, draw in itertools.product(config.selections, range(config.num_draws)):
+        pairs = evaluate.select_pairs(
+            points[first],
+            study.test,
+            num_clusters=config.num_clusters,
+            num_pairs=config.num_pairs,
+            feature_network=first,
+            seed=draw,
+            selection=selection,
+        )
+        for model in trained:
+            progress(f"attacking {model.name}, {selection} {draw}", {})
+            result["draws"].append(
+                {"selection": selection, "draw": draw, "hash": pairs.hash, **_attack(config, study, model, pairs)}
+            )
+    maps = {model.name: _maps(config, study, model) for model in trained if model.seed == seeds[0]}
+    for name, count in itertools.product(config.feature_networks, config.cluster_counts):
+        for selection in evaluate.CLUSTERINGS:
+            progress(f"clusters of {name}: {count} by {selection}", {})
+            groups = evaluate.make_groups(points[name], study.test.labels, selection, num_clusters=int(count))
+            agree = float(evaluate.label_agreement(groups.labels, study.test.labels))
+            for model_name, own in maps.items():
+                entry = {
+                    "feature_network": name,
+                    "num_clusters": int(count),
+                    "selection": selection,
+                    "model": model_name,
+                }
+                result["clusterings"].append(
+                    {**entry, "agreement": agree, **evaluate.within_and_between(own, groups.labels)}
+                )
+    result["summary"] = evaluate.summarise_draws(result["draws"])
+    # The values of single pairs are many: they go to maps.npz, the means of the draws stay.
+    of_pairs = {name: np.array([draw[name] for draw in result["draws"]], np.float32) for name in _LOSSES}
+    result["draws"] = [{**draw, **{name: float(np.mean(draw[name])) for name in _LOSSES}} for draw in result["draws"]]
+    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
+    directory.write_result(result)
+    shown = next((name for name in maps if name.startswith("mat")), next(iter(maps)))
+    groups = evaluate.make_groups(points[first], study.test.labels, "kmeans", num_clusters=config.num_clusters)
+    rows = _rows_of_figure(groups)
+    images = study.test.as_float(rows.ravel()).reshape(*rows.shape, *study.test.info.image_shape)
+    directory.add_maps({"images": images, "maps": maps[shown][rows], "members": rows, **of_pairs})
+    report.write_selection(directory.path, result, images, maps[shown][rows], shown)
+    return result
+
+
+def _points(config: SelectionConfig, study: TrainedStudy, name: str) -> np.ndarray:
+    """(B, F) features of the test images by the named network."""
+    if name == PIXELS:
+        return study.test.as_float(slice(None)).reshape(len(study.test), -1)
+    if name == OWN:
+        network, variables = _feature_network(config, study)
+    else:
+        check_choice("feature network", name, [OWN, PIXELS, *study.config.methods])
+        network = study.model
+        variables = next(m.variables for m in study.trained if m.method == name and m.seed == study.config.seed)
+    return evaluate.features(models.features_fn(network), variables, study.test, chunk_size=config.chunk_size)
+
+
+def _feature_network(config: SelectionConfig, study: TrainedStudy) -> tuple[models.Classifier, PyTree]:
+    network = create_model(study.config, study.config.feature_model, study.train.info)
+    train_config = study.config.feature_train_config()
+    key = jax.random.fold_in(jax.random.key(study.config.seed), 2)
+    directory = Path(config.study_dir) / "checkpoints" / f"features_seed{study.config.seed}"
+    if not directory.is_dir():
+        raise InputError(f"{config.study_dir} trained no feature network of its own; leave {OWN!r} out")
+    like = train.init_state(key, network, study.train.info.image_shape, train_config, len(study.train))
+    with train.Checkpoints(directory, train.describe(train_config, network, study.train, key)) as checkpoints:
+        state = checkpoints.restore(like)
+    if state is None:
+        raise InputError(f"{directory} holds no readable checkpoint; train that study again")
+    return network, jax.device_put(state.variables)
+
+
+def _attack(
+    config: SelectionConfig, study: TrainedStudy, model: TrainedModel, pairs: evaluate.PairIndex
+) -> dict[str, Any]:
+    results = evaluate.explanation_robustness(
+        jax.random.fold_in(jax.random.key(model.seed), 4),
+        study.model_fn,
+        model.variables,
+        study.test,
+        pairs,
+        study.config.explanation_attack(),
+        chunk_size=config.chunk_size,
+    )
+    losses = zip(_LOSSES, (results.loss_start, results.loss_end), strict=True)
+    return {"method": model.method, "seed": model.seed, **{name: np.asarray(values) for name, values in losses}}
+
+
+def _maps(config: SelectionConfig, study: TrainedStudy, model: TrainedModel) -> np.ndarray:
+    """(B, H, W) maps of all test images, of the predicted class."""
+    attack = study.config.explanation_attack()
+
+    @jax.jit
+    def explain_all(variables: PyTree, images: Array) -> Array:
+        def one(image: Array) -> Array:
+            def logits_fn(z: Array) -> Array:
+                return study.model_fn(variables, z)
+
+            label = logits_fn(image).argmax()
+            key = jax.random.key(study.config.seed)
+            return explain.make_map_fn(attack.method, logits_fn, label, map_config=attack.map_config, key=key)(image)
+
+        return jax.lax.map(one, images, batch_size=min(config.chunk_size, len(images)))
+
+    return np.asarray(explain_all(model.variables, study.test.as_float(slice(None))))
+
+
+def _rows_of_figure(groups: evaluate.Groups, num_clusters: int = 4, num_images: int = 5) -> np.ndarray:
+    """(clusters, images): the images nearest to the centre of the largest clusters."""
+    sizes = np.bincount(groups.labels)
+    largest = [int(label) for label in np.argsort(-sizes, kind="stable")[:num_clusters]]
+    width = min(num_images, int(sizes[largest].min()))
+    members = [np.flatnonzero(groups.labels == label) for label in largest]
+    return np.stack([group[np.argsort(groups.rank[group], kind="stable")[:width]] for group in members])
