@@ -197,3 +197,61 @@ def test_load_trained_says_what_is_missing(finished, tmp_path):
     shutil.rmtree(copy / "checkpoints" / "sep_neg_seed0")
     with pytest.raises(InputError, match="no checkpoints of sep_neg_seed0"):
         study.load_trained(copy)
+
+
+def test_statistics_and_pairs_of_the_rows_are_in_the_result(finished):
+    _, result, _ = finished
+    compared = result["statistics"]["comparisons"]
+    assert {(entry["method"], entry["baseline"]) for entry in compared} == {("sep_neg", "mat")}
+    for row in result["rows"]:
+        assert np.mean(row["per_pair"]["explanation_loss_end"]) == pytest.approx(row["explanation_loss_end"], rel=1e-5)
+        whole = row["concentration_end"] + row["concentration_target"] - row["overlap_end"]
+        assert whole == pytest.approx(row["explanation_loss_end"], rel=1e-3)
+    difference = result["rows"][1]["explanation_loss_end"] - result["rows"][0]["explanation_loss_end"]
+    entry = next(entry for entry in compared if entry["metric"] == "explanation_loss_end")
+    assert entry["difference"] == pytest.approx(difference, rel=1e-3)
+
+
+def test_selection_study_attacks_every_model_on_the_same_draws(finished, tmp_path):
+    run_dir, result, _ = finished
+    settings = {
+        "study_dir": str(run_dir), "selections": ("kmeans", "random"), "num_draws": 2, "num_pairs": 4,
+        "cluster_counts": ("3",), "num_clusters": 3, "feature_networks": ("features", "mat", "pixels"),
+    }  # fmt: skip
+    found = study.run_selection(study.SelectionConfig(**settings), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == found
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= {"clusters.png", "draws.png", "maps.npz"}
+    hashes = {}
+    for draw in found["draws"]:
+        hashes.setdefault((draw["selection"], draw["draw"]), set()).add(draw["hash"])
+    assert len(found["draws"]) == 2 * 2 * 2
+    assert all(len(each) == 1 for each in hashes.values()), "models of a draw were attacked on different pairs"
+    assert len(set.union(*hashes.values())) == 4
+    assert found["summary"]["methods"] == ["mat", "sep_neg"]
+    # The study's own pairs are those of its own features, clusters and seed: the same selection again.
+    trained = study.load_trained(run_dir)
+    config = study.SelectionConfig(**settings)
+    points = study.selection._points(config, trained, "features")
+    again = evaluate.select_pairs(
+        points, trained.test, num_clusters=CONFIG.num_clusters, num_pairs=CONFIG.num_pairs,
+        feature_network=trained.pairs.feature_network, seed=CONFIG.seed,
+    )  # fmt: skip
+    assert again.hash == result["pairs"]["hash"]
+    for entry in found["clusterings"]:
+        assert entry["model"] in ("mat_seed0", "sep_neg_seed0")
+        assert entry["loss_inter"] > 0
+    assert len(found["clusterings"]) == 3 * 4 * 2
+
+
+def test_selection_study_refuses_bad_input_before_it_writes(finished, tmp_path):
+    run_dir = str(finished[0])
+    for change, message in [
+        ({"study_dir": str(tmp_path)}, "holds no study"),
+        ({"selections": ("kmean",)}, "did you mean 'kmeans'"),
+        ({"cluster_counts": ("three",)}, "cluster_counts must be whole numbers >= 2, got three"),
+        ({"num_draws": 0}, "num_draws must be an integer >= 1"),
+        ({"feature_networks": ("resnet",)}, "unknown feature network 'resnet'"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            study.run_selection(study.SelectionConfig(**({"study_dir": run_dir} | change)), tmp_path / "none")
+        assert not (tmp_path / "none").exists()
