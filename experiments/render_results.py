@@ -35,6 +35,8 @@ def _table(result: dict) -> str:
         return report.strength_table(result).strip()
     if result.get("kind") == "selection":
         return report.selection_table(result).strip()
+    if result.get("kind") == "cross_method":
+        return report.cross_method_table(result).strip()
     words = report.in_words(result)
     return "\n\n".join(
         [report.markdown_table(result).strip(), " ".join([words.verdict, *words.claim, *words.confound])]

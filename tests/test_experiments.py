@@ -50,6 +50,7 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
         ("attack_strength", "StrengthConfig"),
         ("explanation_attacks", "AttackAblationConfig"),
         ("selection", "SelectionConfig"),
+        ("cross_method", "CrossMethodConfig"),
     ],
 )
 def test_flagfiles_of_a_script_parse(script, kind):

@@ -8,6 +8,7 @@ one `style`), `gallery` shows explanation methods, `strength` attacks on predict
 
 from jsep.report.answer import answer as in_words
 from jsep.report.attacks import attack_tables
+from jsep.report.cross_method import cross_method_table, write_cross_method
 from jsep.report.gallery import gallery_table, write_gallery
 from jsep.report.page import write
 from jsep.report.selection import selection_table, write_selection
@@ -17,6 +18,7 @@ from jsep.report.tables import format_table, markdown_table
 
 __all__ = [
     "attack_tables",
+    "cross_method_table",
     "format_table",
     "gallery_table",
     "in_words",
@@ -25,6 +27,7 @@ __all__ = [
     "strength_table",
     "summarise",
     "write",
+    "write_cross_method",
     "write_gallery",
     "write_selection",
 ]

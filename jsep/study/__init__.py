@@ -3,6 +3,7 @@
 from jsep.evaluate import DEGRADED_MARGIN
 from jsep.study.attack_ablation import AttackAblationConfig, run_attack_ablation
 from jsep.study.config import METHODS, StudyConfig, TrainingMethod
+from jsep.study.cross_method import CrossMethodConfig, run_cross_method
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
 from jsep.study.run import run
@@ -14,6 +15,7 @@ __all__ = [
     "DEGRADED_MARGIN",
     "METHODS",
     "AttackAblationConfig",
+    "CrossMethodConfig",
     "FlatConfig",
     "GalleryConfig",
     "Peer",
@@ -26,6 +28,7 @@ __all__ = [
     "load_trained",
     "run",
     "run_attack_ablation",
+    "run_cross_method",
     "run_gallery",
     "run_selection",
     "run_strength",

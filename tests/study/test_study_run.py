@@ -255,3 +255,38 @@ def test_selection_study_refuses_bad_input_before_it_writes(finished, tmp_path):
         with pytest.raises(InputError, match=message):
             study.run_selection(study.SelectionConfig(**({"study_dir": run_dir} | change)), tmp_path / "none")
         assert not (tmp_path / "none").exists()
+
+
+def test_cross_method_study_measures_every_model_with_every_method(finished, tmp_path):
+    run_dir, result, _ = finished
+    config = study.CrossMethodConfig(study_dirs=(str(run_dir),), methods=("gradient_x_input", "gradient"))
+    found = study.run_cross_method(config, tmp_path / "run")
+    assert (tmp_path / "run" / "cross.png").exists()
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == found
+    cells = {(row["method"], row["explained_by"]): row for row in found["rows"]}
+    assert len(cells) == 4
+    for row in result["rows"]:
+        # The method that the study itself attacked, on its own pairs and with its own key: the same numbers.
+        own = cells[row["method"], "gradient_x_input"]
+        for name in (
+            "explanation_loss_start",
+            "explanation_loss_end",
+            "excess_end",
+            "clean_accuracy",
+            "robust_accuracy",
+        ):
+            assert own[name] == pytest.approx(row[name], rel=1e-4), name
+        other = cells[row["method"], "gradient"]
+        assert other["explanation_loss_start"] != pytest.approx(own["explanation_loss_start"], rel=1e-3)
+
+
+def test_cross_method_study_refuses_bad_input(tmp_path):
+    with pytest.raises(InputError, match="'rise' has no derivative"):
+        study.CrossMethodConfig(methods=("rise",))
+    with pytest.raises(InputError, match="did you mean 'gradient'"):
+        study.CrossMethodConfig(methods=("gradients",))
+    with pytest.raises(InputError, match="must name at least one each"):
+        study.CrossMethodConfig(study_dirs=())
+    with pytest.raises(InputError, match="holds no study"):
+        study.run_cross_method(study.CrossMethodConfig(study_dirs=(str(tmp_path),)), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
