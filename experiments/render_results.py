@@ -37,6 +37,8 @@ def _table(result: dict) -> str:
         return report.selection_table(result).strip()
     if result.get("kind") == "cross_method":
         return report.cross_method_table(result).strip()
+    if result.get("kind") == "landscape":
+        return report.landscape_table(result).strip()
     words = report.in_words(result)
     return "\n\n".join(
         [report.markdown_table(result).strip(), " ".join([words.verdict, *words.claim, *words.confound])]

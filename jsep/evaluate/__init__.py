@@ -33,6 +33,7 @@ from jsep.evaluate.faithfulness import (
 )
 from jsep.evaluate.metrics import DISTANCES, MAP_METRICS, PAIR_METRICS
 from jsep.evaluate.randomisation import permuted, randomisation_similarity
+from jsep.evaluate.rank_correlation import RankCorrelation, rank_correlation
 from jsep.evaluate.ranks import kendall, spearman, top_k_intersection, top_k_near
 from jsep.evaluate.robustness import ExplanationAttackConfig, PairResults, explanation_robustness
 from jsep.evaluate.selection import PairIndex, features, load_pairs, save_pairs, select_pairs
@@ -67,6 +68,7 @@ __all__ = [
     "PairIndex",
     "PairResults",
     "PairedComparison",
+    "RankCorrelation",
     "RelativeStability",
     "accuracies",
     "adversarial_insertion",
@@ -104,6 +106,7 @@ __all__ = [
     "permuted",
     "pixel_ranks",
     "randomisation_similarity",
+    "rank_correlation",
     "relative_reduction",
     "relative_stability",
     "road_curve",

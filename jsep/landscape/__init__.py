@@ -28,7 +28,7 @@ from jsep.landscape.scalars import (
     sep_term,
 )
 from jsep.landscape.sharpness import Sharpness, local_lipschitz, sharpness
-from jsep.landscape.slices import OUTSIDE, Slice, slice_1d, slice_2d
+from jsep.landscape.slices import OUTSIDE, Slice, coordinates, slice_1d, slice_2d
 
 __all__ = [
     "DIRECTIONS",
@@ -42,6 +42,7 @@ __all__ = [
     "Sharpness",
     "Slice",
     "Spectrum",
+    "coordinates",
     "density",
     "direction",
     "explanation_loss_to",

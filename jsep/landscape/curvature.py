@@ -30,6 +30,11 @@ def hvp(scalar_fn: Objective, point: Array, vector: Array) -> Array:
     return jax.jvp(jax.grad(scalar_fn), (point,), (jnp.asarray(vector, point.dtype),))[1]
 
 
+def _hessian(scalar_fn: Objective, point: Array) -> Matvec:
+    """v -> H v for many v: the gradient's linearisation is computed once, and then only pushed through."""
+    return jax.linearize(jax.grad(scalar_fn), point)[1]
+
+
 class Krylov(NamedTuple):
     """Lanczos' result: basis (M, *shape), orthonormal rows; tridiagonal (M, M).
 
@@ -86,7 +91,7 @@ def top_eigenvalues(
     if num_eigenvalues > num_matvecs:
         raise InputError(f"num_eigenvalues must be at most num_matvecs = {num_matvecs}, got {num_eigenvalues}")
     start = jax.random.normal(key, point.shape, point.dtype)
-    krylov = _lanczos(lambda v: hvp(scalar_fn, point, v), start, num_matvecs)
+    krylov = _lanczos(_hessian(scalar_fn, point), start, num_matvecs)
     values, vectors = jnp.linalg.eigh(krylov.tridiagonal)
     largest = jnp.argsort(-jnp.abs(values))[:num_eigenvalues]
     return values[largest], jnp.tensordot(vectors[:, largest].T, krylov.basis, 1)
@@ -126,7 +131,7 @@ def trace(
     point = check_scalar_fn(scalar_fn, point)
     _check_probes(num_probes, chunk_size)
     return _mean_and_error(
-        _probes(key, stochtrace.monte_carlo_trace(), lambda v: hvp(scalar_fn, point, v), point, num_probes, chunk_size)
+        _probes(key, stochtrace.monte_carlo_trace(), _hessian(scalar_fn, point), point, num_probes, chunk_size)
     )
 
 
@@ -151,7 +156,7 @@ def moments(key: Key, scalar_fn: Objective, point: Array, *, num_probes: int, ch
         product = matvec(vector)
         return jnp.vdot(vector, product), jnp.vdot(product, product)
 
-    forms, squares = _probes(key, both, lambda v: hvp(scalar_fn, point, v), point, num_probes, chunk_size)
+    forms, squares = _probes(key, both, _hessian(scalar_fn, point), point, num_probes, chunk_size)
     return Moments(*_mean_and_error(forms), *_root(*_mean_and_error(squares)))
 
 
@@ -204,7 +209,7 @@ def spectrum(
         values, vectors = jnp.linalg.eigh(_lanczos(matvec, vector, num_matvecs).tridiagonal)
         return values, vectors[0] ** 2
 
-    found = _probes(key, quadrature, lambda v: hvp(scalar_fn, point, v), point, num_probes, chunk_size)
+    found = _probes(key, quadrature, _hessian(scalar_fn, point), point, num_probes, chunk_size)
     return Spectrum(*found)
 
 
@@ -238,11 +243,8 @@ def jacobian_norms(
     _check_probes(num_probes, chunk_size)
     _check_matvecs(num_matvecs, point.size)
     start_key, probe_key = jax.random.split(key)
+    _, push = jax.linearize(map_fn, point)
     _, pull = jax.vjp(map_fn, point)
-
-    def push(vector: Array) -> Array:
-        return jax.jvp(map_fn, (point,), (vector,))[1]
-
     start = jax.random.normal(start_key, point.shape, point.dtype)
     tridiagonal = _lanczos(lambda v: pull(push(v))[0], start, num_matvecs).tridiagonal
     largest = jnp.maximum(jnp.linalg.eigvalsh(tridiagonal)[-1], 0.0)

@@ -1,0 +1,193 @@
+"""The pictures and the self-contained page of a landscape analysis, from its result.json and maps.npz alone."""
+
+import base64
+import html
+import importlib.resources
+import json
+import os
+import pathlib
+import string
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jsep.checks import InputError
+from jsep.report import landscape_figures as figures
+from jsep.report.landscape import (
+    SCALAR_NAMES,
+    correlation_table,
+    curvature_table,
+    describe_slices,
+    methods_of,
+    model_table,
+    scalars_of,
+    unit_of,
+)
+from jsep.report.style import to_png
+
+SURFACE = """<div class="surface-tools"><label>function <select id="surface-function"></select></label>
+<label>model <select id="surface-method"></select></label></div>
+<canvas id="surface" tabindex="0" role="img" aria-describedby="surface-reading"
+ aria-label="Surface of the chosen function in the plane of the attack's path and a random direction; arrow keys turn
+ and tilt it, plus and minus zoom, 0 resets"
+ style="width:100%;height:26rem;touch-action:none;border:1px solid var(--line);border-radius:6px"></canvas>
+<p id="surface-reading" aria-live="polite"></p>
+<p>Drag, or focus the picture and use the arrow keys; + and − zoom, 0 resets. One height scale for all models of a
+function.</p>"""
+
+
+def _read(run_dir: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        result = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
+        with np.load(run_dir / "maps.npz") as archive:
+            return result, dict(archive)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run_dir} holds no landscape analysis that can be read ({error})") from error
+
+
+def _pictures(result: Mapping[str, Any], arrays: figures.Arrays) -> list[tuple[str, str, str, Figure]]:
+    """(file, heading, caption, figure)."""
+    how = describe_slices(result)
+    count = result["num_images"]
+    lines = f"Line: mean, band: 10 to 90 % of the lines over {count} images (first seed)."
+    found = []
+    for scalar in scalars_of(result):
+        name = SCALAR_NAMES[scalar]
+        found.append(
+            (
+                f"slices_{scalar}.png",
+                f"Slices: {name}",
+                f"{name} along lines through the images. Above: {result['config']['num_directions']} random lines an "
+                f"image, some of them drawn thin; below: one line an image. {lines} {how}",
+                figures.slices(result, arrays, scalar),
+            )
+        )
+    for scalar in scalars_of(result):
+        found.append(
+            (
+                f"plane_{scalar}.png",
+                f"Plane: {SCALAR_NAMES[scalar]}",
+                f"{SCALAR_NAMES[scalar]} in the plane of the attack's path and a random direction, mean over "
+                f"{min(count, result['config']['plane_images'])} images, one scale for all models; the cross is the "
+                f"image. {how}",
+                figures.planes(result, arrays, scalar),
+            )
+        )
+    found.append(
+        (
+            "spectra.png",
+            "Spectra of the input Hessians",
+            f"Stochastic Lanczos quadrature, {result['config']['spectrum_probes']} probes an image, {count} images "
+            "pooled (first seed): the share of the eigenvalues in bins of an axis that is linear around 0 and "
+            "logarithmic beyond.",
+            figures.spectra(result, arrays),
+        )
+    )
+    found.append(
+        (
+            "curvature.png",
+            "Curvature as numbers",
+            "Mean over images; bars: standard deviation over seeds, with one seed the standard error over images; "
+            "ticks: the single seeds. px: pixel unit.",
+            figures.curvature(result),
+        )
+    )
+    forest = figures.correlations(result)
+    if forest is not None:
+        caption = (
+            "Spearman's rho of each number with what the explanation attack achieves, 95 % bootstrap interval over "
+            "images. Filled: over the images within each model, averaged; hollow: over the models' means. The first "
+            "two rows are no curvature: a predictor is worth something where it beats them."
+        )
+        found.append(("correlations.png", "What predicts the attack?", caption, forest))
+    return found
+
+
+def write_landscape(run_dir: str | pathlib.Path) -> pathlib.Path:
+    """Draws every picture of the analysis in `run_dir` and writes its page, `index.html`, which needs no network.
+
+    Raises: InputError where result.json or maps.npz cannot be read.
+    """
+    path = pathlib.Path(run_dir)
+    result, arrays = _read(path)
+    shown = []
+    for file, heading, caption, figure in _pictures(result, arrays):
+        data = to_png(figure)
+        _replace(path / file, data)
+        shown.append((heading, caption, data, round(96 * figure.get_figwidth())))
+    page = path / "index.html"
+    _replace(page, _page(result, arrays, shown).encode())
+    return page
+
+
+def _replace(path: pathlib.Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def surface_data(result: Mapping[str, Any], arrays: figures.Arrays) -> dict[str, Any]:
+    """What surface.js draws; values that are not finite are null."""
+    functions = {}
+    for scalar in scalars_of(result):
+        scale, unit = unit_of(scalar)
+        surfaces = {}
+        for method in methods_of(result):
+            rows = scale * np.asarray(arrays[f"{method}/{scalar}/plane"], float)
+            surfaces[method] = [[float(f"{v:.5g}") if np.isfinite(v) else None for v in row] for row in rows]
+        functions[SCALAR_NAMES[scalar]] = {"unit": unit, "surfaces": surfaces}
+    return {"places": [round(float(v), 5) for v in arrays["plane_coordinates"]], "functions": functions}
+
+
+def _html_table(markdown: str) -> str:
+    rows = [line.strip("| ").split(" | ") for line in markdown.splitlines() if line.startswith("| ")]
+    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in rows[0])
+    body = ""
+    for first, *rest in rows[1:]:
+        cells = "".join(f"<td>{html.escape(text)}</td>" for text in rest)
+        body += f'<tr><th scope="row">{html.escape(first)}</th>{cells}</tr>\n'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="Table">{table}</div>'
+
+
+def _page(result: Mapping[str, Any], arrays: figures.Arrays, shown: list[tuple[str, str, bytes, int]]) -> str:
+    pictures = ""
+    for heading, caption, data, width in shown:
+        encoded = base64.b64encode(data).decode()
+        image = f'<img style="--width:{width}px" alt="{html.escape(caption)}" src="data:image/png;base64,{encoded}">'
+        box = f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(heading)}">{image}</div>'
+        pictures += (
+            f"<h3>{html.escape(heading)}</h3>\n<figure>{box}<figcaption>{html.escape(caption)}</figcaption></figure>\n"
+        )
+    script = importlib.resources.files("jsep.report").joinpath("surface.js").read_text(encoding="utf-8")
+    # A closing tag inside the data would end the element.
+    surfaces = json.dumps(surface_data(result, arrays)).replace("<", "\\u003c")
+    numbers = [model_table(result), curvature_table(result)]
+    if result["correlations"]:
+        numbers.append(correlation_table(result))
+    settings = html.escape(json.dumps({"config": result["config"], "environment": result["environment"]}, indent=1))
+    main = f"""<section id="surface-section"><h2>Surface</h2>{SURFACE}
+<script type="application/json" id="surface-data">{surfaces}</script></section>
+<section id="pictures"><h2>Pictures</h2>{pictures}</section>
+<section id="numbers"><h2>Numbers</h2>{"".join(_html_table(table) for table in numbers)}</section>
+<section id="reproduce"><h2>How to reproduce</h2><pre>{html.escape(str(result["environment"].get("command")))}</pre>
+<details><summary>Configuration and environment</summary><pre>{settings}</pre></details></section>
+<script>{script}</script>"""
+    parts = {
+        "surface-section": "Surface",
+        "pictures": "Pictures",
+        "numbers": "Numbers",
+        "reproduce": "How to reproduce",
+    }
+    skeleton = importlib.resources.files("jsep.report").joinpath("page.html").read_text(encoding="utf-8")
+    return string.Template(skeleton).substitute(
+        title=html.escape(str(result["experiment"])),
+        run=html.escape(
+            f"{result['study']['dataset']}, {result['study']['model']}; {len(result['rows'])} models, "
+            f"{result['num_images']} images"
+        ),
+        navigation="".join(f'<a href="#{key}">{name}</a>' for key, name in parts.items()),
+        main=main,
+    )

@@ -1,0 +1,234 @@
+"""The input landscape of trained models: slices, planes, curvature, and what the curvature says about the attack."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsep import evaluate, landscape, report, train
+from jsep.checks import InputError
+from jsep.study import environment
+from jsep.study.landscape_config import LandscapeConfig
+from jsep.study.landscape_measure import Measurement, measure, planes
+from jsep.study.run import OnProgress
+from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+
+OUTCOMES = ("explanation_loss_end", "relative_reduction", "moved")
+"""What the explanation attack achieves on an image: the loss that is left, the share it removed, how far the own map
+moved."""
+
+BASELINES = ("explanation_loss_start", "effective_pixels")
+"""Not curvature: what the landscape's numbers must beat as predictors."""
+
+CURVATURES = ("top_eigenvalue", "trace", "frobenius_norm", "average_sharpness", "worst_sharpness")
+
+
+def run_landscape(
+    config: LandscapeConfig, run_dir: str | Path, *, overwrite: bool = False, on_progress: OnProgress | None = None
+) -> dict[str, Any]:
+    """Analyses every model of the studies in `config.models`; writes result.json, maps.npz, the pictures and the page.
+
+    Raises: InputError for bad input, before anything is written.
+    """
+    progress = on_progress or (lambda what, record: None)
+    progress("loading models", {})
+    studies = [load_trained(path, data_dir=config.data_dir) for path in config.models]
+    _check_comparable(config, studies)
+    return analyse(config, studies, RunDirectory(run_dir, config, overwrite=overwrite), progress)
+
+
+def _check_comparable(config: LandscapeConfig, studies: Sequence[TrainedStudy]) -> None:
+    names = [_name(study, trained) for study in studies for trained in study.trained]
+    if len(set(names)) != len(names):
+        raise InputError(f"models of {', '.join(config.models)} have the same names: give different studies")
+    if any(study.pairs.as_dict() != studies[0].pairs.as_dict() for study in studies):
+        raise InputError("the studies have different pairs of images: give all but the first its --pairs_file")
+
+
+def _name(study: TrainedStudy, trained: TrainedModel) -> str:
+    """The name of the model's method in tables and pictures; "trades" with its weight."""
+    method = f"trades {study.config.trades_beta:g}" if trained.method == "trades" else trained.method
+    return f"{method}/seed{trained.seed}"
+
+
+def analyse(
+    config: LandscapeConfig, studies: Sequence[TrainedStudy], directory: RunDirectory, progress: OnProgress
+) -> dict[str, Any]:
+    """The analysis of loaded studies on the same pairs, written into `directory`."""
+    started = time.perf_counter()
+    first = studies[0]
+    count = min(config.landscape_images or len(first.pairs.victims), len(first.pairs.victims))
+    what = _measurement(config, first)
+    result: dict[str, Any] = {
+        "format": RESULT_FORMAT,
+        "kind": "landscape",
+        "experiment": config.experiment,
+        "config": config.as_dict(),
+        "study": first.config.as_dict(),
+        "environment": environment.describe(),
+        "pairs": first.pairs.as_dict(),
+        "num_images": count,
+        "epsilon": what.epsilon,
+        "norm": what.norm,
+        "directions": {scalar: list(names) for scalar, names in what.scalars},
+        "rows": [],
+    }
+    arrays: dict[str, np.ndarray] = {"coordinates": _coordinates(config.extent, config.num_points)}
+    arrays["plane_coordinates"] = _coordinates(config.extent, config.plane_points)
+    numbers: list[dict[str, np.ndarray]] = []
+    for study in studies:
+        for trained in study.trained:
+            progress(f"analysing {_name(study, trained)}", {})
+            row, own, kept = _analyse_model(config, study, trained, what, count)
+            result["rows"].append(row)
+            numbers.append(own)
+            # Pictures show the first seed of each method; the numbers are of all.
+            is_first = row["method"] not in {other["method"] for other in result["rows"][:-1]}
+            arrays |= {f"{row['method']}/seed{trained.seed}/numbers/{key}": value for key, value in own.items()}
+            if is_first:
+                arrays |= {f"{row['method']}/{key}": value for key, value in kept.items()}
+    progress("correlating", {})
+    result["correlations"] = _correlations(config, numbers)
+    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
+    directory.add_maps(arrays)
+    directory.write_result(result)
+    progress("drawing the page", {})
+    report.write_landscape(directory.path)
+    return result
+
+
+def _coordinates(extent: float, num_points: int) -> np.ndarray:
+    return np.asarray(landscape.coordinates(extent, num_points))
+
+
+def _measurement(config: LandscapeConfig, study: TrainedStudy) -> Measurement:
+    settings = study.config
+    size = int(np.prod(study.test.info.image_shape))
+    num_matvecs = min(config.num_matvecs, size)
+    return Measurement(
+        scalars=tuple((scalar, config.directions_of(scalar)) for scalar in config.scalars),
+        explanation=settings.explanation_attack(),
+        prediction=train.PgdConfig(settings.norm, settings.epsilon, settings.test_alpha, settings.test_num_steps),
+        sep=settings.train_config("mat", 1).sep,
+        norm=config.landscape_norm,
+        epsilon=config.landscape_epsilon or settings.epsilon,
+        num_directions=config.num_directions,
+        extent=config.extent,
+        num_points=config.num_points,
+        plane_points=config.plane_points,
+        outside=config.outside,
+        num_eigenvalues=min(config.num_eigenvalues, num_matvecs),
+        num_matvecs=num_matvecs,
+        num_probes=config.num_probes,
+        spectrum_probes=config.spectrum_probes,
+        sharpness_samples=config.sharpness_samples,
+        sharpness_steps=config.sharpness_steps,
+        chunk_size=config.landscape_chunk_size,
+    )
+
+
+def _analyse_model(
+    config: LandscapeConfig, study: TrainedStudy, trained: TrainedModel, what: Measurement, count: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """A row of result.json, the per-image numbers, and the arrays of the pictures."""
+    started = time.perf_counter()
+    # The same keys for every model: paired directions, probes and samples.
+    key = jax.random.key(config.landscape_seed)
+    accuracy_key, attack_key, image_key = jax.random.split(key, 3)
+    settings, model_fn = study.config, study.model_fn
+    clean, robust = evaluate.accuracies(
+        accuracy_key, model_fn, trained.variables, study.test, norm=settings.norm, epsilon=settings.epsilon,
+        alpha=settings.test_alpha, num_steps=settings.test_num_steps, chunk_size=settings.chunk_size,
+    )  # fmt: skip
+    attacked = evaluate.explanation_robustness(
+        attack_key, model_fn, trained.variables, study.test, study.pairs, what.explanation,
+        chunk_size=settings.chunk_size,
+    )  # fmt: skip
+    victims, targets = (np.asarray(rows)[:count] for rows in (study.pairs.victims, study.pairs.targets))
+    inputs = (
+        jax.random.split(image_key, count),
+        *(jnp.asarray(study.test.as_float(rows)) for rows in (victims, targets)),
+        jnp.asarray(attacked.manipulated[:count]),
+        jnp.asarray(study.test.labels[victims]),
+    )
+    keys, *arrays = inputs
+    found: dict[str, Any] = {}
+    for part in what.parts():
+        found |= jax.device_get(measure(keys, model_fn, trained.variables, *arrays, what=part))
+    few = [rows[: config.plane_images] for rows in arrays]
+    surfaces = jax.device_get(planes(keys[: config.plane_images], model_fn, trained.variables, *few, what=what))
+
+    moved = np.mean((attacked.manipulated_map - attacked.victim_map) ** 2, axis=(1, 2))
+    own = {
+        "explanation_loss_start": attacked.loss_start,
+        "explanation_loss_end": attacked.loss_end,
+        "relative_reduction": np.asarray(evaluate.relative_reduction(attacked.loss_start, attacked.loss_end)),
+        "moved": moved,
+        "effective_pixels": attacked.effective_pixels,
+    }
+    own = {name: np.asarray(values)[:count] for name, values in own.items()}
+    own |= {f"map/{name}": values for name, values in found.pop("map").items()}
+    kept: dict[str, np.ndarray] = {}
+    non_finite, outside = 0, 0.0
+    for scalar, quantities in found.items():
+        lines = quantities.pop("lines")
+        outside = max(outside, float(quantities.pop("share_outside").mean(axis=(0, 1)).max()))
+        non_finite += int(np.sum(~np.isfinite(lines)) + np.sum(~np.isfinite(surfaces[scalar])))
+        kept[f"{scalar}/lines"] = lines.astype(np.float32)
+        kept[f"{scalar}/plane"] = surfaces[scalar].mean(axis=0).astype(np.float32)
+        for name in ("spectrum_nodes", "spectrum_weights", "eigenvalues"):
+            kept[f"{scalar}/{name}"] = quantities.pop(name)
+        own |= {f"{scalar}/{name}": values for name, values in quantities.items()}
+    name = _name(study, trained)
+    row = {
+        "method": name.partition("/")[0],
+        "seed": trained.seed,
+        "clean_accuracy": clean,
+        "robust_accuracy": robust,
+        "numbers": {key: _mean_and_error(values) for key, values in own.items()},
+        "num_non_finite": non_finite,
+        "share_outside": round(outside, 4),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    return row, own, kept
+
+
+def _mean_and_error(values: np.ndarray) -> dict[str, float]:
+    """Mean and standard error over the images at which the number is finite, and how many those are."""
+    finite = np.asarray(values, np.float64)[np.isfinite(values)]
+    error = finite.std(ddof=1) / finite.size**0.5 if finite.size > 1 else 0.0
+    return {
+        "mean": float(finite.mean()) if finite.size else float("nan"),
+        "standard_error": float(error),
+        "median": float(np.median(finite)) if finite.size else float("nan"),
+        "num_finite": int(finite.size),
+    }
+
+
+def _correlations(config: LandscapeConfig, numbers: Sequence[dict[str, np.ndarray]]) -> list[dict[str, Any]]:
+    """Every predictor against every outcome: rho over the images within the models, and over the models."""
+    predictors = [*BASELINES, *(name for name in numbers[0] if name.startswith("map/"))]
+    predictors += [name for name in numbers[0] if name.rpartition("/")[2] in CURVATURES]
+    stacked = {name: np.stack([own[name] for own in numbers]) for name in (*predictors, *OUTCOMES)}
+    finite = np.all([np.isfinite(values).all(axis=0) for values in stacked.values()], axis=0)
+    rows: list[dict[str, Any]] = []
+    if finite.sum() < 3:
+        return rows
+    key = jax.random.fold_in(jax.random.key(config.landscape_seed), 1)
+    for predictor in predictors:
+        for outcome in OUTCOMES:
+            first, second = (jnp.asarray(stacked[name][:, finite]) for name in (predictor, outcome))
+            for level in ("images", "models"):
+                if level == "models" and len(numbers) < 3:
+                    continue
+                found = evaluate.rank_correlation(
+                    key, first, second, num_bootstrap=config.num_bootstrap, between=level == "models"
+                )
+                ends = {name: round(float(value), 4) for name, value in found._asdict().items()}
+                rows.append({"predictor": predictor, "outcome": outcome, "level": level, **ends})
+    return rows

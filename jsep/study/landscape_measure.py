@@ -1,0 +1,221 @@
+"""One model's landscape on a batch of images: slices, planes and curvature, in one compiled function."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jsep import attack, evaluate, explain, landscape, train
+from jsep.types import Array, Key, ModelFn, Objective, PyTree
+
+IMAGES_AT_ONCE = 8
+"""More images do not make a product with a vector faster on a CPU; the rest of a chunk are points of an image."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What is measured, as one static value of the compiled function: see `LandscapeConfig` for the fields.
+
+    scalars: (function, its directions) of each; with_map: the numbers of the map itself too.
+    """
+
+    scalars: tuple[tuple[str, tuple[str, ...]], ...]
+    explanation: evaluate.ExplanationAttackConfig
+    prediction: train.PgdConfig
+    sep: train.SepConfig
+    norm: str
+    epsilon: float
+    num_directions: int
+    extent: float
+    num_points: int
+    plane_points: int
+    outside: str
+    num_eigenvalues: int
+    num_matvecs: int
+    num_probes: int
+    spectrum_probes: int
+    sharpness_samples: int
+    sharpness_steps: int
+    chunk_size: int
+    with_map: bool = True
+
+    def parts(self) -> list["Measurement"]:
+        """One for each function and one for the map: small programs compile faster than their sum."""
+        functions = [dataclasses.replace(self, scalars=(scalar,), with_map=False) for scalar in self.scalars]
+        return [*functions, dataclasses.replace(self, scalars=())]
+
+    @property
+    def points_at_once(self) -> int:
+        """How many points of one image share a chunk with those of other images."""
+        return max(1, self.chunk_size // IMAGES_AT_ONCE)
+
+    @property
+    def ball(self) -> dict[str, Any]:
+        """The ball of sharpness and Lipschitz estimate; a step is an eighth of its radius."""
+        return {
+            "norm": self.norm,
+            "epsilon": self.epsilon,
+            "alpha": self.epsilon / 8,
+            "num_steps": self.sharpness_steps,
+            "chunk_size": self.points_at_once,
+        }
+
+
+def _case(
+    key: Key, model_fn: ModelFn, variables: PyTree, image: Array, other: Array, label: Array, what: Measurement
+) -> landscape.Case:
+    logits_fn = functools.partial(model_fn, variables)
+
+    def map_fn_at(z: Array) -> Any:
+        # As the evaluation explains it: the predicted class of the image itself, fixed; one key for what is drawn.
+        return explain.make_map_fn(
+            what.explanation.method,
+            logits_fn,
+            jnp.argmax(logits_fn(z)),
+            map_config=what.explanation.map_config,
+            key=jax.random.fold_in(key, 1),
+        )
+
+    noise = train.draw_noise(jax.random.fold_in(key, 2), what.sep, image.shape)
+    return landscape.Case(logits_fn, label, image, map_fn_at(image), map_fn_at(other)(other), noise)
+
+
+def _attacked(key: Key, case: landscape.Case, scalar: str, manipulated: Array, what: Measurement) -> Array:
+    """Where the attack on this function ended: the explanation attack's image, or PGD's on the cross-entropy."""
+    if scalar not in ("cross_entropy", "margin"):
+        return manipulated
+    objective = attack.cross_entropy(case.logits_fn, case.label)
+    settings = dataclasses.asdict(what.prediction)
+    return attack.pgd(jax.random.fold_in(key, 3), objective, case.image, **settings)[0]
+
+
+def _lines(
+    key: Key, names: tuple[str, ...], context: landscape.DirectionContext, eigenvector: Array, what: Measurement
+) -> Array:
+    """The directions, (D, H, W, C): of each random name `num_directions`, of the others one."""
+    make = functools.partial(landscape.direction, context=context, epsilon=what.epsilon, norm=what.norm)
+    rows = []
+    for name in names:
+        if name in landscape.DRAWN:
+            # The same lines for every model: the key is the image's alone.
+            keys = jax.random.split(
+                jax.random.fold_in(key, list(landscape.DIRECTIONS).index(name)), what.num_directions
+            )
+            rows.append(jax.vmap(lambda k, name=name: make(k, name))(keys))
+        elif name == "eigenvector":
+            rows.append(landscape.normalise(eigenvector, epsilon=what.epsilon, norm=what.norm)[None])
+        else:
+            rows.append(make(key, name)[None])
+    return jnp.concatenate(rows)
+
+
+def _curvature(key: Key, function: Objective, image: Array, what: Measurement) -> tuple[dict[str, Array], Array]:
+    """The numbers of one function at one image, and the leading eigenvector."""
+    keys = jax.random.split(key, 4)
+    values, vectors = landscape.top_eigenvalues(
+        keys[0], function, image, num_eigenvalues=what.num_eigenvalues, num_matvecs=what.num_matvecs
+    )
+    moments = landscape.moments(keys[1], function, image, num_probes=what.num_probes, chunk_size=what.points_at_once)
+    measure = landscape.spectrum(
+        keys[2], function, image, num_probes=what.spectrum_probes, num_matvecs=what.num_matvecs,
+        chunk_size=what.points_at_once,
+    )  # fmt: skip
+    sharpness = landscape.sharpness(keys[3], function, image, num_samples=what.sharpness_samples, **what.ball)
+    numbers = {
+        "value": function(image),
+        "gradient_norm": jnp.sqrt(jnp.sum(jax.grad(function)(image) ** 2)),
+        "eigenvalues": values,
+        "top_eigenvalue": jnp.abs(values[0]),
+        "trace": moments.trace,
+        "trace_standard_error": moments.trace_standard_error,
+        "frobenius_norm": moments.frobenius_norm,
+        "frobenius_standard_error": moments.frobenius_standard_error,
+        "average_sharpness": sharpness.average,
+        "worst_sharpness": sharpness.worst,
+        "spectrum_nodes": measure.nodes,
+        "spectrum_weights": measure.weights,
+    }
+    return numbers, vectors[0]
+
+
+@functools.partial(jax.jit, static_argnames=("model_fn", "what"))
+def measure(
+    keys: Key,
+    model_fn: ModelFn,
+    variables: PyTree,
+    images: Array,
+    others: Array,
+    manipulated: Array,
+    labels: Array,
+    *,
+    what: Measurement,
+) -> dict[str, Any]:
+    """Everything but planes, for every image: {scalar: {quantity: (images, ...)}, "map": {quantity: (images,)}}."""
+
+    def one(inputs: tuple[Key, Array, Array, Array, Array]) -> dict[str, Any]:
+        key, image, other, moved, label = inputs
+        case = _case(key, model_fn, variables, image, other, label, what)
+        found: dict[str, Any] = {}
+        for index, (scalar, names) in enumerate(what.scalars):
+            function = landscape.scalar_fn(scalar, case)
+            numbers, eigenvector = _curvature(jax.random.fold_in(key, 10 + index), function, image, what)
+            attacked = _attacked(key, case, scalar, moved, what)
+            context = landscape.DirectionContext(function, image, attacked, other)
+            lines = _lines(jax.random.fold_in(key, 4), names, context, eigenvector, what)
+            line = landscape.slice_1d(
+                function, image, lines, what.extent, what.num_points, outside=what.outside,
+                chunk_size=what.points_at_once,
+            )  # fmt: skip
+            found[scalar] = {**numbers, "lines": line.values, "share_outside": line.share_outside}
+        if what.with_map and case.map_fn is not None:
+            jacobian = landscape.jacobian_norms(
+                jax.random.fold_in(key, 5), case.map_fn, image, num_matvecs=what.num_matvecs,
+                num_probes=what.num_probes, chunk_size=what.points_at_once,
+            )  # fmt: skip
+            lipschitz = landscape.local_lipschitz(jax.random.fold_in(key, 6), case.map_fn, image, **what.ball)
+            found["map"] = {
+                "jacobian_spectral_norm": jacobian.spectral,
+                "jacobian_frobenius_norm": jacobian.frobenius,
+                "local_lipschitz": lipschitz,
+            }
+        return found
+
+    return jax.lax.map(
+        one, (keys, images, others, manipulated, labels), batch_size=min(IMAGES_AT_ONCE, what.chunk_size, len(images))
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("model_fn", "what"))
+def planes(
+    keys: Key,
+    model_fn: ModelFn,
+    variables: PyTree,
+    images: Array,
+    others: Array,
+    manipulated: Array,
+    labels: Array,
+    *,
+    what: Measurement,
+) -> dict[str, Array]:
+    """scalar -> (images, P, P): rows along the attack's path, columns along the first Rademacher direction."""
+
+    def one(inputs: tuple[Key, Array, Array, Array, Array]) -> dict[str, Array]:
+        key, image, other, moved, label = inputs
+        case = _case(key, model_fn, variables, image, other, label, what)
+        found = {}
+        for scalar, _ in what.scalars:
+            function = landscape.scalar_fn(scalar, case)
+            attacked = _attacked(key, case, scalar, moved, what)
+            context = landscape.DirectionContext(function, image, attacked, other)
+            lines = _lines(jax.random.fold_in(key, 4), ("attack", "rademacher"), context, image, what)[:2]
+            found[scalar] = landscape.slice_2d(
+                function, image, lines, what.extent, what.plane_points, outside=what.outside,
+                chunk_size=what.points_at_once,
+            ).values  # fmt: skip
+        return found
+
+    return jax.lax.map(
+        one, (keys, images, others, manipulated, labels), batch_size=min(IMAGES_AT_ONCE, what.chunk_size, len(images))
+    )
