@@ -27,22 +27,7 @@ def _provenance(result: dict) -> str:
 
 def _table(result: dict) -> str:
     """The table and what its numbers say, both computed."""
-    if result.get("kind") == "explanation_attacks":
-        return report.attack_tables(result).strip()
-    if result.get("kind") == "explanation_methods":
-        return report.gallery_table(result).strip()
-    if result.get("kind") == "attack_strength":
-        return report.strength_table(result).strip()
-    if result.get("kind") == "selection":
-        return report.selection_table(result).strip()
-    if result.get("kind") == "cross_method":
-        return report.cross_method_table(result).strip()
-    if result.get("kind") == "landscape":
-        return report.landscape_table(result).strip()
-    words = report.in_words(result)
-    return "\n\n".join(
-        [report.markdown_table(result).strip(), " ".join([words.verdict, *words.claim, *words.confound])]
-    )
+    return report.TABLES[result.get("kind", "study")](result).strip()
 
 
 def _read(name: str) -> dict:

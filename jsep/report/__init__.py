@@ -2,17 +2,14 @@
 
 The way of the data: `records` reads a run directory, `summary` turns rows into means over seeds, `columns` says how
 each metric is shown, `answer` puts the numbers into words, `tables` sets them in rows, `curves` and `panels` draw (in
-one `style`), `gallery` shows explanation methods, `strength` attacks on predictions, `pictures` adds the captions,
-`page` puts all of it into one file. matplotlib is used here and nowhere else in the library.
-
-<<<< Result files -> tables, figures, one self-contained page.
-
-The way of the data: `records` reads a run directory, `summary` turns rows into means over seeds, `columns` says how
-each metric is shown, `answer` puts the numbers into words, `tables` sets them in rows, `curves` and `panels` draw (in
-one `style`), `gallery` shows explanation methods, `pictures` adds the captions, `page` puts all of it into one file.
-A landscape analysis goes its own way: `landscape` (numbers and tables), `landscape_figures`, `landscape_page`.
+one `style`), `pictures` adds the captions, `page` puts all of it into one file. The results of another kind go their
+own ways: `gallery` (explanation methods), `strength` (attacks on predictions), `attacks` (attacks on explanations),
+`selection`, `cross_method`, and `landscape` with `landscape_figures` and `landscape_page`; `TABLES` lists them.
 matplotlib is used here and nowhere else in the library.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 from jsep.report.answer import answer as in_words
 from jsep.report.attacks import attack_tables
@@ -27,6 +24,7 @@ from jsep.report.summary import summarise
 from jsep.report.tables import format_table, markdown_table
 
 __all__ = [
+    "TABLES",
     "attack_tables",
     "cross_method_table",
     "format_table",
@@ -43,3 +41,20 @@ __all__ = [
     "write_landscape",
     "write_selection",
 ]
+
+
+def _study_table(result: dict[str, Any]) -> str:
+    words = in_words(result)
+    return "\n\n".join([markdown_table(result).strip(), " ".join([words.verdict, *words.claim, *words.confound])])
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "study": _study_table,
+    "explanation_methods": gallery_table,
+    "attack_strength": strength_table,
+    "explanation_attacks": attack_tables,
+    "selection": selection_table,
+    "cross_method": cross_method_table,
+    "landscape": landscape_table,
+}
+"""kind of a result.json ("study" where it says none) -> its table in Markdown and what the numbers say."""

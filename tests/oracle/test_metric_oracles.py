@@ -29,9 +29,9 @@ MODEL = oracles.softplus_ridge(shape=SHAPE, num_classes=3)
 
 @functools.cache
 def quantus() -> Any:
-    import torch_peers
+    import torchvision_stand_in
 
-    torch_peers.stand_in_for_torchvision()
+    torchvision_stand_in.stand_in_for_torchvision()
     return pytest.importorskip("quantus")
 
 
