@@ -58,7 +58,8 @@ def to_torch(images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
     """Images (B, H, W, C) and labels as tensors, channels first."""
     import torch
 
-    return torch.tensor(images.transpose(0, 3, 1, 2)), torch.tensor(labels).long()
+    # Contiguous: some implementations take views of the gradients, which have the strides of the images.
+    return torch.tensor(images.transpose(0, 3, 1, 2)).contiguous(), torch.tensor(labels).long()
 
 
 def from_torch(images: Any) -> np.ndarray:

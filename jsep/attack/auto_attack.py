@@ -114,16 +114,19 @@ class _Batch:
         return np.concatenate(found)
 
     def repeated_logits(self) -> list[np.ndarray]:
-        """(size, K) of the first chunk three times: as always, and twice by a function that JAX has not seen before.
-
-        Draws of the tracing show in the difference to the first, draws of the running program between the other two.
-        """
-        fresh = jax.jit(lambda variables, images: jax.vmap(lambda image: self.model_fn(variables, image))(images))
+        """The logits of the first chunk, evaluated twice, and by a new program where tracing anew gives another one."""
         first = self.images[: self.size]
-        return [np.asarray(evaluate(self.variables, first)) for evaluate in (self._logits_of, fresh, fresh)]
 
-    def _logits_of(self, variables: PyTree, images: np.ndarray) -> Array:
-        return _logits(self.model_fn, variables, images)
+        def lowered() -> Any:
+            # A function that JAX has not seen, so that it is traced.
+            fresh = jax.jit(lambda variables, images: jax.vmap(lambda image: self.model_fn(variables, image))(images))
+            return fresh.lower(self.variables, first)
+
+        outputs = [np.asarray(_logits(self.model_fn, self.variables, first)) for _ in range(2)]
+        one, other = lowered(), lowered()
+        if one.as_text() != other.as_text():  # something was drawn on the way, or is named by its address
+            outputs += [np.asarray(program.compile()(self.variables, first)) for program in (one, other)]
+        return outputs
 
     def gradient_sizes(self, indices: np.ndarray) -> np.ndarray:
         """(len(indices), 2), see `reliability.gradient_sizes`."""
@@ -229,6 +232,7 @@ def auto_attack(
         check_choice("version", version, VERSIONS)
         version = VERSIONS[version]
     model_fn = _WithoutVariables(logits_fn) if variables is None else logits_fn
+    epsilon = float(epsilon)
     images, labels, num_classes = _checked(model_fn, variables, images, labels)
 
     batch = _Batch(model_fn, variables, images, labels, min(chunk_size, len(images)))

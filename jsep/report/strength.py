@@ -41,7 +41,7 @@ def strength_table(result: Mapping[str, Any]) -> str:
         )
         texts.append(
             f"The same work, {timing['num_steps']} steps of {timing['attack']} on {timing['num_images']} images of "
-            f"{timing['model']} that withstand it: jsep {own:.1f} s compiled{', ' if others else ''}{others}."
+            f"{timing['model']} that withstand it, all compiled: jsep {own:.1f} s{', ' if others else ''}{others}."
         )
     for row in result["rows"]:
         raised = [check["sentence"] for check in row.get("checks", []) if check["raised"]]

@@ -20,6 +20,7 @@ ORACLE = oracles.linear(num_classes=5)
 WEIGHTS = {"weights": jnp.asarray(ORACLE.weights, jnp.float32), "bias": jnp.asarray(ORACLE.bias, jnp.float32)}
 # As long as the images of these tests need; one compilation serves most of them.
 SHORT = attack.Version(num_steps=20, num_queries=200)
+VERSIONS = {"linf": SHORT, "l2": attack.Version(attacks=("apgd-t", "square"), num_steps=20, num_queries=200)}
 
 
 def linear_model(variables: Any, image: Array) -> Array:
@@ -45,7 +46,8 @@ def broken() -> dict[str, tuple]:
         images = images_of() if norm == "linf" else images_of(40, 0.3, 0.7)  # under l2 the box must not bind
         labels = labels_of(images)
         labels[::9] = (labels[::9] + 1) % 5
-        result = run(linear_model, images, labels, norm=norm, epsilon=epsilon, variables=WEIGHTS)
+        settings = {"norm": norm, "epsilon": epsilon, "version": VERSIONS[norm]}
+        result = run(linear_model, images, labels, variables=WEIGHTS, **settings)
         found[norm] = (images, labels, epsilon, *result)
     return found
 
@@ -81,7 +83,7 @@ def test_returned_images_are_valid_within_the_budget_and_misclassified(norm: str
 @pytest.mark.parametrize("norm", attack.NORMS)
 def test_info_agrees_with_itself_and_nothing_is_raised_on_an_honest_model(norm: str, broken: dict) -> None:
     *_, info = broken[norm]
-    assert list(info.robust_accuracy) == ["clean", *SHORT.attacks]
+    assert list(info.robust_accuracy) == ["clean", *VERSIONS[norm].attacks]
     left = list(info.robust_accuracy.values())
     assert left == sorted(left, reverse=True)
     assert left[0] == info.clean_correct.mean()
