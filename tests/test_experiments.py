@@ -130,6 +130,18 @@ def test_attacks_on_the_models_of_a_study_run_end_to_end(tmp_path):
     missing = call("attack_strength", arguments[0], f"--models={tmp_path / 'none'}", f"--run_dir={tmp_path / 'x'}")
     assert missing.returncode == 2
     assert "holds no study that can be read" in missing.stderr
+def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(tmp_path):
+    models_dir, run_dir = tmp_path / "models", tmp_path / "run"
+    assert call("digits_sep", SMOKE, f"--run_dir={models_dir}").returncode == 0
+    arguments = ["--flagfile=experiments/flags/explanation_attacks_smoke.flags", f"--models_dir={models_dir}"]
+    done = call("explanation_attacks", *arguments, f"--run_dir={run_dir}")
+    assert done.stdout.strip().splitlines()[-1] == f"result: {run_dir / 'result.json'}"
+    assert "| mat_seed0 | random_search |" in done.stdout
+    assert (run_dir / "tables.md").read_text() in done.stdout
+    # Every chunk is stored: a repeated call attacks nothing again and prints the same losses.
+    again = call("explanation_attacks", *arguments, f"--run_dir={run_dir}", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert done.stdout.split("Members")[1] == again.stdout.split("Members")[1]
 
 
 def test_help_lists_every_flag_of_the_script():

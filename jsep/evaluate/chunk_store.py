@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,9 @@ class ChunkStore:
     def load(self, first: int) -> dict[str, np.ndarray] | None:
         """The chunk that begins at row `first`; None where it is missing or cannot be read."""
         try:
-            with np.load(self._file(first)) as file:
+            with self._file(first).open("rb") as stream, np.load(stream) as file:
                 return dict(file)
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             return None
 
     def save(self, first: int, arrays: dict[str, np.ndarray]) -> None:

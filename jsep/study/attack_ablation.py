@@ -126,14 +126,11 @@ class _StepCounter:
 
 
 def _attacks(study: TrainedStudy, config: AttackAblationConfig) -> dict[str, evaluate.ExplanationAttackConfig]:
-    """The attack of the study, the same with repair, with repair and restarts, and the ensemble."""
+    """The attack of the study, the same with repair, and the ensemble."""
     targeted = study.config.explanation_attack()
     return {
         "targeted": targeted,
         "targeted, repair": dataclasses.replace(targeted, repair=True),
-        "targeted, repair, 3 starts": dataclasses.replace(
-            targeted, repair=True, num_starts=3 if targeted.epsilon is not None else 1
-        ),
         "auto": dataclasses.replace(targeted, attack="auto", version=config.version),
     }
 

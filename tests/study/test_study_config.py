@@ -44,6 +44,14 @@ def test_differences_name_the_changed_fields_but_not_where_the_data_lie():
     assert differences(config.as_dict(), dataclasses.replace(config, epochs=3)) == ["epochs (25 there, 3 now)"]
 
 
+def test_run_begun_before_a_setting_existed_had_its_default():
+    config = study.StudyConfig()
+    stored = {name: value for name, value in config.as_dict().items() if name != "explanation_attack_kind"}
+    assert differences(stored, config) == []
+    changed = dataclasses.replace(config, explanation_attack_kind="auto")
+    assert differences(stored, changed) == ["explanation_attack_kind ('targeted' there, 'auto' now)"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
