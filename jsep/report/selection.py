@@ -37,7 +37,7 @@ def _draw_clusters(images: np.ndarray, maps: np.ndarray, model: str) -> bytes:
             num_images,
             left=1.3,
             right=0.75,
-            top=0.32,
+            top=0.45,
             gap_x=0.06,
             text=0.1,
             width=1.1 * num_images + 2,
