@@ -51,6 +51,8 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
         ("explanation_attacks", "AttackAblationConfig"),
         ("selection", "SelectionConfig"),
         ("cross_method", "CrossMethodConfig"),
+        ("landscape_models", "LandscapeConfig"),
+        ("trades_landscape", "TradesLandscapeConfig"),
     ],
 )
 def test_flagfiles_of_a_script_parse(script, kind):
@@ -142,6 +144,24 @@ def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(tmp_path):
     again = call("explanation_attacks", *arguments, f"--run_dir={run_dir}", "--resume")
     assert again.returncode == 0, again.stderr
     assert done.stdout.split("Members")[1] == again.stdout.split("Members")[1]
+def test_landscape_of_trained_models_runs_end_to_end(tmp_path):
+    trained = call("digits_sep", SMOKE, f"--run_dir={tmp_path / 'models'}", "--methods=mat")
+    assert trained.returncode == 0, trained.stderr
+    flagfile = "--flagfile=experiments/flags/landscape_smoke.flags"
+    done = call("landscape_models", flagfile, f"--models={tmp_path / 'models'}", f"--run_dir={tmp_path / 'run'}")
+    assert done.stdout.strip().splitlines()[-1] == f"page: {tmp_path / 'run' / 'index.html'}"
+    assert (tmp_path / "run" / "slices_explanation_to_own.png").stat().st_size > 5000
+    missing = call("landscape_models", flagfile, "--models=nowhere", f"--run_dir={tmp_path / 'other'}")
+    assert "nowhere holds no study" in missing.stderr
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+def test_trades_sweep_and_its_landscape_run_end_to_end(tmp_path):
+    arguments = ["--flagfile=experiments/flags/trades_landscape_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
+    done = call("trades_landscape", *arguments)
+    assert {line.split(" | ")[0].strip("| ") for line in done.stdout.splitlines()} >= {"trades 0", "trades 6"}
+    assert (tmp_path / "run" / "trades_beta_6" / "index.html").exists()
 
 
 def test_help_lists_every_flag_of_the_script():

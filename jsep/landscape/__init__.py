@@ -5,9 +5,11 @@ them, `curvature` has the Hessian by its products with vectors, `sharpness` what
 """
 
 from jsep.landscape.curvature import (
+    Curvature,
     JacobianNorms,
     Moments,
     Spectrum,
+    curvature,
     density,
     frobenius_norm,
     hvp,
@@ -31,6 +33,7 @@ from jsep.landscape.sharpness import Sharpness, local_lipschitz, sharpness
 from jsep.landscape.slices import OUTSIDE, Slice, coordinates, slice_1d, slice_2d
 
 __all__ = [
+    "Curvature",
     "DIRECTIONS",
     "DRAWN",
     "OUTSIDE",
@@ -44,6 +47,7 @@ __all__ = [
     "Spectrum",
     "coordinates",
     "density",
+    "curvature",
     "direction",
     "explanation_loss_to",
     "explanation_loss_to_own",

@@ -91,7 +91,11 @@ def top_eigenvalues(
     if num_eigenvalues > num_matvecs:
         raise InputError(f"num_eigenvalues must be at most num_matvecs = {num_matvecs}, got {num_eigenvalues}")
     start = jax.random.normal(key, point.shape, point.dtype)
-    krylov = _lanczos(_hessian(scalar_fn, point), start, num_matvecs)
+    return _ritz(_lanczos(_hessian(scalar_fn, point), start, num_matvecs), num_eigenvalues)
+
+
+def _ritz(krylov: Krylov, num_eigenvalues: int) -> tuple[Array, Array]:
+    """The Ritz values of largest magnitude and their vectors."""
     values, vectors = jnp.linalg.eigh(krylov.tridiagonal)
     largest = jnp.argsort(-jnp.abs(values))[:num_eigenvalues]
     return values[largest], jnp.tensordot(vectors[:, largest].T, krylov.basis, 1)
@@ -151,12 +155,15 @@ def moments(key: Key, scalar_fn: Objective, point: Array, *, num_probes: int, ch
     """
     point = check_scalar_fn(scalar_fn, point)
     _check_probes(num_probes, chunk_size)
+    return _moments(key, _hessian(scalar_fn, point), point, num_probes, chunk_size)
 
+
+def _moments(key: Key, matvec: Matvec, point: Array, num_probes: int, chunk_size: int | None) -> Moments:
     def both(matvec: Matvec, vector: Array) -> tuple[Array, Array]:
         product = matvec(vector)
         return jnp.vdot(vector, product), jnp.vdot(product, product)
 
-    forms, squares = _probes(key, both, _hessian(scalar_fn, point), point, num_probes, chunk_size)
+    forms, squares = _probes(key, both, matvec, point, num_probes, chunk_size)
     return Moments(*_mean_and_error(forms), *_root(*_mean_and_error(squares)))
 
 
@@ -205,12 +212,63 @@ def spectrum(
     check_chunk_size(chunk_size)
     _check_matvecs(num_matvecs, point.size)
 
-    def quadrature(matvec: Matvec, vector: Array) -> tuple[Array, Array]:
-        values, vectors = jnp.linalg.eigh(_lanczos(matvec, vector, num_matvecs).tridiagonal)
-        return values, vectors[0] ** 2
+    def quadrature(matvec: Matvec, vector: Array) -> Spectrum:
+        return _gauss(_lanczos(matvec, vector, num_matvecs))
 
-    found = _probes(key, quadrature, _hessian(scalar_fn, point), point, num_probes, chunk_size)
-    return Spectrum(*found)
+    return _probes(key, quadrature, _hessian(scalar_fn, point), point, num_probes, chunk_size)
+
+
+def _gauss(krylov: Krylov) -> Spectrum:
+    """The Gauss quadrature of v^T g(H) v for the start v of unit size: nodes (M,), weights (M,)."""
+    values, vectors = jnp.linalg.eigh(krylov.tridiagonal)
+    return Spectrum(values, vectors[0] ** 2)
+
+
+class Curvature(NamedTuple):
+    """eigenvalues (num_eigenvalues,) and eigenvector (H, W, C) of the first of them, as `top_eigenvalues`; moments;
+    spectrum."""
+
+    eigenvalues: Array
+    eigenvector: Array
+    moments: Moments
+    spectrum: Spectrum
+
+
+def curvature(
+    key: Key,
+    scalar_fn: Objective,
+    point: Array,
+    *,
+    num_eigenvalues: int,
+    num_matvecs: int,
+    num_probes: int,
+    spectrum_probes: int,
+    chunk_size: int | None = None,
+) -> Curvature:
+    """Eigenvalues, moments and spectrum of one Hessian, linearised once; eigenvalues are of the first probe's Krylov
+    space, so that one Lanczos loop serves both.
+
+    Args: as `top_eigenvalues`, `moments` and `spectrum`; num_probes of the moments, spectrum_probes of the spectrum.
+    Returns: Curvature. It compiles in a fraction of the time of the three functions, and runs faster.
+    Raises: InputError for counts that do not fit.
+    """
+    point = check_scalar_fn(scalar_fn, point)
+    _check_probes(num_probes, chunk_size)
+    check_count("spectrum_probes", spectrum_probes)
+    _check_matvecs(num_matvecs, point.size)
+    if num_eigenvalues > num_matvecs:
+        raise InputError(f"num_eigenvalues must be at most num_matvecs = {num_matvecs}, got {num_eigenvalues}")
+    matvec = _hessian(scalar_fn, point)
+    moments_key, spectrum_key = jax.random.split(key)
+
+    def lanczos(matvec: Matvec, vector: Array) -> tuple[Array, Array, Spectrum]:
+        krylov = _lanczos(matvec, vector, num_matvecs)
+        values, vectors = _ritz(krylov, num_eigenvalues)
+        return values, vectors[0], _gauss(krylov)
+
+    values, vectors, measure = _probes(spectrum_key, lanczos, matvec, point, spectrum_probes, chunk_size)
+    found = _moments(moments_key, matvec, point, num_probes, chunk_size)
+    return Curvature(values[0], vectors[0], found, measure)
 
 
 def density(measure: Spectrum, grid: Array, width: Any) -> Array:

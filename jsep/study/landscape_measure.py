@@ -113,16 +113,12 @@ def _lines(
 
 def _curvature(key: Key, function: Objective, image: Array, what: Measurement) -> tuple[dict[str, Array], Array]:
     """The numbers of one function at one image, and the leading eigenvector."""
-    keys = jax.random.split(key, 4)
-    values, vectors = landscape.top_eigenvalues(
-        keys[0], function, image, num_eigenvalues=what.num_eigenvalues, num_matvecs=what.num_matvecs
-    )
-    moments = landscape.moments(keys[1], function, image, num_probes=what.num_probes, chunk_size=what.points_at_once)
-    measure = landscape.spectrum(
-        keys[2], function, image, num_probes=what.spectrum_probes, num_matvecs=what.num_matvecs,
-        chunk_size=what.points_at_once,
+    curvature_key, sharpness_key = jax.random.split(key)
+    values, eigenvector, moments, measure = landscape.curvature(
+        curvature_key, function, image, num_eigenvalues=what.num_eigenvalues, num_matvecs=what.num_matvecs,
+        num_probes=what.num_probes, spectrum_probes=what.spectrum_probes, chunk_size=what.points_at_once,
     )  # fmt: skip
-    sharpness = landscape.sharpness(keys[3], function, image, num_samples=what.sharpness_samples, **what.ball)
+    sharpness = landscape.sharpness(sharpness_key, function, image, num_samples=what.sharpness_samples, **what.ball)
     numbers = {
         "value": function(image),
         "gradient_norm": jnp.sqrt(jnp.sum(jax.grad(function)(image) ** 2)),
@@ -137,7 +133,7 @@ def _curvature(key: Key, function: Objective, image: Array, what: Measurement) -
         "spectrum_nodes": measure.nodes,
         "spectrum_weights": measure.weights,
     }
-    return numbers, vectors[0]
+    return numbers, eigenvector
 
 
 @functools.partial(jax.jit, static_argnames=("model_fn", "what"))

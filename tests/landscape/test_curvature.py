@@ -176,6 +176,25 @@ def test_numbers_do_not_depend_on_the_chunk_size():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), everything(POINT, 4), whole)
 
 
+@pytest.mark.usefixtures("float64")
+def test_all_numbers_of_one_linearisation_are_those_of_the_dense_hessian():
+    function, hessian = dense("quadratic")
+    found = jax.jit(
+        lambda z: landscape.curvature(
+            KEY, function, z, num_eigenvalues=3, num_matvecs=SIZE, num_probes=200, spectrum_probes=3, chunk_size=50
+        )
+    )(POINT)
+    values, vectors = np.linalg.eigh(hessian)
+    order = np.argsort(-np.abs(values))
+    np.testing.assert_allclose(found.eigenvalues, values[order[:3]], rtol=1e-8)
+    assert abs(vectors[:, order[0]] @ np.ravel(found.eigenvector)) == pytest.approx(1, abs=1e-8)
+    assert abs(float(found.moments.trace) - np.trace(hessian)) < 3 * float(found.moments.trace_standard_error)
+    error = abs(float(found.moments.frobenius_norm) - np.linalg.norm(hessian))
+    assert error < 3 * float(found.moments.frobenius_standard_error)
+    # With as many steps as dimensions every node is an eigenvalue.
+    np.testing.assert_allclose(np.sort(found.spectrum.nodes, axis=1), [values] * 3, atol=1e-6 * np.abs(values).max())
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
