@@ -132,6 +132,8 @@ def test_attacks_on_the_models_of_a_study_run_end_to_end(tmp_path):
     missing = call("attack_strength", arguments[0], f"--models={tmp_path / 'none'}", f"--run_dir={tmp_path / 'x'}")
     assert missing.returncode == 2
     assert "holds no study that can be read" in missing.stderr
+
+
 def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(tmp_path):
     models_dir, run_dir = tmp_path / "models", tmp_path / "run"
     assert call("digits_sep", SMOKE, f"--run_dir={models_dir}").returncode == 0
@@ -144,6 +146,8 @@ def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(tmp_path):
     again = call("explanation_attacks", *arguments, f"--run_dir={run_dir}", "--resume")
     assert again.returncode == 0, again.stderr
     assert done.stdout.split("Members")[1] == again.stdout.split("Members")[1]
+
+
 def test_landscape_of_trained_models_runs_end_to_end(tmp_path):
     trained = call("digits_sep", SMOKE, f"--run_dir={tmp_path / 'models'}", "--methods=mat")
     assert trained.returncode == 0, trained.stderr
