@@ -29,7 +29,7 @@ def call(script, *arguments):
 
 
 def script_of(flagfile):
-    return re.search(r"experiments/(\w+)\.py", flagfile.read_text()).group(1)
+    return re.search(r"# Command: +python experiments/(\w+)\.py", flagfile.read_text()).group(1)
 
 
 @pytest.mark.parametrize("flagfile", FLAGFILES, ids=lambda path: path.stem)
