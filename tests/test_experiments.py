@@ -102,6 +102,7 @@ def test_cifar10_script_runs_end_to_end(tmp_path):
     assert (tmp_path / "run" / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_explanation_gallery_runs_end_to_end(tmp_path):
     arguments = ["--flagfile=experiments/flags/explain_methods_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
     done = call("explain_methods", *arguments)
@@ -134,6 +135,7 @@ def test_attacks_on_the_models_of_a_study_run_end_to_end(tmp_path):
     assert "holds no study that can be read" in missing.stderr
 
 
+@pytest.mark.slow
 def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(tmp_path):
     models_dir, run_dir = tmp_path / "models", tmp_path / "run"
     assert call("digits_sep", SMOKE, f"--run_dir={models_dir}").returncode == 0
@@ -148,6 +150,7 @@ def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(tmp_path):
     assert done.stdout.split("Members")[1] == again.stdout.split("Members")[1]
 
 
+@pytest.mark.slow
 def test_landscape_of_trained_models_runs_end_to_end(tmp_path):
     trained = call("digits_sep", SMOKE, f"--run_dir={tmp_path / 'models'}", "--methods=mat")
     assert trained.returncode == 0, trained.stderr

@@ -37,9 +37,9 @@ class Plus(torch.nn.Module):
 
 def import_zennit():
     """zennit, or None."""
-    import torch_peers
+    import torchvision_stand_in
 
-    torch_peers.stand_in_for_torchvision()
+    torchvision_stand_in.stand_in_for_torchvision()
     try:
         import zennit.layer
     except ImportError:

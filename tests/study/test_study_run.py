@@ -100,6 +100,7 @@ def test_progress_reports_every_step_with_the_time_left(finished):
     assert all(record["seconds_left"] >= 0 for _, record in seen if "loss" in record)
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_equals_uninterrupted(finished, tmp_path):
     run_dir, expected, _ = finished
 

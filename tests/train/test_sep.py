@@ -65,6 +65,7 @@ def gradient_error(actual: PyTree, expected: PyTree) -> float:
     return float(np.linalg.norm(flat[0] - flat[1]) / np.linalg.norm(flat[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_directional_equals_reverse_for_every_method_form_and_noise_in_float64() -> None:
     # Not compiled as one, and one test: the cases of this table share operations, which so are compiled once.
