@@ -155,8 +155,8 @@ def test_vmap_equals_a_python_loop() -> None:
 # Planted masks.
 
 
-def warnings_of(attacked: Any, epsilon: float = 0.2) -> dict[str, bool]:
-    victim, target_map = pair(3)
+def warnings_of(attacked: Any, epsilon: float = 0.2, seed: int = 3) -> dict[str, bool]:
+    victim, target_map = pair(seed)
     _, info = attacked(KEY, victim, target_map, epsilon)
     return {name: bool(value) for name, value in info.warnings._asdict().items()}
 
@@ -175,7 +175,11 @@ def test_quantised_map_is_named_by_two_warnings() -> None:
 @pytest.mark.slow
 def test_honest_map_raises_no_warning() -> None:
     logits_fn = oracles.softplus_ridge(seed=1, shape=SHAPE, num_units=6, beta=8.0).logits
-    assert not any(warnings_of(auto(logits_fn, num_steps=30, num_queries=300)).values())
+    # At the settings of the version: the loss of pair 3 has two minima, and 30 steps a member miss the lower one, which
+    # the black box finds, so that a warning is right there.
+    attacked = auto(logits_fn)
+    for seed in range(3, 7):
+        assert not any(warnings_of(attacked, seed=seed).values())
 
 
 @pytest.mark.slow

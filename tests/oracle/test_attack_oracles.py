@@ -36,7 +36,7 @@ def trained() -> Trained:
     info = digits.info
     model = models.create("convnet", num_classes=10, input_shape=(8, 8, 1), mean=info.mean, std=info.std)
     config = train.TrainConfig(
-        objective="mat", pgd=train.PgdConfig(epsilon=0.1, alpha=0.05, num_steps=3), epochs=4, batch_size=64,
+        objective="mat", attack=train.PgdConfig(epsilon=0.1, alpha=0.05, num_steps=3), epochs=4, batch_size=64,
         optimizer=train.OptimizerConfig("adamw", 3e-3, "constant"),
     )  # fmt: skip
     variables = train.fit(jax.random.key(0), model, digits, config).variables
