@@ -13,7 +13,7 @@ SCALAR_NAMES = {
     "sep_term": "SEP term",
 }
 QUANTITY_NAMES = {
-    "top_eigenvalue": "largest |eigenvalue|",
+    "top_eigenvalue": "top eigenvalue",
     "trace": "trace",
     "frobenius_norm": "Frobenius norm",
     "average_sharpness": "average sharpness",
@@ -190,7 +190,8 @@ def landscape_table(result: Mapping[str, Any]) -> str:
         model_table(result),
         curvature_table(result),
         f"{result['experiment']}: {result['study']['dataset']}; {result['num_images']} images; ± {spread} (accuracies "
-        "of one seed have none). Eigenvalue, trace and Frobenius norm of the input Hessian are per squared pixel unit; "
+        "of one seed have none). Top eigenvalue (the largest in size), trace and Frobenius norm of the input Hessian "
+        "are per squared pixel unit; "
         f"sharpness is the rise of the function in the {result['norm']} ball of {255 * result['epsilon']:.3g}/255; the "
         "map's norms are per pixel unit.",
     ]
