@@ -5,6 +5,7 @@ each metric is shown, `answer` puts the numbers into words, `tables` sets them i
 one `style`), `pictures` adds the captions, `page` puts all of it into one file. The results of another kind go their
 own ways: `gallery` (explanation methods), `strength` (attacks on predictions), `attacks` (attacks on explanations),
 `selection`, `cross_method`, and `landscape` with `landscape_figures` and `landscape_page`; `TABLES` lists them.
+`paper` asks all of them what they say to the paper's numbers and claims.
 matplotlib is used here and nowhere else in the library.
 """
 
@@ -18,13 +19,16 @@ from jsep.report.gallery import gallery_table, write_gallery
 from jsep.report.landscape import landscape_table
 from jsep.report.landscape_page import write_landscape
 from jsep.report.page import write
+from jsep.report.paper import PAPER_ITEMS, PaperItem, paper_table
 from jsep.report.selection import selection_table, write_selection
 from jsep.report.strength import strength_table
 from jsep.report.summary import summarise
 from jsep.report.tables import format_table, markdown_table
 
 __all__ = [
+    "PAPER_ITEMS",
     "TABLES",
+    "PaperItem",
     "attack_tables",
     "cross_method_table",
     "format_table",
@@ -32,6 +36,7 @@ __all__ = [
     "in_words",
     "landscape_table",
     "markdown_table",
+    "paper_table",
     "selection_table",
     "strength_table",
     "summarise",

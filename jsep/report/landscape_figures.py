@@ -77,13 +77,14 @@ def slices(result: Mapping[str, Any], arrays: Arrays, scalar: str) -> Figure:
                     step = max(1, len(lines) // _SINGLE_LINES)
                     axes.plot(places, lines[::step].T, color=colour[entry], linewidth=0.5, alpha=0.35)
                     _band(axes, places, lines, colour[entry], mark[entry], plain(entry))
-                    axes.set_title(f"{plain(entry, 16)}:\n{DIRECTION_NAMES[random]}", fontsize=8.5)
+                    axes.set_title(plain(entry, 16))
+                    axes.set_xlabel(f"{DIRECTION_NAMES[random].split()[0]} direction [epsilon]", fontsize=8)
                 else:
                     for method in methods:
                         lines = scale * _lines_of(result, arrays, method, scalar, entry)
                         _band(axes, places, lines, colour[method], mark[method], plain(method))
                     axes.set_title(DIRECTION_NAMES[entry])
-                axes.set_xlabel("distance [epsilon]")
+                    axes.set_xlabel("distance [epsilon]")
                 axes.margins(x=0.01)
             grid[0].set_ylabel(label, fontsize=8)
             if row is not methods or not others:

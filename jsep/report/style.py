@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 MAX_PNG_BYTES = 400 * 1024
@@ -68,8 +69,28 @@ def drawing() -> Iterator[None]:
 
 
 def colours(methods: Sequence[str]) -> dict[str, str]:
-    """One colour a method, the same for the known methods in every figure and report."""
+    """One colour a method, the same for the known methods in every figure and report.
+
+    One method at several weights ("trades 1", "trades 6") goes from dark to light in the order given.
+    """
+    parts = [method.rpartition(" ") for method in methods]
+    if (
+        len(parts) > 2
+        and len({head for head, *_ in parts}) == 1
+        and all(head and _is_number(w) for head, _, w in parts)
+    ):
+        # Not to the end of the colour map: yellow on white is not seen.
+        places = [0.8 * index / (len(methods) - 1) for index in range(len(methods))]
+        return {m: to_hex(matplotlib.colormaps["viridis"](x)) for m, x in zip(methods, places, strict=True)}
     return _assign(methods, _COLOURS, _SPARE)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def marks(methods: Sequence[str]) -> dict[str, str]:
