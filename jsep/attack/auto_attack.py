@@ -99,6 +99,17 @@ def _chunks(indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
         yield np.concatenate([part, np.repeat(part[-1:], size - len(part))]), len(part)
 
 
+def _size_for(count: int, size: int) -> int:
+    """The chunk for `count` images: `size`, or a quarter of it as often as all of them fit into that.
+
+    When few images are left, padding them to a full chunk would be most of the work; a new shape costs a compilation,
+    so there are not many.
+    """
+    while size // 4 >= max(count, 1):
+        size //= 4
+    return size
+
+
 class _Batch:
     """The model and the images under attack, looked at in chunks of one size."""
 
@@ -148,7 +159,7 @@ class _Batch:
         version: Version,
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
         """(indices, their attacked images, whether each is valid and misclassified, its objectives), by chunk."""
-        for chunk, count in _chunks(indices, self.size):
+        for chunk, count in _chunks(indices, _size_for(len(indices), self.size)):
             images, labels = self.images[chunk], self.labels[chunk]
             found, objectives = _attack(
                 name, self.model_fn, self.variables, key, chunk, images, labels, targets[chunk], epsilon,
@@ -204,7 +215,8 @@ def auto_attack(
     """APGD on the cross-entropy, targeted APGD, targeted FAB and Square, each on the images still unbroken.
 
     An image is broken when a perturbed one within the budget and the box is misclassified by the model itself, looked
-    at again outside of the attack. All attacks run in compiled chunks of one shape, the last one padded.
+    at again outside of the attack. All attacks run in compiled chunks of one shape, the last one padded, and of a smaller one
+    once few images are left.
 
     Args:
       key: for the random starts and the random search.

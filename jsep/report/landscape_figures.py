@@ -78,7 +78,7 @@ def slices(result: Mapping[str, Any], arrays: Arrays, scalar: str) -> Figure:
                     axes.plot(places, lines[::step].T, color=colour[entry], linewidth=0.5, alpha=0.35)
                     _band(axes, places, lines, colour[entry], mark[entry], plain(entry))
                     axes.set_title(plain(entry, 16))
-                    axes.set_xlabel(f"{DIRECTION_NAMES[random].split()[0]} direction [epsilon]", fontsize=8)
+                    axes.set_xlabel(f"{DIRECTION_NAMES[random].split()[0]} [epsilon]", fontsize=8)
                 else:
                     for method in methods:
                         lines = scale * _lines_of(result, arrays, method, scalar, entry)

@@ -108,6 +108,14 @@ def test_one_compilation_serves_all_chunks_targets_budgets_and_variables(broken:
     assert (_attack._cache_size(), _logits._cache_size()) == before
 
 
+def test_few_images_left_are_attacked_in_smaller_chunks_that_hold_them_all() -> None:
+    from jsep.attack.auto_attack import _size_for
+
+    counts = (100, 64, 17, 16, 5, 4, 2, 1, 0)
+    assert [_size_for(count, 64) for count in counts] == [64, 64, 64, 16, 16, 4, 4, 1, 1]
+    assert _size_for(2, 3) == 3
+
+
 def test_robust_accuracy_falls_with_epsilon_to_zero(broken: dict) -> None:
     images, labels, *_ = broken["linf"]
     masks = [
