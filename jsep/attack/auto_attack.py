@@ -215,8 +215,8 @@ def auto_attack(
     """APGD on the cross-entropy, targeted APGD, targeted FAB and Square, each on the images still unbroken.
 
     An image is broken when a perturbed one within the budget and the box is misclassified by the model itself, looked
-    at again outside of the attack. All attacks run in compiled chunks of one shape, the last one padded, and of a smaller one
-    once few images are left.
+    at again outside of the attack. All attacks run in compiled chunks of one shape, the last one padded, and of a
+    smaller one once few images are left.
 
     Args:
       key: for the random starts and the random search.
