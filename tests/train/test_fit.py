@@ -193,7 +193,7 @@ TIMES = {"images_per_second", "seconds_left"}
 
 
 def without_times(record: dict) -> dict:
-    return {name: value for name, value in record.items() if name not in TIMES}
+    return {name: value for name, value in record.items() if name not in TIMES and not name.endswith("_mib")}
 
 
 def validate(variables: Any) -> dict:
