@@ -48,6 +48,7 @@ def test_image_and_parameters_are_rounded_and_the_logits_are_float32() -> None:
     np.testing.assert_array_equal(gradient, rounded[0][1])
 
 
+@pytest.mark.slow
 def test_a_step_keeps_its_state_in_float32_and_moves_it_about_as_far(digits: data.Dataset) -> None:
     images, labels = jax.device_put((digits.images, digits.labels))
     after = {}
