@@ -19,7 +19,7 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 from jsep import report, study, train
-from jsep.checks import InputError
+from jsep.checks import InputError, is_disk_full
 
 Config = typing.TypeVar("Config", bound=study.FlatConfig)
 
@@ -160,8 +160,18 @@ def _fail(code: int, error: BaseException | str) -> typing.NoReturn:
     sys.exit(code)
 
 
+def _how_to_go_on() -> str:
+    """What continues this run."""
+    if "resume" not in flags.FLAGS:
+        return "this run does not resume: start it again with --overwrite"
+    # sys.argv[1:] may name the flagfile; the flags that follow win, so --resume at the end is enough.
+    kept = [argument for argument in sys.argv if argument not in ("--overwrite", "--overwrite=true")]
+    return f"continue with: {shlex.join(['python', *kept, *([] if '--resume' in kept else ['--resume'])])}"
+
+
 def main(body: Callable[[], None]) -> None:
-    """Parses the flags and runs `body`; bad input is one line and exit code 2, divergence 3, Ctrl-C 130."""
+    """Parses the flags and runs `body`; bad input and a full disk are one line and exit code 2, divergence 3, Ctrl-C
+    130."""
 
     def guarded(_: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which accelerators it did not find
@@ -172,11 +182,10 @@ def main(body: Callable[[], None]) -> None:
         except train.TrainingDiverged as error:
             _fail(EXIT_DIVERGED, error)
         except KeyboardInterrupt:
-            if "resume" not in flags.FLAGS:
-                _fail(EXIT_INTERRUPTED, "interrupted; this run does not resume: start it again with --overwrite")
-            # sys.argv[1:] may name the flagfile; the flags that follow win, so --resume at the end is enough.
-            kept = [argument for argument in sys.argv if argument not in ("--overwrite", "--overwrite=true")]
-            command = shlex.join(["python", *kept, *([] if "--resume" in kept else ["--resume"])])
-            _fail(EXIT_INTERRUPTED, f"interrupted; continue with: {command}")
+            _fail(EXIT_INTERRUPTED, f"interrupted; {_how_to_go_on()}")
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            _fail(EXIT_BAD_INPUT, f"the disk is full: {error.strerror or error}; make room and {_how_to_go_on()}")
 
     app.run(guarded, flags_parser=_parse)

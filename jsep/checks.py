@@ -4,6 +4,7 @@ Only static facts are checked (Python numbers, shapes, dtypes, NumPy arrays): a 
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
 from numbers import Real
 from typing import Any
@@ -14,6 +15,17 @@ import numpy as np
 
 class InputError(ValueError):
     """Bad input from a caller or a user; scripts print its one line and exit with code 2."""
+
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that a file could not be written for want of room, by its number or its text."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _DISK_FULL
+    return any(text in str(error) for text in _DISK_FULL_TEXTS)
 
 
 def _is_traced(value: Any) -> bool:

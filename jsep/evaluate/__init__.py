@@ -32,6 +32,7 @@ from jsep.evaluate.faithfulness import (
     road_curve,
 )
 from jsep.evaluate.metrics import DISTANCES, MAP_METRICS, PAIR_METRICS
+from jsep.evaluate.probe import noise_sensitivity, probe_maps
 from jsep.evaluate.randomisation import permuted, randomisation_similarity
 from jsep.evaluate.rank_correlation import RankCorrelation, rank_correlation
 from jsep.evaluate.ranks import kendall, spearman, top_k_intersection, top_k_near
@@ -100,11 +101,13 @@ __all__ = [
     "make_groups",
     "max_sensitivity",
     "neighbours",
+    "noise_sensitivity",
     "paired_comparison",
     "partial_correlation",
     "pearson",
     "permuted",
     "pixel_ranks",
+    "probe_maps",
     "randomisation_similarity",
     "rank_correlation",
     "relative_reduction",

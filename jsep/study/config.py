@@ -10,11 +10,12 @@ from jsep.study.flat_config import FlatConfig, setting
 @dataclasses.dataclass(frozen=True)
 class TrainingMethod:
     """objective: a key of `train.OBJECTIVES`; sep_sign: of its SEP weight, 0 without SEP; rival: a key of
-    `train.RIVALS`."""
+    `train.RIVALS`; weight: the size of its SEP weight, rival_weight or trades_beta, None for the study's."""
 
     objective: str
     sep_sign: int = 0
     rival: str | None = None
+    weight: float | None = None
 
 
 METHODS: dict[str, TrainingMethod] = {
@@ -27,7 +28,32 @@ METHODS: dict[str, TrainingMethod] = {
     "trades_sep_neg": TrainingMethod("trades", -1),
     **{f"mat_{rival}": TrainingMethod("mat", rival=rival) for rival in train.RIVALS},
 }
-"""method -> how it trains."""
+"""method -> how it trains. A name in a study may end in the method's own weight: "trades@1", "mat_lga@0.3"."""
+
+
+def training_method(name: str) -> TrainingMethod:
+    """How the method called `name` trains, with the weight after its "@".
+
+    The weight is the size of the method's SEP weight, else that of its rival, else the weight of its divergence.
+    Raises: InputError for an unknown method, or a weight that is no number >= 0 or has nothing to weigh.
+    """
+    base, at, text = name.partition("@")
+    check_choice("method", base, METHODS)
+    method = METHODS[base]
+    if not at:
+        return method
+    if method == TrainingMethod(method.objective) and method.objective != "trades":
+        raise InputError(f"method {base!r} has no weight, got {name!r}")
+    try:
+        weight = float(text)
+        check_positive("weight", weight, allow_zero=method.objective == "trades" and not method.sep_sign)
+    except ValueError as error:
+        raise InputError(f"the weight of a method must be a number > 0, such as {base}@1, got {name!r}") from error
+    return dataclasses.replace(method, weight=weight)
+
+
+CHECKPOINTS = ("last", "best")
+"""The state after the last epoch, and that with the highest robust accuracy on the validation images."""
 
 WEIGHT_UNITS = ("paper", "scale_free")
 
@@ -48,7 +74,10 @@ class StudyConfig(FlatConfig):
     normalise_input: bool = setting(
         True, "normalise pixels by the data set's mean and standard deviation inside the model"
     )
-    methods: tuple[str, ...] = setting(("mat", "sep_pos", "sep_neg"), f"training methods, of {', '.join(METHODS)}")
+    methods: tuple[str, ...] = setting(
+        ("mat", "sep_pos", "sep_neg"),
+        f"training methods, of {', '.join(METHODS)}; each may end in a weight of its own, such as trades@1",
+    )
     seed: int = setting(0, "first seed")
     num_seeds: int = setting(3, "number of seeds, counted up from the first")
 
@@ -61,6 +90,12 @@ class StudyConfig(FlatConfig):
     momentum: float = setting(0.9, "momentum of sgd")
     weight_decay: float = setting(5e-4, "weight decay")
     gradient_clip: float = setting(0.0, "largest global gradient norm in training; 0: no clipping")
+    ema_decay: float = setting(
+        0.0, "decay a step of a moving average of the weights, which is then what is evaluated; 0: none"
+    )
+    precision: str = setting(
+        "float32", f"forward and backward passes of a training step: {', '.join(train.PRECISIONS)}; tests are float32"
+    )
 
     norm: str = setting("linf", f"norm of the attack on predictions: {', '.join(attack.NORMS)}")
     epsilon: float = setting(
@@ -120,14 +155,21 @@ class StudyConfig(FlatConfig):
     feature_epochs: int = setting(10, "its training epochs")
     feature_learning_rate: float = setting(0.1, "its peak learning rate")
 
+    evaluated_checkpoint: str = setting(
+        "last", "what is explained and attacked: last, or best by robust accuracy on the validation images"
+    )
+    noise_radius: float = setting(0.1, "half width of the noise under which maps are compared, pixel units")
     validate_every: int = setting(1, "epochs between two looks at the validation images")
+    probe_images: int = setting(16, "validation images whose maps are looked at then")
+    on_collapse: str = setting("flag", f"when those maps shrink to a few pixels: {', '.join(train.ACTIONS)}")
+    collapse_share: float = setting(0.02, "effective pixels below which maps count as collapsed, share of all pixels")
     checkpoint_every: int = setting(1, "epochs between two checkpoints")
     log_every: int = setting(50, "training steps between two log records")
     chunk_size: int = setting(256, "images or pairs in memory at once in evaluations")
 
     def __post_init__(self) -> None:
         for method in self.methods:
-            check_choice("method", method, METHODS)
+            training_method(method)
         if not self.methods or len(set(self.methods)) != len(self.methods):
             raise InputError(f"methods must be one or more different names, got {', '.join(self.methods) or 'none'}")
         check_choice("sep_weight_unit", self.sep_weight_unit, WEIGHT_UNITS)
@@ -148,6 +190,10 @@ class StudyConfig(FlatConfig):
         ):
             check_count(name, getattr(self, name))
         check_count("num_clusters", self.num_clusters, minimum=2)
+        check_count("probe_images", self.probe_images, minimum=2)
+        check_choice("evaluated_checkpoint", self.evaluated_checkpoint, CHECKPOINTS)
+        self.collapse_rule(num_pixels=1)
+        check_positive("noise_radius", self.noise_radius, allow_zero=True)
         if not (self.sep_weight_pos > 0 > self.sep_weight_neg):
             raise InputError(
                 "sep_weight_pos must be > 0 and sep_weight_neg < 0, "
@@ -169,15 +215,20 @@ class StudyConfig(FlatConfig):
 
     def sep_weight(self, method: str, num_pixels: int) -> float:
         """lambda of the paper, per MSE, for `method` on maps of `num_pixels` pixels; 0 without SEP."""
-        sign = METHODS[method].sep_sign
-        weight = {0: 0.0, 1: self.sep_weight_pos, -1: self.sep_weight_neg}[sign]
+        chosen = training_method(method)
+        weight = {0: 0.0, 1: self.sep_weight_pos, -1: self.sep_weight_neg}[chosen.sep_sign]
+        if chosen.weight is not None:
+            weight = chosen.sep_sign * chosen.weight
         return weight * num_pixels**2 if self.sep_weight_unit == "scale_free" else weight
 
     def train_config(self, method: str, num_pixels: int) -> train.TrainConfig:
         """The training configuration of `method`."""
-        chosen = METHODS[method]
-        rival = None
+        chosen = training_method(method)
+        rival, rival_weight, trades_beta = None, 0.0, self.trades_beta
+        if chosen.objective == "trades" and not chosen.sep_sign and chosen.weight is not None:
+            trades_beta = chosen.weight
         if chosen.rival is not None:
+            rival_weight = self.rival_weight if chosen.weight is None else chosen.weight
             rival = train.RivalConfig(
                 chosen.rival,
                 noise_scale=self.rival_noise_scale,
@@ -209,15 +260,23 @@ class StudyConfig(FlatConfig):
             ),
             sep_warmup_epochs=self.sep_warmup_epochs,
             rival=rival,
-            rival_weight=self.rival_weight if rival else 0.0,
-            trades_beta=self.trades_beta,
+            rival_weight=rival_weight,
+            trades_beta=trades_beta,
+            ema_decay=self.ema_decay,
+            precision=self.precision,
         )
 
+    def collapse_rule(self, num_pixels: int) -> train.CollapseRule:
+        """What happens when maps of `num_pixels` pixels collapse in training."""
+        return train.CollapseRule(self.on_collapse, self.collapse_share * num_pixels)
+
     def feature_train_config(self) -> train.TrainConfig:
-        """The training configuration of the feature network."""
+        """The training configuration of the feature network: the pairs do not depend on how the models are trained."""
         standard = self.train_config("standard", num_pixels=1)
         optimizer = dataclasses.replace(standard.optimizer, learning_rate=self.feature_learning_rate)
-        return dataclasses.replace(standard, epochs=self.feature_epochs, optimizer=optimizer)
+        return dataclasses.replace(
+            standard, epochs=self.feature_epochs, optimizer=optimizer, ema_decay=0.0, precision="float32"
+        )
 
     def explanation_attack(self) -> evaluate.ExplanationAttackConfig:
         """The explanation attack of the evaluation."""

@@ -38,8 +38,8 @@ class FlatConfig:
         return "\n".join(lines) + "\n"
 
 
-# Where the data lie and how much is in memory at once change no number.
-NOT_PART_OF_A_RESULT = frozenset({"data_dir", "chunk_size"})
+# Where the data lie, how much is in memory at once and when to give up change no number.
+NOT_PART_OF_A_RESULT = frozenset({"data_dir", "chunk_size", "on_collapse"})
 
 
 def differences(stored: dict[str, Any], config: FlatConfig) -> list[str]:

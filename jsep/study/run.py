@@ -1,5 +1,6 @@
 """A study: train every method with every seed, attack the explanations of each on the same pairs, report."""
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 
 from jsep import attack, data, evaluate, models, report, train
+from jsep.checks import InputError
 from jsep.study import comparisons, environment
 from jsep.study.config import StudyConfig
 from jsep.study.run_directory import RESULT_FORMAT, MetricsLog, RunDirectory
@@ -127,7 +129,8 @@ def _fit(
     log: MetricsLog,
     progress: OnProgress,
     validate: Callable[[PyTree], dict[str, float]] | None = None,
-) -> train.TrainState:
+) -> tuple[train.TrainState, train.Best | None]:
+    """The last state, and the best one where there was validation."""
     method, seed = name
 
     def on_log(record: dict[str, Any]) -> None:
@@ -135,8 +138,14 @@ def _fit(
         progress(f"training {method}, seed {seed}", record)
 
     described = train.describe(train_config, model, splits.train, key)
-    with train.Checkpoints(directory.checkpoints(f"{method}_seed{seed}"), described) as checkpoints:
-        return train.fit(
+    last_path, best_path = (directory.checkpoints(f"{method}_seed{seed}{suffix}") for suffix in ("", "_best"))
+    height, width, _ = splits.train.info.image_shape
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(train.Checkpoints(last_path, described))
+        best = None
+        if validate:
+            best = train.BestCheckpoint(stack.enter_context(train.Checkpoints(best_path, described)))
+        state = train.fit(
             key,
             model,
             splits.train,
@@ -147,8 +156,11 @@ def _fit(
             validate_every=config.validate_every,
             checkpoints=checkpoints,
             checkpoint_every=config.checkpoint_every,
+            best=best,
+            collapse=config.collapse_rule(height * width) if validate else None,
             on_resume=functools.partial(log.forget_after, method, seed),
         )
+        return state, best.restore(state.evaluated) if best else None
 
 
 def _pairs(
@@ -162,7 +174,7 @@ def _pairs(
     else:
         network = create_model(config, config.feature_model, splits.train.info)
         key = jax.random.fold_in(jax.random.key(config.seed), 2)
-        state = _fit(
+        state, _ = _fit(
             key,
             network,
             config.feature_train_config(),
@@ -207,55 +219,73 @@ def _train_and_evaluate(
     train_config = config.train_config(method, num_pixels)
     model_fn = models.model_fn(model)
     key = jax.random.key(seed)
-    validation_key, accuracy_key, attack_key = (jax.random.fold_in(key, purpose) for purpose in (1, 3, 4))
+    validation_key, accuracy_key, attack_key, probe_key, noise_key = (
+        jax.random.fold_in(key, purpose) for purpose in (1, 3, 4, 5, 6)
+    )
     train_key = training_key(seed)
+    explanation = config.explanation_attack()
+    # A method without a derivative may need thousands of passes; the one that the attack follows does not.
+    probed: dict[str, Any] = {
+        "method": explanation.attacked_method or explanation.method,
+        "map_config": explanation.map_config,
+    }
+    probe_images = splits.validation.as_float(np.arange(min(config.probe_images, len(splits.validation))))
 
-    def validate(variables: PyTree) -> dict[str, float]:
-        clean, robust = evaluate.accuracies(
-            validation_key,
+    def accuracies(
+        key: Key, variables: PyTree, dataset: data.Dataset, alpha: float, num_steps: int
+    ) -> tuple[float, float]:
+        return evaluate.accuracies(
+            key,
             model_fn,
             variables,
-            splits.validation,
+            dataset,
             norm=config.norm,
             epsilon=config.epsilon,
-            alpha=config.alpha,
-            num_steps=config.num_steps,
+            alpha=alpha,
+            num_steps=num_steps,
             chunk_size=config.chunk_size,
         )
-        return {"validation_clean_accuracy": clean, "validation_robust_accuracy": robust}
+
+    def validate(variables: PyTree) -> dict[str, float]:
+        clean, robust = accuracies(validation_key, variables, splits.validation, config.alpha, config.num_steps)
+        found = {"validation_clean_accuracy": clean, "validation_robust_accuracy": robust}
+        return found | evaluate.probe_maps(probe_key, model_fn, variables, probe_images, **probed)
 
     started = time.perf_counter()
-    state = _fit(train_key, model, train_config, config, splits, (method, seed), directory, log, progress, validate)
+    state, best = _fit(
+        train_key, model, train_config, config, splits, (method, seed), directory, log, progress, validate
+    )
     trained = time.perf_counter()
     progress(f"evaluating {method}, seed {seed}", {})
-    clean, robust = evaluate.accuracies(
-        accuracy_key,
-        model_fn,
-        state.variables,
-        splits.test,
-        norm=config.norm,
-        epsilon=config.epsilon,
-        alpha=config.test_alpha,
-        num_steps=config.test_num_steps,
-        chunk_size=config.chunk_size,
-    )
+    test = functools.partial(accuracies, accuracy_key, dataset=splits.test, alpha=config.test_alpha)
+    compared, variables = _last_and_best(config, state, best, functools.partial(test, num_steps=config.test_num_steps))
     results = evaluate.explanation_robustness(
         attack_key,
         model_fn,
-        state.variables,
+        variables,
         splits.test,
         pairs,
-        config.explanation_attack(),
+        explanation,
         chunk_size=config.chunk_size,
+    )
+    victims, targets = np.asarray(pairs.victims), np.asarray(pairs.targets)
+    under_noise = evaluate.noise_sensitivity(
+        noise_key,
+        model_fn,
+        variables,
+        splits.test.as_float(victims),
+        radius=config.noise_radius,
+        chunk_size=config.chunk_size,
+        **probed,
     )
     row = {
         "method": method,
         "seed": seed,
         "sep_weight": train_config.sep_weight,
         "sep_weight_scale_free": train.scale_free_weight(train_config.sep_weight, num_pixels),
-        "clean_accuracy": clean,
-        "robust_accuracy": robust,
+        **compared,
         **results.summary(),
+        **under_noise,
         **evaluate.describe_pairs(results, chunk_size=config.chunk_size),
         "degraded": False,
         "train_seconds": round(trained - started, 2),
@@ -264,7 +294,9 @@ def _train_and_evaluate(
     if config.explanation_attack_kind == "auto":
         counts = results.warnings.sum(axis=0)
         row["explanation_warnings"] = dict(zip(attack.WARNING_SENTENCES, counts.tolist(), strict=True))
-    victims, targets = np.asarray(pairs.victims), np.asarray(pairs.targets)
+    collapsed = log.first_step(method, seed, "collapsed")
+    if collapsed is not None:
+        row["collapsed_step"] = collapsed
     maps = {
         "victim_images": splits.test.as_float(victims),
         "target_images": splits.test.as_float(targets),
@@ -283,6 +315,33 @@ def _train_and_evaluate(
     ):
         maps[f"{method}/{name}"] = getattr(results, name)
     return row, maps
+
+
+def _last_and_best(
+    config: StudyConfig,
+    state: train.TrainState,
+    best: train.Best | None,
+    test: Callable[[PyTree], tuple[float, float]],
+) -> tuple[dict[str, Any], PyTree]:
+    """What a row holds of the accuracies of both checkpoints, and the variables of the one that is analysed."""
+    clean, robust = test(state.evaluated)
+    last = {"last_clean_accuracy": clean, "last_robust_accuracy": robust}
+    found: dict[str, Any] = {"clean_accuracy": clean, "robust_accuracy": robust, "checkpoint": "last", **last}
+    if best is None:
+        if config.evaluated_checkpoint == "best":
+            raise InputError("the best checkpoint cannot be read; run again with --evaluated_checkpoint=last")
+        return found, state.evaluated
+    if int(best.epoch) < config.epochs:
+        clean, robust = test(best.variables)
+    found |= {
+        "best_epoch": int(best.epoch),
+        "best_validation_robust_accuracy": float(best.score),
+        "best_clean_accuracy": clean,
+        "best_robust_accuracy": robust,
+    }
+    if config.evaluated_checkpoint == "last":
+        return found, state.evaluated
+    return found | {"clean_accuracy": clean, "robust_accuracy": robust, "checkpoint": "best"}, best.variables
 
 
 def _mark_degraded(rows: list[dict[str, Any]]) -> None:

@@ -132,6 +132,14 @@ class MetricsLog:
                 kept.append(line + "\n")
         _write_whole(self._path, "".join(kept))
 
+    def first_step(self, method: str, seed: int, key: str) -> int | None:
+        """The first step of a model whose record has a `key` that is not zero, None where no record has."""
+        for line in self._path.read_text().splitlines() if self._path.exists() else ():
+            record = json.loads(line)
+            if (record["method"], record["seed"]) == (method, seed) and record.get(key):
+                return int(record["step"])
+        return None
+
     def write(self, method: str, seed: int, record: dict[str, Any]) -> None:
         """Appends one record of the model `method`, `seed`."""
         values = {key: value for key, value in record.items() if key not in ("num_steps", "seconds_left")}

@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 
 from jsep import data, evaluate, models, train
-from jsep.checks import InputError
-from jsep.study.config import StudyConfig
+from jsep.checks import InputError, check_choice
+from jsep.study.config import CHECKPOINTS, StudyConfig
 from jsep.study.run import create_model, load_splits, training_key
 from jsep.types import ModelFn, PyTree
 
@@ -47,10 +47,11 @@ class TrainedStudy:
         return models.model_fn(self.model)
 
 
-def load_trained(run_dir: str | Path, *, data_dir: str | None = None) -> TrainedStudy:
-    """The study in `run_dir`, with the last checkpoint of each of its models.
+def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str | None = None) -> TrainedStudy:
+    """The study in `run_dir`, with one checkpoint of each of its models.
 
-    Args: data_dir: where its data set lies now; default: where the study found it.
+    Args: data_dir: where its data set lies now; default: where the study found it. which: "last" or "best" (by robust
+      accuracy on the validation images); default: the one that the study itself evaluated.
     Raises: InputError where `run_dir` holds no study, or a model of it has no readable checkpoint, or the data changed.
     """
     path = Path(run_dir)
@@ -60,6 +61,8 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None) -> Trained
         raise InputError(f"{path} holds no study that can be read ({error}); give the run_dir of one") from error
     if data_dir is not None:
         config = dataclasses.replace(config, data_dir=data_dir)
+    which = config.evaluated_checkpoint if which is None else which
+    check_choice("checkpoint", which, CHECKPOINTS)
     splits = load_splits(config)
     model = create_model(config, config.model, splits.train.info)
     num_pixels = splits.train.info.image_shape[0] * splits.train.info.image_shape[1]
@@ -68,16 +71,21 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None) -> Trained
         key = training_key(seed)
         for method in config.methods:
             train_config = config.train_config(method, num_pixels)
-            directory = path / "checkpoints" / f"{method}_seed{seed}"
+            directory = path / "checkpoints" / f"{method}_seed{seed}{'_best' if which == 'best' else ''}"
             if not directory.is_dir():
                 raise InputError(f"{path} has no checkpoints of {directory.name}; finish that run with --resume")
             described = train.describe(train_config, model, splits.train, key)
             like = train.init_state(key, model, splits.train.info.image_shape, train_config, len(splits.train))
             with train.Checkpoints(directory, described) as checkpoints:
-                state = checkpoints.restore(like)
-            if state is None:
+                if which == "best":
+                    found = train.BestCheckpoint(checkpoints).restore(like.evaluated)
+                    variables = None if found is None else found.variables
+                else:
+                    state = checkpoints.restore(like)
+                    variables = None if state is None else state.evaluated
+            if variables is None:
                 raise InputError(f"{directory} holds no readable checkpoint; train that model again")
-            trained.append(TrainedModel(method, seed, jax.device_put(state.variables)))
+            trained.append(TrainedModel(method, seed, jax.device_put(variables)))
     pairs = evaluate.load_pairs(path / "pairs.json")
     pairs.check_fits(splits.test)
     return TrainedStudy(config, model, splits.train, splits.test, pairs, tuple(trained))

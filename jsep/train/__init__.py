@@ -1,10 +1,14 @@
 """Training: objectives, the SEP regulariser, the compiled step, the loop, checkpoints."""
 
 from jsep.train.augment import crop_and_flip
+from jsep.train.best import Best, BestCheckpoint
 from jsep.train.checkpoint import Checkpoints
+from jsep.train.collapse import ACTIONS, CollapseRule
+from jsep.train.ema import moving_average
 from jsep.train.loop import TrainingDiverged, describe, fit
 from jsep.train.objectives import OBJECTIVES, PgdConfig, adversarial_images
 from jsep.train.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig
+from jsep.train.precision import PRECISIONS, in_precision
 from jsep.train.rivals import RIVALS, RivalConfig, batch_rival
 from jsep.train.sep import (
     FORMS,
@@ -19,14 +23,19 @@ from jsep.train.sep import (
 from jsep.train.step import TrainConfig, TrainState, init_state, make_run_steps
 
 __all__ = [
+    "ACTIONS",
     "FORMS",
     "GRADIENTS",
     "NOISES",
     "OBJECTIVES",
     "OPTIMIZERS",
+    "PRECISIONS",
     "RIVALS",
     "SCHEDULES",
+    "Best",
+    "BestCheckpoint",
     "Checkpoints",
+    "CollapseRule",
     "OptimizerConfig",
     "PgdConfig",
     "RivalConfig",
@@ -41,8 +50,10 @@ __all__ = [
     "batch_penalty",
     "batch_rival",
     "draw_noise",
+    "in_precision",
     "init_state",
     "make_run_steps",
+    "moving_average",
     "scale_free_weight",
     "sep_penalty",
 ]

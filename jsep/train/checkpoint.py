@@ -2,6 +2,7 @@
 run."""
 
 import contextlib
+import errno
 import json
 import logging
 import signal
@@ -11,10 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jsep.checks import InputError
+from jsep.checks import InputError, is_disk_full
 from jsep.types import PyTree
 
 _CONFIG_FILE = "config.json"
+
+
+def _as_stored(state: PyTree) -> PyTree:
+    """A named tuple by its fields' names, without those that are None: a field that came later is no other format."""
+    if not hasattr(state, "_asdict"):
+        return state
+    return {name: value for name, value in state._asdict().items() if value is not None}
 
 
 @contextlib.contextmanager
@@ -60,7 +68,9 @@ class Checkpoints:
         self.directory.mkdir(parents=True, exist_ok=True)
         if stored is None:
             (self.directory / _CONFIG_FILE).write_text(json.dumps(self._config, indent=1, sort_keys=True) + "\n")
-        options = ocp.CheckpointManagerOptions(max_to_keep=max_to_keep, enable_async_checkpointing=False)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=max_to_keep, enable_async_checkpointing=False, cleanup_tmp_directories=True
+        )
         self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def _stored_config(self) -> dict[str, Any] | None:
@@ -81,10 +91,22 @@ class Checkpoints:
         self._manager.close()
 
     def save(self, step: int, state: PyTree) -> None:
-        """Writes `state` as step `step`, before any Ctrl-C counts; a checkpoint that is already there stays."""
-        if step not in self._manager.all_steps():
+        """Writes `state` as step `step`, before any Ctrl-C counts; a checkpoint that is already there stays.
+
+        Raises: OSError when the disk is full; the checkpoints that were there before are whole.
+        """
+        kept = sorted(self._manager.all_steps())
+        if step in kept:
+            return
+        try:
             with _interrupt_afterwards():
-                self._manager.save(step, args=self._ocp.args.StandardSave(state))
+                self._manager.save(step, args=self._ocp.args.StandardSave(_as_stored(state)))
+        except Exception as error:  # Orbax's own types, whatever the reason
+            if not is_disk_full(error):
+                raise
+            intact = f"checkpoint {kept[-1]} is intact" if kept else "there is none before it"
+            message = f"checkpoint {step} of {self.directory.name} could not be written, {intact}"
+            raise OSError(errno.ENOSPC, message) from error
 
     def restore(self, like: PyTree) -> PyTree | None:
         """The newest readable checkpoint in the structure, shapes and dtypes of `like`, or None when there is none.
@@ -94,7 +116,8 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 with _interrupt_afterwards():
-                    return self._manager.restore(step, args=self._ocp.args.StandardRestore(like))
+                    stored = self._manager.restore(step, args=self._ocp.args.StandardRestore(_as_stored(like)))
+                return like._replace(**stored) if hasattr(like, "_replace") else stored
             except Exception as error:  # a truncated file shows up as one of many types
                 warnings.warn(
                     f"{self.directory.name}: checkpoint {step} is damaged ({type(error).__name__}); "

@@ -12,7 +12,10 @@ import numpy as np
 from jsep import models
 from jsep.checks import check_count
 from jsep.data import Dataset
+from jsep.train.best import BestCheckpoint
 from jsep.train.checkpoint import Checkpoints
+from jsep.train.collapse import EFFECTIVE_PIXELS, CollapseRule
+from jsep.train.memory import memory_in_use
 from jsep.train.optimizer import make_schedule
 from jsep.train.step import FAULT_TERMS, Fault, TrainConfig, TrainState, init_state, make_run_steps
 from jsep.types import Key, PyTree
@@ -21,7 +24,8 @@ Record = dict[str, Any]
 
 
 class TrainingDiverged(RuntimeError):
-    """A non-finite loss or gradient; the message names the step and the term, `state` is the last good one."""
+    """A non-finite loss or gradient, or collapsed maps; the message names the step and the term, `state` is the last
+    good one, of collapsed maps that which has them."""
 
     def __init__(self, message: str, state: TrainState) -> None:
         super().__init__(message)
@@ -40,6 +44,8 @@ def fit(
     validate_every: int = 1,
     checkpoints: Checkpoints | None = None,
     checkpoint_every: int = 1,
+    best: BestCheckpoint | None = None,
+    collapse: CollapseRule | None = None,
     on_resume: Callable[[int], None] | None = None,
 ) -> TrainState:
     """Trains `model` on `dataset`, from the newest of `checkpoints` if there is one.
@@ -52,12 +58,16 @@ def fit(
       log_every: steps between two records, which are the only host synchronisations; an epoch's last step has one too.
       on_log: called with {"epoch", "step", "num_steps", "images_per_second", "seconds_left", "learning_rate", loss
       terms...}, the means over the steps since the last record, and after an epoch with what `validate` returned.
-      validate: variables -> record; called every `validate_every` epochs and after the last.
+      validate: evaluated variables (the moving average, where there is one) -> record; called every `validate_every`
+        epochs and after the last; the record is logged with the memory in use.
       checkpoints: where to save every `checkpoint_every` epochs, after the last epoch, and on divergence.
+      best: keeps the variables with the best validation record.
+      collapse: what happens when a validation record shows collapsed maps; flagged ones have "collapsed" 1.
       on_resume: called once with the number of steps already done.
 
     Returns: the trained TrainState.
-    Raises: TrainingDiverged on a non-finite term; InputError for counts that do not fit.
+    Raises: TrainingDiverged on a non-finite term or, where `collapse` says so, on collapsed maps; InputError for counts
+      that do not fit.
     """
     for name, count in {
         "log_every": log_every,
@@ -78,6 +88,8 @@ def fit(
     step = int(state.step)
     if on_resume:
         on_resume(step)
+    if best:
+        best.begin(state.evaluated)
 
     images, labels = jax.device_put((dataset.images, dataset.labels))
     weights = {name: jnp.float32(weight) for name, weight in config.weights().items()}
@@ -107,9 +119,15 @@ def fit(
         if step == epoch_end:
             is_last = step == num_steps
             if validate and (is_last or (epoch + 1) % validate_every == 0):
-                checked = validate(state.variables)
+                checked = dict(validate(state.evaluated))
+                if collapse:
+                    checked["collapsed"] = float(collapse.broken_by(checked))
                 if on_log:
-                    on_log({"epoch": epoch + 1, "step": step, "num_steps": num_steps, **checked})
+                    on_log({"epoch": epoch + 1, "step": step, "num_steps": num_steps, **checked, **memory_in_use()})
+                if best:
+                    best.offer(epoch + 1, step, state.evaluated, checked)
+                if collapse and collapse.action == "stop" and checked["collapsed"]:
+                    _stop_collapsed(step, state, checked[EFFECTIVE_PIXELS], collapse, config)
             if checkpoints and (is_last or (epoch + 1) % checkpoint_every == 0):
                 checkpoints.save(step, state)
     return state
@@ -129,6 +147,18 @@ def _stop_diverged(fault: Fault, state: TrainState, checkpoints: Checkpoints | N
     raise TrainingDiverged(f"{message}; {advice}", state)
 
 
+def _stop_collapsed(
+    step: int, state: TrainState, effective_pixels: float, collapse: CollapseRule, config: TrainConfig
+) -> None:
+    # Without a checkpoint: a resumed run comes here again from the one before, and ends here again.
+    advice = " or ".join(f"lower the size of {name}_weight" for name in config.weights()) or "lower learning_rate"
+    raise TrainingDiverged(
+        f"training stopped: the maps have collapsed at step {step}: they lie on {effective_pixels:.3g} effective "
+        f"pixels, fewer than {collapse.min_effective_pixels:.3g}; {advice}, or go on with on_collapse flag",
+        state,
+    )
+
+
 def describe(config: TrainConfig, model: models.Classifier, dataset: Dataset, key: Key) -> dict[str, Any]:
     """What a checkpoint belongs to, as JSON-like values: the configuration, the model, the data and the key."""
     digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.images.sum(dtype=np.float64)])
@@ -140,6 +170,10 @@ def describe(config: TrainConfig, model: models.Classifier, dataset: Dataset, ke
         del settings["rival"], settings["rival_weight"]
     if not config.sep_warmup_epochs:
         del settings["sep_warmup_epochs"]
+    if not config.ema_decay:
+        del settings["ema_decay"]
+    if config.precision == "float32":
+        del settings["precision"]
     if config.sep.noise != "worst":
         del settings["sep"]["noise_steps"]
     return {

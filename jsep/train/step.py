@@ -12,8 +12,10 @@ import optax
 from jsep import models
 from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.train.augment import crop_and_flip
+from jsep.train.ema import moving_average
 from jsep.train.objectives import OBJECTIVES, PgdConfig
 from jsep.train.optimizer import OptimizerConfig, make_optimizer
+from jsep.train.precision import PRECISIONS, in_precision
 from jsep.train.rivals import RivalConfig, batch_rival
 from jsep.train.sep import SepConfig, batch_penalty
 from jsep.types import Array, Key, PyTree
@@ -27,7 +29,9 @@ class TrainConfig:
     every
     epoch); augment: random crops and flips; sep_weight: lambda of the paper, in units of `sep.form` (0 switches SEP
     off), reached in equal steps over the first sep_warmup_epochs; rival: another paper's regulariser, None for none,
-    and rival_weight, its weight; trades_beta: weight of the divergence in the objective "trades", which alone reads it.
+    and rival_weight, its weight; trades_beta: weight of the divergence in the objective "trades", which alone reads it;
+    ema_decay: of a moving average of parameters and batch statistics, which is then what is evaluated, 0 for none;
+    precision: of `PRECISIONS`, for the forward and backward passes of a step (see `in_precision`).
     """
 
     objective: str = "mat"
@@ -42,6 +46,8 @@ class TrainConfig:
     rival: RivalConfig | None = None
     rival_weight: float = 0.0
     trades_beta: float = 6.0
+    ema_decay: float = 0.0
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         check_choice("training objective", self.objective, OBJECTIVES)
@@ -51,6 +57,9 @@ class TrainConfig:
         check_positive("trades_beta", self.trades_beta, allow_zero=True)
         check_positive("size of rival_weight", abs(self.rival_weight), allow_zero=True)
         check_count("sep_warmup_epochs", self.sep_warmup_epochs, minimum=0)
+        check_choice("precision", self.precision, PRECISIONS)
+        if not 0 <= self.ema_decay < 1:
+            raise InputError(f"ema_decay must be in [0, 1), got {self.ema_decay}; 0.999 looks back about 1000 steps")
         if (self.rival is None) != (self.rival_weight == 0):
             raise InputError(f"a rival needs a weight and a weight a rival, got {self.rival} and {self.rival_weight:g}")
 
@@ -70,17 +79,24 @@ class TrainState(NamedTuple):
     """What a training run carries from step to step, and all that a checkpoint holds.
 
     step: () int32, the number of steps done; everything drawn at a step depends on it and the run's key alone.
+    ema: the moving average of `variables`, None without one.
     """
 
     params: PyTree
     batch_stats: PyTree
     opt_state: PyTree
     step: Array
+    ema: PyTree | None = None
 
     @property
     def variables(self) -> PyTree:
-        """As the functions of `jsep.models` take them."""
+        """What is trained, as the functions of `jsep.models` take it."""
         return {"params": self.params, "batch_stats": self.batch_stats} if self.batch_stats else {"params": self.params}
+
+    @property
+    def evaluated(self) -> PyTree:
+        """What is validated, tested and explained: the moving average where there is one, else `variables`."""
+        return self.variables if self.ema is None else self.ema
 
 
 class Fault(NamedTuple):
@@ -113,7 +129,9 @@ def init_state(
     variables = models.init(key, model, input_shape)
     optimizer = make_optimizer(config.optimizer, config.epochs * config.steps_per_epoch(num_images))
     params = variables["params"]
-    return TrainState(params, variables.get("batch_stats", {}), optimizer.init(params), jnp.int32(0))
+    state = TrainState(params, variables.get("batch_stats", {}), optimizer.init(params), jnp.int32(0))
+    # Copies: a step may write over its state in place.
+    return state._replace(ema=jax.tree.map(jnp.copy, state.variables)) if config.ema_decay else state
 
 
 def make_run_steps(model: models.Classifier, config: TrainConfig, num_images: int) -> RunSteps:
@@ -125,9 +143,9 @@ def make_run_steps(model: models.Classifier, config: TrainConfig, num_images: in
     `config.weights()`, float32. `state` is donated. After a non-finite term nothing is updated any more, so the
     returned state is the last good one.
 
-    Metrics: loss (objective + weighted terms), cross_entropy, accuracy, gradient_norm; with SEP also sep_penalty and
-    sep_gradient_ratio, the norm of the weighted SEP gradient over the norm of the objective's, and likewise
-    rival_penalty and rival_gradient_ratio.
+    Metrics: loss (objective + weighted terms), cross_entropy, accuracy, gradient_norm (of the objective); with SEP also
+    sep_penalty, sep_gradient_norm (of the weighted SEP gradient) and sep_gradient_ratio, that norm over the
+    objective's; likewise rival_penalty, rival_gradient_norm and rival_gradient_ratio.
 
     One compilation serves every key, weight, epoch and stretch of the same configuration.
     """
@@ -144,7 +162,7 @@ def _add_scaled(tree: PyTree, scale: Array, other: PyTree) -> PyTree:
 @functools.cache
 def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: int) -> RunSteps:
     steps_per_epoch = config.steps_per_epoch(num_images)
-    model_fn, batch_fn = models.model_fn(model), models.batch_fn(model)
+    model_fn, batch_fn = in_precision(config.precision, models.model_fn(model), models.batch_fn(model))
     options = {"trades_beta": config.trades_beta} if config.objective == "trades" else {}
     objective = OBJECTIVES[config.objective](model_fn, batch_fn, config.attack, **options)
     optimizer = make_optimizer(config.optimizer, config.epochs * steps_per_epoch)
@@ -186,10 +204,14 @@ def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: i
             norm = jnp.abs(weight) * optax.global_norm(term_gradient)
             gradient = _add_scaled(gradient, weight, term_gradient)
             metrics["loss"] = metrics["loss"] + weight * value
-            metrics |= {f"{name}_penalty": value, f"{name}_gradient_ratio": norm / gradient_norm}
+            metrics |= {f"{name}_penalty": value, f"{name}_gradient_norm": norm}
+            metrics[f"{name}_gradient_ratio"] = norm / gradient_norm
             checked += [value, norm]
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         new_state = TrainState(optax.apply_updates(state.params, updates), batch_stats, opt_state, state.step + 1)
+        if config.ema_decay:
+            ema = moving_average(config.ema_decay, state.ema, new_state.variables, new_state.step)
+            new_state = new_state._replace(ema=ema)
         # Finite terms can still overflow in the update, or in the batch statistics.
         state_is_finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(new_state)]
         finite = [*(jnp.isfinite(value) for value in checked), jnp.all(jnp.stack(state_is_finite))]
@@ -216,7 +238,7 @@ def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: i
             return state, jax.tree.map(jnp.add, sums, metrics), fault
 
         names = ["loss", "gradient_norm", "cross_entropy", "accuracy"]
-        names += [f"{name}_{what}" for name in terms for what in ("penalty", "gradient_ratio")]
+        names += [f"{name}_{what}" for name in terms for what in ("penalty", "gradient_norm", "gradient_ratio")]
         sums = {name: jnp.float32(0) for name in names}
         fault = Fault(jnp.int32(-1), jnp.int32(0))
         return jax.lax.fori_loop(state.step, stop, body, (state, sums, fault))

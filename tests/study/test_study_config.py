@@ -29,6 +29,31 @@ def test_every_method_has_a_training_configuration():
     assert config.train_config("trades_sep_neg", num_pixels=64).sep_warmup_epochs == 2
 
 
+def test_method_brings_its_own_weight_with_the_sign_of_its_kind():
+    config = study.StudyConfig(rival_weight=0.5, trades_beta=6.0)
+    assert config.sep_weight("sep_neg@200", 64) == -200
+    assert config.sep_weight("trades_sep_pos@2e4", 64) == 20000
+    assert config.train_config("trades@0.3", 64).trades_beta == 0.3
+    assert config.train_config("trades@0", 64).trades_beta == 0.0
+    assert config.train_config("trades_sep_pos@3", 64).trades_beta == 6.0
+    rival = config.train_config("mat_lga@0.3", 64)
+    assert (rival.rival.name, rival.rival_weight, rival.sep_weight) == ("lga", 0.3, 0.0)
+    assert config.train_config("mat_lga", 64).rival_weight == 0.5
+
+
+def test_average_and_precision_are_of_the_models_and_not_of_the_feature_network():
+    config = study.StudyConfig(ema_decay=0.99, precision="bfloat16")
+    made = config.train_config("mat", 64)
+    assert (made.ema_decay, made.precision) == (0.99, "bfloat16")
+    features = config.feature_train_config()
+    assert (features.ema_decay, features.precision) == (0.0, "float32")
+
+
+def test_maps_collapse_below_a_share_of_all_pixels():
+    rule = study.StudyConfig(on_collapse="stop", collapse_share=0.05).collapse_rule(1000)
+    assert (rule.action, rule.min_effective_pixels) == ("stop", 50.0)
+
+
 def test_flagfile_sets_every_field_that_has_a_value():
     config = study.StudyConfig(methods=("mat", "sep_pos"), augment=True)
     lines = config.as_flagfile().splitlines()
@@ -70,6 +95,15 @@ def test_run_begun_before_a_setting_existed_had_its_default():
         ({"schedule": "step"}, "unknown schedule"),
         ({"explanation_epsilon": 2.0}, "epsilon must be in"),
         ({"methods": ("mat_curve",)}, "did you mean 'mat_cure'"),
+        ({"methods": ("mat@3",)}, "method 'mat' has no weight, got 'mat@3'"),
+        ({"methods": ("sep_pos@-3",)}, "must be a number > 0, such as sep_pos@1, got 'sep_pos@-3'"),
+        ({"methods": ("mat_lga@0",)}, "must be a number > 0, such as mat_lga@1"),
+        ({"methods": ("trades@six",)}, "must be a number > 0, such as trades@1, got 'trades@six'"),
+        ({"ema_decay": 1.0}, "ema_decay must be in [0, 1)"),
+        ({"precision": "float16"}, "expected one of float32, bfloat16"),
+        ({"evaluated_checkpoint": "newest"}, "expected one of last, best"),
+        ({"on_collapse": "halt"}, "expected one of ignore, flag, stop"),
+        ({"probe_images": 1}, "probe_images must be an integer >= 2"),
         ({"methods": ("mat_r2et",), "rival_num_gaps": 200}, "num_gaps must be at most top_k"),
     ],
 )

@@ -1,5 +1,6 @@
 """A whole study at the smallest size: its files, its rows, its resume, what it refuses."""
 
+import dataclasses
 import functools
 import json
 import shutil
@@ -35,6 +36,7 @@ CONFIG = study.StudyConfig(
     num_pairs=5,
     feature_epochs=1,
     log_every=1,
+    collapse_share=0.9,
 )
 TIMES = ("train_seconds", "evaluate_seconds")
 
@@ -46,7 +48,8 @@ def comparable(result):
 
 def records(run_dir):
     lines = (run_dir / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "images_per_second"} for line in lines]
+    measured = lambda name: name == "images_per_second" or name.endswith("_mib")  # noqa: E731
+    return [{k: v for k, v in json.loads(line).items() if not measured(k)} for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +85,65 @@ def test_rows_hold_plain_numbers_of_every_model(finished):
         assert row["label_kept"] == 1.0
     assert [row["sep_weight"] for row in result["rows"]] == [0.0, -300.0]
     assert result["summary"][1]["explanation_loss_end"]["mean"] == result["rows"][1]["explanation_loss_end"]
+
+
+def test_rows_hold_the_accuracies_of_the_last_and_the_best_checkpoint(finished):
+    run_dir, result, _ = finished
+    for row in result["rows"]:
+        logged = [r for r in records(run_dir) if r["method"] == row["method"] and "validation_robust_accuracy" in r]
+        scores = [r["validation_robust_accuracy"] for r in logged]
+        assert row["checkpoint"] == "last"
+        assert row["best_epoch"] == 1 + int(np.argmax(scores))
+        assert row["best_validation_robust_accuracy"] == pytest.approx(max(scores))
+        assert (row["clean_accuracy"], row["robust_accuracy"]) == (
+            row["last_clean_accuracy"], row["last_robust_accuracy"],
+        )  # fmt: skip
+        for which in ("last", "best"):
+            loaded = study.load_trained(run_dir, which=which)
+            variables = next(model.variables for model in loaded.trained if model.method == row["method"])
+            clean, _ = evaluate.accuracies(
+                jax.random.key(0), loaded.model_fn, variables, loaded.test, num_steps=0, chunk_size=30
+            )
+            assert clean == pytest.approx(row[f"{which}_clean_accuracy"])
+
+
+def test_rows_hold_the_noise_sensitivity_and_the_step_of_a_collapse(finished):
+    run_dir, result, _ = finished
+    for row in result["rows"]:
+        assert 0 < row["noise_sensitivity"] < 2
+        assert 0 < row["noise_scale_free_loss"] < 2 * 64
+        probes = [r for r in records(run_dir) if r["method"] == row["method"] and "probe_effective_pixels" in r]
+        assert len(probes) == 2
+        assert all(1 < probe["probe_effective_pixels"] < 64 for probe in probes)
+        low = [probe["step"] for probe in probes if probe["probe_effective_pixels"] < 0.9 * 64]
+        assert [probe["step"] for probe in probes if probe["collapsed"]] == low
+        assert row["collapsed_step"] == low[0]
+
+
+def test_best_checkpoint_is_analysed_where_the_configuration_says_so(finished, tmp_path, monkeypatch):
+    # The second epoch's look at the validation images is made worse than the first's.
+    scores = iter([0.5, 0.25])
+    real = evaluate.accuracies
+
+    def accuracies(key, model_fn, variables, dataset, **settings):
+        clean, robust = real(key, model_fn, variables, dataset, **settings)
+        return (clean, next(scores)) if dataset.split == "validation" else (clean, robust)
+
+    monkeypatch.setattr(evaluate, "accuracies", accuracies)
+    config = dataclasses.replace(CONFIG, methods=("mat",), evaluated_checkpoint="best")
+    (row,) = study.run(config, tmp_path / "run")["rows"]
+    assert (row["best_epoch"], row["checkpoint"]) == (1, "best")
+    assert row["clean_accuracy"] == row["best_clean_accuracy"]
+    (last,) = (row for row in finished[1]["rows"] if row["method"] == "mat")
+    assert row["last_clean_accuracy"] == last["last_clean_accuracy"]
+    assert row["explanation_loss_start"] != last["explanation_loss_start"]
+    best, last = (study.load_trained(tmp_path / "run", which=which).trained[0].variables for which in ("best", "last"))
+    chosen = study.load_trained(tmp_path / "run").trained[0].variables
+    jax.tree.map(np.testing.assert_array_equal, chosen, best)
+    with pytest.raises(AssertionError):
+        jax.tree.map(np.testing.assert_array_equal, chosen, last)
+    with pytest.raises(InputError, match="unknown checkpoint 'newest': expected one of last, best"):
+        study.load_trained(tmp_path / "run", which="newest")
 
 
 def test_maps_file_holds_the_pairs_of_every_method(finished):
@@ -134,8 +196,6 @@ def test_existing_run_is_refused_and_left_untouched(finished):
 
 def test_resume_with_other_flags_names_them(finished):
     run_dir, _, _ = finished
-    import dataclasses
-
     with pytest.raises(InputError, match=r"epochs \(2 there, 3 now\)"):
         study.run(dataclasses.replace(CONFIG, epochs=3), run_dir, resume=True)
 
@@ -148,8 +208,6 @@ def test_directory_that_is_no_run_is_never_overwritten(tmp_path):
 
 
 def test_too_few_images_are_refused_before_anything_is_written(tmp_path):
-    import dataclasses
-
     with pytest.raises(InputError, match="batch_size must be at most the 64 training images"):
         study.run(dataclasses.replace(CONFIG, batch_size=65), tmp_path / "run")
     with pytest.raises(InputError, match="digits has 400 test images, got 5000"):

@@ -1,6 +1,7 @@
 """The compiled steps and the loop: stretches, resume, checkpoints, divergence, compilations, transfers."""
 
 import dataclasses
+import errno
 import pathlib
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from jsep import data, models, train
-from jsep.checks import InputError
+from jsep.checks import InputError, is_disk_full
 from jsep.train.objectives import Auxiliary
 from jsep.train.step import FAULT_TERMS
 from jsep.types import Array
@@ -193,7 +194,7 @@ TIMES = {"images_per_second", "seconds_left"}
 
 
 def without_times(record: dict) -> dict:
-    return {name: value for name, value in record.items() if name not in TIMES}
+    return {name: value for name, value in record.items() if name not in TIMES and not name.endswith("_mib")}
 
 
 def validate(variables: Any) -> dict:
@@ -287,6 +288,47 @@ def test_checkpoints_keep_the_newest_two_and_restore_into_a_fresh_state(
         whole, _ = fit(digits, checkpoints=checkpoints)
         assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["12", "16"]
         assert_equal(checkpoints.restore(state_of(PLAIN)), whole)
+
+
+FULL = [
+    OSError(errno.ENOSPC, "No space left on device"),
+    # What Orbax raised on a full tmpfs.
+    ValueError("RESOURCE_EXHAUSTED: Failed to write 95511 bytes to file 17: No space left on device"),
+]
+
+
+@pytest.mark.parametrize("error", FULL, ids=["by number", "by text"])
+def test_full_disk_names_the_step_and_leaves_the_checkpoint_before_it(
+    error: Exception, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with train.Checkpoints(tmp_path / "mat_seed0", {}) as checkpoints:
+        checkpoints.save(4, {"a": jnp.ones(3)})
+        half = tmp_path / "mat_seed0" / "8.orbax-checkpoint-tmp"
+
+        def fail(*_: Any, **__: Any) -> None:
+            half.mkdir()
+            raise error
+
+        monkeypatch.setattr(checkpoints._manager, "save", fail)
+        message = "checkpoint 8 of mat_seed0 could not be written, checkpoint 4 is intact"
+        with pytest.raises(OSError, match=message) as caught:
+            checkpoints.save(8, {"a": jnp.zeros(3)})
+        assert is_disk_full(caught.value)
+    with train.Checkpoints(tmp_path / "mat_seed0", {}) as checkpoints:
+        np.testing.assert_array_equal(checkpoints.restore({"a": jnp.zeros(3)})["a"], 1.0)
+    assert not half.exists()
+
+
+def test_another_error_of_a_save_is_not_taken_for_a_full_disk(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with train.Checkpoints(tmp_path, {}) as checkpoints:
+        monkeypatch.setattr(checkpoints._manager, "save", fail)
+        with pytest.raises(PermissionError):
+            checkpoints.save(8, {"a": jnp.zeros(3)})
 
 
 def test_checkpoint_of_another_configuration_is_an_input_error_that_names_the_field(

@@ -1,0 +1,13 @@
+"""Every training objective and every rival of SEP on one data set: does each do what it says?
+
+python experiments/objectives.py --flagfile=experiments/flags/objectives_digits.flags
+"""
+
+import command_line
+
+from jsep import study
+
+command_line.define_flags(study.StudyConfig(experiment="objectives"))
+
+if __name__ == "__main__":
+    command_line.main(command_line.run_study)
