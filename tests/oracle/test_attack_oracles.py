@@ -2,6 +2,7 @@
 (`make test-slow` installs both) and the reference implementation of AutoAttack (used where `autoattack` is on the
 path)."""
 
+import copy
 from typing import Any, NamedTuple
 
 import jax
@@ -72,6 +73,14 @@ def assert_same_verdicts(ours: np.ndarray, theirs: np.ndarray) -> None:
     assert np.mean(ours == theirs) >= 0.99
 
 
+def assert_at_least_as_strong(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Square: our windows touch every border, theirs leave out the last position, one of eight on such images."""
+    print(f"ours {ours.mean():.3f}, theirs {theirs.mean():.3f}, agreement {np.mean(ours == theirs):.3f}")
+    assert 0.1 < ours.mean() < 0.9, "the budget decides nothing"
+    assert np.sum(ours & ~theirs) <= 1  # one image of 200, by the luck of a random search
+    assert np.mean(ours == theirs) >= 0.98
+
+
 @pytest.mark.parametrize("norm", attack.NORMS)
 @pytest.mark.parametrize("name", ["apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square"])
 def test_member_agrees_with_the_reference_implementation(trained: Trained, name: str, norm: str) -> None:
@@ -83,7 +92,8 @@ def test_member_agrees_with_the_reference_implementation(trained: Trained, name:
     adversary.apgd.n_restarts = adversary.fab.n_restarts = 1
     images, labels = torch_peers.to_torch(trained.images, trained.labels)
     found = torch_peers.from_torch(adversary.run_standard_evaluation(images, labels, bs=100))
-    assert_same_verdicts(by_us(trained, name, norm), robust(trained, found, norm))
+    compare = assert_at_least_as_strong if name == "square" else assert_same_verdicts
+    compare(by_us(trained, name, norm), robust(trained, found, norm))
 
 
 @pytest.mark.parametrize("name", ["apgd-ce", "apgd-t", "fab-t", "square"])
@@ -94,30 +104,35 @@ def test_member_agrees_with_torchattacks(trained: Trained, name: str) -> None:
         "apgd-ce": lambda: peer.APGD(trained.twin, steps=100, loss="ce", **settings),
         "apgd-t": lambda: peer.APGDT(trained.twin, steps=100, n_classes=10, **settings),
         "fab-t": lambda: peer.FAB(trained.twin, steps=100, n_classes=10, multi_targeted=True, **settings),
-        "square": lambda: peer.Square(trained.twin, n_queries=NUM_QUERIES, **settings),
+        # The schedule of the ensemble, whatever the number of queries.
+        "square": lambda: peer.Square(trained.twin, n_queries=NUM_QUERIES, resc_schedule=False, **settings),
     }[name]()
     found = torch_peers.from_torch(adversary(*torch_peers.to_torch(trained.images, trained.labels)))
-    assert_same_verdicts(by_us(trained, name, "linf"), robust(trained, found, "linf"))
+    compare = assert_at_least_as_strong if name == "square" else assert_same_verdicts
+    compare(by_us(trained, name, "linf"), robust(trained, found, "linf"))
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("norm", attack.NORMS)
 def test_fgsm_equals_foolbox(trained: Trained, norm: str) -> None:
+    """In float64: the gradient of a sure prediction is a small difference of numbers near 1."""
     foolbox = pytest.importorskip("foolbox")
     kind = {"linf": foolbox.attacks.LinfFastGradientAttack, "l2": foolbox.attacks.L2FastGradientAttack}[norm]
-    model = foolbox.PyTorchModel(trained.twin, bounds=(0, 1))
-    images, labels = torch_peers.to_torch(trained.images, trained.labels)
+    model = foolbox.PyTorchModel(copy.deepcopy(trained.twin).double(), bounds=(0, 1))
+    images, labels = torch_peers.to_torch(trained.images.astype(np.float64), trained.labels)
     theirs = torch_peers.from_torch(kind(random_start=False)(model, images, labels, epsilons=BUDGETS[norm])[1])
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), trained.variables)
 
     @jax.jit
     def ours(images: Any) -> Any:
         def one(image: Any, label: Any) -> Any:
-            objective = attack.cross_entropy(lambda z: trained.model_fn(trained.variables, z), label)
+            objective = attack.cross_entropy(lambda z: trained.model_fn(variables, z), label)
             return attack.fgsm(objective, image, norm=norm, epsilon=BUDGETS[norm])
 
         return jax.vmap(one)(images, trained.labels)
 
     # A pixel whose derivative is at rounding error may have either sign.
-    assert np.mean(np.abs(np.asarray(ours(trained.images)) - theirs) > 1e-5) < 1e-3
+    assert np.mean(np.abs(np.asarray(ours(trained.images.astype(np.float64))) - theirs) > 1e-6) < 1e-3
 
 
 def test_fab_finds_smaller_perturbations_than_deepfool_of_foolbox(trained: Trained) -> None:
