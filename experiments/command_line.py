@@ -186,6 +186,9 @@ def main(body: Callable[[], None]) -> None:
         except OSError as error:
             if not is_disk_full(error):
                 raise
-            _fail(EXIT_BAD_INPUT, f"the disk is full: {error.strerror or error}; make room and {_how_to_go_on()}")
+            message = f"the disk is full: {error.strerror or error}; make room and {_how_to_go_on()}"
+            print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+            # Without the exit handlers: those of the event files would write once more, and say so in their own words.
+            os._exit(EXIT_BAD_INPUT)
 
     app.run(guarded, flags_parser=_parse)

@@ -47,6 +47,7 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
         ("digits_sep", "StudyConfig"),
         ("cifar10_sep", "StudyConfig"),
         ("objectives", "StudyConfig"),
+        ("precision", "StudyConfig"),
         ("explain_methods", "GalleryConfig"),
         ("attack_strength", "StrengthConfig"),
         ("explanation_attacks", "AttackAblationConfig"),

@@ -4,8 +4,8 @@ The way of the data: `records` reads a run directory, `summary` turns rows into 
 each metric is shown, `answer` puts the numbers into words, `tables` sets them in rows, `curves` and `panels` draw (in
 one `style`), `pictures` adds the captions, `page` puts all of it into one file. The results of another kind go their
 own ways: `gallery` (explanation methods), `strength` (attacks on predictions), `attacks` (attacks on explanations),
-`selection`, `cross_method`, and `landscape` with `landscape_figures` and `landscape_page`; `TABLES` lists them.
-`paper` asks all of them what they say to the paper's numbers and claims.
+`selection`, `cross_method`, `precision`, and `landscape` with `landscape_figures` and `landscape_page`; `TABLES` lists
+them. `paper` asks all of them what they say to the paper's numbers and claims.
 matplotlib is used here and nowhere else in the library.
 """
 
@@ -20,6 +20,7 @@ from jsep.report.landscape import landscape_table
 from jsep.report.landscape_page import write_landscape
 from jsep.report.page import write
 from jsep.report.paper import PAPER_ITEMS, PaperItem, paper_table
+from jsep.report.precision import precision_table
 from jsep.report.selection import selection_table, write_selection
 from jsep.report.strength import strength_table
 from jsep.report.summary import summarise
@@ -37,6 +38,7 @@ __all__ = [
     "landscape_table",
     "markdown_table",
     "paper_table",
+    "precision_table",
     "selection_table",
     "strength_table",
     "summarise",
@@ -61,5 +63,6 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "selection": selection_table,
     "cross_method": cross_method_table,
     "landscape": landscape_table,
+    "precision": precision_table,
 }
 """kind of a result.json ("study" where it says none) -> its table in Markdown and what the numbers say."""

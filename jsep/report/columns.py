@@ -49,7 +49,8 @@ class Column:
 
 PAPER, SCALE_FREE = "as in the paper", "free of the scale of the map"
 SPLIT, OTHER = "concentration and overlap", "other ways to compare the maps"
-LATER_GROUPS = (SPLIT, OTHER)
+TRAINING = "maps under noise, best and last checkpoint"
+LATER_GROUPS = (SPLIT, OTHER, TRAINING)
 """Groups that older results do not have; a table leaves them out where no method fills them."""
 
 COLUMNS = (
@@ -251,6 +252,37 @@ COLUMNS = (
         "Sliced earth mover's distance: how far the mass of the victim's map has to go, in pixels, seen along a line.",
     ),
     Column("earth_movers_distance_end", "EMD end", "px", 1.0, 2, OTHER, "The same after the attack."),
+    Column(
+        "noise_sensitivity",
+        "map change under noise",
+        "%",
+        100.0,
+        1,
+        TRAINING,
+        "Mean Euclidean change of the map under uniform noise on the image, as a share of the size of the map: how "
+        "much the map moves without an attack.",
+    ),
+    Column(
+        "last_clean_accuracy",
+        "clean, last",
+        "%",
+        100.0,
+        1,
+        TRAINING,
+        "Clean accuracy on the test images of the checkpoint after the last epoch.",
+    ),
+    Column("last_robust_accuracy", "robust, last", "%", 100.0, 1, TRAINING, "Its accuracy under the attack."),
+    Column(
+        "best_epoch",
+        "best epoch",
+        "",
+        1.0,
+        1,
+        TRAINING,
+        "The epoch with the highest robust accuracy on the validation images.",
+    ),
+    Column("best_clean_accuracy", "clean, best", "%", 100.0, 1, TRAINING, "Clean accuracy of that epoch's checkpoint."),
+    Column("best_robust_accuracy", "robust, best", "%", 100.0, 1, TRAINING, "Its accuracy under the attack."),
 )
 """Every column of the tables, in order."""
 

@@ -8,6 +8,7 @@ from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
 from jsep.study.landscape import run_landscape
 from jsep.study.landscape_config import LandscapeConfig
+from jsep.study.precision import run_precision
 from jsep.study.run import run
 from jsep.study.selection import SelectionConfig, run_selection
 from jsep.study.strength import Peer, StrengthConfig, run_strength
@@ -36,6 +37,7 @@ __all__ = [
     "run_cross_method",
     "run_gallery",
     "run_landscape",
+    "run_precision",
     "run_selection",
     "run_strength",
     "run_trades_landscape",

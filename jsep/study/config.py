@@ -103,6 +103,9 @@ class StudyConfig(FlatConfig):
     )
     alpha: float = setting(2 / 255, "PGD step in training, pixel units")
     num_steps: int = setting(10, "PGD steps in training")
+    attack_batch_norm: str = setting(
+        "evaluation", f"batch normalisation in that attack in training: {', '.join(train.BATCH_NORM_MODES)}"
+    )
     test_alpha: float = setting(2 / 255, "PGD step in tests, pixel units")
     test_num_steps: int = setting(20, "PGD steps in tests")
 
@@ -264,6 +267,7 @@ class StudyConfig(FlatConfig):
             trades_beta=trades_beta,
             ema_decay=self.ema_decay,
             precision=self.precision,
+            attack_batch_norm=self.attack_batch_norm,
         )
 
     def collapse_rule(self, num_pixels: int) -> train.CollapseRule:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jsep.checks import InputError
+from jsep.checks import InputError, is_disk_full
 from jsep.study.flat_config import FlatConfig, differences
 
 RESULT_FORMAT = 1
@@ -149,12 +149,17 @@ class MetricsLog:
             return
         name = f"{method}_seed{seed}"
         if name not in self._writers:
-            self._writers[name] = self._make_writer(str(self._tensorboard / name))
+            # A long queue: where its thread could not write any more, a full one would hold the training up for ever.
+            self._writers[name] = self._make_writer(str(self._tensorboard / name), max_queue=10_000)
         for key, value in values.items():
             if key not in ("epoch", "step"):
                 self._writers[name].add_scalar(key, value, record["step"])
 
     def close(self) -> None:
-        """Flushes and closes the event files."""
+        """Flushes and closes the event files; on a full disk without a word, which the run itself has already said."""
         for writer in self._writers.values():
-            writer.close()
+            try:
+                writer.close()
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise

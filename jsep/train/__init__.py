@@ -1,6 +1,7 @@
 """Training: objectives, the SEP regulariser, the compiled step, the loop, checkpoints."""
 
 from jsep.train.augment import crop_and_flip
+from jsep.train.batch_attack import BATCH_NORM_MODES
 from jsep.train.best import Best, BestCheckpoint
 from jsep.train.checkpoint import Checkpoints
 from jsep.train.collapse import ACTIONS, CollapseRule
@@ -24,6 +25,7 @@ from jsep.train.step import TrainConfig, TrainState, init_state, make_run_steps
 
 __all__ = [
     "ACTIONS",
+    "BATCH_NORM_MODES",
     "FORMS",
     "GRADIENTS",
     "NOISES",

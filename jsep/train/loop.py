@@ -172,6 +172,8 @@ def describe(config: TrainConfig, model: models.Classifier, dataset: Dataset, ke
         del settings["sep_warmup_epochs"]
     if not config.ema_decay:
         del settings["ema_decay"]
+    if config.attack_batch_norm == "evaluation":
+        del settings["attack_batch_norm"]
     if config.precision == "float32":
         del settings["precision"]
     if config.sep.noise != "worst":

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from jsep import attack
-from jsep.checks import check_count, check_epsilon, check_positive
+from jsep.checks import check_choice, check_count, check_epsilon, check_positive
+from jsep.train.batch_attack import BATCH_NORM_MODES, ascend_batch
 from jsep.train.trades import divergent_images, trades_loss
 from jsep.types import Array, Key, ModelFn, PyTree
 
@@ -45,20 +46,49 @@ TrainObjective = Callable[[Key, PyTree, PyTree, Array, Array], tuple[Array, Auxi
 
 
 def adversarial_images(
-    key: Key, model_fn: ModelFn, variables: PyTree, images: Array, labels: Array, config: PgdConfig
+    key: Key,
+    model_fn: ModelFn,
+    variables: PyTree,
+    images: Array,
+    labels: Array,
+    config: PgdConfig,
+    *,
+    train_batch_fn: Callable[[PyTree, Array], Array] | None = None,
 ) -> Array:
     """PGD on the cross-entropy of every image of a batch; no gradient flows back through it.
 
+    The batch normalisation is in evaluation mode (Pang et al. 2021), each image attacked alone, and in training mode
+    with `train_batch_fn`: (variables, images) -> logits (B, K), where the images of a batch act on one another.
     Args: images: (B, H, W, C) in [0, 1]; labels: (B,). Returns: (B, H, W, C).
-    The batch normalisation is in evaluation mode (Pang et al. 2021): each image is attacked alone.
     """
     variables = jax.lax.stop_gradient(variables)
+    if train_batch_fn is not None:
+        logits_fn = train_batch_fn
+
+        def begin(key: Key, image: Array) -> Array:
+            nowhere = dataclasses.replace(config, num_steps=0)
+            return attack.pgd(key, jnp.sum, image, **dataclasses.asdict(nowhere))[0]
+
+        def total(z: Array) -> Array:
+            log_softmax = jax.nn.log_softmax(logits_fn(variables, z))
+            return -jnp.sum(jnp.take_along_axis(log_softmax, labels[:, None], axis=1))
+
+        start = jax.vmap(begin)(jax.random.split(key, len(images)), images)
+        return ascend_batch(total, images, start, **dataclasses.asdict(config))
 
     def one(key: Key, image: Array, label: Array) -> Array:
         objective = attack.cross_entropy(lambda z: model_fn(variables, z), label)
         return attack.pgd(key, objective, image, **dataclasses.asdict(config))[0]
 
     return jax.vmap(one)(jax.random.split(key, len(images)), images, labels)
+
+
+def _train_batch_fn(batch_fn: BatchFn, attack_batch_norm: str) -> Callable[[PyTree, Array], Array] | None:
+    check_choice("attack_batch_norm", attack_batch_norm, BATCH_NORM_MODES)
+    if attack_batch_norm == "evaluation":
+        return None
+    # The statistics that an attack leaves behind are dropped: the loss updates them.
+    return lambda variables, images: batch_fn(variables, images, train=True)[0]
 
 
 def _cross_entropy_and_accuracy(
@@ -72,7 +102,7 @@ def _cross_entropy_and_accuracy(
 
 
 def make_standard(model_fn: ModelFn, batch_fn: BatchFn, config: PgdConfig) -> TrainObjective:
-    """Mean cross-entropy on the images as they are; `config` is not used."""
+    """Mean cross-entropy(f(x), y) = mean -log softmax(f(x))_y on the images as they are; `config` is not used."""
 
     def objective(
         key: Key, params: PyTree, batch_stats: PyTree, images: Array, labels: Array
@@ -82,35 +112,49 @@ def make_standard(model_fn: ModelFn, batch_fn: BatchFn, config: PgdConfig) -> Tr
     return objective
 
 
-def make_mat(model_fn: ModelFn, batch_fn: BatchFn, config: PgdConfig) -> TrainObjective:
-    """Madry adversarial training: mean cross-entropy on PGD images, max over the ball of `config` (Madry et al. 2018,
-    eq. 2.1).
+def make_mat(
+    model_fn: ModelFn, batch_fn: BatchFn, config: PgdConfig, *, attack_batch_norm: str = "evaluation"
+) -> TrainObjective:
+    """Madry adversarial training: mean over the batch of max_(x' in ball(x)) cross-entropy(f(x'), y), the max by PGD.
 
-    The metrics "cross_entropy" and "accuracy" are those of the adversarial images.
+    The metrics "cross_entropy" and "accuracy" are those of the adversarial images. attack_batch_norm: of
+    `BATCH_NORM_MODES`, during the attack.
+    Reference: Madry et al. 2018, equation 2.1.
     """
+    train_batch_fn = _train_batch_fn(batch_fn, attack_batch_norm)
 
     def objective(
         key: Key, params: PyTree, batch_stats: PyTree, images: Array, labels: Array
     ) -> tuple[Array, Auxiliary]:
         variables = {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
-        attacked = adversarial_images(key, model_fn, variables, images, labels, config)
+        attacked = adversarial_images(key, model_fn, variables, images, labels, config, train_batch_fn=train_batch_fn)
         return _cross_entropy_and_accuracy(batch_fn, params, batch_stats, attacked, labels)
 
     return objective
 
 
-def make_trades(model_fn: ModelFn, batch_fn: BatchFn, config: PgdConfig, *, trades_beta: float = 6.0) -> TrainObjective:
+def make_trades(
+    model_fn: ModelFn,
+    batch_fn: BatchFn,
+    config: PgdConfig,
+    *,
+    trades_beta: float = 6.0,
+    attack_batch_norm: str = "evaluation",
+) -> TrainObjective:
     """TRADES: mean cross-entropy(f(x), y) + trades_beta * mean KL(f(x) || f(x')), x' in the ball of `config`.
 
-    The metrics "cross_entropy" and "accuracy" are those of the attacked images, as with MAT.
+    The metrics "cross_entropy" and "accuracy" are those of the attacked images, as with MAT; attack_batch_norm too.
     Reference: Zhang et al. 2019, equation 5 and Algorithm 1.
     """
+    train_batch_fn = _train_batch_fn(batch_fn, attack_batch_norm)
 
     def objective(
         key: Key, params: PyTree, batch_stats: PyTree, images: Array, labels: Array
     ) -> tuple[Array, Auxiliary]:
         variables = {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
-        attacked = divergent_images(key, model_fn, variables, images, **dataclasses.asdict(config))
+        attacked = divergent_images(
+            key, model_fn, variables, images, train_batch_fn=train_batch_fn, **dataclasses.asdict(config)
+        )
         loss, (logits, batch_stats) = trades_loss(batch_fn, variables, images, attacked, labels, trades_beta)
         cross_entropy = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1))
         accuracy = jnp.mean(jnp.argmax(logits, axis=1) == labels)
@@ -124,4 +168,5 @@ OBJECTIVES: dict[str, Callable[..., TrainObjective]] = {
     "mat": make_mat,
     "trades": make_trades,
 }
-"""name -> (model_fn, batch_fn, PgdConfig; trades: trades_beta) -> training objective."""
+"""name -> (model_fn, batch_fn, PgdConfig; mat and trades: attack_batch_norm; trades: trades_beta) -> training
+objective."""

@@ -12,6 +12,7 @@ import optax
 from jsep import models
 from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.train.augment import crop_and_flip
+from jsep.train.batch_attack import BATCH_NORM_MODES
 from jsep.train.ema import moving_average
 from jsep.train.objectives import OBJECTIVES, PgdConfig
 from jsep.train.optimizer import OptimizerConfig, make_optimizer
@@ -31,7 +32,8 @@ class TrainConfig:
     off), reached in equal steps over the first sep_warmup_epochs; rival: another paper's regulariser, None for none,
     and rival_weight, its weight; trades_beta: weight of the divergence in the objective "trades", which alone reads it;
     ema_decay: of a moving average of parameters and batch statistics, which is then what is evaluated, 0 for none;
-    precision: of `PRECISIONS`, for the forward and backward passes of a step (see `in_precision`).
+    precision: of `PRECISIONS`, for the forward and backward passes of a step (see `in_precision`);
+    attack_batch_norm: of `BATCH_NORM_MODES`, during the attack of "mat" and "trades".
     """
 
     objective: str = "mat"
@@ -48,6 +50,7 @@ class TrainConfig:
     trades_beta: float = 6.0
     ema_decay: float = 0.0
     precision: str = "float32"
+    attack_batch_norm: str = "evaluation"
 
     def __post_init__(self) -> None:
         check_choice("training objective", self.objective, OBJECTIVES)
@@ -58,6 +61,7 @@ class TrainConfig:
         check_positive("size of rival_weight", abs(self.rival_weight), allow_zero=True)
         check_count("sep_warmup_epochs", self.sep_warmup_epochs, minimum=0)
         check_choice("precision", self.precision, PRECISIONS)
+        check_choice("attack_batch_norm", self.attack_batch_norm, BATCH_NORM_MODES)
         if not 0 <= self.ema_decay < 1:
             raise InputError(f"ema_decay must be in [0, 1), got {self.ema_decay}; 0.999 looks back about 1000 steps")
         if (self.rival is None) != (self.rival_weight == 0):
@@ -163,7 +167,9 @@ def _add_scaled(tree: PyTree, scale: Array, other: PyTree) -> PyTree:
 def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: int) -> RunSteps:
     steps_per_epoch = config.steps_per_epoch(num_images)
     model_fn, batch_fn = in_precision(config.precision, models.model_fn(model), models.batch_fn(model))
-    options = {"trades_beta": config.trades_beta} if config.objective == "trades" else {}
+    options: dict[str, Any] = {"trades_beta": config.trades_beta} if config.objective == "trades" else {}
+    if config.objective in ("mat", "trades"):
+        options["attack_batch_norm"] = config.attack_batch_norm
     objective = OBJECTIVES[config.objective](model_fn, batch_fn, config.attack, **options)
     optimizer = make_optimizer(config.optimizer, config.epochs * steps_per_epoch)
     warmup_steps = config.sep_warmup_epochs * steps_per_epoch

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep import attack
+from jsep.train.batch_attack import ascend_batch
 from jsep.types import Array, Key, ModelFn, PyTree
 
 START_SCALE = 0.001
@@ -32,16 +33,22 @@ def divergent_images(
     epsilon: Any,
     alpha: Any,
     num_steps: int,
+    train_batch_fn: Callable[[PyTree, Array], Array] | None = None,
 ) -> Array:
     """The inner maximisation: projected gradient ascent on KL(f(x) || f(z)) over z in the ball around each image.
 
     It starts at x + 0.001 * N(0, 1), since at x itself the divergence has no gradient; no label is used and no gradient
-    flows back. Batch normalisation is in evaluation mode.
-    Args: images: (B, H, W, C) in [0, 1]; the others as `attack.pgd`. Returns: (B, H, W, C), in the ball and in [0, 1].
+    flows back. Batch normalisation is in evaluation mode, and in training mode with `train_batch_fn`.
+    Args: images: (B, H, W, C) in [0, 1]; train_batch_fn: (variables, images) -> logits (B, K) in training mode; the
+    others as `attack.pgd`. Returns: (B, H, W, C), in the ball and in [0, 1].
     Reference: Zhang et al. 2019, Algorithm 1.
     """
     ball = attack.norm_by_name(norm)
     variables = jax.lax.stop_gradient(variables)
+
+    def begin(key: Key, image: Array) -> Array:
+        noisy = image + START_SCALE * jax.random.normal(key, image.shape, image.dtype)
+        return attack.project_to_ball_and_box(ball, image, noisy, epsilon)
 
     def one(key: Key, image: Array) -> Array:
         clean_logits = model_fn(variables, image)
@@ -51,11 +58,21 @@ def divergent_images(
             moved = perturbed + alpha * ball.step(gradient)
             return attack.project_to_ball_and_box(ball, image, moved, epsilon), None
 
-        start = image + START_SCALE * jax.random.normal(key, image.shape, image.dtype)
-        start = attack.project_to_ball_and_box(ball, image, start, epsilon)
-        return jax.lax.scan(step, start, None, length=num_steps)[0]
+        return jax.lax.scan(step, begin(key, image), None, length=num_steps)[0]
 
-    return jax.vmap(one)(jax.random.split(key, len(images)), images)
+    keys = jax.random.split(key, len(images))
+    if train_batch_fn is None:
+        return jax.vmap(one)(keys, images)
+    logits_fn, clean = train_batch_fn, train_batch_fn(variables, images)
+    return ascend_batch(
+        lambda z: jnp.sum(kl_divergence(clean, logits_fn(variables, z))),
+        images,
+        jax.vmap(begin)(keys, images),
+        norm=norm,
+        epsilon=epsilon,
+        alpha=alpha,
+        num_steps=num_steps,
+    )
 
 
 def trades_loss(
