@@ -39,7 +39,7 @@ class FlatConfig:
 
 
 # Where the data lie and how much is in memory at once change no number.
-NOT_PART_OF_A_RESULT = frozenset({"data_dir", "chunk_size"})
+NOT_PART_OF_A_RESULT = frozenset({"data_dir", "chunk_size", "stream"})
 
 
 def differences(stored: dict[str, Any], config: FlatConfig) -> list[str]:

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from jsep import models
+from jsep import devices, models
 from jsep.checks import check_count
 from jsep.data import Dataset
 from jsep.train.checkpoint import Checkpoints
 from jsep.train.optimizer import make_schedule
-from jsep.train.step import FAULT_TERMS, Fault, TrainConfig, TrainState, init_state, make_run_steps
+from jsep.train.step import FAULT_TERMS, Fault, TrainConfig, TrainState, init_state
+from jsep.train.stream import make_runner
 from jsep.types import Key, PyTree
 
 Record = dict[str, Any]
@@ -41,6 +42,8 @@ def fit(
     checkpoints: Checkpoints | None = None,
     checkpoint_every: int = 1,
     on_resume: Callable[[int], None] | None = None,
+    mesh: Mesh | None = None,
+    stream: bool | None = None,
 ) -> TrainState:
     """Trains `model` on `dataset`, from the newest of `checkpoints` if there is one.
 
@@ -48,13 +51,16 @@ def fit(
 
     Args:
       key: for the initial parameters, the order of images, augmentation, attacks and noise.
-      dataset: the training images; they are put on the device once.
+      dataset: the training images; they are put on the device once, or streamed.
       log_every: steps between two records, which are the only host synchronisations; an epoch's last step has one too.
       on_log: called with {"epoch", "step", "num_steps", "images_per_second", "seconds_left", "learning_rate", loss
       terms...}, the means over the steps since the last record, and after an epoch with what `validate` returned.
       validate: variables -> record; called every `validate_every` epochs and after the last.
       checkpoints: where to save every `checkpoint_every` epochs, after the last epoch, and on divergence.
       on_resume: called once with the number of steps already done.
+      mesh: of `devices.make_mesh`, over which every batch is cut; its size changes no draw, and no number but by the
+      rounding of sums. A checkpoint fits every mesh.
+      stream: see `make_runner`.
 
     Returns: the trained TrainState.
     Raises: TrainingDiverged on a non-finite term; InputError for counts that do not fit.
@@ -69,7 +75,6 @@ def fit(
     steps_per_epoch = config.steps_per_epoch(num_images)
     num_steps = config.epochs * steps_per_epoch
     schedule = make_schedule(config.optimizer, num_steps)
-    run_steps = make_run_steps(model, config, num_images)
 
     init_key, run_key = jax.random.split(key)
     state = init_state(init_key, model, dataset.info.image_shape, config, num_images)
@@ -79,15 +84,15 @@ def fit(
     if on_resume:
         on_resume(step)
 
-    images, labels = jax.device_put((dataset.images, dataset.labels))
-    weights = {name: jnp.float32(weight) for name, weight in config.weights().items()}
+    run_steps = make_runner(model, dataset, config, run_key, mesh=mesh, stream=stream)
+    state = devices.replicate(state, mesh) if mesh is not None else state
     started, started_at = time.perf_counter(), step
     while step < num_steps:
         epoch = step // steps_per_epoch
         epoch_end = (epoch + 1) * steps_per_epoch
         stop = min(step + log_every, epoch_end)
         before = time.perf_counter()
-        state, sums, fault = run_steps(state, images, labels, run_key, weights, jnp.int32(stop))
+        state, sums, fault = run_steps(state, config.weights(), stop)
         sums, fault = jax.device_get((sums, fault))  # the one host synchronisation of this stretch
         now = time.perf_counter()
         if fault.step >= 0:
