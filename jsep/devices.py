@@ -65,7 +65,7 @@ def make_mesh(num_devices: int = 0) -> Mesh | None:
             f"num_devices must be 0 or all {len(there)} devices of the {jax.process_count()} processes, "
             f"got {num_devices}"
         )
-    if not jax.config.jax_threefry_partitionable:
+    if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
         raise InputError("draws would depend on the devices: leave jax_threefry_partitionable at True")
     used = there[: num_devices or len(there)]
     return Mesh(np.array(used), (AXIS,)) if len(used) > 1 else None
@@ -127,7 +127,7 @@ def cut_rows(read: Callable[[slice], np.ndarray], shape: tuple[int, ...], mesh: 
     """The array of `shape` of which `read` gives rows, as `cut`; a process reads the rows of its own devices alone."""
     if mesh is None:
         return jax.device_put(read(slice(None)))
-    return jax.make_array_from_callback(shape, along_batch(mesh), lambda index: read(index[0]))
+    return jax.make_array_from_callback(shape, along_batch(mesh), lambda index: read(index[0]))  # type: ignore[index]
 
 
 def map_parts(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., PyTree]:
@@ -203,7 +203,7 @@ def on_first(function: Callable[[], T]) -> T:
         raise problem
     if kind:
         raise InputError(message) if kind == "input" else RuntimeError(f"process 0 stopped: {message}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def first_then_others(function: Callable[[], T]) -> T:

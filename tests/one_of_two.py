@@ -1,4 +1,4 @@
-"""One process of a run in two: python one_of_two.py PORT PROCESS_ID DIRECTORY. Trains, evaluates, writes what it got."""
+"""One process of a run in two: python one_of_two.py PORT PROCESS_ID DIRECTORY. Trains, evaluates, writes it down."""
 
 import json
 import pathlib

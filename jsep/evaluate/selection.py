@@ -157,7 +157,9 @@ def save_pairs(path: str | Path, pairs: PairIndex) -> None:
 
 def pairs_from_dict(stored: dict[str, Any]) -> PairIndex:
     """The index whose `as_dict` gave `stored`. Raises InputError when it was changed since (its hash does not fit)."""
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+    }
     expected = fields.pop("hash")
     pairs = PairIndex(**fields)
     if pairs.hash != expected:

@@ -35,7 +35,10 @@ def load_splits(config: StudyConfig) -> Splits:
     """The images that the configuration names. Raises: InputError where they cannot be had."""
     counts = {"train": config.train_images, "validation": config.validation_images, "test": config.test_images}
     return Splits(
-        **{split: load_split(config.dataset, config.data_dir, split, count) for split, count in counts.items()}
+        **{
+            split: load_split(config.dataset, config.data_dir, split, count, config.streams())
+            for split, count in counts.items()
+        }
     )
 
 

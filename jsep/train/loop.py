@@ -136,7 +136,7 @@ def _stop_diverged(fault: Fault, state: TrainState, checkpoints: Checkpoints | N
 
 def describe(config: TrainConfig, model: models.Classifier, dataset: Dataset, key: Key) -> dict[str, Any]:
     """What a checkpoint belongs to, as JSON-like values: the configuration, the model, the data and the key."""
-    digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.images.sum(dtype=np.float64)])
+    digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.image_sum()])
     settings = dataclasses.asdict(config)
     # What takes no part is left out.
     if config.objective != "trades":

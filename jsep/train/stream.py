@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jsep import devices, models
-from jsep.data import Dataset
+from jsep.data import STREAM_ABOVE, Dataset
 from jsep.train.step import (
     Fault,
     Progress,
@@ -31,9 +31,6 @@ from jsep.types import Array, Key
 
 Runner = Callable[[TrainState, dict[str, float], int], tuple[TrainState, dict[str, Array], Fault]]
 """(state, weights, stop) -> (state, sums, fault), as `make_run_steps`."""
-
-STREAM_ABOVE = 4 * 2**30
-"""Bytes of images above which a data set is streamed unless it is said otherwise."""
 
 _NUM_READERS = 4
 _BATCHES_AHEAD = 4
@@ -52,7 +49,7 @@ def make_runner(
     """The training steps of a run over `dataset`, batches cut over the devices of `mesh`.
 
     Args: key: of the run; stream: whether batches are read and sent one by one, which needs no room for the whole on a
-      device; None: where the images take more than `STREAM_ABOVE` bytes.
+      device; None: where the images take more than `data.STREAM_ABOVE` bytes.
     Raises: InputError when the devices do not share a batch evenly.
     """
     devices.check_batch_size(config.batch_size, mesh)

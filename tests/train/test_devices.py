@@ -103,9 +103,9 @@ def test_resumed_on_other_devices_goes_on_with_the_same_numbers(digits: data.Dat
         if record["step"] == 6:
             raise Killed
 
+    settings = {"log_every": 1, "on_log": killed_at_step_6, "mesh": devices.make_mesh(8)}
     with train.Checkpoints(tmp_path, described) as checkpoints, pytest.raises(Killed):
-        settings = {"log_every": 1, "on_log": killed_at_step_6, "checkpoints": checkpoints}
-        train.fit(KEY, MODEL, digits, STANDARD, mesh=devices.make_mesh(8), **settings)
+        train.fit(KEY, MODEL, digits, STANDARD, checkpoints=checkpoints, **settings)
     with train.Checkpoints(tmp_path, described) as checkpoints:
         rest, resumed = curve(digits, STANDARD, 1, checkpoints=checkpoints)
     assert len(rest) == 8
