@@ -11,7 +11,7 @@ import numpy as np
 
 from jsep.checks import InputError
 from jsep.data.dataset import STREAM_ABOVE, Dataset, DatasetInfo
-from jsep.data.preparation import local_files
+from jsep.data.preparation import without_tensorflow
 from jsep.data.records import RecordImages
 
 _DIGITS = tuple(str(digit) for digit in range(10))
@@ -117,7 +117,7 @@ def open_tfds(
             builder = make_builder()
         else:
             builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
-        with local_files(builder):
+        with without_tensorflow(builder):
             builder.download_and_prepare(file_format="array_record")
         decoders = None if decode_images else {"image": tfds.decode.SkipDecoding()}
         return builder.as_data_source(split=part, decoders=decoders)
