@@ -18,7 +18,7 @@ import jax
 from absl import app, flags, logging
 from tqdm import tqdm
 
-from jsep import report, study, train
+from jsep import devices, report, study, train
 from jsep.checks import InputError, is_disk_full
 
 Config = typing.TypeVar("Config", bound=study.FlatConfig)
@@ -79,6 +79,29 @@ def define_flags(defaults: study.FlatConfig, *, resumable: bool = True) -> None:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
+def define_device_flags() -> None:
+    """The flags of a script that shares its work out over devices and hosts."""
+    flags.DEFINE_integer("num_devices", 0, "devices that share every batch; 0: all there are")
+    flags.DEFINE_string("coordinator_address", None, "host:port of process 0, in a run of several processes")
+    flags.DEFINE_integer("num_processes", 1, "processes of the run, each started with the same flags but process_id")
+    flags.DEFINE_integer("process_id", 0, "which of them this is, from 0; process 0 writes run_dir")
+    for flag in flags.FLAGS.get_flags_for_module(__name__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
+def connected_mesh() -> jax.sharding.Mesh | None:
+    """Joins the processes of the run, where there are several; the mesh of the devices that the flags name."""
+    values = flags.FLAGS
+    if (values.coordinator_address is None) != (values.num_processes == 1):
+        raise InputError(
+            "several processes need coordinator_address and num_processes > 1, got "
+            f"{values.coordinator_address} and {values.num_processes}"
+        )
+    if values.coordinator_address is not None:
+        devices.connect(values.coordinator_address, values.num_processes, values.process_id)
+    return devices.make_mesh(values.num_devices)
+
+
 def parsed_config(kind: type[Config]) -> Config:
     """The configuration that the parsed flags say."""
     values: dict[str, Any] = {}
@@ -91,11 +114,14 @@ def parsed_config(kind: type[Config]) -> Config:
 class TerminalProgress:
     """Shows what a study is doing: a bar for each training, a line for everything else."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, silent: bool = False) -> None:
+        self._silent = silent
         self._bar: tqdm | None = None
         self._what = ""
 
     def __call__(self, what: str, record: dict[str, Any]) -> None:
+        if self._silent:
+            return
         if what != self._what:
             self.close()
             self._what = what
@@ -125,20 +151,22 @@ def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: 
     """Runs `body` in the directory of the run, with progress on the terminal, and prints what it returns."""
     if flags.FLAGS.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.FLAGS.compilation_cache))
-    progress = TerminalProgress()
+    progress = TerminalProgress(silent=not devices.is_first())
     try:
         printed = body(Path(flags.FLAGS.run_dir or Path("runs") / experiment), progress)
     finally:
         progress.close()
-    print(printed)
+    if devices.is_first():
+        print(printed)
 
 
 def run_study() -> None:
     """Runs the study that the flags describe, prints its table and the path of its page."""
     config = parsed_config(study.StudyConfig)
+    mesh = connected_mesh()
 
     def body(run_dir: Path, progress: TerminalProgress) -> str:
-        settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite}
+        settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite, "mesh": mesh}
         result = study.run(config, run_dir, on_progress=progress, **settings)
         return f"{report.format_table(result)}\n\npage: {run_dir / 'index.html'}"
 

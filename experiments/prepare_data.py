@@ -25,7 +25,8 @@ def main() -> None:
     if os.path.exists(out) and not flags.FLAGS.overwrite:
         raise InputError(f"{out} exists; replace it with --overwrite, or choose another name with --out")
     splits = {
-        split: data.load(name, data_dir=flags.FLAGS.data_dir, split=split) for split in ("train", "validation", "test")
+        split: data.load(name, data_dir=flags.FLAGS.data_dir, split=split, stream=True)
+        for split in ("train", "validation", "test")
     }
     data.save_npz(out, splits)
     counts = ", ".join(f"{len(dataset):,} {split}" for split, dataset in splits.items())

@@ -20,6 +20,9 @@ hypothesis.settings.load_profile("jsep")
 # The tests spend their time compiling small programs, not running them; scripts in processes of their own optimise.
 jax.config.update("jax_disable_most_optimizations", True)
 
+# Eight devices, of which a test uses the first unless it asks for more.
+jax.config.update("jax_num_cpu_devices", 8)
+
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
 

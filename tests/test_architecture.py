@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "jsep"
 
 FLOORS = [
-    {"types", "checks"},
+    {"types", "checks", "devices"},
     {"data", "models", "explain"},
     {"attack"},
     {"train", "evaluate", "landscape"},
@@ -153,6 +153,6 @@ def test_every_part_is_named_by_the_root() -> None:
     import jsep
 
     parts = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert parts | {"checks", "types"} == set(jsep.__all__)
+    assert parts | {"checks", "devices", "types"} == set(jsep.__all__)
     with pytest.raises(AttributeError, match="module 'jsep' has no attribute 'explains'; it has attack"):
         _ = jsep.explains

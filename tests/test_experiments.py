@@ -216,6 +216,7 @@ def test_interrupt_leaves_a_run_that_resumes(tmp_path):
         (["--dataset=mnist", "--data_dir=/nowhere"], "expected an existing TFDS directory, got '/nowhere'"),
         (["--dataset=missing.npz"], "no such file"),
         (["--resume", "--overwrite"], "exclude each other"),
+        (["--num_processes=2"], "several processes need coordinator_address and num_processes > 1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path):

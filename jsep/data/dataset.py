@@ -5,6 +5,12 @@ import dataclasses
 import numpy as np
 
 from jsep.checks import InputError, check_count
+from jsep.data.records import RecordImages
+
+STREAM_ABOVE = 4 * 2**30
+"""Bytes of images above which a set is streamed, unless it is said otherwise."""
+
+_NUM_SAMPLED = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +36,12 @@ class DatasetInfo:
 class Dataset:
     """Images and labels of one split.
 
-    images: (B, H, W, C) uint8, or float32 in [0, 1]; labels: (B,) int32 in 0 .. K-1.
+    images: (B, H, W, C) uint8, or float32 in [0, 1]; an array in memory, one mapped from a file, or records;
+    labels: (B,) int32 in 0 .. K-1.
     Raises InputError when shapes, dtypes, the pixel range or the labels do not fit.
     """
 
-    images: np.ndarray
+    images: np.ndarray | RecordImages
     labels: np.ndarray
     info: DatasetInfo
     split: str
@@ -64,6 +71,7 @@ class Dataset:
             return
         if self.images.dtype != np.float32:
             raise InputError(f"{where}: images must be uint8, or float32 in [0, 1], got dtype {self.images.dtype}")
+        assert isinstance(self.images, np.ndarray)  # records are uint8
         low, high = float(self.images.min()), float(self.images.max())
         if not (low >= 0 and high <= 1):
             raise InputError(
@@ -75,7 +83,21 @@ class Dataset:
 
     def take(self, indices: np.ndarray | slice) -> "Dataset":
         """The same data set with only the images at `indices`."""
-        return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices])
+        kept = self.images
+        images = kept.view(indices) if isinstance(kept, RecordImages) else kept[indices]
+        return dataclasses.replace(self, images=images, labels=self.labels[indices])
+
+    def image_sum(self) -> float:
+        """The sum of all pixels as they are stored; of more than 4 GiB that of 1,024 images, evenly spaced.
+
+        It tells data sets apart, and is the same whether they lie in memory or not.
+        """
+        if self.images.nbytes > STREAM_ABOVE:
+            return float(self.images[np.linspace(0, len(self) - 1, _NUM_SAMPLED).astype(int)].sum(dtype=np.float64))
+        if isinstance(self.images, np.ndarray):
+            return float(self.images.sum(dtype=np.float64))
+        starts = range(0, len(self), _NUM_SAMPLED)
+        return float(sum(self.images[first : first + _NUM_SAMPLED].sum(dtype=np.float64) for first in starts))
 
     def as_float(self, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The images at `indices` as float32 in [0, 1]."""

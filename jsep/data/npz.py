@@ -13,8 +13,10 @@ import numpy as np
 
 from jsep.checks import InputError
 from jsep.data.dataset import Dataset, DatasetInfo
+from jsep.data.records import RecordImages
 
 _VALIDATION_SHARE = 0.02
+_ROWS = 1024
 
 
 def load(path: str, split: str, max_images: int | None = None) -> Dataset:
@@ -121,7 +123,8 @@ def _info(path: str, stored: Mapping[str, Any]) -> DatasetInfo:
 def save(path: str | Path, splits: Mapping[str, Dataset]) -> None:
     """Writes the splits "train", "validation" and "test" of one data set as a file that `load` maps into memory.
 
-    What `load` gives back equals what it was given, name and class names too.
+    What `load` gives back equals what it was given, name and class names too. Images in records are read piece by
+    piece.
     Raises: InputError when a split is missing or the file cannot be written.
     """
     missing = {"train", "validation", "test"} - set(splits)
@@ -132,15 +135,24 @@ def save(path: str | Path, splits: Mapping[str, Dataset]) -> None:
         field: getattr(info, field)
         for field in ("name", "num_classes", "image_shape", "mean", "std", "class_names", "augment")
     }
-    arrays = {f"{axis}_{name}": part for name, split in splits.items() for axis, part in _arrays(split).items()}
     temporary = Path(path).with_suffix(".tmp.npz")
     try:
-        np.savez(temporary, info=np.array(json.dumps(stored)), **arrays)  # type: ignore[arg-type]
+        # As np.savez, but for images that never are in memory all at once.
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            _write(archive, "info", np.array(json.dumps(stored)))
+            for name, split in splits.items():
+                _write(archive, f"x_{name}", split.images)
+                _write(archive, f"y_{name}", split.labels)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written ({error.strerror}); choose another place") from error
 
 
-def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
-    return {"x": dataset.images, "y": dataset.labels}
+def _write(archive: zipfile.ZipFile, name: str, array: np.ndarray | RecordImages) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+        header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        rows = [array] if array.ndim == 0 else (array[i : i + _ROWS] for i in range(0, len(array), _ROWS))
+        for part in rows:
+            stream.write(np.ascontiguousarray(part).tobytes())

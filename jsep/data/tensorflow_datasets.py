@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from jsep.checks import InputError
-from jsep.data.dataset import Dataset, DatasetInfo
+from jsep.data.dataset import STREAM_ABOVE, Dataset, DatasetInfo
+from jsep.data.preparation import without_tensorflow
+from jsep.data.records import RecordImages
 
 _DIGITS = tuple(str(digit) for digit in range(10))
 INFOS = {
@@ -83,10 +85,17 @@ def quiet_reader() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def open_tfds(name: str, data_dir: str | None, part: str, make_builder: Callable[[], Any] | None = None) -> Any:
+def open_tfds(
+    name: str,
+    data_dir: str | None,
+    part: str,
+    make_builder: Callable[[], Any] | None = None,
+    *,
+    decode_images: bool = True,
+) -> Any:
     """The records of `part`, a split of TFDS; prepared first where they are not there yet.
 
-    Args: make_builder: of a data set that TFDS does not know.
+    Args: make_builder: of a data set that TFDS does not know; decode_images: False where only labels are wanted.
     Raises: InputError, naming the directory and the reason.
     """
     try:
@@ -103,12 +112,15 @@ def open_tfds(name: str, data_dir: str | None, part: str, make_builder: Callable
             f"data_dir: expected an existing TFDS directory, got {data_dir!r}; leave it out to use TFDS's own"
         )
     try:
+        # array_record is the one format that is read and written without TensorFlow.
         if make_builder is not None:
             builder = make_builder()
+        else:
+            builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+        with without_tensorflow(builder):
             builder.download_and_prepare(file_format="array_record")
-            return builder.as_data_source(split=part)
-        # array_record is the one format that is read and written without TensorFlow.
-        return tfds.data_source(name, split=part, data_dir=data_dir, builder_kwargs={"file_format": "array_record"})
+        decoders = None if decode_images else {"image": tfds.decode.SkipDecoding()}
+        return builder.as_data_source(split=part, decoders=decoders)
     except InputError:
         raise
     except Exception as error:  # TFDS raises many types, for a missing network as for a damaged directory
@@ -127,11 +139,15 @@ def read_source(
     max_images: int | None,
     data_dir: str | None,
     to_image: Callable[[np.ndarray], np.ndarray] = lambda image: image,
+    *,
+    stream: bool | None = None,
+    open_labels: Callable[[], Any] | None = None,
 ) -> Dataset:
     """The images of a split: all records for "test", the last 1,000 for "validation", the others for "train".
 
     `max_images` reads only the first so many records of the split (their order is random, but fixed). `to_image`:
-    what makes each of `info.image_shape`.
+    what makes each of `info.image_shape`. `stream`: as `data.load`; `open_labels` then gives the records without their
+    images decoded.
     Raises: InputError where a record cannot be read.
     """
     total = len(source)
@@ -140,20 +156,26 @@ def read_source(
     )
     if max_images is not None:
         stop = min(stop, start + max_images)
-    images = np.empty((stop - start, *info.image_shape), np.uint8)
+    lazy = RecordImages(source, np.arange(start, stop), info.image_shape, to_image)
+    stream = lazy.nbytes > STREAM_ABOVE if stream is None else stream
+    images = None if stream else np.empty(lazy.shape, np.uint8)
     labels = np.empty(stop - start, np.int32)
+    if stream and open_labels is not None:
+        source = open_labels()
+    first = start
     try:
         for first in range(start, stop, _READ_AT_ONCE):
             records = source.__getitems__(list(range(first, min(first + _READ_AT_ONCE, stop))))
             at = slice(first - start, first - start + len(records))
-            images[at] = [to_image(record["image"]) for record in records]
+            if images is not None:
+                images[at] = [to_image(record["image"]) for record in records]
             labels[at] = [record["label"] for record in records]
     except Exception as error:
         raise InputError(
             f"data set {info.name!r} ({split}): record {first} and following cannot be read from "
             f"{data_dir or 'the default data_dir'} ({type(error).__name__}); the files are damaged: replace them"
         ) from error
-    return Dataset(images, labels, info, split)
+    return Dataset(lazy if images is None else images, labels, info, split)
 
 
 def _resized(image: np.ndarray, size: int) -> np.ndarray:
@@ -166,22 +188,24 @@ def _resized(image: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
 
 
-def load(name: str, data_dir: str | None, split: str, max_images: int | None = None) -> Dataset:
+def load(
+    name: str, data_dir: str | None, split: str, max_images: int | None = None, stream: bool | None = None
+) -> Dataset:
     """A split of the TFDS data set `name`: "train" without the last 1,000 images, which are "validation", or "test".
 
-    `max_images`: as in `read_source`. The images of imagenette, of any size, become squares of `info.image_shape`.
+    `max_images`, `stream`: as in `read_source`. The images of imagenette, of any size, become squares of
+    `info.image_shape`.
     Raises InputError when the data cannot be read, naming the directory and the reason.
     """
     info = INFOS[name]
+    squares = name == "imagenette"
+    tfds_name = "imagenette/160px-v2" if squares else name
+    part = "train" if split != "test" else "validation" if squares else "test"
+    settings: dict[str, Any] = {"to_image": functools.partial(_resized, size=info.image_shape[0])} if squares else {}
     with quiet_reader():
-        if name != "imagenette":
-            part = "test" if split == "test" else "train"
-            return read_source(open_tfds(name, data_dir, part), info, split, max_images, data_dir)
-        part = "validation" if split == "test" else "train"
-        source = open_tfds("imagenette/160px-v2", data_dir, part)
-        return read_source(
-            source, info, split, max_images, data_dir, functools.partial(_resized, size=info.image_shape[0])
-        )
+        source = open_tfds(tfds_name, data_dir, part)
+        settings["open_labels"] = functools.partial(open_tfds, tfds_name, data_dir, part, decode_images=False)
+        return read_source(source, info, split, max_images, data_dir, stream=stream, **settings)
 
 
 LOADERS = {name: functools.partial(load, name) for name in INFOS}

@@ -1,5 +1,6 @@
 """TinyImageNet as a TFDS data set of our own, from the official archive, without TensorFlow."""
 
+import functools
 import io
 import zipfile
 from collections.abc import Iterator
@@ -120,7 +121,7 @@ def _as_rgb(encoded: bytes) -> bytes:
     return converted.getvalue()
 
 
-def load(data_dir: str | None, split: str, max_images: int | None = None) -> Dataset:
+def load(data_dir: str | None, split: str, max_images: int | None = None, stream: bool | None = None) -> Dataset:
     """A split of TinyImageNet: "train" without the last 1,000 images, which are "validation", or "test" (the archive's
     val).
 
@@ -130,7 +131,11 @@ def load(data_dir: str | None, split: str, max_images: int | None = None) -> Dat
     """
     with quiet_reader():
         part = "test" if split == "test" else "train"
-        source = open_tfds(NAME, data_dir, part, lambda: make_builder(find_archives(data_dir), data_dir))
+        open_part = functools.partial(
+            open_tfds, NAME, data_dir, part, lambda: make_builder(find_archives(data_dir), data_dir)
+        )
+        source = open_part()
         label = source.dataset_info.features["label"]
         info = DatasetInfo(NAME, label.num_classes, (_SIZE, _SIZE, 3), _MEAN, _STD, tuple(label.names), augment=True)
-        return read_source(source, info, split, max_images, data_dir)
+        open_labels = functools.partial(open_part, decode_images=False)
+        return read_source(source, info, split, max_images, data_dir, stream=stream, open_labels=open_labels)

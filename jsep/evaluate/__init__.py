@@ -37,7 +37,7 @@ from jsep.evaluate.randomisation import permuted, randomisation_similarity
 from jsep.evaluate.rank_correlation import RankCorrelation, rank_correlation
 from jsep.evaluate.ranks import kendall, spearman, top_k_intersection, top_k_near
 from jsep.evaluate.robustness import ExplanationAttackConfig, PairResults, explanation_robustness
-from jsep.evaluate.selection import PairIndex, features, load_pairs, save_pairs, select_pairs
+from jsep.evaluate.selection import PairIndex, features, load_pairs, pairs_from_dict, save_pairs, select_pairs
 from jsep.evaluate.stability import RelativeStability, max_sensitivity, neighbours, relative_stability
 from jsep.evaluate.statistics import (
     DEGRADED_MARGIN,
@@ -98,6 +98,7 @@ __all__ = [
     "kendall",
     "label_agreement",
     "load_pairs",
+    "pairs_from_dict",
     "make_groups",
     "max_sensitivity",
     "neighbours",

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import attack
+from jsep import attack, devices
 from jsep.checks import InputError, check_count, check_epsilon, check_positive
 from jsep.data import Dataset
 from jsep.types import Array, Key, ModelFn, PyTree
@@ -70,7 +70,8 @@ def accuracies(
     Args: model_fn: (variables, image) -> logits (K,); chunk_size: images in memory at once; the last chunk is padded,
     and
       the padding is not counted, so the result does not depend on it. The random start of an image depends on the key
-      and the image's place alone.
+      and the image's place alone. Variables that lie on a mesh (`devices.replicate`) share the images of a chunk out
+      over its devices.
     Raises: InputError for a bad setting, or when the model has fewer classes than the labels need.
     """
     # Inside the compiled function they are traced values, which no check can see.
@@ -87,17 +88,17 @@ def accuracies(
         )
     total = len(dataset)
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(total))
-    size = min(chunk_size, total)
+    mesh = devices.mesh_of(variables)
+    size = devices.multiple(min(chunk_size, total), mesh)
     results = []
     for first in range(0, total, size):
         indices = np.minimum(np.arange(first, first + size), total - 1)
+        rows = devices.cut((dataset.images[indices], dataset.labels[indices], keys[indices]), mesh)
         results.append(
             _correct(
                 model_fn,
                 variables,
-                dataset.images[indices],
-                dataset.labels[indices],
-                keys[indices],
+                *rows,
                 norm=norm,
                 epsilon=epsilon,
                 alpha=alpha,
@@ -106,7 +107,7 @@ def accuracies(
             )
         )
     # One host synchronisation for all chunks; the repeated last image of the padding is cut off.
-    clean, robust = (np.concatenate([np.asarray(r[which]) for r in results])[:total] for which in (0, 1))
+    clean, robust = (np.concatenate([r[which] for r in devices.to_host(results, mesh)])[:total] for which in (0, 1))
     return float(clean.mean()), float(robust.mean())
 
 

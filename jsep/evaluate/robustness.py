@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import attack, explain
+from jsep import attack, devices, explain
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_pixels, check_positive
 from jsep.data import Dataset
 from jsep.evaluate import metrics
@@ -220,6 +220,33 @@ def _attack_pairs(
     return jax.lax.map(one, (keys, victims, targets), batch_size=min(chunk_size, len(victims)))
 
 
+def _attack_on_devices(
+    keys: Array,
+    model_fn: ModelFn,
+    variables: PyTree,
+    victims: np.ndarray,
+    targets: np.ndarray,
+    config: ExplanationAttackConfig,
+    chunk_size: int,
+    on_step: attack.OnStep | None,
+) -> dict[str, np.ndarray]:
+    """The fields of `PairResults`; where the variables lie on a mesh, every device attacks pairs of its own."""
+    mesh = devices.mesh_of(variables)
+    if mesh is None:
+        attacked = _attack_pairs(keys, model_fn, variables, victims, targets, config, chunk_size, on_step)
+        return {name: np.asarray(values) for name, values in attacked._asdict().items()}
+    total = len(victims)
+    rows = np.minimum(np.arange(devices.multiple(total, mesh)), total - 1)
+    pairs = devices.cut((keys[rows], victims[rows], targets[rows]), mesh)
+    settings = (config, max(chunk_size // mesh.size, 1), on_step)
+
+    def own_pairs(variables: PyTree, keys: Array, victims: Array, targets: Array) -> PairResults:
+        return _attack_pairs(keys, model_fn, variables, victims, targets, *settings)
+
+    attacked = devices.map_parts(own_pairs, mesh)(variables, *pairs)
+    return {name: values[:total] for name, values in devices.to_host(attacked, mesh)._asdict().items()}
+
+
 def explanation_robustness(
     key: Key,
     model_fn: ModelFn,
@@ -253,8 +280,9 @@ def explanation_robustness(
     attack.check_logits(_logits(model_fn, variables, victims[:chunk_size]))
     keys = jax.random.split(key, len(victims))
     if store is None:
-        attacked = _attack_pairs(keys, model_fn, variables, victims, targets, config, chunk_size, on_step)
-        results = PairResults(*(np.asarray(values) for values in attacked))
+        results = PairResults(
+            **_attack_on_devices(keys, model_fn, variables, victims, targets, config, chunk_size, on_step)
+        )
     else:
         chunks = ChunkStore(store, (jax.random.key_data(key), variables, victims, targets, repr(config), chunk_size))
         parts = []
@@ -263,10 +291,9 @@ def explanation_robustness(
             rows = np.minimum(np.arange(first, first + chunk_size), len(victims) - 1)
             part = chunks.load(first)
             if part is None:
-                attacked = _attack_pairs(
+                part = _attack_on_devices(
                     keys[rows], model_fn, variables, victims[rows], targets[rows], config, chunk_size, on_step
                 )
-                part = {name: np.asarray(values) for name, values in attacked._asdict().items()}
                 chunks.save(first, part)
             parts.append(part)
         joined = {name: np.concatenate([part[name] for part in parts])[: len(victims)] for name in parts[0]}

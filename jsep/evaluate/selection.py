@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -154,17 +155,25 @@ def save_pairs(path: str | Path, pairs: PairIndex) -> None:
     os.replace(temporary, path)
 
 
+def pairs_from_dict(stored: dict[str, Any]) -> PairIndex:
+    """The index whose `as_dict` gave `stored`. Raises InputError when it was changed since (its hash does not fit)."""
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+    }
+    expected = fields.pop("hash")
+    pairs = PairIndex(**fields)
+    if pairs.hash != expected:
+        raise InputError(f"the pair index was changed after it was made (hash {pairs.hash}, stored {expected})")
+    return pairs
+
+
 def load_pairs(path: str | Path) -> PairIndex:
     """Reads an index. Raises InputError when it is missing, damaged, or was changed by hand (its hash does not fit)."""
     try:
-        stored = json.loads(Path(path).read_text())
-        expected = stored.pop("hash")
-        stored["victims"], stored["targets"] = tuple(stored["victims"]), tuple(stored["targets"])
-        pairs = PairIndex(**stored)
+        return pairs_from_dict(json.loads(Path(path).read_text()))
     except FileNotFoundError:
         raise InputError(f"{path}: no such pair index") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a pair index ({error}); make a new one") from error
-    if pairs.hash != expected:
-        raise InputError(f"{path}: the pair index was changed after it was made (hash {pairs.hash}, stored {expected})")
-    return pairs

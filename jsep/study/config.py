@@ -57,6 +57,9 @@ CHECKPOINTS = ("last", "best")
 
 WEIGHT_UNITS = ("paper", "scale_free")
 
+STREAMS = {"auto": None, "always": True, "never": False}
+"""stream -> as `train.fit` takes it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class StudyConfig(FlatConfig):
@@ -65,6 +68,9 @@ class StudyConfig(FlatConfig):
 
     dataset: str = setting("digits", f"data set: {', '.join(data.LOADERS)}, or the path of an .npz file")
     data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
+    stream: str = setting(
+        "auto", f"training images batch by batch from disk: {', '.join(STREAMS)} (auto: where they are more than 4 GiB)"
+    )
     train_images: int = setting(0, "number of training images, stratified by class; 0: all")
     test_images: int = setting(0, "number of test images, stratified by class; 0: all")
     validation_images: int = setting(0, "number of validation images, stratified by class; 0: all")
@@ -176,6 +182,7 @@ class StudyConfig(FlatConfig):
         if not self.methods or len(set(self.methods)) != len(self.methods):
             raise InputError(f"methods must be one or more different names, got {', '.join(self.methods) or 'none'}")
         check_choice("sep_weight_unit", self.sep_weight_unit, WEIGHT_UNITS)
+        check_choice("stream", self.stream, STREAMS)
         check_choice("model", self.model, models.MODELS)
         check_choice("model", self.feature_model, models.MODELS)
         if not self.dataset.endswith(".npz"):
@@ -210,6 +217,10 @@ class StudyConfig(FlatConfig):
         check_epsilon(self.epsilon, self.norm)
         check_positive("test_alpha", self.test_alpha)
         check_count("test_num_steps", self.test_num_steps)
+
+    def streams(self) -> bool | None:
+        """Whether training streams its images; None: where they are many."""
+        return STREAMS[self.stream]
 
     @property
     def seeds(self) -> range:

@@ -39,7 +39,7 @@ class FlatConfig:
 
 
 # Where the data lie, how much is in memory at once and when to give up change no number.
-NOT_PART_OF_A_RESULT = frozenset({"data_dir", "chunk_size", "on_collapse"})
+NOT_PART_OF_A_RESULT = frozenset({"data_dir", "chunk_size", "on_collapse", "stream"})
 
 
 def differences(stored: dict[str, Any], config: FlatConfig) -> list[str]:

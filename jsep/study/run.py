@@ -10,8 +10,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from jsep import attack, data, evaluate, models, report, train
+from jsep import attack, data, devices, evaluate, models, report, train
 from jsep.checks import InputError
 from jsep.study import comparisons, environment
 from jsep.study.config import StudyConfig
@@ -36,7 +37,10 @@ def load_splits(config: StudyConfig) -> Splits:
     """The images that the configuration names. Raises: InputError where they cannot be had."""
     counts = {"train": config.train_images, "validation": config.validation_images, "test": config.test_images}
     return Splits(
-        **{split: load_split(config.dataset, config.data_dir, split, count) for split, count in counts.items()}
+        **{
+            split: load_split(config.dataset, config.data_dir, split, count, config.streams())
+            for split, count in counts.items()
+        }
     )
 
 
@@ -65,29 +69,33 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
+    mesh: Mesh | None = None,
 ) -> dict[str, Any]:
     """Runs the study in `run_dir` and returns what result.json holds; the page is `run_dir`/index.html.
 
     With `resume`, models that are already evaluated are not touched and training continues from its newest checkpoint.
+    With a `mesh` of `devices.make_mesh` training and the evaluations share the work out over its devices; of several
+    processes, which all call this, process 0 alone reads and writes `run_dir`.
 
     Raises: InputError for bad input, before anything is written; train.TrainingDiverged with its step and term.
     """
     progress = on_progress or (lambda what, record: None)
     progress("loading data", {})
-    splits = load_splits(config)
-    # Both fail early when the data do not fit the configuration.
+    splits = devices.first_then_others(lambda: load_splits(config))
+    # All fail early when the data or the devices do not fit the configuration.
+    devices.check_batch_size(config.batch_size, mesh)
     model = create_model(config, config.model, splits.train.info)
     config.feature_train_config().steps_per_epoch(len(splits.train))
     directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     log = MetricsLog(directory)
     started = time.perf_counter()
     try:
-        pairs = _pairs(config, splits, directory, log, progress)
+        pairs = _pairs(config, splits, directory, log, progress, mesh)
         result = directory.read_result() or {
             "format": RESULT_FORMAT,
             "experiment": config.experiment,
             "config": config.as_dict(),
-            "environment": environment.describe(),
+            "environment": environment.describe() | {"devices_used": mesh.size if mesh else 1},
             "pairs": pairs.as_dict(),
             "complete": False,
             "rows": [],
@@ -98,7 +106,9 @@ def run(
             for method in config.methods:
                 if (method, seed) in done:
                     continue
-                row, maps = _train_and_evaluate(config, method, seed, model, splits, pairs, directory, log, progress)
+                row, maps = _train_and_evaluate(
+                    config, method, seed, model, splits, pairs, directory, log, progress, mesh
+                )
                 if seed == config.seed:
                     directory.add_maps(maps)
                 result["rows"].append(row)
@@ -114,7 +124,7 @@ def run(
     )
     directory.write_result(result)
     progress("drawing the page", {})
-    report.write(directory.path)
+    devices.on_first(lambda: report.write(directory.path))
     return result
 
 
@@ -128,6 +138,7 @@ def _fit(
     directory: RunDirectory,
     log: MetricsLog,
     progress: OnProgress,
+    mesh: Mesh | None,
     validate: Callable[[PyTree], dict[str, float]] | None = None,
 ) -> tuple[train.TrainState, train.Best | None]:
     """The last state, and the best one where there was validation."""
@@ -159,19 +170,28 @@ def _fit(
             best=best,
             collapse=config.collapse_rule(height * width) if validate else None,
             on_resume=functools.partial(log.forget_after, method, seed),
+            mesh=mesh,
+            stream=config.streams(),
         )
         return state, best.restore(state.evaluated) if best else None
 
 
 def _pairs(
-    config: StudyConfig, splits: Splits, directory: RunDirectory, log: MetricsLog, progress: OnProgress
+    config: StudyConfig,
+    splits: Splits,
+    directory: RunDirectory,
+    log: MetricsLog,
+    progress: OnProgress,
+    mesh: Mesh | None,
 ) -> evaluate.PairIndex:
     """The stored pair index, the given one, or a new one from the clusters of a trained feature network."""
-    if directory.pairs_path.exists():
-        pairs = evaluate.load_pairs(directory.pairs_path)
-    elif config.pairs_file:
-        pairs = evaluate.load_pairs(config.pairs_file)
-    else:
+
+    def stored() -> dict[str, Any] | None:
+        path = directory.pairs_path if directory.pairs_path.exists() else config.pairs_file
+        return evaluate.load_pairs(path).as_dict() if path else None
+
+    found = devices.on_first(stored)
+    if found is None:
         network = create_model(config, config.feature_model, splits.train.info)
         key = jax.random.fold_in(jax.random.key(config.seed), 2)
         state, _ = _fit(
@@ -184,23 +204,30 @@ def _pairs(
             directory,
             log,
             progress,
+            mesh,
         )
         progress("selecting pairs", {})
-        points = evaluate.features(
-            models.features_fn(network), state.variables, splits.test, chunk_size=config.chunk_size
-        )
-        pairs = evaluate.select_pairs(
-            points,
-            splits.test,
-            num_clusters=config.num_clusters,
-            num_pairs=config.num_pairs,
-            feature_network=f"{config.feature_model}, standard training, {config.feature_epochs} epochs",
-            seed=config.seed,
-        )
+        variables = state.variables if mesh is None else devices.to_host(state.variables, mesh)
+        # In process 0 alone: a cluster may turn on the last digit of a feature, and that on the machine.
+        found = devices.on_first(lambda: _select_pairs(config, network, variables, splits.test).as_dict())
+    pairs = evaluate.pairs_from_dict(found)
     pairs.check_fits(splits.test)
-    if not directory.pairs_path.exists():
+    if devices.is_first() and not directory.pairs_path.exists():
         evaluate.save_pairs(directory.pairs_path, pairs)
     return pairs
+
+
+def _select_pairs(
+    config: StudyConfig, network: models.Classifier, variables: PyTree, test: data.Dataset
+) -> evaluate.PairIndex:
+    return evaluate.select_pairs(
+        evaluate.features(models.features_fn(network), variables, test, chunk_size=config.chunk_size),
+        test,
+        num_clusters=config.num_clusters,
+        num_pairs=config.num_pairs,
+        feature_network=f"{config.feature_model}, standard training, {config.feature_epochs} epochs",
+        seed=config.seed,
+    )
 
 
 def _train_and_evaluate(
@@ -213,6 +240,7 @@ def _train_and_evaluate(
     directory: RunDirectory,
     log: MetricsLog,
     progress: OnProgress,
+    mesh: Mesh | None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A row of result.json, and the arrays of maps.npz."""
     num_pixels = splits.train.info.image_shape[0] * splits.train.info.image_shape[1]
@@ -252,8 +280,9 @@ def _train_and_evaluate(
         return found | evaluate.probe_maps(probe_key, model_fn, variables, probe_images, **probed)
 
     started = time.perf_counter()
+    model_name = (method, seed)
     state, best = _fit(
-        train_key, model, train_config, config, splits, (method, seed), directory, log, progress, validate
+        train_key, model, train_config, config, splits, model_name, directory, log, progress, mesh, validate
     )
     trained = time.perf_counter()
     progress(f"evaluating {method}, seed {seed}", {})

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jsep import devices
 from jsep.checks import InputError, is_disk_full
 from jsep.study.flat_config import FlatConfig, differences
 
@@ -26,12 +27,18 @@ class RunDirectory:
     resume: continue what is there (or begin, where nothing is); overwrite: remove what is there first.
     Raises InputError when the directory holds something and neither is given, holds something that is not a run, or was
     begun with another configuration.
+
+    Of several processes the first alone reads and writes; the others get from it what it has read.
     """
 
     def __init__(self, path: str | Path, config: FlatConfig, *, resume: bool = False, overwrite: bool = False) -> None:
         self.path = Path(path)
         if resume and overwrite:
             raise InputError("resume and overwrite exclude each other: give one of them")
+        devices.on_first(lambda: self._open(config, resume=resume, overwrite=overwrite))
+
+    def _open(self, config: FlatConfig, *, resume: bool, overwrite: bool) -> None:
+        path = self.path
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"run_dir {path} is a file; give a directory")
         if self.path.is_dir() and any(self.path.iterdir()):
@@ -82,6 +89,9 @@ class RunDirectory:
 
     def read_result(self) -> dict[str, Any] | None:
         """result.json, or None where there is none yet."""
+        return devices.on_first(self._read_result)
+
+    def _read_result(self) -> dict[str, Any] | None:
         path = self.path / "result.json"
         if not path.exists():
             return None
@@ -92,10 +102,13 @@ class RunDirectory:
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Writes result.json."""
-        _write_whole(self.path / "result.json", json.dumps(result, indent=1) + "\n")
+        if devices.is_first():
+            _write_whole(self.path / "result.json", json.dumps(result, indent=1) + "\n")
 
     def add_maps(self, arrays: dict[str, np.ndarray]) -> None:
         """Adds arrays to maps.npz."""
+        if not devices.is_first():
+            return
         path = self.path / "maps.npz"
         if path.exists():
             with np.load(path) as file:
@@ -120,7 +133,7 @@ class MetricsLog:
 
     def forget_after(self, method: str, seed: int, step: int) -> None:
         """Drops the records of a model after `step`: a resumed run writes them again."""
-        if not self._path.exists():
+        if not devices.is_first() or not self._path.exists():
             return
         kept = []
         for line in self._path.read_text().splitlines():
@@ -142,6 +155,8 @@ class MetricsLog:
 
     def write(self, method: str, seed: int, record: dict[str, Any]) -> None:
         """Appends one record of the model `method`, `seed`."""
+        if not devices.is_first():
+            return
         values = {key: value for key, value in record.items() if key not in ("num_steps", "seconds_left")}
         with self._path.open("a") as file:
             file.write(json.dumps({"method": method, "seed": seed, **values}) + "\n")

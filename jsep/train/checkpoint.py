@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+
+from jsep import devices
 from jsep.checks import InputError, is_disk_full
 from jsep.types import PyTree
 
@@ -45,6 +48,8 @@ class Checkpoints:
     """The checkpoints below one directory, by step (Orbax). Use as a context manager.
 
     `config` is any JSON-like description of what the checkpoints belong to; it is stored beside them.
+    Of several processes the first alone reads and writes; the others get from it what it has read. A checkpoint knows
+    nothing of devices: it is restored on any number of them.
     Raises InputError when the directory holds checkpoints of another configuration, naming what differs.
     """
 
@@ -57,6 +62,12 @@ class Checkpoints:
         self._ocp = ocp
         self.directory = Path(directory).absolute()
         self._config = json.loads(json.dumps(config))
+        self._max_to_keep = max_to_keep
+        self._manager: Any = None
+        devices.on_first(self._open)
+
+    def _open(self) -> None:
+        ocp = self._ocp
         stored = self._stored_config()
         if stored is not None and stored != self._config:
             keys = sorted(key for key in {*stored, *self._config} if stored.get(key) != self._config.get(key))
@@ -68,8 +79,12 @@ class Checkpoints:
         self.directory.mkdir(parents=True, exist_ok=True)
         if stored is None:
             (self.directory / _CONFIG_FILE).write_text(json.dumps(self._config, indent=1, sort_keys=True) + "\n")
+        options_here: dict[str, Any] = {"cleanup_tmp_directories": True}
+        if jax.process_count() > 1:  # Orbax would wait for the others
+            processes = ocp.options.MultiprocessingOptions(active_processes={0}, barrier_sync_key_prefix="first")
+            options_here |= {"multiprocessing_options": processes, "create": False}
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=max_to_keep, enable_async_checkpointing=False, cleanup_tmp_directories=True
+            max_to_keep=self._max_to_keep, enable_async_checkpointing=False, **options_here
         )
         self._manager = ocp.CheckpointManager(self.directory, options=options)
 
@@ -88,13 +103,19 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._manager.close()
+        if self._manager is not None:
+            self._manager.close()
 
     def save(self, step: int, state: PyTree) -> None:
         """Writes `state` as step `step`, before any Ctrl-C counts; a checkpoint that is already there stays.
 
         Raises: OSError when the disk is full; the checkpoints that were there before are whole.
         """
+        mesh = devices.mesh_of(state)
+        state = state if mesh is None else devices.to_host(state, mesh)
+        devices.on_first(lambda: self._save(step, state))
+
+    def _save(self, step: int, state: PyTree) -> None:
         kept = sorted(self._manager.all_steps())
         if step in kept:
             return
@@ -113,15 +134,22 @@ class Checkpoints:
 
         A damaged checkpoint is passed over with a warning, for the one before.
         """
+        found: list[PyTree] = []
+        if not devices.on_first(lambda: self._restore(like, found)):
+            return None
+        return devices.broadcast(found[0] if found else like)
+
+    def _restore(self, like: PyTree, found: list[PyTree]) -> bool:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 with _interrupt_afterwards():
                     stored = self._manager.restore(step, args=self._ocp.args.StandardRestore(_as_stored(like)))
-                return like._replace(**stored) if hasattr(like, "_replace") else stored
+                found.append(like._replace(**stored) if hasattr(like, "_replace") else stored)
+                return True
             except Exception as error:  # a truncated file shows up as one of many types
                 warnings.warn(
                     f"{self.directory.name}: checkpoint {step} is damaged ({type(error).__name__}); "
                     "trying the one before",
                     stacklevel=2,
                 )
-        return None
+        return False

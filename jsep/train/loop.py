@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from jsep import models
+from jsep import devices, models
 from jsep.checks import check_count
 from jsep.data import Dataset
 from jsep.train.best import BestCheckpoint
@@ -17,7 +17,8 @@ from jsep.train.checkpoint import Checkpoints
 from jsep.train.collapse import EFFECTIVE_PIXELS, CollapseRule
 from jsep.train.memory import memory_in_use
 from jsep.train.optimizer import make_schedule
-from jsep.train.step import FAULT_TERMS, Fault, TrainConfig, TrainState, init_state, make_run_steps
+from jsep.train.step import FAULT_TERMS, Fault, TrainConfig, TrainState, init_state
+from jsep.train.stream import make_runner
 from jsep.types import Key, PyTree
 
 Record = dict[str, Any]
@@ -47,6 +48,8 @@ def fit(
     best: BestCheckpoint | None = None,
     collapse: CollapseRule | None = None,
     on_resume: Callable[[int], None] | None = None,
+    mesh: Mesh | None = None,
+    stream: bool | None = None,
 ) -> TrainState:
     """Trains `model` on `dataset`, from the newest of `checkpoints` if there is one.
 
@@ -54,7 +57,7 @@ def fit(
 
     Args:
       key: for the initial parameters, the order of images, augmentation, attacks and noise.
-      dataset: the training images; they are put on the device once.
+      dataset: the training images; they are put on the device once, or streamed.
       log_every: steps between two records, which are the only host synchronisations; an epoch's last step has one too.
       on_log: called with {"epoch", "step", "num_steps", "images_per_second", "seconds_left", "learning_rate", loss
       terms...}, the means over the steps since the last record, and after an epoch with what `validate` returned.
@@ -64,6 +67,9 @@ def fit(
       best: keeps the variables with the best validation record.
       collapse: what happens when a validation record shows collapsed maps; flagged ones have "collapsed" 1.
       on_resume: called once with the number of steps already done.
+      mesh: of `devices.make_mesh`, over which every batch is cut; its size changes no draw, and no number but by the
+      rounding of sums. A checkpoint fits every mesh.
+      stream: see `make_runner`.
 
     Returns: the trained TrainState.
     Raises: TrainingDiverged on a non-finite term or, where `collapse` says so, on collapsed maps; InputError for counts
@@ -79,7 +85,6 @@ def fit(
     steps_per_epoch = config.steps_per_epoch(num_images)
     num_steps = config.epochs * steps_per_epoch
     schedule = make_schedule(config.optimizer, num_steps)
-    run_steps = make_run_steps(model, config, num_images)
 
     init_key, run_key = jax.random.split(key)
     state = init_state(init_key, model, dataset.info.image_shape, config, num_images)
@@ -91,15 +96,15 @@ def fit(
     if best:
         best.begin(state.evaluated)
 
-    images, labels = jax.device_put((dataset.images, dataset.labels))
-    weights = {name: jnp.float32(weight) for name, weight in config.weights().items()}
+    run_steps = make_runner(model, dataset, config, run_key, mesh=mesh, stream=stream)
+    state = devices.replicate(state, mesh) if mesh is not None else state
     started, started_at = time.perf_counter(), step
     while step < num_steps:
         epoch = step // steps_per_epoch
         epoch_end = (epoch + 1) * steps_per_epoch
         stop = min(step + log_every, epoch_end)
         before = time.perf_counter()
-        state, sums, fault = run_steps(state, images, labels, run_key, weights, jnp.int32(stop))
+        state, sums, fault = run_steps(state, config.weights(), stop)
         sums, fault = jax.device_get((sums, fault))  # the one host synchronisation of this stretch
         now = time.perf_counter()
         if fault.step >= 0:
@@ -161,7 +166,7 @@ def _stop_collapsed(
 
 def describe(config: TrainConfig, model: models.Classifier, dataset: Dataset, key: Key) -> dict[str, Any]:
     """What a checkpoint belongs to, as JSON-like values: the configuration, the model, the data and the key."""
-    digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.images.sum(dtype=np.float64)])
+    digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.image_sum()])
     settings = dataclasses.asdict(config)
     # What takes no part is left out.
     if config.objective != "trades":

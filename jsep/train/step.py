@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
-from jsep import models
+from jsep import devices, models
 from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.train.augment import crop_and_flip
 from jsep.train.batch_attack import BATCH_NORM_MODES
@@ -123,7 +124,9 @@ FAULT_TERMS = (
     "the updated state",
 )
 
+Progress = tuple[dict[str, Array], Fault]
 RunSteps = Callable[..., tuple[TrainState, dict[str, Array], Fault]]
+RunBatch = Callable[..., tuple[TrainState, Progress]]
 
 
 def init_state(
@@ -138,7 +141,9 @@ def init_state(
     return state._replace(ema=jax.tree.map(jnp.copy, state.variables)) if config.ema_decay else state
 
 
-def make_run_steps(model: models.Classifier, config: TrainConfig, num_images: int) -> RunSteps:
+def make_run_steps(
+    model: models.Classifier, config: TrainConfig, num_images: int, mesh: Mesh | None = None
+) -> RunSteps:
     """Compiled training steps: run_steps(state, images, labels, key, weights, stop) -> (state, sums, fault).
 
     It runs from `state.step` up to step `stop` (of the whole run; within one epoch), and returns the metrics summed
@@ -151,12 +156,41 @@ def make_run_steps(model: models.Classifier, config: TrainConfig, num_images: in
     sep_penalty, sep_gradient_norm (of the weighted SEP gradient) and sep_gradient_ratio, that norm over the
     objective's; likewise rival_penalty, rival_gradient_norm and rival_gradient_ratio.
 
+    With a `mesh` every batch is cut over its devices; the other arguments lie on all of them (`devices.replicate`).
+
     One compilation serves every key, weight, epoch and stretch of the same configuration.
     """
+    return _compiled_steps(model, _without_weights(config), num_images, mesh)[0]
+
+
+def make_run_batch(
+    model: models.Classifier, config: TrainConfig, num_images: int, mesh: Mesh | None = None
+) -> RunBatch:
+    """One compiled training step on a given batch: run_batch(state, progress, images, labels, key, weights, step, stop)
+    -> (state, progress).
+
+    The step of `make_run_steps` on images (batch_size, H, W, C), cut over the mesh, and their labels; stop = step + 1.
+    progress: (sums, fault) of the stretch so far, at its start `empty_progress(config)`. `state` is donated.
+    """
+    return _compiled_steps(model, _without_weights(config), num_images, mesh)[1]
+
+
+def _without_weights(config: TrainConfig) -> TrainConfig:
     # The weights are arguments of the compiled function: only whether there are any matters to it.
     there = config.weights()
-    config = dataclasses.replace(config, sep_weight=float("sep" in there), rival_weight=float("rival" in there))
-    return _compiled_steps(model, config, num_images)
+    return dataclasses.replace(config, sep_weight=float("sep" in there), rival_weight=float("rival" in there))
+
+
+def empty_progress(config: TrainConfig) -> Progress:
+    """The sums and the fault before the first step of a stretch."""
+    names = ["loss", "gradient_norm", "cross_entropy", "accuracy"]
+    names += [f"{name}_{what}" for name in config.weights() for what in ("penalty", "gradient_norm", "gradient_ratio")]
+    return {name: jnp.float32(0) for name in names}, Fault(jnp.int32(-1), jnp.int32(0))
+
+
+def epoch_order(key: Key, epoch: Array | int, num_images: int) -> Array:
+    """The order (num_images,) in which the epoch visits the images; `key` is the run's."""
+    return jax.random.permutation(jax.random.fold_in(jax.random.split(key)[0], epoch), num_images)
 
 
 def _add_scaled(tree: PyTree, scale: Array, other: PyTree) -> PyTree:
@@ -164,7 +198,9 @@ def _add_scaled(tree: PyTree, scale: Array, other: PyTree) -> PyTree:
 
 
 @functools.cache
-def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: int) -> RunSteps:
+def _compiled_steps(
+    model: models.Classifier, config: TrainConfig, num_images: int, mesh: Mesh | None
+) -> tuple[RunSteps, RunBatch]:
     steps_per_epoch = config.steps_per_epoch(num_images)
     model_fn, batch_fn = in_precision(config.precision, models.model_fn(model), models.batch_fn(model))
     options: dict[str, Any] = {"trades_beta": config.trades_beta} if config.objective == "trades" else {}
@@ -223,30 +259,63 @@ def _compiled_steps(model: models.Classifier, config: TrainConfig, num_images: i
         finite = [*(jnp.isfinite(value) for value in checked), jnp.all(jnp.stack(state_is_finite))]
         return new_state, metrics, jnp.stack(finite)
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def run_steps(
-        state: TrainState, images: Array, labels: Array, key: Key, weights: dict[str, Array], stop: Array
-    ) -> tuple[TrainState, dict[str, Array], Fault]:
-        order_key, step_key = jax.random.split(key)
-        epoch = state.step // steps_per_epoch
-        order = jax.random.permutation(jax.random.fold_in(order_key, epoch), num_images)
+    placed: dict[str, Any] = {} if mesh is None else {"out_shardings": devices.on_all(mesh)}
+
+    def loop(
+        state: TrainState,
+        progress: Progress,
+        batch_of: Callable[[Array], tuple[Array, Array]],
+        key: Key,
+        weights: dict[str, Array],
+        first: Array,
+        stop: Array,
+    ) -> tuple[TrainState, Progress]:
+        step_key = jax.random.split(key)[1]
 
         def body(index: Array, carry: tuple) -> tuple:
-            state, sums, fault = carry
-            first = (index - epoch * steps_per_epoch) * config.batch_size
-            batch = jax.lax.dynamic_slice_in_dim(order, first, config.batch_size)
+            state, (sums, fault) = carry
+            images, labels = batch_of(index)
+            if mesh is not None:
+                # All that the partitioner needs to know: what follows from a cut batch is cut too.
+                images, labels = jax.lax.with_sharding_constraint((images, labels), devices.along_batch(mesh))
             key = jax.random.fold_in(step_key, index)
-            new_state, metrics, finite = one_step(state, images[batch], labels[batch], key, weights)
+            new_state, metrics, finite = one_step(state, images, labels, key, weights)
             good = jnp.all(finite) & (fault.step < 0)
             new_fault = Fault(jnp.where(good, -1, index), jnp.argmin(finite).astype(jnp.int32))
             fault = jax.tree.map(lambda old, new: jnp.where(fault.step < 0, new, old), fault, new_fault)
             state = jax.tree.map(lambda old, new: jnp.where(good, new, old), state, new_state)
-            return state, jax.tree.map(jnp.add, sums, metrics), fault
+            return state, (jax.tree.map(jnp.add, sums, metrics), fault)
 
-        names = ["loss", "gradient_norm", "cross_entropy", "accuracy"]
-        names += [f"{name}_{what}" for name in terms for what in ("penalty", "gradient_norm", "gradient_ratio")]
-        sums = {name: jnp.float32(0) for name in names}
-        fault = Fault(jnp.int32(-1), jnp.int32(0))
-        return jax.lax.fori_loop(state.step, stop, body, (state, sums, fault))
+        return jax.lax.fori_loop(first, stop, body, (state, progress))
 
-    return run_steps
+    @functools.partial(jax.jit, donate_argnums=0, **placed)
+    def run_steps(
+        state: TrainState, images: Array, labels: Array, key: Key, weights: dict[str, Array], stop: Array
+    ) -> tuple[TrainState, dict[str, Array], Fault]:
+        epoch = state.step // steps_per_epoch
+        order = epoch_order(key, epoch, num_images)
+
+        def batch_of(index: Array) -> tuple[Array, Array]:
+            first = (index - epoch * steps_per_epoch) * config.batch_size
+            batch = jax.lax.dynamic_slice_in_dim(order, first, config.batch_size)
+            return images[batch], labels[batch]
+
+        state, (sums, fault) = loop(state, empty_progress(config), batch_of, key, weights, state.step, stop)
+        return state, sums, fault
+
+    @functools.partial(jax.jit, donate_argnums=0, **placed)
+    def run_batch(
+        state: TrainState,
+        progress: Progress,
+        images: Array,
+        labels: Array,
+        key: Key,
+        weights: dict[str, Array],
+        step: Array,
+        stop: Array,
+    ) -> tuple[TrainState, Progress]:
+        # A loop of one step, whose length the compiler does not know: the same program as in the loop over many, so
+        # that the numbers are the same.
+        return loop(state, progress, lambda index: (images, labels), key, weights, step, stop)
+
+    return run_steps, run_batch

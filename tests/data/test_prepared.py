@@ -12,7 +12,9 @@ from PIL import Image
 
 from jsep import data
 from jsep.checks import InputError
+from jsep.data import dataset as dataset_module
 from jsep.data import tensorflow_datasets, tiny_imagenet
+from jsep.data.records import RecordImages
 
 ROOT = "tiny-imagenet-200"
 WNIDS = ("n02", "n01", "n03")
@@ -140,6 +142,84 @@ def test_saved_npz_gives_the_same_splits_back_mapped_into_memory(tmp_path: pathl
     few = data.load(str(path), split="validation", max_images=3)
     np.testing.assert_array_equal(few.images, splits["validation"].images[:3])
     assert [file.name for file in tmp_path.iterdir()] == ["digits.npz"]
+
+
+def test_streamed_records_are_the_images_in_memory(tfds_dir: str, tmp_path: pathlib.Path) -> None:
+    inside = data.load("cifar10", data_dir=tfds_dir, split="validation", stream=False)
+    outside = data.load("cifar10", data_dir=tfds_dir, split="validation", stream=True)
+    assert isinstance(outside.images, RecordImages)
+    assert outside.images.nbytes == inside.images.nbytes
+    assert (len(outside), outside.images.shape) == (1000, (1000, 32, 32, 3))
+    np.testing.assert_array_equal(outside.labels, inside.labels)
+    chosen = np.array([7, 999, 7, 0])
+    np.testing.assert_array_equal(outside.images[chosen], inside.images[chosen])
+    np.testing.assert_array_equal(outside.images[3], inside.images[3])
+    few, same = (dataset.take(chosen) for dataset in (outside, inside))
+    assert isinstance(few.images, RecordImages)
+    np.testing.assert_array_equal(few.as_float(), same.as_float())
+    assert few.image_sum() == same.image_sum() > 0
+    # And so they are written, a piece at a time.
+    data.save_npz(tmp_path / "few.npz", dict.fromkeys(("train", "validation", "test"), few))
+    np.testing.assert_array_equal(data.load(str(tmp_path / "few.npz"), split="train").images, same.images)
+
+
+def test_sum_of_a_large_set_is_that_of_a_sample_in_memory_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset_module, "STREAM_ABOVE", 100)
+    images = np.random.default_rng(0).integers(0, 256, (3000, 2, 2, 1), dtype=np.uint8)
+    info = data.DatasetInfo("made up", 2, (2, 2, 1), (0.5,), (0.25,), ("a", "b"), augment=False)
+    labels = np.zeros(3000, np.int32)
+    inside = data.Dataset(images, labels, info, "train")
+    outside = data.Dataset(RecordImages(FakeRecords(list(images)), np.arange(3000), (2, 2, 1)), labels, info, "train")
+    sampled = images[np.linspace(0, 2999, 1024).astype(int)]
+    assert inside.image_sum() == outside.image_sum() == sampled.sum()
+
+
+# What the builders of TFDS do with their downloads, without TensorFlow.
+
+
+def downloads(directory: pathlib.Path, name: str) -> object:
+    """What the download manager of TFDS hands to the builder: two training images of class 1 and 0, a test image."""
+    images = np.arange(2 * 32 * 32 * 3).reshape(2, 3, 32, 32).astype(np.uint8)
+    if name == "cifar10":
+        folder = directory / "cifar-10-batches-bin"
+        folder.mkdir()
+        (folder / "batches.meta.txt").write_text("\n".join(tensorflow_datasets.INFOS["cifar10"].class_names) + "\n")
+        for file in ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"):
+            rows = [bytes([1 - i]) + image.tobytes() for i, image in enumerate(images[: 1 + (file != "test_batch")])]
+            (folder / f"{file}.bin").write_bytes(b"".join(rows))
+        return directory
+    for part, numbers in (("train", (0, 1)), ("val", (2,))):
+        for number in numbers:
+            folder = directory / "imagenette2-160" / part / ("n01440764", "n02102040")[1 - number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"image_{number}.JPEG").write_bytes(jpeg(number))
+    return directory
+
+
+@pytest.mark.parametrize(("name", "tfds_name", "test_part"), [
+    ("cifar10", "cifar10", "test"), ("imagenette", "imagenette/160px-v2", "validation"),
+])  # fmt: skip
+def test_data_sets_of_tfds_are_prepared_from_their_downloads_without_tensorflow(
+    name: str, tfds_name: str, test_part: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow_datasets as tfds
+
+    (tmp_path / "downloads").mkdir()
+    there = downloads(tmp_path / "downloads", name)
+    monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", lambda self, urls: there)
+    train, test = (tensorflow_datasets.open_tfds(tfds_name, str(tmp_path), part) for part in ("train", test_part))
+    assert "tensorflow" not in sys.modules
+    if name == "cifar10":
+        assert (len(train), len(test)) == (10, 1)
+        record = test.__getitems__([0])[0]
+        assert record["label"] == 1
+        expected = np.arange(32 * 32 * 3).reshape(3, 32, 32).astype(np.uint8).transpose(1, 2, 0)
+        np.testing.assert_array_equal(record["image"], expected)
+        return
+    assert (len(train), len(test)) == (2, 1)
+    for record in train.__getitems__([0, 1]):
+        number = 1 - record["label"]
+        assert np.abs(record["image"].mean((0, 1)) - colour_of(number)).max() < 4
 
 
 def test_npz_of_another_program_is_read_at_once_with_its_checksums(tmp_path: pathlib.Path) -> None:

@@ -1,0 +1,213 @@
+"""The devices of a run, on one host or several: a mesh whose one axis is the batch's, and what crosses between hosts.
+
+Parameters lie on every device whole, a batch is cut along its first axis, and XLA adds the sums over devices that the
+program needs: those of gradients and batch statistics. Nothing drawn depends on the number of devices.
+"""
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jsep.checks import InputError, check_count
+from jsep.types import Array, PyTree
+
+AXIS = "batch"
+
+T = TypeVar("T")
+
+
+def connect(coordinator_address: str, num_processes: int, process_id: int) -> None:
+    """Joins this process to the others of the run; to be called before anything else of JAX.
+
+    Args: coordinator_address: "host:port" of process 0; process_id: 0 .. num_processes - 1.
+    Raises: InputError for a number that does not fit, or when the others do not come.
+    """
+    check_count("num_processes", num_processes)
+    check_count("process_id", process_id, minimum=0)
+    if process_id >= num_processes:
+        raise InputError(f"process_id must be in 0 .. {num_processes - 1} (num_processes - 1), got {process_id}")
+    host, _, port = coordinator_address.rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(f"coordinator_address must be host:port of process 0, got {coordinator_address!r}")
+    # What sums over processes on CPU; other backends have their own.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(coordinator_address, num_processes, process_id)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"process {process_id} of {num_processes} cannot join the run at {coordinator_address} ({reason}); start "
+            "all processes with the same coordinator_address and num_processes"
+        ) from error
+
+
+def is_first() -> bool:
+    """Whether this is process 0, the one that writes and prints."""
+    return jax.process_index() == 0
+
+
+def make_mesh(num_devices: int = 0) -> Mesh | None:
+    """The first `num_devices` devices, all of every process for 0; None for a single one, which needs no mesh.
+
+    Raises: InputError for more devices than there are, or fewer than all with several processes.
+    """
+    check_count("num_devices", num_devices, minimum=0)
+    there = jax.devices()
+    if num_devices > len(there):
+        raise InputError(f"num_devices must be at most the {len(there)} {there[0].platform} devices, got {num_devices}")
+    if jax.process_count() > 1 and num_devices not in (0, len(there)):
+        raise InputError(
+            f"num_devices must be 0 or all {len(there)} devices of the {jax.process_count()} processes, "
+            f"got {num_devices}"
+        )
+    if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
+        raise InputError("draws would depend on the devices: leave jax_threefry_partitionable at True")
+    used = there[: num_devices or len(there)]
+    return Mesh(np.array(used), (AXIS,)) if len(used) > 1 else None
+
+
+def check_batch_size(batch_size: int, mesh: Mesh | None) -> None:
+    """Raises InputError unless every device gets as many images of a batch as the others."""
+    size = mesh.size if mesh is not None else 1
+    if batch_size % size:
+        below, above = batch_size - batch_size % size, batch_size + size - batch_size % size
+        sizes = f"{below} or {above}" if below else f"{above}"
+        divisor = max(count for count in range(1, size) if batch_size % count == 0)
+        raise InputError(
+            f"batch_size must be a multiple of the {size} devices, got {batch_size}; use {sizes}, "
+            f"or num_devices={divisor}"
+        )
+
+
+def along_batch(mesh: Mesh) -> NamedSharding:
+    """Cut along the first axis."""
+    return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def on_all(mesh: Mesh) -> NamedSharding:
+    """Whole on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _put(leaf: Any, sharding: NamedSharding) -> Array:
+    if _is_key(leaf):
+        return jax.random.wrap_key_data(_put(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
+    # Each process gives the rows of its own devices; device_put would compare whole arrays between processes.
+    host = np.asarray(leaf)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+
+def replicate(tree: PyTree, mesh: Mesh | None) -> PyTree:
+    """The leaves on every device of the mesh, the same on each; on the one device without a mesh.
+
+    Args: tree: arrays and keys, equal in every process.
+    """
+    if mesh is None:
+        return jax.device_put(tree)
+    return jax.tree.map(lambda leaf: _put(leaf, on_all(mesh)), tree)
+
+
+def cut(tree: PyTree, mesh: Mesh | None) -> PyTree:
+    """The leaves cut along their first axis, a multiple of the devices, equal parts to each; as `replicate` else."""
+    if mesh is None:
+        return jax.device_put(tree)
+    return jax.tree.map(lambda leaf: _put(leaf, along_batch(mesh)), tree)
+
+
+def cut_rows(read: Callable[[slice], np.ndarray], shape: tuple[int, ...], mesh: Mesh | None) -> Array:
+    """The array of `shape` of which `read` gives rows, as `cut`; a process reads the rows of its own devices alone."""
+    if mesh is None:
+        return jax.device_put(read(slice(None)))
+    return jax.make_array_from_callback(shape, along_batch(mesh), lambda index: read(index[0]))  # type: ignore[index]
+
+
+def map_parts(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., PyTree]:
+    """The compiled function (whole, *cut) of which every device computes `function(whole, *its parts)`, on its own.
+
+    Args: function: with as many rows in all its results as in the parts. Returns: a function whose results are cut.
+    """
+
+    def shared(whole: PyTree, *parts: PyTree) -> PyTree:
+        cut_spec = PartitionSpec(AXIS)
+        specs = (PartitionSpec(), *(cut_spec for _ in parts))
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=cut_spec, check_vma=False)(whole, *parts)
+
+    return jax.jit(shared)
+
+
+def mesh_of(tree: PyTree) -> Mesh | None:
+    """The mesh on which `replicate` has put the leaves; None for one device or the host."""
+    for leaf in jax.tree.leaves(tree):
+        sharding = getattr(leaf, "sharding", None)
+        if isinstance(sharding, NamedSharding) and sharding.mesh.axis_names == (AXIS,):
+            return sharding.mesh  # type: ignore[return-value]
+        return None
+    return None
+
+
+@functools.cache
+def _gather(mesh: Mesh) -> Callable[[PyTree], PyTree]:
+    return jax.jit(lambda tree: tree, out_shardings=on_all(mesh))
+
+
+def to_host(tree: PyTree, mesh: Mesh | None) -> PyTree:
+    """The leaves, which lie on the mesh, as NumPy arrays with all their rows, the same in every process."""
+    return jax.tree.map(np.asarray, tree if mesh is None else _gather(mesh)(tree))
+
+
+def multiple(count: int, mesh: Mesh | None) -> int:
+    """The smallest number of rows >= `count` that `cut` takes."""
+    size = mesh.size if mesh is not None else 1
+    return -(-count // size) * size
+
+
+def broadcast(tree: PyTree) -> PyTree:
+    """The arrays of process 0 in every process; all must hand in the same shapes and dtypes."""
+    if jax.process_count() == 1:
+        return tree
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.broadcast_one_to_all(tree)
+
+
+def on_first(function: Callable[[], T]) -> T:
+    """What `function` returns in process 0, where alone it is called, in every process.
+
+    In a run of several processes the result is JSON-like (tuples become lists), and an exception in process 0 is raised
+    in every process, so that none waits for another.
+    """
+    if jax.process_count() == 1:
+        return function()
+    value, problem = None, None
+    if is_first():
+        try:
+            value = function()
+        except Exception as error:
+            problem = error
+    kind = "" if problem is None else "input" if isinstance(problem, InputError) else "other"
+    text = json.dumps([value, kind, str(problem)]).encode()
+    length = int(broadcast(np.int32(len(text))))
+    padded = np.zeros(length, np.uint8)
+    padded[: len(text)] = np.frombuffer(text, np.uint8)[:length]
+    value, kind, message = json.loads(bytes(np.asarray(broadcast(padded), np.uint8)))
+    if problem is not None:
+        raise problem
+    if kind:
+        raise InputError(message) if kind == "input" else RuntimeError(f"process 0 stopped: {message}")
+    return value
+
+
+def first_then_others(function: Callable[[], T]) -> T:
+    """`function()` of this process, after process 0 has done: what it prepares on a shared disk is then there."""
+    kept: list[T] = []
+    on_first(lambda: kept.append(function()))
+    return kept[0] if kept else function()
