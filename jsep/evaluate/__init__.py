@@ -4,7 +4,7 @@ The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one
 `randomisation` of an explanation; `metrics` has those of maps by name.
 """
 
-from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy
+from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy, check_classes, correct
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, k_medoids, make_groups
 from jsep.evaluate.clusters import label_agreement, within_and_between
@@ -32,6 +32,7 @@ from jsep.evaluate.faithfulness import (
     road_curve,
 )
 from jsep.evaluate.metrics import DISTANCES, MAP_METRICS, PAIR_METRICS
+from jsep.evaluate.properties import PropertiesConfig, explanation_properties
 from jsep.evaluate.randomisation import permuted, randomisation_similarity
 from jsep.evaluate.rank_correlation import RankCorrelation, rank_correlation
 from jsep.evaluate.ranks import kendall, spearman, top_k_intersection, top_k_near
@@ -47,6 +48,7 @@ from jsep.evaluate.statistics import (
     holm,
     is_degraded,
     paired_comparison,
+    proportion_interval,
     t_interval,
 )
 
@@ -68,6 +70,7 @@ __all__ = [
     "PairIndex",
     "PairResults",
     "PairedComparison",
+    "PropertiesConfig",
     "RankCorrelation",
     "RelativeStability",
     "accuracies",
@@ -75,7 +78,9 @@ __all__ = [
     "area_under",
     "auto_attack_accuracy",
     "bootstrap_interval",
+    "check_classes",
     "compare_maps",
+    "correct",
     "correlation",
     "correlation_study",
     "cosine_similarity",
@@ -86,6 +91,7 @@ __all__ = [
     "effective_pixels",
     "entropy",
     "explanation_loss",
+    "explanation_properties",
     "explanation_robustness",
     "features",
     "gini",
@@ -105,6 +111,7 @@ __all__ = [
     "pearson",
     "permuted",
     "pixel_ranks",
+    "proportion_interval",
     "randomisation_similarity",
     "rank_correlation",
     "relative_reduction",
