@@ -66,7 +66,11 @@ def _predictions(result: Mapping[str, Any], healthy: Sequence[Mapping[str, Any]]
     if len(healthy) == 1:
         return [f"{method} has a robust accuracy of {shown}."]
     names = listing([summary["method"] for summary in healthy])
-    sentence = f"Of {names}, {method} has the highest robust accuracy, {shown}."
+    equal = [s["method"] for s in healthy if mean_of(s, "robust_accuracy") == accuracy]
+    have = "have" if len(equal) > 1 else "has"
+    sentence = f"Of {names}, {listing(equal)} {have} the highest robust accuracy, {shown}."
+    if len(equal) > 1:
+        return [sentence]
     return [sentence + _against(result, method, "robust_accuracy")]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsep.report.columns import COLUMNS, MISSING, Column, column, decimals_for
+from jsep.report.columns import COLUMNS, MISSING, Column, decimals_for
 from jsep.report.summary import as_number
 
 CAPTION = "Means with their 95 % intervals"
@@ -58,10 +58,13 @@ def interval_cells(result: Mapping[str, Any], *, every: bool = False) -> tuple[l
     entries = _entries(result)
     methods = list(dict.fromkeys(row["method"] for row in result["rows"]))
     degraded = {row["method"] for row in result["rows"] if row.get("degraded")}
-    keys = [entry.key for entry in COLUMNS if entry.key in entries] if every else [k for k in MAIN if k in entries]
+    known = {entry.key: entry for entry in COLUMNS}
+    keys = [*(k for k in known if k in entries), *(k for k in entries if k not in known)] if every else list(MAIN)
     rows = []
     for key in keys:
-        shown = column(key)
+        if key not in entries:
+            continue
+        shown = known.get(key) or Column(key, key.replace("_", " "), "", 1.0, 3, "", "")
         means = [as_number(entry.get("mean")) for entry in entries[key].values()]
         decimals = shown.decimals
         if decimals is None:
