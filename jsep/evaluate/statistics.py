@@ -120,13 +120,14 @@ def crossed_interval(
     Every seed was tested on the same pairs, so a resample draws S seeds and, independently, P pairs with replacement
     and takes that sub-table: neither the pairs of a seed nor the seeds of a pair count as independent. The percentile
     interval of a few seeds is too narrow (89 % with three), since a resample of three has two thirds of their variance
-    and no heavy tails. Its two sides are therefore lengthened by one factor, so that on average they have the length of
-    Student's t s with
+    and no heavy tails. Its two sides are therefore lengthened by one factor, so that on average they have the length
 
-        s^2 = (M_seeds + M_pairs - M_rest) / (S P),   M: mean squares of the two-way analysis of variance,
+        h^2 = (t_a^2 (M_seeds - M_rest) + t_b^2 (M_pairs - M_rest) + t_c^2 M_rest) / (S P),
 
-    and Satterthwaite's degrees of freedom. With one seed it is the interval over the pairs, and says nothing about
-    other trainings. Simulated coverage of 95 % intervals: docs/metrics.md.
+    with M the mean squares of the two-way analysis of variance (differences below 0 are 0) and t Student's quantiles at
+    their degrees of freedom S - 1, P - 1 and (S - 1)(P - 1): each part of the variance is as uncertain as its own count
+    makes it. With one seed it is the interval over the pairs, and says nothing about other trainings. Simulated
+    coverage: docs/metrics.md.
 
     Args: table: (S, P). Raises: InputError as `bootstrap_interval`.
     Reference: Owen 2007 (the pigeonhole bootstrap); Hesterberg 2015, section 4.6.2 (expanded percentile intervals).
@@ -167,20 +168,19 @@ def _normal_quantile(confidence: float) -> float:
 
 
 def _half_width(table: np.ndarray, confidence: float) -> float:
-    """Half the length of Student's interval of the mean of a table whose rows and columns were both drawn."""
+    """h of `crossed_interval`."""
     import scipy.stats
 
     of_seeds, of_pairs = table.mean(axis=1), table.mean(axis=0)
     left = table - of_seeds[:, None] - of_pairs + table.mean()
     freedom = np.array([len(of_seeds) - 1, len(of_pairs) - 1, (len(of_seeds) - 1) * (len(of_pairs) - 1)])
-    squares = [table.shape[1] * np.var(of_seeds), table.shape[0] * np.var(of_pairs), np.mean(left**2)]
-    sizes = np.array([len(of_seeds), len(of_pairs), table.size])
+    sums = np.array([table.shape[1] * np.var(of_seeds), table.shape[0] * np.var(of_pairs), np.mean(left**2)])
+    sums *= [len(of_seeds), len(of_pairs), table.size]
     # One seed or one pair has no mean square of its own.
-    mean_squares = np.where(freedom > 0, np.array(squares) * sizes / np.maximum(freedom, 1), 0.0)
-    # An estimate of three positive parts that came out below one of them.
-    total = max(mean_squares[0] + mean_squares[1] - mean_squares[2], mean_squares[2])
-    degrees = total**2 / np.sum(mean_squares**2 / np.maximum(freedom, 1))
-    return float(scipy.stats.t.ppf((1 + confidence) / 2, max(degrees, 1.0)) * np.sqrt(total / table.size))
+    seeds, pairs, rest = np.where(freedom > 0, sums / np.maximum(freedom, 1), 0.0)
+    quantiles = scipy.stats.t.ppf((1 + confidence) / 2, np.maximum(freedom, 1))
+    parts = np.maximum([seeds - rest, pairs - rest, rest], 0.0)
+    return float(np.sqrt(np.sum(quantiles**2 * parts) / table.size))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,7 +76,8 @@ def _matrix(axes: Axes, shade: np.ndarray, shown: np.ndarray, title: str, low: f
     axes.imshow(shade, cmap="Blues", vmin=bottom, vmax=float(finite.max()) * 1.25, aspect="auto")
     for (row, column), value in np.ndenumerate(shown):
         text = f"{value:.2f}" if np.nanmax(np.abs(shown)) < 10 else significant(float(value))
-        axes.text(column, row, text, ha="center", va="center", fontsize=8, color="#1a1a1a")
+        dark = (shade[row, column] - bottom) / (float(finite.max()) * 1.25 - bottom) > 0.6
+        axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "#1a1a1a")
     axes.set_title(title)
 
 
