@@ -7,9 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jsep.report.columns import LOSS_SCALE, decimals_for
+from jsep.report.comparisons import p_text
 from jsep.report.summary import as_number, mean_of, num_pixels_of, summarise
 
 _END = "explanation_loss_end"
+
+LEVEL = 0.05
+"""Below this a corrected p-value counts as a difference."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +62,9 @@ def answer(result: Mapping[str, Any]) -> Answer:
             f"At the end of the attack the mean explanation loss is {chain} (×10⁻⁷; higher is harder to manipulate)."
         )
     claim += [
-        sentence for sentence in (_in_seeds(rows, family), _robust(family), degraded_sentence(result)) if sentence
+        sentence
+        for sentence in (_in_seeds(rows, family), _tested(result, family), _robust(family), degraded_sentence(result))
+        if sentence
     ]
     confound = [
         sentence
@@ -146,6 +152,22 @@ def _in_seeds(rows: Sequence[Mapping[str, Any]], family: Sequence[Mapping[str, A
         return ""
     held = sum(not _violations(ends, weights) for ends in complete)
     return f"The paper's order holds in {held} of {len(complete)} seeds."
+
+
+def _tested(result: Mapping[str, Any], family: Sequence[Mapping[str, Any]]) -> str:
+    """Which differences at the end the paired tests find: an order of means alone may be chance."""
+    statistics = result.get("statistics")
+    entries = statistics.get("comparisons", []) if isinstance(statistics, Mapping) else []
+    names = [summary["method"] for summary in family]
+    texts = []
+    for entry in entries:
+        p_value = as_number(entry.get("holm_p"))
+        if entry["metric"] != _END or p_value is None or not {entry["method"], entry["baseline"]} <= set(names):
+            continue
+        shown = p_text(p_value)
+        told = "differs from" if p_value < LEVEL else "is not told apart from"
+        texts.append(f"{entry['method']} {told} {entry['baseline']} (p {shown if shown[0] == '<' else '= ' + shown})")
+    return f"In the loss at the end, on the same pairs and after Holm's correction, {listing(texts)}." if texts else ""
 
 
 def _robust(family: Sequence[Mapping[str, Any]]) -> str:

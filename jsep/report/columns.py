@@ -268,22 +268,22 @@ COLUMNS = (
     ),
     Column("earth_movers_distance_end", "EMD end", "px", 1.0, 2, OTHER, "The same after the attack."),
     *(
-        Column(key, heading, unit, 100.0 if unit == "%" else 1.0, 1 if unit == "%" else 3, WORTH, meaning)
-        for key, heading, unit, meaning in (
-            ("auto_attack_accuracy", "AutoAttack acc.", "%", "Share of the test images that withstand AutoAttack."),
-            ("deletion_auc", "deletion AUC", "", "Mean probability of the class while pixels are blackened, those that "
-             "the map marks most first. Lower: the map names pixels that the model uses."),
-            ("insertion_auc", "insertion AUC", "", "The same while they are put onto black. Higher: more faithful."),
-            ("road", "ROAD", "", "As deletion, with the pixels imputed from their neighbours. Lower: more faithful."),
-            ("adversarial_insertion", "adv. insertion", "", "Insertion AUC of the clean image in the order of the "
+        Column(key, heading, unit, 100.0 if unit == "%" else 1.0, decimals, WORTH, meaning)
+        for key, heading, unit, decimals, meaning in (
+            ("auto_attack_accuracy", "AutoAttack acc.", "%", 1, "Share of the test images that withstand AutoAttack."),
+            ("deletion_auc", "deletion AUC", "", 3, "Mean probability of the class while pixels are blackened, those "
+             "that the map marks most first. Lower: the map names pixels that the model uses."),
+            ("insertion_auc", "insertion AUC", "", 3, "The same while they are put onto black. Higher: more faithful."),
+            ("road", "ROAD", "", 3, "As deletion, the pixels imputed from their neighbours. Lower: more faithful."),
+            ("adversarial_insertion", "adv. insertion", "", 3, "Insertion AUC of the clean image in the order of the "
              "manipulated map, less that of its own. Below 0: the attack made the map less faithful."),
-            ("max_sensitivity", "max sensitivity", "", "Largest relative change of the map (L2) over random neighbours "
-             "of the image. Lower: more stable."),
-            ("relative_input_stability", "RIS", "", "Relative input stability: largest per-cent change of the map over "
-             "that of the input. Near 0 for images with many black pixels, whatever the map does."),
-            ("relative_output_stability", "ROS", "", "The same over the change of the logits."),
-            ("relative_representation_stability", "RRS", "", "The same over the per-cent change of the features."),
-            ("randomised_similarity", "randomised", "", "Spearman correlation to the map of the same model with "
+            ("max_sensitivity", "max sensitivity", "", 3, "Largest relative change of the map (L2) over random "
+             "neighbours of the image. Lower: more stable."),
+            ("relative_input_stability", "RIS", "", None, "Relative input stability: largest per-cent change of the "
+             "map over that of the input. Near 0 for images with many black pixels, whatever the map does."),
+            ("relative_output_stability", "ROS", "", None, "The same over the change of the logits."),
+            ("relative_representation_stability", "RRS", "", None, "The same over that of the features."),
+            ("randomised_similarity", "randomised", "", 3, "Spearman correlation to the map of the same model with "
              "permuted weights. Near 1: the explanation does not see the model."),
         )
     ),

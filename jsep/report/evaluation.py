@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsep.report.answer import Answer, answer, degraded_sentence, listing
+from jsep.report.answer import LEVEL, Answer, answer, degraded_sentence, listing
 from jsep.report.columns import LOSS_SCALE, significant
 from jsep.report.comparisons import p_text
 from jsep.report.summary import as_number, mean_of, num_pixels_of, summarise
-
-_LEVEL = 0.05
 
 
 def evaluation_answer(result: Mapping[str, Any]) -> Answer:
@@ -48,7 +46,7 @@ def _against(result: Mapping[str, Any], method: str, metric: str) -> str:
         return ""
     text = p_text(p_value)
     equal = "" if text.startswith("<") else "= "
-    told = "differs from" if p_value < _LEVEL else "is not told apart from"
+    told = "differs from" if p_value < LEVEL else "is not told apart from"
     return f" It {told} {found['baseline']} on the same images (p {equal}{text} after Holm's correction)."
 
 

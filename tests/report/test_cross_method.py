@@ -41,9 +41,8 @@ def test_order_is_left_out_where_there_is_no_pair_of_methods() -> None:
 
 def test_every_training_explanation_has_its_own_order_without_degraded_models() -> None:
     first = make_result()
-    second = [
-        {**row, "trained_with": "lrp_epsilon"} for row in make_result(swap=True)["rows"] if row["method"] != "mat"
-    ]
+    rows = [row for row in make_result(swap=True)["rows"] if row["method"] != "mat"]
+    second = [row | {"trained_with": "lrp_epsilon"} for row in rows]
     table = report.cross_method_table({"rows": [*first["rows"], *second]})
     assert "Trained with gradient_x_input, sep_pos ends below sep_neg" in table
     assert "Trained with lrp_epsilon, sep_pos ends below sep_neg" in table
