@@ -61,11 +61,8 @@ def answer(result: Mapping[str, Any]) -> Answer:
         claim.append(
             f"At the end of the attack the mean explanation loss is {chain} (×10⁻⁷; higher is harder to manipulate)."
         )
-    claim += [
-        sentence
-        for sentence in (_in_seeds(rows, family), _tested(result, family), _robust(family), degraded_sentence(result))
-        if sentence
-    ]
+    more = (_in_seeds(rows, family), _tested(result, family), _robust(family), degraded_sentence(result))
+    claim += [sentence for sentence in more if sentence]
     confound = [
         sentence
         for sentence in (_reduction(family), _start(family), _pixels(family, num_pixels_of(rows)), _matched(family))
