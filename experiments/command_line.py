@@ -134,8 +134,10 @@ class TerminalProgress:
             form = "{desc} {percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt} {postfix}"
             self._bar = tqdm(total=record["num_steps"], desc=what, file=sys.stderr, dynamic_ncols=True, bar_format=form)
         self._bar.n = record["step"]
-        if "loss" in record:
-            left = tqdm.format_interval(record["seconds_left"])
+        left = tqdm.format_interval(record["seconds_left"]) if "seconds_left" in record else ""
+        if "loss" not in record:
+            self._bar.set_postfix_str(f"{left} left" if left else "")
+        else:
             speed = f"{record['images_per_second']:.0f} images/s"
             shown = f"loss {record['loss']:.3f}, accuracy {record['accuracy']:.1%}, {speed}, {left} left"
             self._bar.set_postfix_str(shown)

@@ -53,6 +53,7 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
         ("explanation_attacks", "AttackAblationConfig"),
         ("selection", "SelectionConfig"),
         ("cross_method", "CrossMethodConfig"),
+        ("evaluate", "EvaluationConfig"),
         ("landscape_models", "LandscapeConfig"),
         ("trades_landscape", "TradesLandscapeConfig"),
     ],
@@ -150,6 +151,34 @@ def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(tmp_path):
     again = call("explanation_attacks", *arguments, f"--run_dir={run_dir}", "--resume")
     assert again.returncode == 0, again.stderr
     assert done.stdout.split("Members")[1] == again.stdout.split("Members")[1]
+
+
+@pytest.mark.slow
+def test_evaluation_of_trained_models_runs_end_to_end_and_goes_on_after_a_kill(tmp_path):
+    models_dir, run_dir = tmp_path / "models", tmp_path / "run"
+    trained = call("digits_sep", SMOKE, "--methods=mat,sep_neg", "--num_seeds=1", f"--run_dir={models_dir}")
+    assert trained.returncode == 0, trained.stderr
+    arguments = ["--flagfile=experiments/flags/evaluate_smoke.flags", f"--study_dirs={models_dir}"]
+    process = subprocess.Popen(
+        command("evaluate", *arguments, f"--run_dir={run_dir}"), cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not list(run_dir.glob("chunks/model_0/accuracy/chunk_*.npz")):
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    resumed = call("evaluate", *arguments, f"--run_dir={run_dir}", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    whole = call("evaluate", *arguments, f"--run_dir={tmp_path / 'whole'}")
+    *table, last = resumed.stdout.strip().splitlines()
+    assert table == whole.stdout.strip().splitlines()[:-1]
+    assert last == f"page: {run_dir / 'index.html'}"
+    assert "No model is degraded." in resumed.stdout
+    refused = call("evaluate", *arguments, "--dataset=missing.npz", f"--run_dir={tmp_path / 'none'}")
+    assert refused.returncode == 2
+    assert "missing.npz: no such file" in refused.stderr.strip().splitlines()[-1]
 
 
 @pytest.mark.slow

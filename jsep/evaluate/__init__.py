@@ -4,7 +4,7 @@ The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one
 `randomisation` of an explanation; `metrics` has those of maps by name.
 """
 
-from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy
+from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy, check_classes, correct
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, k_medoids, make_groups
 from jsep.evaluate.clusters import label_agreement, within_and_between
@@ -33,6 +33,7 @@ from jsep.evaluate.faithfulness import (
 )
 from jsep.evaluate.metrics import DISTANCES, MAP_METRICS, PAIR_METRICS
 from jsep.evaluate.probe import noise_sensitivity, probe_maps
+from jsep.evaluate.properties import PropertiesConfig, explanation_properties
 from jsep.evaluate.randomisation import permuted, randomisation_similarity
 from jsep.evaluate.rank_correlation import RankCorrelation, rank_correlation
 from jsep.evaluate.ranks import kendall, spearman, top_k_intersection, top_k_near
@@ -48,6 +49,7 @@ from jsep.evaluate.statistics import (
     holm,
     is_degraded,
     paired_comparison,
+    proportion_interval,
     t_interval,
 )
 
@@ -69,6 +71,7 @@ __all__ = [
     "PairIndex",
     "PairResults",
     "PairedComparison",
+    "PropertiesConfig",
     "RankCorrelation",
     "RelativeStability",
     "accuracies",
@@ -76,7 +79,9 @@ __all__ = [
     "area_under",
     "auto_attack_accuracy",
     "bootstrap_interval",
+    "check_classes",
     "compare_maps",
+    "correct",
     "correlation",
     "correlation_study",
     "cosine_similarity",
@@ -87,6 +92,7 @@ __all__ = [
     "effective_pixels",
     "entropy",
     "explanation_loss",
+    "explanation_properties",
     "explanation_robustness",
     "features",
     "gini",
@@ -109,6 +115,7 @@ __all__ = [
     "permuted",
     "pixel_ranks",
     "probe_maps",
+    "proportion_interval",
     "randomisation_similarity",
     "rank_correlation",
     "relative_reduction",

@@ -1,7 +1,11 @@
 """Clean and robust accuracy over a whole data set, every image counted once."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +14,7 @@ import numpy as np
 from jsep import attack, devices
 from jsep.checks import InputError, check_count, check_epsilon, check_positive
 from jsep.data import Dataset
+from jsep.evaluate.chunk_store import ChunkStore
 from jsep.types import Array, Key, ModelFn, PyTree
 
 
@@ -49,7 +54,17 @@ def _correct(
     return jax.vmap(one)(images, labels, keys)
 
 
-def accuracies(
+def check_classes(model_fn: ModelFn, variables: PyTree, dataset: Dataset) -> None:
+    """Raises InputError where the model has fewer classes than the labels of the data set need."""
+    image = jax.ShapeDtypeStruct(dataset.info.image_shape, jnp.float32)
+    num_logits = jax.eval_shape(model_fn, variables, image).shape[-1]
+    if num_logits <= dataset.labels.max():
+        raise InputError(
+            f"the model has {num_logits} classes, but {dataset.info.name} has labels up to {dataset.labels.max()}"
+        )
+
+
+def correct(
     key: Key,
     model_fn: ModelFn,
     variables: PyTree,
@@ -61,18 +76,21 @@ def accuracies(
     num_steps: int = 20,
     random_start: bool = True,
     chunk_size: int = 256,
-) -> tuple[float, float]:
-    """(clean accuracy, accuracy under PGD), fractions of the whole `dataset`.
+    store: str | Path | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which images are classified correctly: ((B,) bool clean, (B,) bool under PGD).
 
     An image counts as robust when it is classified correctly both clean and at the end of PGD on the cross-entropy
-    (see `attack.pgd` for norm, epsilon, alpha, num_steps and random_start; 0 steps gives the clean accuracy twice).
+    (see `attack.pgd` for norm, epsilon, alpha, num_steps and random_start; 0 steps gives the clean ones twice).
 
     Args: model_fn: (variables, image) -> logits (K,); chunk_size: images in memory at once; the last chunk is padded,
-    and
-      the padding is not counted, so the result does not depend on it. The random start of an image depends on the key
-      and the image's place alone. Variables that lie on a mesh (`devices.replicate`) share the images of a chunk out
-      over its devices.
-    Raises: InputError for a bad setting, or when the model has fewer classes than the labels need.
+      and the padding is not counted, so the result does not depend on it. The random start of an image depends on the
+      key and the image's place alone. Variables that lie on a mesh (`devices.replicate`) share the images of a chunk
+      out over its devices. store: a directory in which every finished chunk is kept, and from which a repeated call
+      goes on with the same numbers; on_progress: called after each chunk with its number of images.
+    Raises: InputError for a bad setting, when the model has fewer classes than the labels need, or when `store` holds
+      chunks of another call.
     """
     # Inside the compiled function they are traced values, which no check can see.
     attack.norm_by_name(norm)
@@ -80,34 +98,47 @@ def accuracies(
     check_positive("alpha", alpha, allow_zero=True)
     check_count("num_steps", num_steps, minimum=0)
     check_count("chunk_size", chunk_size)
-    image = jax.ShapeDtypeStruct(dataset.info.image_shape, jnp.float32)
-    num_logits = jax.eval_shape(model_fn, variables, image).shape[-1]
-    if num_logits <= dataset.labels.max():
-        raise InputError(
-            f"the model has {num_logits} classes, but {dataset.info.name} has labels up to {dataset.labels.max()}"
-        )
+    check_classes(model_fn, variables, dataset)
+    settings: dict[str, Any] = {
+        "norm": norm, "epsilon": epsilon, "alpha": alpha, "num_steps": num_steps, "random_start": random_start,
+    }  # fmt: skip
     total = len(dataset)
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(total))
     mesh = devices.mesh_of(variables)
     size = devices.multiple(min(chunk_size, total), mesh)
-    results = []
+    chunks = None
+    if store is not None:
+        made_from = (jax.random.key_data(key), variables, dataset.images, dataset.labels, repr(settings), size)
+        chunks = ChunkStore(store, made_from)
+    results: list[tuple[Any, Any]] = []
     for first in range(0, total, size):
         indices = np.minimum(np.arange(first, first + size), total - 1)
-        rows = devices.cut((dataset.images[indices], dataset.labels[indices], keys[indices]), mesh)
-        results.append(
-            _correct(
-                model_fn,
-                variables,
-                *rows,
-                norm=norm,
-                epsilon=epsilon,
-                alpha=alpha,
-                num_steps=num_steps,
-                random_start=random_start,
-            )
-        )
+        kept = chunks.load(first) if chunks is not None else None
+        if kept is None:
+            rows = devices.cut((dataset.images[indices], dataset.labels[indices], keys[indices]), mesh)
+            part = _correct(model_fn, variables, *rows, **settings)
+            if chunks is not None:
+                part = devices.to_host(part, mesh)
+                chunks.save(first, {"clean": part[0], "robust": part[1]})
+        else:
+            part = kept["clean"], kept["robust"]
+        results.append(part)
+        if on_progress is not None:
+            jax.block_until_ready(part)
+            on_progress(min(size, total - first))
     # One host synchronisation for all chunks; the repeated last image of the padding is cut off.
     clean, robust = (np.concatenate([r[which] for r in devices.to_host(results, mesh)])[:total] for which in (0, 1))
+    return clean, robust
+
+
+def accuracies(
+    key: Key, model_fn: ModelFn, variables: PyTree, dataset: Dataset, **settings: Any
+) -> tuple[float, float]:
+    """(clean accuracy, accuracy under PGD), fractions of the whole `dataset`.
+
+    Args, Raises: as `correct`.
+    """
+    clean, robust = correct(key, model_fn, variables, dataset, **settings)
     return float(clean.mean()), float(robust.mean())
 
 
@@ -121,24 +152,81 @@ def auto_attack_accuracy(
     epsilon: float = 8 / 255,
     version: str | attack.Version = "standard",
     chunk_size: int = 64,
+    part_size: int | None = None,
+    store: str | Path | None = None,
     on_progress: Callable[[str, dict[str, float]], None] | None = None,
 ) -> tuple[float, float, attack.AutoAttackInfo]:
     """(clean accuracy, accuracy under `attack.auto_attack`, its info), every image of `dataset` counted once.
 
     Look at `info.raised` before the robust accuracy is believed.
-    Args: model_fn: (variables, image) -> logits (K,); the rest as in `attack.auto_attack`.
-    Raises: InputError as `attack.auto_attack` does.
+    Args: model_fn: (variables, image) -> logits (K,); part_size: images that go through the whole ensemble before the
+      next ones do, default: all; an automatic check is raised where it is for one part. store: a directory in which
+      every finished part is kept, and from which a repeated call goes on; on_progress: called after each attack on a
+      part, with "attacked", "robust_accuracy" (of the part) and "done", the images of finished parts. The rest as in
+      `attack.auto_attack`.
+    Raises: InputError as `attack.auto_attack` does, for a count < 1, or when `store` holds parts of another call.
     """
-    _, info = attack.auto_attack(
-        key,
-        model_fn,
-        dataset.as_float(slice(None)),
-        dataset.labels,
-        norm=norm,
-        epsilon=epsilon,
-        version=version,
-        variables=variables,
-        chunk_size=chunk_size,
-        on_progress=on_progress,
-    )
+    check_classes(model_fn, variables, dataset)
+    total = len(dataset)
+    size = total if part_size is None else min(part_size, total)
+    check_count("part_size", size)
+    parts, kept = [], None
+    if store is not None:
+        settings = repr((norm, epsilon, version, size))
+        kept = ChunkStore(store, (jax.random.key_data(key), variables, dataset.images, dataset.labels, settings))
+    for first in range(0, total, size):
+        stored = kept.load(first) if kept is not None else None
+        if stored is not None:
+            parts.append(_restored(stored))
+            continue
+        rows = slice(first, first + size)
+
+        def on_attack(name: str, record: dict[str, float], first: int = first) -> None:
+            if on_progress is not None:
+                on_progress(name, {**record, "done": float(first)})
+
+        _, info = attack.auto_attack(
+            key if first == 0 else jax.random.fold_in(key, first),
+            model_fn,
+            dataset.as_float(rows),
+            dataset.labels[rows],
+            norm=norm,
+            epsilon=epsilon,
+            version=version,
+            variables=variables,
+            chunk_size=chunk_size,
+            on_progress=on_attack,
+        )
+        parts.append(info)
+        if kept is not None:
+            kept.save(first, _storable(info))
+    info = _joined(parts)
     return float(info.clean_correct.mean()), float(info.robust.mean()), info
+
+
+_ARRAYS = ("clean_correct", "robust", "broken_by", "distance")
+
+
+def _joined(parts: Sequence[attack.AutoAttackInfo]) -> attack.AutoAttackInfo:
+    """The parts as one; of each check the first that was raised, or else the first part's."""
+    sizes = [len(part.robust) for part in parts]
+    names = parts[0].robust_accuracy
+    accuracy = {name: float(np.average([p.robust_accuracy[name] for p in parts], weights=sizes)) for name in names}
+    checks = zip(*(part.checks for part in parts), strict=True)
+    return attack.AutoAttackInfo(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS},
+        robust_accuracy=accuracy,
+        checks=tuple(next((check for check in same if check.raised), same[0]) for same in checks),
+    )
+
+
+def _storable(info: attack.AutoAttackInfo) -> dict[str, np.ndarray]:
+    rest = {"accuracy": info.robust_accuracy, "checks": [dataclasses.asdict(check) for check in info.checks]}
+    return {**{name: getattr(info, name) for name in _ARRAYS}, "rest": np.array(json.dumps(rest))}
+
+
+def _restored(stored: dict[str, np.ndarray]) -> attack.AutoAttackInfo:
+    rest = json.loads(str(stored["rest"]))
+    checks = tuple(attack.Check(**check) for check in rest["checks"])
+    arrays = {name: stored[name] for name in _ARRAYS}
+    return attack.AutoAttackInfo(**arrays, robust_accuracy=rest["accuracy"], checks=checks)

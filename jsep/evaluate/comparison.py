@@ -2,6 +2,7 @@
 explanation loss."""
 
 import functools
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -69,14 +70,18 @@ def compare_maps(
     return {name: np.asarray(values) for name, values in sorted(found.items())}
 
 
-def describe_pairs(results: PairResults, *, chunk_size: int = 256) -> dict[str, float | dict[str, list[float]]]:
+def describe_pairs(
+    results: PairResults, found: Mapping[str, np.ndarray] | None = None, *, chunk_size: int = 256
+) -> dict[str, float | dict[str, list[float]]]:
     """What a row of result.json holds of `compare_maps`: the mean over the pairs of each, and "per_pair".
 
     "per_pair" has the values of every pair of the metrics in PER_PAIR. Means of excess are means of ratios: every pair
     counts the same, however concentrated its maps are.
+    Args: found: of `compare_maps` on the results, where it has been called already.
     """
-    maps = (results.victim_map, results.target_map, results.manipulated_map)
-    found = compare_maps(*(np.asarray(each) for each in maps), chunk_size=chunk_size)
+    if found is None:
+        maps = (results.victim_map, results.target_map, results.manipulated_map)
+        found = compare_maps(*(np.asarray(each) for each in maps), chunk_size=chunk_size)
     of_pairs = {
         **found,
         "explanation_loss_start": results.loss_start,

@@ -265,7 +265,8 @@ def explanation_robustness(
 
     Args: model_fn: (variables, image) -> logits (K,); dataset, pairs: the images by their index; chunk_size: pairs in
     memory at once; store: a directory in which every finished chunk is kept, and from which a repeated call goes on
-    with the same numbers; on_step: called from inside the scan with a number of steps that a chunk has just made.
+    with the same numbers; on_step: called from inside the scan with a number of steps that a chunk has just made, and
+    for a chunk that was kept with all of its steps.
     Returns: PairResults; `.summary()` has the means that `result.json` holds. A pair whose loss is not finite is marked
       as failed and stops no other.
     Raises: InputError when the index was made for other data, the model returns probabilities, no pair has a finite
@@ -284,8 +285,12 @@ def explanation_robustness(
             **_attack_on_devices(keys, model_fn, variables, victims, targets, config, chunk_size, on_step)
         )
     else:
+        chunk_size = min(chunk_size, len(victims))
         chunks = ChunkStore(store, (jax.random.key_data(key), variables, victims, targets, repr(config), chunk_size))
         parts = []
+        num_steps = (
+            attack.num_search_steps(config.version) if config.attack == "auto" else config.num_steps * config.num_starts
+        )
         for first in range(0, len(victims), chunk_size):
             # Padded by the last pair: one compilation for all chunks, of whatever number of pairs.
             rows = np.minimum(np.arange(first, first + chunk_size), len(victims) - 1)
@@ -295,6 +300,8 @@ def explanation_robustness(
                     keys[rows], model_fn, variables, victims[rows], targets[rows], config, chunk_size, on_step
                 )
                 chunks.save(first, part)
+            elif on_step is not None:
+                on_step(num_steps)
             parts.append(part)
         joined = {name: np.concatenate([part[name] for part in parts])[: len(victims)] for name in parts[0]}
         results = PairResults(**joined)

@@ -15,6 +15,10 @@ DEGRADED_MARGIN = 0.05
 """More than this below the clean accuracy of MAT, and a model counts as degraded."""
 
 
+_LARGEST_BATCH = 10_000_000
+"""Numbers in memory at once while a sample is drawn anew: 80 MB."""
+
+
 def is_degraded(clean_accuracy: float, reference: float, *, margin: float = DEGRADED_MARGIN) -> bool:
     """Whether a model's clean accuracy is more than `margin` below that of its reference (MAT with the same seed).
 
@@ -83,35 +87,100 @@ def bootstrap_interval(
     if np.ptp(array) == 0:
         return Interval(mean, mean, mean)
     found = scipy.stats.bootstrap(
-        (array,), np.mean, confidence_level=confidence, n_resamples=num_resamples, rng=np.random.default_rng(seed)
-    ).confidence_interval
+        (array,), np.mean, confidence_level=confidence, n_resamples=num_resamples, rng=np.random.default_rng(seed),
+        batch=max(1, _LARGEST_BATCH // len(array)),
+    ).confidence_interval  # fmt: skip
     return Interval(mean, float(found.low), float(found.high))
+
+
+def proportion_interval(successes: Sequence[bool] | np.ndarray, *, confidence: float = 0.95) -> Interval:
+    """The share of the true ones with Wilson's score interval: an accuracy over images, also at 0 and at 1.
+
+    Args: successes: (B,) of bool or 0 and 1.
+    Raises: InputError for none, other values, or a confidence outside (0, 1).
+    Reference: Wilson 1927; `scipy.stats.binomtest`.
+    """
+    import scipy.stats
+
+    array = _sample(successes, "successes")
+    if not np.isin(array, (0, 1)).all():
+        raise InputError("successes must be true or false; for other values take bootstrap_interval")
+    _check_confidence(confidence)
+    tested = scipy.stats.binomtest(int(array.sum()), len(array))
+    found = tested.proportion_ci(confidence, method="wilson")
+    return Interval(float(array.mean()), float(found.low), float(found.high))
 
 
 def crossed_interval(
     table: np.ndarray, *, seed: int = 0, confidence: float = 0.95, num_resamples: int = 2000
 ) -> Interval:
-    """The mean of (S seeds, P pairs) with the percentile interval when seeds and pairs are both drawn anew.
+    """The mean of (S seeds, P pairs) with its interval when seeds and pairs are both drawn anew: the hierarchical
+    bootstrap, expanded for few seeds.
 
     Every seed was tested on the same pairs, so a resample draws S seeds and, independently, P pairs with replacement
-    and takes that sub-table: neither the pairs of a seed nor the seeds of a pair count as independent. With one seed it
-    is the interval over the pairs, and says nothing about other trainings; with three it is somewhat too narrow (a 95 %
-    interval covers 89 %, with five 93 %, where the spread of pairs is four times that of seeds).
+    and takes that sub-table: neither the pairs of a seed nor the seeds of a pair count as independent. The percentile
+    interval of a few seeds is too narrow (89 % with three), since a resample of three has two thirds of their variance
+    and no heavy tails. Its two sides are therefore lengthened by one factor, so that on average they have the length
+
+        h^2 = (t_a^2 (M_seeds - M_rest) + t_b^2 (M_pairs - M_rest) + t_c^2 M_rest) / (S P),
+
+    with M the mean squares of the two-way analysis of variance (differences below 0 are 0) and t Student's quantiles at
+    their degrees of freedom S - 1, P - 1 and (S - 1)(P - 1): each part of the variance is as uncertain as its own count
+    makes it. With one seed it is the interval over the pairs, and says nothing about other trainings. Simulated
+    coverage: docs/metrics.md.
 
     Args: table: (S, P). Raises: InputError as `bootstrap_interval`.
-    Reference: Owen 2007 (the pigeonhole bootstrap).
+    Reference: Owen 2007 (the pigeonhole bootstrap); Hesterberg 2015, section 4.6.2 (expanded percentile intervals).
     """
     array = _sample(table, "table", ndim=2)
     _check_confidence(confidence)
     check_count("num_resamples", num_resamples)
     rng = np.random.default_rng(seed)
     num_seeds, num_pairs = array.shape
+    mean = float(array.mean())
+    if array.size == 1:
+        return Interval(mean, float("nan"), float("nan"))
     # How often each seed and pair is drawn is all that the mean needs.
     of_seeds = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), num_resamples) / num_seeds
-    of_pairs = rng.multinomial(num_pairs, np.full(num_pairs, 1 / num_pairs), num_resamples) / num_pairs
-    means = np.einsum("rs,sp,rp->r", of_seeds, array, of_pairs, optimize=True)
+    means = np.concatenate(
+        [
+            np.einsum("rs,sp,rp->r", part, array, _weights(rng, num_pairs, len(part)), optimize=True)
+            for part in np.array_split(of_seeds, -(-num_resamples * num_pairs // _LARGEST_BATCH))
+        ]
+    )
+    spread = means.std()
+    # All values equal, up to the rounding of their mean.
+    if spread <= 1e-12 * np.abs(array).max():
+        return Interval(mean, mean, mean)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(array.mean()), float(low), float(high))
+    factor = _half_width(array, confidence) / (_normal_quantile(confidence) * spread)
+    return Interval(mean, mean - factor * (mean - float(low)), mean + factor * (float(high) - mean))
+
+
+def _weights(rng: np.random.Generator, count: int, num_resamples: int) -> np.ndarray:
+    return rng.multinomial(count, np.full(count, 1 / count), num_resamples) / count
+
+
+def _normal_quantile(confidence: float) -> float:
+    import scipy.stats
+
+    return float(scipy.stats.norm.ppf((1 + confidence) / 2))
+
+
+def _half_width(table: np.ndarray, confidence: float) -> float:
+    """h of `crossed_interval`."""
+    import scipy.stats
+
+    of_seeds, of_pairs = table.mean(axis=1), table.mean(axis=0)
+    left = table - of_seeds[:, None] - of_pairs + table.mean()
+    freedom = np.array([len(of_seeds) - 1, len(of_pairs) - 1, (len(of_seeds) - 1) * (len(of_pairs) - 1)])
+    sums = np.array([table.shape[1] * np.var(of_seeds), table.shape[0] * np.var(of_pairs), np.mean(left**2)])
+    sums *= [len(of_seeds), len(of_pairs), table.size]
+    # One seed or one pair has no mean square of its own.
+    seeds, pairs, rest = np.where(freedom > 0, sums / np.maximum(freedom, 1), 0.0)
+    quantiles = scipy.stats.t.ppf((1 + confidence) / 2, np.maximum(freedom, 1))
+    parts = np.maximum([seeds - rest, pairs - rest, rest], 0.0)
+    return float(np.sqrt(np.sum(quantiles**2 * parts) / table.size))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +229,7 @@ def paired_comparison(
         permutation_type="samples",
         vectorized=True,
         n_resamples=num_resamples,
+        batch=max(1, _LARGEST_BATCH // len(differences)),
         rng=np.random.default_rng(seed),
     )
     return PairedComparison(

@@ -1,7 +1,8 @@
 """Result files -> tables, figures, one self-contained page.
 
 The way of the data: `records` reads a run directory, `summary` turns rows into means over seeds, `columns` says how
-each metric is shown, `answer` puts the numbers into words, `tables` sets them in rows, `curves` and `panels` draw (in
+each metric is shown, `answer` (of a study) and `evaluation` put the numbers into words, `tables`, `intervals` and
+`comparisons` set them in rows, `curves` and `panels` draw (in
 one `style`), `pictures` adds the captions, `page` puts all of it into one file. The results of another kind go their
 own ways: `gallery` (explanation methods), `strength` (attacks on predictions), `attacks` (attacks on explanations),
 `selection`, `cross_method`, `precision`, and `landscape` with `landscape_figures` and `landscape_page`; `TABLES` lists
@@ -15,6 +16,7 @@ from typing import Any
 from jsep.report.answer import answer as in_words
 from jsep.report.attacks import attack_tables
 from jsep.report.cross_method import cross_method_table, write_cross_method
+from jsep.report.evaluation import evaluation_answer
 from jsep.report.gallery import gallery_table, write_gallery
 from jsep.report.landscape import landscape_table
 from jsep.report.landscape_page import write_landscape
@@ -32,6 +34,7 @@ __all__ = [
     "PaperItem",
     "attack_tables",
     "cross_method_table",
+    "evaluation_answer",
     "format_table",
     "gallery_table",
     "in_words",
@@ -55,6 +58,11 @@ def _study_table(result: dict[str, Any]) -> str:
     return "\n\n".join([markdown_table(result).strip(), " ".join([words.verdict, *words.claim, *words.confound])])
 
 
+def _evaluation_table(result: dict[str, Any]) -> str:
+    words = evaluation_answer(result)
+    return "\n\n".join([markdown_table(result).strip(), " ".join([words.verdict, *words.claim, *words.confound])])
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "study": _study_table,
     "explanation_methods": gallery_table,
@@ -64,5 +72,6 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cross_method": cross_method_table,
     "landscape": landscape_table,
     "precision": precision_table,
+    "evaluation": _evaluation_table,
 }
 """kind of a result.json ("study" where it says none) -> its table in Markdown and what the numbers say."""

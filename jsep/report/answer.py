@@ -7,9 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jsep.report.columns import LOSS_SCALE, decimals_for
+from jsep.report.comparisons import p_text
 from jsep.report.summary import as_number, mean_of, num_pixels_of, summarise
 
 _END = "explanation_loss_end"
+
+LEVEL = 0.05
+"""Below this a corrected p-value counts as a difference."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Answer:
 
 
 def answer(result: Mapping[str, Any]) -> Answer:
-    """Puts a result into words; every statement is computed from its rows.
+    """Puts a result into words; every statement is computed from its rows, without the degraded methods.
 
     The paper's order: the smaller the SEP weight (flatten > 0 = plain adversarial training > sharpen), the
     higher the explanation loss that is left at the end.
@@ -46,15 +50,19 @@ def answer(result: Mapping[str, Any]) -> Answer:
     """
     rows = result["rows"]
     summaries = summarise(rows)
-    family = _family(summaries)
-    verdict, as_in_paper = _verdict(family)
+    healthy = [summary for summary in summaries if not summary["degraded"]]
+    # The rule comes before the verdict: a broken classifier may have the highest loss of all.
+    family = _family(healthy)
+    left_out = [s["method"] for s in _family(summaries) if s["degraded"]]
+    verdict, as_in_paper = _verdict(family, left_out)
     claim = []
-    chain = _chain(summaries, _END, lambda mean, decimals: f"{LOSS_SCALE * mean:.{decimals}f}", LOSS_SCALE)
+    chain = chain_of(healthy, _END, lambda mean, decimals: f"{LOSS_SCALE * mean:.{decimals}f}", LOSS_SCALE)
     if chain:
         claim.append(
             f"At the end of the attack the mean explanation loss is {chain} (×10⁻⁷; higher is harder to manipulate)."
         )
-    claim += [sentence for sentence in (_in_seeds(rows, family), _robust(family), _degraded(summaries)) if sentence]
+    more = (_in_seeds(rows, family), _tested(result, family), _robust(family), degraded_sentence(result))
+    claim += [sentence for sentence in more if sentence]
     confound = [
         sentence
         for sentence in (_reduction(family), _start(family), _pixels(family, num_pixels_of(rows)), _matched(family))
@@ -71,7 +79,7 @@ def _family(summaries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(family, key=lambda summary: -summary["sep_weight"])
 
 
-def _chain(summaries: Sequence[Mapping[str, Any]], key: str, text: Callable[[float, int], str], scale: float) -> str:
+def chain_of(summaries: Sequence[Mapping[str, Any]], key: str, text: Callable[[float, int], str], scale: float) -> str:
     """'a 5.8 < b 7.1': the methods in ascending order of one metric, '=' where what is shown is equal."""
     known = sorted(
         ((mean, s["method"]) for s in summaries if (mean := mean_of(s, key)) is not None),
@@ -89,7 +97,7 @@ def _chain(summaries: Sequence[Mapping[str, Any]], key: str, text: Callable[[flo
     return " ".join(parts)
 
 
-def _listing(names: Sequence[str]) -> str:
+def listing(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -98,14 +106,17 @@ def _violations(ends: Mapping[str, float], weights: Mapping[str, float]) -> list
     return [(a, b) for a, b in itertools.permutations(ends, 2) if weights[a] > weights[b] and not ends[a] < ends[b]]
 
 
-def _verdict(family: Sequence[Mapping[str, Any]]) -> tuple[str, bool | None]:
+def _verdict(family: Sequence[Mapping[str, Any]], left_out: Sequence[str]) -> tuple[str, bool | None]:
     ends = {s["method"]: mean for s in family if (mean := mean_of(s, _END)) is not None}
     weights = {s["method"]: float(s["sep_weight"]) for s in family}
     missing = [s["method"] for s in family if s["method"] not in ends]
+    caution = f" Without a finite loss at the end, so not in this order: {listing(missing)}." if missing else ""
+    if left_out:
+        caution += f" Degraded, so left out of this order: {listing(left_out)}."
     if len({weights[method] for method in ends}) < 2:
         return (
             "This run does not have two methods with different SEP weights, so it cannot speak for or "
-            "against the paper's order.",
+            f"against the paper's order.{caution}",
             None,
         )
     # In the order of falling weight; methods of equal weight have no order.
@@ -113,17 +124,10 @@ def _verdict(family: Sequence[Mapping[str, Any]]) -> tuple[str, bool | None]:
         (", " if weights[a] == weights[b] else " < ") + b for a, b in itertools.pairwise(ends)
     )
     violations = _violations(ends, weights)
-    broken = [s["method"] for s in family if s["degraded"] and s["method"] in ends]
-    caution = f" Without a finite loss at the end, so not in this order: {_listing(missing)}." if missing else ""
-    if broken:
-        is_are, place = (
-            ("is", "its place in the order is") if len(broken) == 1 else ("are", "their places in the order are")
-        )
-        caution += f" {_listing(broken)} {is_are} degraded, so {place} not evidence."
     if not violations:
         return f"This is the paper's order, {expected}.{caution}", True
     decimals = decimals_for([LOSS_SCALE * end for end in ends.values()])
-    wrong = _listing(
+    wrong = listing(
         [
             f"{a} ({LOSS_SCALE * ends[a]:.{decimals}f}) is not below {b} ({LOSS_SCALE * ends[b]:.{decimals}f})"
             for a, b in violations[:3]
@@ -147,19 +151,41 @@ def _in_seeds(rows: Sequence[Mapping[str, Any]], family: Sequence[Mapping[str, A
     return f"The paper's order holds in {held} of {len(complete)} seeds."
 
 
+def _tested(result: Mapping[str, Any], family: Sequence[Mapping[str, Any]]) -> str:
+    """Which differences at the end the paired tests find: an order of means alone may be chance."""
+    statistics = result.get("statistics")
+    entries = statistics.get("comparisons", []) if isinstance(statistics, Mapping) else []
+    names = [summary["method"] for summary in family]
+    texts = []
+    for entry in entries:
+        p_value = as_number(entry.get("holm_p"))
+        if entry["metric"] != _END or p_value is None or not {entry["method"], entry["baseline"]} <= set(names):
+            continue
+        shown = p_text(p_value)
+        told = "differs from" if p_value < LEVEL else "is not told apart from"
+        texts.append(f"{entry['method']} {told} {entry['baseline']} (p {shown if shown[0] == '<' else '= ' + shown})")
+    return f"In the loss at the end, on the same pairs and after Holm's correction, {listing(texts)}." if texts else ""
+
+
 def _robust(family: Sequence[Mapping[str, Any]]) -> str:
     known = {s["method"]: mean for s in family if (mean := mean_of(s, "robust_accuracy")) is not None}
     if len(known) < 2:
         return ""
     low, high = min(known.values()), max(known.values())
-    names = _listing(list(known))
+    names = listing(list(known))
     return (
         f"The mean robust accuracies of {names} differ by at most {100 * (high - low):.1f} points "
         f"({100 * low:.1f} % to {100 * high:.1f} %)."
     )
 
 
-def _degraded(summaries: Sequence[Mapping[str, Any]]) -> str:
+def degraded_sentence(result: Mapping[str, Any]) -> str:
+    """Which models the rule for degraded ones leaves out of the verdict, or that it could not be applied."""
+    summaries = summarise(result["rows"])
+    reference = result.get("reference", "mat")
+    if reference not in {summary["method"] for summary in summaries}:
+        missing = "mat" if reference is None else reference
+        return f"The rule for degraded models was not applied: there is no {missing} to compare with."
     broken = [summary for summary in summaries if summary["degraded"]]
     if not broken:
         return "No model is degraded."
@@ -169,14 +195,14 @@ def _degraded(summaries: Sequence[Mapping[str, Any]]) -> str:
         else s["method"]
         for s in broken
     ]
-    return f"Degraded in at least one seed: {_listing(texts)}."
+    return f"Degraded in at least one seed: {listing(texts)}."
 
 
 def _reduction(family: Sequence[Mapping[str, Any]]) -> str:
     known = [s for s in family if mean_of(s, "relative_reduction") is not None and mean_of(s, _END) is not None]
     if len(known) < 2:
         return ""
-    chain = _chain(known, "relative_reduction", lambda mean, _: f"{100 * mean:.1f} %", 100.0)
+    chain = chain_of(known, "relative_reduction", lambda mean, _: f"{100 * mean:.1f} %", 100.0)
     by_loss = [s["method"] for s in sorted(known, key=lambda s: -(mean_of(s, _END) or 0.0))]
     by_share = [s["method"] for s in sorted(known, key=lambda s: mean_of(s, "relative_reduction") or 0.0)]
     if " = " in chain:
@@ -194,7 +220,7 @@ def _start(family: Sequence[Mapping[str, Any]]) -> str:
     known = [s for s in family if mean_of(s, "explanation_loss_start") is not None and mean_of(s, _END) is not None]
     if len(known) < 2:
         return ""
-    chain = _chain(
+    chain = chain_of(
         known,
         "explanation_loss_start",
         lambda mean, decimals: f"{LOSS_SCALE * mean:.{decimals}f}",
@@ -216,7 +242,7 @@ def _pixels(family: Sequence[Mapping[str, Any]], num_pixels: int | None) -> str:
     known = [s for s in family if mean_of(s, "effective_pixels") is not None]
     if not known:
         return ""
-    chain = _chain(known, "effective_pixels", lambda mean, _: f"{mean:.1f}", 1.0)
+    chain = chain_of(known, "effective_pixels", lambda mean, _: f"{mean:.1f}", 1.0)
     of = f" of {num_pixels}" if num_pixels else ""
     return (
         f"The maps lie on {chain} effective pixels{of}; a map on fewer pixels has a higher loss against any "
@@ -229,7 +255,7 @@ def _matched(family: Sequence[Mapping[str, Any]]) -> str:
     known = [s for s in family if mean_of(s, "excess_end") is not None and mean_of(s, _END) is not None]
     if len(known) < 2:
         return ""
-    chain = _chain(known, "excess_end", lambda mean, _: f"{mean:.3f}", 1.0)
+    chain = chain_of(known, "excess_end", lambda mean, _: f"{mean:.3f}", 1.0)
     by_loss = [s["method"] for s in sorted(known, key=lambda s: mean_of(s, _END) or 0.0)]
     by_excess = [s["method"] for s in sorted(known, key=lambda s: mean_of(s, "excess_end") or 0.0)]
     if " = " in chain:
@@ -237,10 +263,15 @@ def _matched(family: Sequence[Mapping[str, Any]]) -> str:
     elif by_excess == by_loss:
         judgement = "which gives the same order of robustness, so that it is not concentration alone"
     elif by_excess == by_loss[::-1]:
-        judgement = "which gives the opposite order of robustness: the losses differ by concentration"
+        judgement = (
+            "which gives the opposite order of robustness: the losses differ by concentration, and not by how hard the "
+            "maps are to move"
+        )
     else:
         judgement = "which gives another order of robustness: concentration has a part in the losses"
     return (
-        f"Over the loss of maps of the same concentration with permuted pixels, the loss at the end is {chain} (higher "
-        f"is harder to manipulate), {judgement}."
+        "To take concentration out, each loss is divided by the loss that chance would give: that of the same two maps "
+        "with the pixels of one permuted at random, as concentrated as before and with no relation of place (1: no "
+        f"more alike than by chance, 0: equal). At the end of the attack this ratio is {chain} (higher is harder to "
+        f"manipulate), {judgement}."
     )

@@ -13,10 +13,14 @@ MISSING = "–"
 LOSS_SCALE = 1e7
 """Explanation losses are shown x 1e-7, as in the paper."""
 
-DEGRADED = (
-    "clean accuracy more than 5 points below MAT's: a broken classifier; its explanation loss is no sign of robustness"
-)
-"""What the mark of a degraded model means."""
+
+def degraded_meaning(result: Mapping[str, Any]) -> str:
+    """What the mark of a degraded model means in this result."""
+    reference = result.get("reference")
+    return (
+        f"clean accuracy more than 5 points below {'MAT' if reference in (None, 'mat') else reference}'s: a broken "
+        "classifier; its explanation loss is no sign of robustness"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Column:
 PAPER, SCALE_FREE = "as in the paper", "free of the scale of the map"
 SPLIT, OTHER = "concentration and overlap", "other ways to compare the maps"
 TRAINING = "maps under noise, best and last checkpoint"
-LATER_GROUPS = (SPLIT, OTHER, TRAINING)
+WORTH = "what the maps and the accuracy are worth"
+LATER_GROUPS = (SPLIT, OTHER, TRAINING, WORTH)
 """Groups that older results do not have; a table leaves them out where no method fills them."""
 
 COLUMNS = (
@@ -209,6 +214,17 @@ COLUMNS = (
         SPLIT,
         "The same of the manipulated image's map. Loss at end = manipulated + target − overlap end.",
     ),
+    Column(
+        "chance_loss_start",
+        "chance start",
+        "1e-7",
+        LOSS_SCALE,
+        None,
+        SPLIT,
+        "The loss to be expected of the same two maps with the pixels of one permuted at random: what concentration "
+        "alone gives. Before the attack.",
+    ),
+    Column("chance_loss_end", "chance end", "1e-7", LOSS_SCALE, None, SPLIT, "The same after the attack."),
     Column("concentration_target", "target", "1e-7", LOSS_SCALE, None, SPLIT, "The same of the target's map."),
     Column(
         "overlap_start",
@@ -283,7 +299,27 @@ COLUMNS = (
     ),
     Column("best_clean_accuracy", "clean, best", "%", 100.0, 1, TRAINING, "Clean accuracy of that epoch's checkpoint."),
     Column("best_robust_accuracy", "robust, best", "%", 100.0, 1, TRAINING, "Its accuracy under the attack."),
-)
+    *(
+        Column(key, heading, unit, 100.0 if unit == "%" else 1.0, decimals, WORTH, meaning)
+        for key, heading, unit, decimals, meaning in (
+            ("auto_attack_accuracy", "AutoAttack acc.", "%", 1, "Share of the test images that withstand AutoAttack."),
+            ("deletion_auc", "deletion AUC", "", 3, "Mean probability of the class while pixels are blackened, those "
+             "that the map marks most first. Lower: the map names pixels that the model uses."),
+            ("insertion_auc", "insertion AUC", "", 3, "The same while they are put onto black. Higher: more faithful."),
+            ("road", "ROAD", "", 3, "As deletion, the pixels imputed from their neighbours. Lower: more faithful."),
+            ("adversarial_insertion", "adv. insertion", "", 3, "Insertion AUC of the clean image in the order of the "
+             "manipulated map, less that of its own. Below 0: the attack made the map less faithful."),
+            ("max_sensitivity", "max sensitivity", "", 3, "Largest relative change of the map (L2) over random "
+             "neighbours of the image. Lower: more stable."),
+            ("relative_input_stability", "RIS", "", None, "Relative input stability: largest per-cent change of the "
+             "map over that of the input. Near 0 for images with many black pixels, whatever the map does."),
+            ("relative_output_stability", "ROS", "", None, "The same over the change of the logits."),
+            ("relative_representation_stability", "RRS", "", None, "The same over that of the features."),
+            ("randomised_similarity", "randomised", "", 3, "Spearman correlation to the map of the same model with "
+             "permuted weights. Near 1: the explanation does not see the model."),
+        )
+    ),
+)  # fmt: skip
 """Every column of the tables, in order."""
 
 

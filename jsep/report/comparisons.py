@@ -7,11 +7,11 @@ from jsep.report.columns import MISSING, column
 from jsep.report.summary import as_number
 
 NOTE = (
-    "Each method less the baseline on the same pairs of images, a pair's value being its mean over the seeds: mean "
-    "difference with its 95 % bootstrap interval over the pairs, effect size (mean / standard deviation of the "
-    "differences), Wilcoxon's signed-rank test, the sign-flip permutation test and its p-value after Holm's correction "
-    "over all rows of the table. The seeds are averaged and not drawn anew: the tests speak of other images for these "
-    "trainings."
+    "Each method less the baseline on the same pairs of images (accuracies: on the same test images, in points), the "
+    "value of a pair being its mean over the seeds: mean difference with its 95 % bootstrap interval, effect size "
+    "(mean / standard deviation of the differences), Wilcoxon's signed-rank test, the sign-flip permutation test and "
+    "its p-value after Holm's correction over all tested rows. Degraded methods are not tested. The seeds are averaged "
+    "and not drawn anew: the tests speak of other images for these trainings."
 )
 
 HEAD = (
@@ -51,7 +51,8 @@ def comparison_cells(result: Mapping[str, Any]) -> list[list[str]]:
     rows = []
     for entry in entries:
         shown = column(entry["metric"])
-        decimals = 3 if shown.scale == 1.0 else (0 if abs(shown.scale * entry["difference"]) >= 100 else 2)
+        large = abs(shown.scale * entry["difference"]) >= 100
+        decimals = {1.0: 3, 100.0: 1}.get(shown.scale, 0 if large else 2)
         low, high = (_signed(entry[key], shown.scale, decimals) for key in ("low", "high"))
         rows.append(
             [

@@ -1,11 +1,12 @@
 """Trained with one method, attacked and measured with every other: a table and a matrix."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from jsep.report.columns import LOSS_SCALE, significant
 from jsep.report.style import drawing, new_figure, plain, to_png
@@ -27,9 +28,15 @@ def _means(result: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[str],
     return models, methods, {key: np.array([[mean(key, m, e) for e in methods] for m in models]) for key in _KEYS}
 
 
-def _name(model: tuple[str, str]) -> str:
+def _name(model: tuple[str, str], degraded: Collection[tuple[str, str]] = ()) -> str:
     """Only the SEP methods were trained with an explanation."""
-    return f"{model[1]} ({model[0]})" if model[1].startswith("sep") else model[1]
+    name = f"{model[1]} ({model[0]})" if "sep" in model[1] else model[1]
+    return name + (" *" if model in degraded else "")
+
+
+def _degraded(result: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """The models that are degraded in some seed."""
+    return {(row["trained_with"], row["method"]) for row in result["rows"] if row.get("degraded")}
 
 
 def write_cross_method(run_dir: str | pathlib.Path, result: Mapping[str, Any]) -> pathlib.Path:
@@ -44,7 +51,16 @@ def write_cross_method(run_dir: str | pathlib.Path, result: Mapping[str, Any]) -
         left, right = figure.subplots(1, 2, sharey=True)
         _matrix(left, end / np.nanmax(end, axis=0), LOSS_SCALE * end, "Loss at end [1e-7]", 0.0)
         _matrix(right, means["excess_end"], means["excess_end"], "Loss / chance at end", float("nan"))
-        left.set_yticks(range(len(models)), [plain(_name(model), 34) for model in models])
+        degraded = _degraded(result)
+        left.set_yticks(range(len(models)), [plain(_name(model, degraded), 34) for model in models])
+        for place, model in enumerate(models):
+            # Trained and tested with the same explanation: the cells that the others are to be compared with.
+            if "sep" in model[1] and model[0] in methods:
+                corner = (methods.index(model[0]) - 0.5, place - 0.5)
+                for axes in (left, right):
+                    axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="#1a1a1a", linewidth=1.4))
+        notes = ["boxed: the explanation of the SEP term"] + ["* degraded model"] * bool(degraded)
+        figure.supxlabel("; ".join(notes), fontsize=8)
         for axes in (left, right):
             axes.set_xticks(range(len(methods)), [plain(method, 22) for method in methods], rotation=30, ha="right")
             axes.grid(visible=False)
@@ -60,15 +76,18 @@ def _matrix(axes: Axes, shade: np.ndarray, shown: np.ndarray, title: str, low: f
     axes.imshow(shade, cmap="Blues", vmin=bottom, vmax=float(finite.max()) * 1.25, aspect="auto")
     for (row, column), value in np.ndenumerate(shown):
         text = f"{value:.2f}" if np.nanmax(np.abs(shown)) < 10 else significant(float(value))
-        axes.text(column, row, text, ha="center", va="center", fontsize=8, color="#1a1a1a")
+        dark = (shade[row, column] - bottom) / (float(finite.max()) * 1.25 - bottom) > 0.6
+        axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "#1a1a1a")
     axes.set_title(title)
 
 
 def cross_method_table(result: Mapping[str, Any]) -> str:
     """A Markdown table: a row an explanation method; for each model start, end, share removed and loss / chance."""
     models, methods, means = _means(result)
+    degraded = _degraded(result)
+    names = [_name(model, degraded).replace("*", "\\*") for model in models]
     lines = [
-        "| explained by | " + " | ".join(_name(model) for model in models) + " |",
+        "| explained by | " + " | ".join(names) + " |",
         "|---" + "|---:" * len(models) + "|",
     ]
     for column, method in enumerate(methods):
@@ -83,22 +102,32 @@ def cross_method_table(result: Mapping[str, Any]) -> str:
         "Explanation loss [1e-7] at start → end of the attack on that very method (share removed, loss / chance at the "
         "end: over the loss of equally concentrated maps with permuted pixels), means over the seeds; in brackets of a "
         "name the method in its SEP term.",
-        "",
-        _orders(models, methods, means),
     ]
-    return "\n".join(lines) + "\n"
+    if degraded:
+        lines += ["", "\\* degraded: clean accuracy more than 5 points below MAT's; left out of the counts below."]
+    orders = [_orders(models, methods, means, degraded, trained_with) for trained_with in dict(models)]
+    return "\n".join([*lines, "", *(order for order in orders if order)]).rstrip() + "\n"
 
 
-def _orders(models: Sequence[tuple[str, str]], methods: Sequence[str], means: Mapping[str, np.ndarray]) -> str:
+def _orders(
+    models: Sequence[tuple[str, str]],
+    methods: Sequence[str],
+    means: Mapping[str, np.ndarray],
+    degraded: Collection[tuple[str, str]],
+    trained_with: str,
+) -> str:
     """In how many methods the paper's order of sep_pos and sep_neg holds, by the loss and with concentration out."""
-    places = {model[1]: index for index, model in enumerate(models)}
-    if not {"sep_pos", "sep_neg"} <= set(places) or len({model[1] for model in models}) != len(models):
+    places = {model[1]: index for index, model in enumerate(models) if model[0] == trained_with}
+    if not {"sep_pos", "sep_neg"} <= set(places):
         return ""
+    if broken := [name for name in ("sep_pos", "sep_neg") if (trained_with, name) in degraded]:
+        return f"Trained with {trained_with}: {' and '.join(broken)} degraded, so there is no order to judge."
     counts = {
         key: int(np.sum(means[key][places["sep_pos"]] < means[key][places["sep_neg"]]))
         for key in ("explanation_loss_end", "excess_end")
     }
     return (
-        f"sep_pos ends below sep_neg, the paper's order, for {counts['explanation_loss_end']} of {len(methods)} "
-        f"methods by the loss and for {counts['excess_end']} by loss / chance."
+        f"Trained with {trained_with}, sep_pos ends below sep_neg, the paper's order, for "
+        f"{counts['explanation_loss_end']} of {len(methods)} methods by the loss and for {counts['excess_end']} by "
+        "loss / chance."
     )

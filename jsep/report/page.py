@@ -11,8 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsep.report.answer import answer
-from jsep.report.columns import DEGRADED, MISSING, PAPER, Column, cells, format_number, groups
+from jsep.report.columns import MISSING, PAPER, Column, cells, degraded_meaning, format_number, groups
 from jsep.report.comparisons import HEAD, NOTE, comparison_cells
+from jsep.report.evaluation import evaluation_answer
+from jsep.report.intervals import CAPTION, interval_cells
+from jsep.report.intervals import NOTE as INTERVAL_NOTE
 from jsep.report.pictures import Picture, draw
 from jsep.report.records import Run, read
 from jsep.report.style import colours
@@ -27,6 +30,13 @@ _QUESTION = (
     "then every model's predictions and explanations are attacked, on the same images. The claim under "
     "test: the explanation loss that an attack leaves moves with the SEP weight (flatter is easier to "
     "manipulate), and the robust accuracy stays where it was."
+)
+
+
+_EVALUATION_QUESTION = (
+    "How robust are the predictions and the explanations of these models, measured on the same images with the same "
+    "attacks? And where one model's explanations seem harder to manipulate than another's: are they, or are their maps "
+    "only more concentrated, or is the classifier broken?"
 )
 
 
@@ -97,10 +107,12 @@ def _page(run: Run, pictures: Sequence[Picture]) -> str:
 
 
 def _answer_section(result: Mapping[str, Any]) -> str:
-    found = answer(result)
+    is_evaluation = result.get("kind") == "evaluation"
+    found = evaluation_answer(result) if is_evaluation else answer(result)
+    question = _EVALUATION_QUESTION if is_evaluation else _QUESTION
     against = " against" if found.order_as_in_paper is False else ""
     return f"""<section id="question"><h2>The question</h2>
-<p>{_text(_QUESTION)}</p></section>
+<p>{_text(question)}</p></section>
 <section id="answer"><h2>The answer of this run</h2>
 <div class="answer{against}">
 <p><strong>{_text(found.verdict)}</strong> {_prose(found.claim)}</p>
@@ -118,14 +130,14 @@ def _numbers_section(result: Mapping[str, Any], summaries: Sequence[Mapping[str,
         _table(group, entries, summaries, caption=group == PAPER) for group, entries in groups(summaries).items()
     )
     note = (
-        f'<p><span class="mark">*</span> degraded: {_text(DEGRADED)}.</p>'
+        f'<p><span class="mark">*</span> degraded: {_text(degraded_meaning(result))}.</p>'
         if any(s["degraded"] for s in summaries)
         else ""
     )
     shown = [entry for entries in groups(summaries).values() for entry in entries]
     meanings = "".join(f"<dt>{_text(entry.title)}</dt><dd>{_text(entry.meaning)}</dd>" for entry in shown)
     return f"""<section id="numbers"><h2>The numbers</h2>
-{tables}{note}{_comparisons(result)}
+{tables}{note}{_intervals(result)}{_comparisons(result)}
 <details><summary>What each column means</summary><dl>{meanings}</dl></details>
 <details><summary>Every seed, every metric</summary>{_rows_table(result["rows"])}</details></section>"""
 
@@ -150,17 +162,34 @@ def _table(group: str, entries: Sequence[Column], summaries: Sequence[Mapping[st
     return _scrolling(text, f"<table><caption>{_text(text)}</caption>{head}<tbody>\n{body}</tbody></table>")
 
 
+def _intervals(result: Mapping[str, Any]) -> str:
+    shown = ""
+    for every in (False, True):
+        head, rows = interval_cells(result, every=every)
+        if not rows:
+            return shown
+        table = _text_table(CAPTION, head, rows)
+        shown += (
+            f"<details><summary>Every metric with its interval</summary>{table}</details>"
+            if every
+            else f"{table}<p>{_text(INTERVAL_NOTE)}</p>"
+        )
+    return shown
+
+
 def _comparisons(result: Mapping[str, Any]) -> str:
     rows = comparison_cells(result)
-    if not rows:
-        return ""
-    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in HEAD)
+    return _text_table("Differences on the same pairs", HEAD, rows) + f"<p>{_text(NOTE)}</p>" if rows else ""
+
+
+def _text_table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "".join(f'<th scope="col">{_text(name)}</th>' for name in head)
     body = "".join(
         f'<tr><th scope="row">{_text(row[0])}</th>' + "".join(f"<td>{_text(cell)}</td>" for cell in row[1:]) + "</tr>\n"
         for row in rows
     )
-    table = f"<table><caption>Differences on the same pairs</caption><thead><tr>{head}</tr></thead><tbody>\n{body}"
-    return _scrolling("Differences on the same pairs", f"{table}</tbody></table>") + f"<p>{_text(NOTE)}</p>"
+    table = f"<table><caption>{_text(caption)}</caption><thead><tr>{top}</tr></thead><tbody>\n{body}</tbody></table>"
+    return _scrolling(caption, table)
 
 
 def _rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -232,6 +261,8 @@ def _files_section(run: Run, pictures: Sequence[Picture]) -> str:
         ("result.json", "every number of this page"),
         ("metrics.jsonl", "the course of training, one JSON object a line"),
         ("maps.npz", "images and maps of the first seed"),
+        ("values.npz", "the value of every metric on every test image and pair"),
+        ("pairs.json", "the pairs of images, to test other models on them"),
         ("flags.flags", "the flags of the run, to run it again"),
         *((picture.file, picture.heading) for picture in pictures),
     )

@@ -131,6 +131,8 @@ def read(run_dir: str | pathlib.Path) -> Run:
         raise InputError(f"{path}: expected JSON, got something else ({error}); run the experiment again") from error
     check_result(result, str(path))
     metrics, metrics_remarks = _read_metrics(directory / "metrics.jsonl")
+    if result.get("kind") == "evaluation":  # nothing was trained
+        metrics, metrics_remarks = (), []
     maps, maps_remarks = _read_maps(directory / "maps.npz")
     without = dict.fromkeys(row["method"] for row in result["rows"] if maps and row["method"] not in maps.methods)
     if without:

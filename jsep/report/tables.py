@@ -4,8 +4,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsep.report.columns import DEGRADED, LATER_GROUPS, Column, cells, groups
+from jsep.report.columns import LATER_GROUPS, Column, cells, degraded_meaning, groups
 from jsep.report.comparisons import comparison_markdown
+from jsep.report.intervals import interval_markdown
 from jsep.report.records import check_result
 from jsep.report.summary import num_pixels_of, summarise
 
@@ -21,6 +22,9 @@ def describe_run(result: Mapping[str, Any], summaries: Sequence[Mapping[str, Any
     pairs = result.get("pairs")
     pairs = pairs if isinstance(pairs, Mapping) else {}
     parts = [str(pairs["dataset"])] if pairs.get("dataset") else []
+    tested = result.get("data")
+    if isinstance(tested, Mapping) and tested.get("num_images"):
+        parts.append(f"{tested['num_images']} test images")
     if isinstance(pairs.get("victims"), Sequence) and pairs["victims"]:
         parts.append(f"{len(pairs['victims'])} pairs of images")
     pixels = num_pixels_of(result["rows"])
@@ -79,7 +83,7 @@ def format_table(result: Mapping[str, Any]) -> str:
                 *_block([names[0], f"({group})" if len(group) <= width_of_names else "", *names[1:]], columns),
             ]
     if any(summary["degraded"] for summary in summaries):
-        lines += ["", *textwrap.wrap(f"* degraded: {DEGRADED}", WIDTH, subsequent_indent="  ")]
+        lines += ["", *textwrap.wrap(f"* degraded: {degraded_meaning(result)}", WIDTH, subsequent_indent="  ")]
     return "\n".join(lines)
 
 
@@ -126,9 +130,10 @@ def markdown_table(result: Mapping[str, Any]) -> str:
     lines = "\n\n".join(_markdown(entries, summaries) for entries in tables).split("\n")
     lines += ["", f"{result.get('experiment', 'result')}: {describe_run(result, summaries)}."]
     if any(summary["degraded"] for summary in summaries):
-        lines += ["", f"\\* degraded: {DEGRADED}."]
-    compared = comparison_markdown(result)
-    return "\n".join([*lines, "", compared] if compared else lines)
+        lines += ["", f"\\* degraded: {degraded_meaning(result)}."]
+    for more in (interval_markdown(result), comparison_markdown(result)):
+        lines += ["", more] if more else []
+    return "\n".join(lines)
 
 
 def _markdown(entries: Sequence[Column], summaries: Sequence[Mapping[str, Any]]) -> str:

@@ -4,6 +4,8 @@ from jsep.evaluate import DEGRADED_MARGIN
 from jsep.study.attack_ablation import AttackAblationConfig, run_attack_ablation
 from jsep.study.config import METHODS, StudyConfig, TrainingMethod
 from jsep.study.cross_method import CrossMethodConfig, run_cross_method
+from jsep.study.evaluation import run_evaluation
+from jsep.study.evaluation_config import EvaluationConfig
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
 from jsep.study.landscape import run_landscape
@@ -20,6 +22,7 @@ __all__ = [
     "METHODS",
     "AttackAblationConfig",
     "CrossMethodConfig",
+    "EvaluationConfig",
     "FlatConfig",
     "GalleryConfig",
     "LandscapeConfig",
@@ -35,6 +38,7 @@ __all__ = [
     "run",
     "run_attack_ablation",
     "run_cross_method",
+    "run_evaluation",
     "run_gallery",
     "run_landscape",
     "run_precision",

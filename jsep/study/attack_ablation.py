@@ -13,7 +13,7 @@ from jsep import attack, evaluate, report
 from jsep.checks import InputError, check_choice, check_count
 from jsep.study import environment
 from jsep.study.flat_config import FlatConfig, setting
-from jsep.study.run import OnProgress
+from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
@@ -85,7 +85,7 @@ def run_attack_ablation(
         "near_boundary": [],
         "warnings": {},
     }
-    counter = _StepCounter(progress)
+    counter = StepCounter(progress)
     for model in chosen:
         ends = {}
         for name, settings in _attacks(study, config).items():
@@ -106,23 +106,6 @@ def run_attack_ablation(
     directory.write_result(result)
     (directory.path / "tables.md").write_text(report.attack_tables(result))
     return result
-
-
-class _StepCounter:
-    """Adds up the steps that come out of the compiled loops. One object for a whole run: with another callback the same
-    attack would be compiled again."""
-
-    def __init__(self, progress: OnProgress) -> None:
-        self._progress = progress
-        self.begin("", 0)
-
-    def begin(self, what: str, total: int) -> None:
-        """The steps that follow belong to `what`."""
-        self._what, self._total, self._done = what, total, 0
-
-    def __call__(self, count: Any) -> None:
-        self._done += int(count)
-        self._progress(self._what, {"step": min(self._done, self._total), "num_steps": self._total})
 
 
 def _attacks(study: TrainedStudy, config: AttackAblationConfig) -> dict[str, evaluate.ExplanationAttackConfig]:
@@ -157,7 +140,7 @@ def _run(
     config: AttackAblationConfig,
     directory: RunDirectory,
     name: str,
-    counter: "_StepCounter",
+    counter: StepCounter,
 ) -> tuple[evaluate.PairResults, float]:
     started = time.perf_counter()
     num_chunks = -(-len(pairs.victims) // config.chunk_size)

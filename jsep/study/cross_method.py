@@ -53,6 +53,9 @@ def run_cross_method(
     progress = on_progress or (lambda what, record: None)
     progress("loading models", {})
     studies = [load_trained(path, data_dir=config.data_dir) for path in config.study_dirs]
+    for study in studies:
+        if study.test.info != studies[0].test.info or len(study.test) != len(studies[0].test):
+            raise InputError("the studies of one matrix must have the same data set and test images")
     directory = RunDirectory(run_dir, config, overwrite=overwrite)
     started = time.perf_counter()
     result: dict[str, Any] = {
@@ -94,10 +97,18 @@ def run_cross_method(
                         **described,
                     }
                 )
+    _mark_degraded(result["rows"])
     result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
     directory.write_result(result)
     report.write_cross_method(directory.path, result)
     return result
+
+
+def _mark_degraded(rows: list[dict[str, Any]]) -> None:
+    """Against MAT with the same seed, in whichever study it was trained: the explanation has no part in it."""
+    of_mat = {row["seed"]: row["clean_accuracy"] for row in rows if row["method"] == "mat"}
+    for row in rows:
+        row["degraded"] = evaluate.is_degraded(row["clean_accuracy"], of_mat.get(row["seed"], 0.0))
 
 
 def _accuracies(config: CrossMethodConfig, study: TrainedStudy, model: TrainedModel) -> dict[str, float]:

@@ -16,12 +16,11 @@ from jsep import attack, data, devices, evaluate, models, report, train
 from jsep.checks import InputError
 from jsep.study import comparisons, environment
 from jsep.study.config import StudyConfig
+from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
+from jsep.study.progress import OnProgress
 from jsep.study.run_directory import RESULT_FORMAT, MetricsLog, RunDirectory
 from jsep.study.splits import load_split
 from jsep.types import Key, PyTree
-
-OnProgress = Callable[[str, dict[str, Any]], None]
-"""(what is being done, the newest training record or {})."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,7 +296,7 @@ def _train_and_evaluate(
         explanation,
         chunk_size=config.chunk_size,
     )
-    victims, targets = np.asarray(pairs.victims), np.asarray(pairs.targets)
+    victims = np.asarray(pairs.victims)
     under_noise = evaluate.noise_sensitivity(
         noise_key,
         model_fn,
@@ -326,23 +325,7 @@ def _train_and_evaluate(
     collapsed = log.first_step(method, seed, "collapsed")
     if collapsed is not None:
         row["collapsed_step"] = collapsed
-    maps = {
-        "victim_images": splits.test.as_float(victims),
-        "target_images": splits.test.as_float(targets),
-        "victim_labels": splits.test.labels[victims],
-        "target_labels": splits.test.labels[targets],
-        "class_names": np.array(splits.test.info.class_names),
-    }
-    for name in (
-        "manipulated",
-        "victim_map",
-        "target_map",
-        "manipulated_map",
-        "losses",
-        "predicted",
-        "manipulated_predicted",
-    ):
-        maps[f"{method}/{name}"] = getattr(results, name)
+    maps = {**images_of_pairs(splits.test, pairs), **maps_of_pairs(method, results)}
     return row, maps
 
 

@@ -107,15 +107,24 @@ class RunDirectory:
 
     def add_maps(self, arrays: dict[str, np.ndarray]) -> None:
         """Adds arrays to maps.npz."""
+        self.add_arrays("maps.npz", arrays)
+
+    def add_arrays(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        """Adds arrays to the .npz file called `name`."""
         if not devices.is_first():
             return
-        path = self.path / "maps.npz"
-        if path.exists():
-            with np.load(path) as file:
-                arrays = {**file, **arrays}
-        temporary = path.with_name("maps.tmp.npz")
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        path = self.path / name
+        temporary = path.with_name(f"{path.stem}.tmp.npz")
+        np.savez_compressed(temporary, **{**self.read_arrays(name), **arrays})  # type: ignore[arg-type]
         os.replace(temporary, path)
+
+    def read_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays of the .npz file called `name`; none where there is none yet."""
+        path = self.path / name
+        if not path.exists():
+            return {}
+        with np.load(path) as file:
+            return dict(file)
 
 
 class MetricsLog:

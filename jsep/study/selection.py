@@ -9,20 +9,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsep import evaluate, explain, models, report, train
+from jsep import evaluate, explain, models, report
 from jsep.checks import InputError, check_choice, check_count
 from jsep.study import environment
+from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
 from jsep.study.flat_config import FlatConfig, setting
-from jsep.study.run import OnProgress, create_model
+from jsep.study.run import OnProgress
 from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.types import Array, PyTree
 
 _LOSSES = ("explanation_loss_start", "explanation_loss_end")
-
-PIXELS = "pixels"
-OWN = "features"
-"""The feature network that the study trained for its own pairs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,29 +126,12 @@ def run_selection(
 def _points(config: SelectionConfig, study: TrainedStudy, name: str) -> np.ndarray:
     """(B, F) features of the test images by the named network."""
     if name == PIXELS:
-        return study.test.as_float(slice(None)).reshape(len(study.test), -1)
+        return pixels(study.test)
     if name == OWN:
-        network, variables = _feature_network(config, study)
-    else:
-        check_choice("feature network", name, [OWN, PIXELS, *study.config.methods])
-        network = study.model
-        variables = next(m.variables for m in study.trained if m.method == name and m.seed == study.config.seed)
-    return evaluate.features(models.features_fn(network), variables, study.test, chunk_size=config.chunk_size)
-
-
-def _feature_network(config: SelectionConfig, study: TrainedStudy) -> tuple[models.Classifier, PyTree]:
-    network = create_model(study.config, study.config.feature_model, study.train.info)
-    train_config = study.config.feature_train_config()
-    key = jax.random.fold_in(jax.random.key(study.config.seed), 2)
-    directory = Path(config.study_dir) / "checkpoints" / f"features_seed{study.config.seed}"
-    if not directory.is_dir():
-        raise InputError(f"{config.study_dir} trained no feature network of its own; leave {OWN!r} out")
-    like = train.init_state(key, network, study.train.info.image_shape, train_config, len(study.train))
-    with train.Checkpoints(directory, train.describe(train_config, network, study.train, key)) as checkpoints:
-        state = checkpoints.restore(like)
-    if state is None:
-        raise InputError(f"{directory} holds no readable checkpoint; train that study again")
-    return network, jax.device_put(state.variables)
+        return own_features(study, config.study_dir, study.test, chunk_size=config.chunk_size)
+    check_choice("feature network", name, [OWN, PIXELS, *study.config.methods])
+    variables = next(m.variables for m in study.trained if m.method == name and m.seed == study.config.seed)
+    return evaluate.features(models.features_fn(study.model), variables, study.test, chunk_size=config.chunk_size)
 
 
 def _attack(

@@ -162,3 +162,62 @@ def test_auto_attack_counts_every_image_once_and_is_exact_on_a_linear_model(clas
     assert robust < clean < 1
     counted = dataclasses.replace(dataset, images=np.round(dataset.images * 255).astype(np.uint8))
     assert evaluate.auto_attack_accuracy(KEY, linear_model, weights, counted, epsilon=0.0)[0] == pytest.approx(clean)
+
+
+def test_interrupted_accuracy_goes_on_from_its_chunks_with_the_same_numbers(classified: Any, tmp_path: Any) -> None:
+    weights, dataset = classified
+    settings: dict[str, Any] = {"epsilon": 0.03, "alpha": 0.01, "num_steps": 2, "chunk_size": 5}
+    whole = evaluate.correct(KEY, linear_model, weights, dataset, **settings)
+    seen: list[int] = []
+
+    def kill(count: int) -> None:
+        seen.append(count)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.correct(KEY, linear_model, weights, dataset, store=tmp_path / "s", on_progress=kill, **settings)
+    assert len(list((tmp_path / "s").glob("chunk_*.npz"))) == 3
+    # What is stored is not computed again: a mark in it comes back.
+    with np.load(tmp_path / "s" / "chunk_000000.npz") as file:
+        marked = {name: ~values for name, values in dict(file).items()}
+    again = evaluate.correct(
+        KEY, linear_model, weights, dataset, store=tmp_path / "s", on_progress=seen.append, **settings
+    )
+    assert seen == [5, 5, 5, 5, 5, 5, 5, 3]
+    for first, second in zip(whole, again, strict=True):
+        np.testing.assert_array_equal(first, second)
+    np.savez(tmp_path / "s" / "chunk_000000.npz", **marked)
+    clean, _ = evaluate.correct(KEY, linear_model, weights, dataset, store=tmp_path / "s", **settings)
+    np.testing.assert_array_equal(clean[:5], ~whole[0][:5])
+    with pytest.raises(InputError, match="holds chunks of another evaluation"):
+        evaluate.correct(KEY, linear_model, 2 * weights, dataset, store=tmp_path / "s", **settings)
+    assert evaluate.accuracies(KEY, linear_model, weights, dataset, **settings) == (whole[0].mean(), whole[1].mean())
+
+
+def test_auto_attack_in_parts_counts_every_image_once_and_goes_on(classified: Any, tmp_path: Any) -> None:
+    weights, dataset = classified
+    version = attack.Version(attacks=("apgd-t",), num_steps=15)
+    settings: dict[str, Any] = {"epsilon": 0.02, "version": version, "chunk_size": 10, "part_size": 10}
+    done: list[float] = []
+
+    def on_progress(name: str, record: dict[str, float]) -> None:
+        done.append(record["done"])
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    store = tmp_path / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.auto_attack_accuracy(
+            KEY, linear_model, weights, dataset, store=store, on_progress=on_progress, **settings
+        )
+    clean, robust, info = evaluate.auto_attack_accuracy(
+        KEY, linear_model, weights, dataset, store=store, on_progress=on_progress, **settings
+    )
+    assert done == [0, 10, 10, 20]
+    assert (clean, robust) == pytest.approx(numpy_accuracies(np.asarray(weights), dataset, 0.02))
+    assert info.robust.shape == info.broken_by.shape == (23,)
+    assert info.robust_accuracy["apgd-t"] == pytest.approx(robust)
+    _, _, stored = evaluate.auto_attack_accuracy(KEY, linear_model, weights, dataset, store=store, **settings)
+    assert stored.checks == info.checks
+    np.testing.assert_array_equal(stored.broken_by, info.broken_by)

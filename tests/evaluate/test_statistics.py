@@ -50,15 +50,55 @@ def crossed_tables(num_seeds: int, num_pairs: int, count: int) -> np.ndarray:
     return 5 + 0.5 * seeds + pairs + rng.normal(size=(count, num_seeds, num_pairs))
 
 
-@pytest.mark.parametrize(("num_seeds", "num_pairs"), [(20, 60), (3, 60)])
-def test_crossed_interval_covers_its_nominal_share_where_pairs_dominate(num_seeds: int, num_pairs: int) -> None:
-    tables = crossed_tables(num_seeds, num_pairs, 500)
+@pytest.mark.parametrize(
+    ("num_seeds", "num_pairs", "count"),
+    [
+        (20, 60, 500),
+        pytest.param(3, 60, 2500, marks=pytest.mark.slow),
+        pytest.param(3, 150, 2500, marks=pytest.mark.slow),
+        pytest.param(5, 60, 2500, marks=pytest.mark.slow),
+    ],
+)
+def test_crossed_interval_covers_its_nominal_share_where_pairs_dominate(
+    num_seeds: int, num_pairs: int, count: int
+) -> None:
+    tables = crossed_tables(num_seeds, num_pairs, count)
     found = [evaluate.crossed_interval(table, seed=i, num_resamples=400) for i, table in enumerate(tables)]
     shared = coverage(found, 5.0)
-    assert abs(shared - NOMINAL) < (0.02 if num_seeds == 20 else 0.06), shared
+    assert abs(shared - NOMINAL) < 0.02, shared
     # Values taken as independent are sure of too much.
     flat = [evaluate.t_interval(table.ravel()) for table in tables]
     assert coverage(flat, 5.0) < shared - 0.1
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
+def test_proportion_interval_covers_its_nominal_share(share: float) -> None:
+    """Exactly: the mean over all counts of 400 images, each with its probability."""
+    counts = np.arange(401)
+    chance = scipy.stats.binom.pmf(counts, 400, share)
+    likely = counts[chance > 1e-9]
+    found = [evaluate.proportion_interval(np.arange(400) < count) for count in likely]
+    covered = sum(chance[c] for c, (_, low, high) in zip(likely, found, strict=True) if low <= share <= high)
+    assert abs(covered - NOMINAL) < 0.02
+    every, none = evaluate.proportion_interval([True] * 20), evaluate.proportion_interval([0] * 20)
+    assert every.estimate == every.high == 1 > every.low > 0.8
+    assert none.estimate == none.low == 0 < none.high < 0.2
+
+
+def test_half_width_is_students_with_one_seed_and_that_of_the_two_way_layout_with_more() -> None:
+    table = crossed_tables(3, 10, 1)[0]
+    found = evaluate.crossed_interval(table[:1], num_resamples=20_000)
+    expected = evaluate.t_interval(table[0])
+    assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.03)
+    # By the definitions of the two-way layout, with one value a cell.
+    rows, columns, mean = table.mean(1), table.mean(0), table.mean()
+    of_rows, of_columns = 10 * ((rows - mean) ** 2).sum() / 2, 3 * ((columns - mean) ** 2).sum() / 9
+    rest = sum((table[i, j] - rows[i] - columns[j] + mean) ** 2 for i in range(3) for j in range(10)) / 18
+    quantiles = scipy.stats.t.ppf(0.975, [2, 9, 18])
+    parts = [max(of_rows - rest, 0), max(of_columns - rest, 0), rest]
+    half = np.sqrt((quantiles**2 * parts).sum() / 30)
+    crossed = evaluate.crossed_interval(table, num_resamples=20_000)
+    assert (crossed.high - crossed.low) / 2 == pytest.approx(half, rel=0.05)
 
 
 def test_crossed_interval_of_one_seed_is_that_over_pairs_and_wider_with_a_spread_of_seeds() -> None:
@@ -87,6 +127,7 @@ def test_single_and_constant_values_have_defined_intervals() -> None:
         assert np.isnan(interval([3.0])[1:]).all()
         assert tuple(interval([2.0, 2.0, 2.0])) == (2, 2, 2)
     assert tuple(evaluate.crossed_interval(np.ones((3, 4)))) == (1, 1, 1)
+    assert np.isnan(evaluate.crossed_interval(np.ones((1, 1)))[1:]).all()
 
 
 # Paired comparisons.
@@ -172,6 +213,8 @@ def test_bad_samples_are_input_errors() -> None:
         evaluate.bootstrap_interval([1.0, np.nan])
     with pytest.raises(InputError, match="table must be 2-dimensional"):
         evaluate.crossed_interval(np.ones(3))
+    with pytest.raises(InputError, match="successes must be true or false"):
+        evaluate.proportion_interval([0.5, 1.0])
     with pytest.raises(InputError, match=r"confidence must be in \(0, 1\), got 95"):
         evaluate.t_interval([1.0, 2.0], confidence=95)
     with pytest.raises(InputError, match="expected two values for each pair, got 2 and 3"):

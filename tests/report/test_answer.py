@@ -61,8 +61,46 @@ def test_degraded_models_are_no_evidence(make_result, make_rows):
     for row in rows[-3:]:
         row.update(degraded=True, clean_accuracy=0.77)
     found = answer(make_result(rows=rows))
-    assert "sep_neg is degraded, so its place in the order is not evidence." in found.verdict
+    assert "This is the paper's order, sep_pos < mat. Degraded, so left out of this order: sep_neg." in found.verdict
     assert "Degraded in at least one seed: sep_neg (mean clean accuracy 77.0 %)." in found.claim
+
+
+def test_degraded_model_that_would_flip_the_verdict_does_not(make_result, make_rows):
+    """Both ways: a broken sep_neg with the lowest loss would contradict the paper, one with the highest support it."""
+    for ends, healthy_alone in ((PAPER | {"sep_neg": 2e-4}, True), ({**REVERSED, "sep_neg": 20e-7}, False)):
+        rows = make_rows(ends=ends)
+        flipped = answer(make_result(rows=rows))
+        for row in rows[-3:]:
+            row.update(degraded=True, clean_accuracy=0.77)
+        found = answer(make_result(rows=rows))
+        assert found.order_as_in_paper is healthy_alone
+        assert "sep_pos < mat" in found.verdict
+        assert "left out of this order: sep_neg" in found.verdict
+        assert "mat" in flipped.verdict
+        # Nor is it in any other statement on the order.
+        assert not any("sep_neg" in sentence for sentence in found.confound)
+        assert "sep_neg" not in found.claim[0]
+    # The first of the two really is flipped by the broken model.
+    assert answer(make_result(rows=make_rows(ends=PAPER | {"sep_neg": 2e-4}))).order_as_in_paper is False
+
+
+def test_order_that_hangs_on_a_degraded_model_is_none(make_result, make_rows):
+    rows = [row for row in make_rows() if row["method"] != "sep_pos"]
+    assert answer(make_result(rows=rows)).order_as_in_paper is True
+    for row in rows[-3:]:
+        row.update(degraded=True, clean_accuracy=0.5)
+    found = answer(make_result(rows=rows))
+    assert found.order_as_in_paper is None
+    assert "cannot speak for or against the paper's order. Degraded, so left out of this order: sep_neg." in (
+        found.verdict
+    )
+
+
+def test_rule_that_could_not_be_applied_is_said(make_result, make_rows):
+    rows = [row for row in make_rows() if row["method"] != "mat"]
+    assert "The rule for degraded models was not applied: there is no mat to compare with." in (
+        answer(make_result(rows=rows)).claim
+    )
 
 
 def test_a_run_without_two_weights_makes_no_claim(make_result, make_rows):

@@ -27,6 +27,7 @@ def test_table_shows_means_over_seeds_and_counts_the_orders() -> None:
         "| gradient | 10000 → 7000 (−30 %, 0.600) | 10000 → 6000 (−40 %, 0.610) | 10000 → 8000 (−20 %, 0.620) |"
         in table
     )
+    assert "Trained with gradient_x_input, sep_pos ends below sep_neg" in table
     assert "for 2 of 2 methods by the loss and for 2 by loss / chance" in table
     assert "for 2 of 2 methods by the loss and for 0 by loss / chance" in report.cross_method_table(
         make_result(swap=True)
@@ -36,6 +37,21 @@ def test_table_shows_means_over_seeds_and_counts_the_orders() -> None:
 def test_order_is_left_out_where_there_is_no_pair_of_methods() -> None:
     only = {"rows": [row for row in make_result()["rows"] if row["method"] != "sep_neg"]}
     assert "the paper's order" not in report.cross_method_table(only)
+
+
+def test_every_training_explanation_has_its_own_order_without_degraded_models() -> None:
+    first = make_result()
+    rows = [row for row in make_result(swap=True)["rows"] if row["method"] != "mat"]
+    second = [row | {"trained_with": "lrp_epsilon"} for row in rows]
+    table = report.cross_method_table({"rows": [*first["rows"], *second]})
+    assert "Trained with gradient_x_input, sep_pos ends below sep_neg" in table
+    assert "Trained with lrp_epsilon, sep_pos ends below sep_neg" in table
+    assert "| sep_neg (lrp_epsilon) |" in table
+    broken = [row | {"degraded": row["method"] == "sep_neg"} for row in second]
+    table = report.cross_method_table({"rows": [*first["rows"], *broken]})
+    assert "| sep_neg (lrp_epsilon) \\* |" in table
+    assert "Trained with lrp_epsilon: sep_neg degraded, so there is no order to judge." in table
+    assert "5 points below MAT" in table
 
 
 def test_figure_is_written(tmp_path) -> None:

@@ -31,15 +31,48 @@ def test_planted_difference_is_found_and_no_other() -> None:
     for entry in found:
         assert entry["num_pairs"] == 40
         assert entry["num_seeds"] == 3
-        assert entry["holm_p"] >= entry["permutation_p"]
         if entry["method"] == "sep_pos":
             assert entry["low"] < entry["difference"] < entry["high"] < 0
             assert entry["difference"] == pytest.approx(-1, abs=0.2)
             assert entry["holm_p"] < 0.01
             assert entry["effect_size"] < -2
+            assert entry["holm_p"] >= entry["permutation_p"]
         else:
-            assert entry["holm_p"] > 0.05
             assert entry["degraded"]
+
+
+def test_degraded_methods_have_differences_and_no_tests() -> None:
+    rows = make_rows()
+    entries = {(e["method"], e["metric"]): e for e in comparisons.describe(rows)["comparisons"]}
+    for (method, _), entry in entries.items():
+        assert np.isfinite(entry["difference"])
+        tests = [entry[name] for name in ("wilcoxon_p", "permutation_p", "holm_p")]
+        assert (tests == [None] * 3) == (method == "sep_neg")
+    # They do not weaken the tests of the others either: Holm's family is that of the tested.
+    only = comparisons.describe([row for row in rows if row["method"] != "sep_neg"])["comparisons"]
+    assert [e["holm_p"] for e in only] == [e["holm_p"] for k, e in entries.items() if k[0] == "sep_pos"]
+    for row in rows:
+        row["degraded"] = False
+    healthy = comparisons.describe(rows)["comparisons"]
+    assert all(entry["holm_p"] > 0.05 for entry in healthy if entry["method"] == "sep_neg")
+
+
+def test_accuracies_are_compared_on_the_same_images_with_a_named_baseline() -> None:
+    rng = np.random.default_rng(1)
+    rows = make_rows(num_seeds=1)
+    shared = rng.random(500) < 0.7
+    of_images = {
+        (row["method"], 0): {"robust_accuracy": shared & (rng.random(500) < (0.8 if row["method"] == "mat" else 1.0))}
+        for row in rows
+    }
+    found = comparisons.describe(rows, baseline="sep_pos", of_images=of_images)["comparisons"]
+    assert {entry["baseline"] for entry in found} == {"sep_pos"}
+    entry = next(e for e in found if (e["method"], e["metric"]) == ("mat", "robust_accuracy"))
+    values = [of_images[name, 0]["robust_accuracy"].mean() for name in ("mat", "sep_pos")]
+    assert entry["difference"] == pytest.approx(values[0] - values[1])
+    assert entry["num_pairs"] == 500
+    assert entry["high"] < 0
+    assert entry["holm_p"] < 0.01
 
 
 def test_intervals_are_those_of_evaluate() -> None:

@@ -1,0 +1,114 @@
+"""Stability, faithfulness and sanity of the explanations of many images: the functions of one image, batched."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsep import explain
+from jsep.checks import InputError, check_count, check_positive
+from jsep.evaluate.faithfulness import adversarial_insertion, area_under, deletion_curve, insertion_curve, road_curve
+from jsep.evaluate.randomisation import permuted, randomisation_similarity
+from jsep.evaluate.stability import max_sensitivity, neighbours, relative_stability
+from jsep.types import Array, Key, MapFn, ModelFn, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class PropertiesConfig:
+    """radius, num_neighbours: of the stability measures, see `neighbours`; num_steps: of the deletion and insertion
+    curves; num_road_steps: of ROAD."""
+
+    radius: float = 0.02
+    num_neighbours: int = 16
+    num_steps: int = 16
+    num_road_steps: int = 8
+
+    def __post_init__(self) -> None:
+        check_positive("radius", self.radius)
+        for name in ("num_neighbours", "num_steps", "num_road_steps"):
+            check_count(name, getattr(self, name))
+
+
+@functools.partial(jax.jit, static_argnames=("model_fn", "features_fn", "method", "map_config", "config", "chunk_size"))
+def _describe(
+    keys: Array,
+    model_fn: ModelFn,
+    features_fn: ModelFn,
+    variables: PyTree,
+    randomised: PyTree,
+    images: Array,
+    manipulated: Array,
+    method: str,
+    map_config: explain.MapConfig,
+    config: PropertiesConfig,
+    chunk_size: int,
+) -> dict[str, Array]:
+    def one(inputs: tuple[Array, Array, Array]) -> dict[str, Array]:
+        key, image, other = inputs
+        near_key, road_key, map_key = jax.random.split(key, 3)
+        logits_fn = functools.partial(model_fn, variables)
+        label = jnp.argmax(logits_fn(image))
+
+        def map_fn_of(its_variables: PyTree) -> MapFn:
+            its_logits_fn = functools.partial(model_fn, its_variables)
+            return explain.make_map_fn(method, its_logits_fn, label, map_config=map_config, key=map_key)
+
+        map_fn = map_fn_of(variables)
+        own, after = map_fn(image), map_fn(other)
+        near = neighbours(near_key, image, radius=config.radius, num_samples=config.num_neighbours)
+        stability = relative_stability(map_fn, logits_fn, functools.partial(features_fn, variables), image, near)
+        steps = {"num_steps": config.num_steps}
+        return {
+            "max_sensitivity": max_sensitivity(map_fn, image, near),
+            "relative_input_stability": stability.to_input,
+            "relative_output_stability": stability.to_output,
+            "relative_representation_stability": stability.to_representation,
+            "deletion_auc": area_under(deletion_curve(logits_fn, image, label, own, **steps)),
+            "insertion_auc": area_under(insertion_curve(logits_fn, image, label, own, **steps)),
+            "adversarial_insertion": adversarial_insertion(logits_fn, image, label, own, after, **steps),
+            "road": jnp.mean(road_curve(road_key, logits_fn, image, label, own, num_steps=config.num_road_steps)),
+            "randomised_similarity": randomisation_similarity(map_fn_of, variables, randomised, image),
+        }
+
+    return jax.lax.map(one, (keys, images, manipulated), batch_size=min(chunk_size, len(images)))
+
+
+def explanation_properties(
+    key: Key,
+    model_fn: ModelFn,
+    features_fn: ModelFn,
+    variables: PyTree,
+    images: np.ndarray,
+    manipulated: np.ndarray,
+    *,
+    method: str = "gradient_x_input",
+    map_config: explain.MapConfig | None = None,
+    config: PropertiesConfig | None = None,
+    chunk_size: int = 16,
+) -> dict[str, np.ndarray]:
+    """What the explanations of P images are worth, by name: (P,) each.
+
+    Over neighbours: "max_sensitivity", "relative_input_stability" (RIS), "relative_output_stability" and
+    "relative_representation_stability". With black as baseline: "deletion_auc", "insertion_auc". "road": the mean of
+    its curve. "adversarial_insertion": what the map of the manipulated image lost. "randomised_similarity": Spearman's
+    rho to the map with all weights permuted. The class is the prediction on the image.
+
+    Args: key: for neighbours, noise and permutation; model_fn, features_fn: (variables, image) -> logits (K,), features
+      (F,); images, manipulated: (P, H, W, C) in [0, 1]; method, map_config: the explanation; config: default: the
+      fields' values; chunk_size: images in memory at once, each with all of its neighbours.
+    Raises: InputError for images of different shape, an unknown method or a count out of range.
+    """
+    explain.method(method)
+    check_count("chunk_size", chunk_size)
+    if np.shape(images) != np.shape(manipulated) or np.ndim(images) != 4:
+        raise InputError(f"expected images and their manipulated versions of one shape (P, H, W, C), got "
+                         f"{np.shape(images)} and {np.shape(manipulated)}")  # fmt: skip
+    image_key, weight_key = jax.random.split(key)
+    keys = jax.vmap(functools.partial(jax.random.fold_in, image_key))(jnp.arange(len(images)))
+    found = _describe(
+        keys, model_fn, features_fn, variables, permuted(weight_key, variables), images, manipulated, method,
+        map_config or explain.MapConfig(), config or PropertiesConfig(), chunk_size,
+    )  # fmt: skip
+    return {name: np.asarray(values) for name, values in found.items()}

@@ -1,0 +1,193 @@
+"""The models of an evaluation, ours and imported ones, and the images and pairs on which all of them are tested."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsep import data, evaluate, models
+from jsep.checks import InputError, check_choice
+from jsep.study.config import METHODS
+from jsep.study.evaluation_config import STORED, EvaluationConfig
+from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
+from jsep.study.splits import load_split
+from jsep.study.trained import TrainedStudy, load_trained
+from jsep.types import ModelFn, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluatedModel:
+    """One model of an evaluation.
+
+    method: its name in tables, the same for the seeds of a training method; seed: of its training, 0 for imported
+    weights; source: the study or file it comes from; trained_as: its method in the study, "" for imported weights;
+    sep_weight: lambda of the paper per MSE, 0 where there is none.
+    """
+
+    method: str
+    seed: int
+    source: str
+    trained_as: str
+    model: models.Classifier
+    variables: PyTree
+    sep_weight: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Such as "mat_seed0"."""
+        return f"{self.method}_seed{self.seed}"
+
+    @property
+    def model_fn(self) -> ModelFn:
+        """(variables, image) -> logits."""
+        return models.model_fn(self.model)
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is evaluated on what."""
+
+    models: tuple[EvaluatedModel, ...]
+    test: data.Dataset
+    pairs: evaluate.PairIndex
+    reference: str | None
+
+
+def load_subject(config: EvaluationConfig) -> Subject:
+    """The models, images and pairs that the configuration names.
+
+    Raises: InputError where something cannot be read, does not exist or does not fit: a model with other classes or
+      another image size than the data, a pair index of other data, a reference that is not evaluated.
+    """
+    studies = [load_trained(path, data_dir=config.data_dir) for path in config.study_dirs]
+    test = _test_images(config, studies)
+    found = (*_of_studies(config, studies), *_imported(config, test.info))
+    for model in found:
+        _check_fits(model, test)
+    methods = list(dict.fromkeys(model.method for model in found))
+    reference = config.reference or next((name for name in ("mat",) if name in methods), None)
+    if reference is not None:
+        check_choice("reference", reference, methods)
+    pairs = _pairs(config, studies, found, test)
+    if config.max_pairs:
+        count = config.max_pairs
+        pairs = dataclasses.replace(pairs, victims=pairs.victims[:count], targets=pairs.targets[:count])
+    return Subject(found, test, pairs, reference)
+
+
+def _test_images(config: EvaluationConfig, studies: list[TrainedStudy]) -> data.Dataset:
+    own = studies[0].config if studies else None
+    if own is not None and config.dataset in (None, own.dataset):
+        count = own.test_images if config.test_images is None else config.test_images
+        return load_split(own.dataset, config.data_dir or own.data_dir, "test", count)
+    assert config.dataset is not None  # the configuration has checked it
+    return load_split(config.dataset, config.data_dir, "test", config.test_images or 0)
+
+
+def _of_studies(config: EvaluationConfig, studies: list[TrainedStudy]) -> list[EvaluatedModel]:
+    known = dict.fromkeys(model.method for study in studies for model in study.trained)
+    for method in config.methods:
+        check_choice("method of the studies", method, known)
+    found = []
+    for path, study in zip(config.study_dirs, studies, strict=True):
+        num_pixels = study.train.info.image_shape[0] * study.train.info.image_shape[1]
+        for model in study.trained:
+            in_others = any(model.method in other.config.methods for other in studies if other is not study)
+            if (config.methods and model.method not in config.methods) or (
+                config.max_seeds and model.seed not in list(study.config.seeds)[: config.max_seeds]
+            ):
+                continue
+            name = f"{model.method} ({Path(path).name})" if in_others else model.method
+            weight = study.config.sep_weight(model.method, num_pixels)
+            found.append(EvaluatedModel(name, model.seed, path, model.method, study.model, model.variables, weight))
+    names = [model.name for model in found]
+    if len(set(names)) < len(names):
+        raise InputError("two of study_dirs have the same last part and the same methods; rename one of them")
+    return found
+
+
+def _imported(config: EvaluationConfig, info: data.DatasetInfo) -> list[EvaluatedModel]:
+    if not config.torch_weights:
+        return []
+    normalised = config.normalise_input
+    mean, std = (config.channels(name) for name in ("input_mean", "input_std"))
+    model = models.create(
+        config.model,
+        num_classes=info.num_classes,
+        input_shape=info.image_shape,
+        activation=config.activation,
+        softplus_beta=config.softplus_beta,
+        mean=(mean or info.mean) if normalised else None,
+        std=(std or info.std) if normalised else None,
+    )
+    found: list[EvaluatedModel] = []
+    for entry in config.torch_weights:
+        name, _, path = entry.rpartition("=")
+        name = name or Path(path).stem
+        if name in METHODS or name in {other.method for other in found}:
+            raise InputError(f"torch_weights: {name!r} names another model already; write it as name={path}")
+        variables = jax.device_put(models.import_torch(path, model, info.image_shape))
+        found.append(EvaluatedModel(name, 0, Path(path).name, "", model, variables))
+    return found
+
+
+def _check_fits(model: EvaluatedModel, test: data.Dataset) -> None:
+    """A model of another image size may run all the same, and of other classes mean nothing."""
+    image = jax.ShapeDtypeStruct(test.info.image_shape, jnp.float32)
+    channels = len(model.model.mean)
+    if channels not in (1, test.info.image_shape[-1]):
+        raise InputError(f"{model.name} takes images of {channels} channels, {test.info.name} has {image.shape}")
+    try:
+        num_logits = jax.eval_shape(model.model_fn, model.variables, image).shape[-1]
+    except Exception as error:  # Flax has errors of its own for parameters of another shape
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{model.name} does not take images of {image.shape} as in {test.info.name}: {reason}"
+        ) from error
+    if num_logits != test.info.num_classes:
+        raise InputError(
+            f"{model.name} has {num_logits} classes, but {test.info.name} has {test.info.num_classes}; evaluate it on "
+            "the data it was trained for"
+        )
+
+
+def _pairs(
+    config: EvaluationConfig,
+    studies: list[TrainedStudy],
+    found: tuple[EvaluatedModel, ...],
+    test: data.Dataset,
+) -> evaluate.PairIndex:
+    if config.pairs_file is not None:
+        pairs = evaluate.load_pairs(config.pairs_file)
+    elif config.selection == STORED:
+        pairs = studies[0].pairs
+    else:
+        pairs = evaluate.select_pairs(
+            _points(config, studies, found, test),
+            test,
+            num_clusters=config.num_clusters,
+            num_pairs=config.num_pairs,
+            feature_network=config.feature_network,
+            seed=config.seed,
+            selection=config.selection,
+            same_class=config.same_class,
+        )
+    pairs.check_fits(test)
+    return pairs
+
+
+def _points(
+    config: EvaluationConfig, studies: list[TrainedStudy], found: tuple[EvaluatedModel, ...], test: data.Dataset
+) -> np.ndarray:
+    """(B, F) features of the test images by the network that the configuration names."""
+    if config.feature_network == PIXELS:
+        return pixels(test)
+    if config.feature_network == OWN and studies:
+        return own_features(studies[0], config.study_dirs[0], test, chunk_size=config.chunk_size)
+    names = list(dict.fromkeys(model.method for model in found))
+    check_choice("feature network", config.feature_network, [*([OWN] if studies else []), PIXELS, *names])
+    chosen = next(model for model in found if model.method == config.feature_network)
+    features_fn = models.features_fn(chosen.model)
+    return evaluate.features(features_fn, chosen.variables, test, chunk_size=config.chunk_size)

@@ -1,0 +1,280 @@
+"""An evaluation: trained or imported models, attacked on the same images and pairs, with intervals and verdict."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jsep import attack, evaluate, models, report, train
+from jsep.study import comparisons, environment
+from jsep.study.evaluated import EvaluatedModel, Subject, load_subject
+from jsep.study.evaluation_config import EvaluationConfig
+from jsep.study.intervals import intervals
+from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
+from jsep.study.progress import OnProgress, StepCounter
+from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+
+_VALUES = "values.npz"
+_ACCURACIES = ("clean_accuracy", "robust_accuracy", "auto_attack_accuracy")
+
+
+def run_evaluation(
+    config: EvaluationConfig,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Evaluates every model and writes result.json, pairs.json, maps.npz, values.npz (the value of every image and
+    pair) and the page.
+
+    Finished chunks of images and pairs are kept: with `resume` an interrupted run goes on and ends with the same
+    numbers.
+    Raises: InputError for bad input, before anything is written.
+    """
+    progress = on_progress or (lambda what, record: None)
+    progress("loading models and data", {})
+    subject = load_subject(config)
+    directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
+    if not directory.pairs_path.exists():
+        evaluate.save_pairs(directory.pairs_path, subject.pairs)
+    started = time.perf_counter()
+    result = directory.read_result() or _empty_result(config, subject)
+    done = {(row["method"], row["seed"]) for row in result["rows"]}
+    before = result["environment"].get("seconds", 0.0)
+    measure = _Measurement(config, subject, directory, progress)
+    directory.add_arrays("maps.npz", images_of_pairs(subject.test, subject.pairs))
+    for model in subject.models:
+        if (model.method, model.seed) in done:
+            continue
+        row, values, maps = measure(model)
+        directory.add_arrays(_VALUES, {f"{model.method}/{model.seed}/{name}": value for name, value in values.items()})
+        if model.seed == next(m.seed for m in subject.models if m.method == model.method):
+            directory.add_maps(maps)
+        result["rows"].append(row)
+        mark_degraded(result["rows"], subject.reference)
+        result["environment"]["seconds"] = round(before + time.perf_counter() - started, 1)
+        directory.write_result(result)
+    progress("intervals and tests", {})
+    result["summary"] = report.summarise(result["rows"])
+    result["statistics"] = _statistics(result["rows"], _read_values(directory), subject.reference, config.seed)
+    result["complete"] = True
+    result["environment"]["seconds"] = round(before + time.perf_counter() - started, 1)
+    directory.write_result(result)
+    progress("drawing the page", {})
+    report.write(directory.path)
+    return result
+
+
+def _empty_result(config: EvaluationConfig, subject: Subject) -> dict[str, Any]:
+    test = subject.test
+    return {
+        "format": RESULT_FORMAT,
+        "kind": "evaluation",
+        "experiment": config.experiment,
+        "config": config.as_dict(),
+        "environment": environment.describe(),
+        "data": {"dataset": test.info.name, "split": test.split, "num_images": len(test)},
+        "pairs": subject.pairs.as_dict(),
+        "reference": subject.reference,
+        "complete": False,
+        "rows": [],
+        "summary": [],
+    }
+
+
+def mark_degraded(rows: list[dict[str, Any]], reference: str | None) -> None:
+    """Marks the models whose clean accuracy is more than evaluate.DEGRADED_MARGIN below that of the reference, with the
+    same seed where there is one, else of its mean over the seeds; without a reference none can be told."""
+    of_reference = {row["seed"]: row["clean_accuracy"] for row in rows if row["method"] == reference}
+    for row in rows:
+        expected = of_reference.get(row["seed"], np.mean(list(of_reference.values())) if of_reference else 0.0)
+        row["degraded"] = evaluate.is_degraded(row["clean_accuracy"], float(expected))
+
+
+def _read_values(directory: RunDirectory) -> dict[tuple[str, int], dict[str, np.ndarray]]:
+    found: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+    for name, values in directory.read_arrays(_VALUES).items():
+        method, seed, metric = name.rsplit("/", 2)
+        found.setdefault((method, int(seed)), {})[metric] = values
+    return found
+
+
+def _statistics(
+    rows: list[dict[str, Any]],
+    values: Mapping[tuple[str, int], Mapping[str, np.ndarray]],
+    reference: str | None,
+    seed: int,
+) -> dict[str, Any]:
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    known = [name for name in comparisons.BASELINES if name in methods]
+    baseline = reference or next(iter(known), methods[0])
+    of_images = {
+        model: {name: metrics[name] for name in _ACCURACIES if name in metrics} for model, metrics in values.items()
+    }
+    ordered = {(row["method"], row["seed"]): values[row["method"], row["seed"]] for row in rows}
+    described = comparisons.describe(rows, seed=seed, baseline=baseline, of_images=of_images)
+    return {**described, "intervals": intervals(ordered, seed=seed)}
+
+
+@dataclasses.dataclass
+class _Measurement:
+    """Measures one model after the other, with the progress of each part."""
+
+    config: EvaluationConfig
+    subject: Subject
+    directory: RunDirectory
+    progress: OnProgress
+
+    def __post_init__(self) -> None:
+        self._counter = StepCounter(self.progress)
+
+    def __call__(self, model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """A row of result.json, the values of every image and pair, and the arrays of maps.npz."""
+        started = time.perf_counter()
+        values = self._accuracies(model)
+        results = self._robustness(model)
+        found = evaluate.compare_maps(
+            *(np.asarray(maps) for maps in (results.victim_map, results.target_map, results.manipulated_map)),
+            chunk_size=self.config.chunk_size,
+        )
+        values |= {name: value for name, value in found.items() if name != "effective_pixels_start"}
+        values |= {
+            "explanation_loss_start": np.asarray(results.loss_start),
+            "explanation_loss_end": np.asarray(results.loss_end),
+            "cosine_start": np.asarray(results.cosine_start),
+            "cosine_end": np.asarray(results.cosine_end),
+            "effective_pixels": np.asarray(results.effective_pixels),
+            "label_kept": np.asarray(results.label_kept),
+        }
+        properties = self._properties(model, results) if self.config.properties else {}
+        values |= properties
+        row: dict[str, Any] = {
+            "method": model.method,
+            "seed": model.seed,
+            "source": model.source,
+            "sep_weight": model.sep_weight,
+            "sep_weight_scale_free": train.scale_free_weight(model.sep_weight, results.victim_map[0].size),
+            "clean_accuracy": float(values["clean_accuracy"].mean()),
+            "robust_accuracy": float(values["robust_accuracy"].mean()),
+            **results.summary(),
+            **evaluate.describe_pairs(results, found),
+            **{name: float(np.nanmean(value)) for name, value in properties.items() if np.isfinite(value).any()},
+            "degraded": False,
+        }
+        if self.config.explanation_attack_kind == "auto":
+            counts = results.warnings.sum(axis=0)
+            row["explanation_warnings"] = dict(zip(attack.WARNING_SENTENCES, counts.tolist(), strict=True))
+        if self.config.auto_attack is not None:
+            info = self._auto_attack(model)
+            values["auto_attack_accuracy"] = info.robust
+            row["auto_attack_accuracy"] = float(info.robust.mean())
+            row["auto_attack_warnings"] = list(info.raised)
+        row["evaluate_seconds"] = round(time.perf_counter() - started, 2)
+        return row, values, maps_of_pairs(model.method, results)
+
+    def _begin(self, what: str, total: int) -> StepCounter:
+        self.progress(what, {})
+        self._counter.begin(what, total)
+        return self._counter
+
+    def _store(self, model: EvaluatedModel, part: str) -> Path:
+        index = next(place for place, other in enumerate(self.subject.models) if other is model)
+        return self.directory.path / "chunks" / f"model_{index}" / part
+
+    def _key(self, model: EvaluatedModel, purpose: int) -> jax.Array:
+        """Of a study's model the keys that the study itself used: the same settings give the same numbers."""
+        return jax.random.fold_in(jax.random.key(model.seed if model.trained_as else self.config.seed), purpose)
+
+    def _accuracies(self, model: EvaluatedModel) -> dict[str, np.ndarray]:
+        config = self.config
+        clean, robust = evaluate.correct(
+            self._key(model, 3),
+            model.model_fn,
+            model.variables,
+            self.subject.test,
+            norm=config.norm,
+            epsilon=config.epsilon,
+            alpha=config.test_alpha,
+            num_steps=config.test_num_steps,
+            chunk_size=config.chunk_size,
+            store=self._store(model, "accuracy"),
+            on_progress=self._begin(f"accuracies of {model.name}", len(self.subject.test)),
+        )
+        return {"clean_accuracy": clean, "robust_accuracy": robust}
+
+    def _robustness(self, model: EvaluatedModel) -> evaluate.PairResults:
+        settings = self.config.explanation_attack()
+        steps = (
+            attack.num_search_steps(settings.version)
+            if settings.attack == "auto"
+            else settings.num_steps * settings.num_starts
+        )
+        num_chunks = -(-len(self.subject.pairs.victims) // self.config.chunk_size)
+        return evaluate.explanation_robustness(
+            self._key(model, 4),
+            model.model_fn,
+            model.variables,
+            self.subject.test,
+            self.subject.pairs,
+            settings,
+            chunk_size=self.config.chunk_size,
+            store=self._store(model, "pairs"),
+            on_step=self._begin(f"attacking the explanations of {model.name}", num_chunks * steps),
+        )
+
+    def _properties(self, model: EvaluatedModel, results: evaluate.PairResults) -> dict[str, np.ndarray]:
+        settings = self.config.explanation_attack()
+        victims = self.subject.test.as_float(np.asarray(self.subject.pairs.victims))
+        count = self._begin(f"properties of the explanations of {model.name}", len(victims))
+        parts = []
+        # Each image with all of its neighbours: few at a time.
+        size = min(16, len(victims))
+        for first in range(0, len(victims), size):
+            rows = np.minimum(np.arange(first, first + size), len(victims) - 1)
+            parts.append(
+                evaluate.explanation_properties(
+                    jax.random.fold_in(self._key(model, 6), first),
+                    model.model_fn,
+                    models.features_fn(model.model),
+                    model.variables,
+                    victims[rows],
+                    np.asarray(results.manipulated)[rows],
+                    method=settings.method,
+                    map_config=settings.map_config,
+                    config=self.config.properties_config(),
+                    chunk_size=size,
+                )
+            )
+            count(min(size, len(victims) - first))
+        return {name: np.concatenate([part[name] for part in parts])[: len(victims)] for name in parts[0]}
+
+    def _auto_attack(self, model: EvaluatedModel) -> attack.AutoAttackInfo:
+        config, total = self.config, len(self.subject.test)
+        assert config.auto_attack is not None
+        count, seen = self._begin(f"AutoAttack on {model.name}", total), 0
+
+        def on_attack(name: str, record: dict[str, float]) -> None:
+            nonlocal seen
+            count(record["done"] - seen)
+            seen = int(record["done"])
+
+        _, _, info = evaluate.auto_attack_accuracy(
+            self._key(model, 5),
+            model.model_fn,
+            model.variables,
+            self.subject.test,
+            norm=config.norm,
+            epsilon=config.epsilon,
+            version=config.auto_attack,
+            chunk_size=min(config.chunk_size, config.auto_attack_part),
+            part_size=config.auto_attack_part,
+            store=self._store(model, "auto_attack"),
+            on_progress=on_attack,
+        )
+        return info

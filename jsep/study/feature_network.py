@@ -1,0 +1,45 @@
+"""The features of a study's test images, for the clusters from which pairs are drawn."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jsep import data, evaluate, models, train
+from jsep.checks import InputError
+from jsep.study.run import create_model
+from jsep.study.trained import TrainedStudy
+from jsep.types import PyTree
+
+PIXELS = "pixels"
+OWN = "features"
+"""The feature network that a study trained for its own pairs."""
+
+
+def pixels(dataset: data.Dataset) -> np.ndarray:
+    """(B, H*W*C): the images themselves as features."""
+    return dataset.as_float(slice(None)).reshape(len(dataset), -1)
+
+
+def own_features(study: TrainedStudy, run_dir: str | Path, dataset: data.Dataset, *, chunk_size: int) -> np.ndarray:
+    """(B, F) penultimate features by the feature network that the study in `run_dir` trained for its own pairs.
+
+    Raises: InputError where the study took its pairs from elsewhere and trained none.
+    """
+    network, variables = _own_network(study, run_dir)
+    return evaluate.features(models.features_fn(network), variables, dataset, chunk_size=chunk_size)
+
+
+def _own_network(study: TrainedStudy, run_dir: str | Path) -> tuple[models.Classifier, PyTree]:
+    network = create_model(study.config, study.config.feature_model, study.train.info)
+    train_config = study.config.feature_train_config()
+    key = jax.random.fold_in(jax.random.key(study.config.seed), 2)
+    directory = Path(run_dir) / "checkpoints" / f"features_seed{study.config.seed}"
+    if not directory.is_dir():
+        raise InputError(f"{run_dir} trained no feature network of its own; leave {OWN!r} out")
+    like = train.init_state(key, network, study.train.info.image_shape, train_config, len(study.train))
+    with train.Checkpoints(directory, train.describe(train_config, network, study.train, key)) as checkpoints:
+        state = checkpoints.restore(like)
+    if state is None:
+        raise InputError(f"{directory} holds no readable checkpoint; train that study again")
+    return network, jax.device_put(state.variables)

@@ -1,0 +1,32 @@
+"""The arrays of maps.npz: the images of the pairs, and what an attack made of them and their maps."""
+
+import numpy as np
+
+from jsep import data, evaluate
+
+_OF_RESULTS = (
+    "manipulated",
+    "victim_map",
+    "target_map",
+    "manipulated_map",
+    "losses",
+    "predicted",
+    "manipulated_predicted",
+)
+
+
+def images_of_pairs(dataset: data.Dataset, pairs: evaluate.PairIndex) -> dict[str, np.ndarray]:
+    """Images, labels and the names of the classes."""
+    victims, targets = np.asarray(pairs.victims), np.asarray(pairs.targets)
+    return {
+        "victim_images": dataset.as_float(victims),
+        "target_images": dataset.as_float(targets),
+        "victim_labels": dataset.labels[victims],
+        "target_labels": dataset.labels[targets],
+        "class_names": np.array(dataset.info.class_names),
+    }
+
+
+def maps_of_pairs(method: str, results: evaluate.PairResults) -> dict[str, np.ndarray]:
+    """The arrays of one method, by "method/name"."""
+    return {f"{method}/{name}": np.asarray(getattr(results, name)) for name in _OF_RESULTS}

@@ -1,0 +1,268 @@
+"""An evaluation: its numbers are those of the study, a killed one goes on, what does not fit is refused."""
+
+import dataclasses
+import json
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jsep import data, evaluate, models, study
+from jsep.checks import InputError
+from jsep.study import evaluated
+from jsep.study.evaluation import mark_degraded
+from jsep.study.intervals import intervals
+
+STUDY = study.StudyConfig(
+    experiment="tiny", methods=("mat", "sep_neg"), num_seeds=2, train_images=64, validation_images=20, test_images=30,
+    epochs=1, batch_size=32, optimizer="adamw", learning_rate=0.003, epsilon=0.1, alpha=0.05, num_steps=1,
+    test_num_steps=2, sep_weight_neg=-300.0, sep_weight_pos=300.0, explanation_num_steps=2, num_clusters=3,
+    num_pairs=5, feature_epochs=1,
+)  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "epsilon": 0.1, "test_num_steps": 2, "explanation_num_steps": 2, "properties_neighbours": 2, "chunk_size": 12,
+}  # fmt: skip
+TIMES = ("evaluate_seconds",)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("study") / "models"
+    return run_dir, study.run(STUDY, run_dir)
+
+
+def comparable(result: dict[str, Any]) -> dict[str, Any]:
+    rows = [{key: value for key, value in row.items() if key not in TIMES} for row in result["rows"]]
+    return {"rows": rows, **{key: result[key] for key in ("pairs", "statistics", "reference", "summary")}} | {
+        "summary": [{k: v for k, v in entry.items() if k not in TIMES} for entry in result["summary"]]
+    }
+
+
+@pytest.mark.slow
+def test_evaluation_repeats_the_numbers_of_the_study_and_goes_on_after_a_kill(trained, tmp_path) -> None:
+    run_dir, result = trained
+    config = study.EvaluationConfig(study_dirs=(str(run_dir),), auto_attack="fast", auto_attack_part=20, **SETTINGS)
+    whole = study.run_evaluation(config, tmp_path / "whole")
+    assert json.loads((tmp_path / "whole" / "result.json").read_text()) == whole
+    assert {path.name for path in (tmp_path / "whole").iterdir()} >= {
+        "pairs.json", "maps.npz", "values.npz", "index.html", "split.png", "overview.png",
+    }  # fmt: skip
+    assert whole["pairs"] == result["pairs"]
+    for own, row in zip(sorted(result["rows"], key=lambda r: r["seed"]), whole["rows"], strict=True):
+        assert (row["method"], row["seed"], row["sep_weight"]) == (own["method"], own["seed"], own["sep_weight"])
+        for name in ("clean_accuracy", "robust_accuracy", "explanation_loss_start", "explanation_loss_end"):
+            assert row[name] == pytest.approx(own[name], rel=1e-4), name
+        assert row["auto_attack_accuracy"] <= row["clean_accuracy"]
+    with np.load(tmp_path / "whole" / "values.npz") as values:
+        assert values["mat/1/robust_accuracy"].shape == (30,)
+        assert values["sep_neg/0/excess_end"].shape == (5,)
+        assert values["sep_neg/0/deletion_auc"].shape == (5,)
+    listed = {(entry["method"], entry["metric"]): entry for entry in whole["statistics"]["intervals"]}
+    summary = {entry["method"]: entry for entry in whole["summary"]}
+    shown = [
+        key for key, value in summary["mat"].items()
+        if isinstance(value, dict) and key not in (*TIMES, "sep_weight_scale_free") and "scale_free" not in key
+    ]  # fmt: skip
+    for method in ("mat", "sep_neg"):
+        for name in shown:
+            entry = listed[method, name]
+            if name != "relative_reduction":  # of the mean losses, not the mean over seeds
+                assert entry["mean"] == pytest.approx(summary[method][name]["mean"], rel=1e-4, abs=1e-9), name
+            assert entry["low"] <= entry["mean"] + 1e-12
+            assert entry["mean"] <= entry["high"] + 1e-12
+    tested = {entry["metric"] for entry in whole["statistics"]["comparisons"]}
+    assert tested >= {"clean_accuracy", "robust_accuracy", "explanation_loss_end", "excess_end"}
+
+    class Killed(Exception):
+        pass
+
+    for place in ("accuracies of mat_seed0", "attacking the explanations of sep_neg_seed0", "AutoAttack on mat_seed1"):
+
+        def kill(what: str, record: dict[str, Any], place: str = place) -> None:
+            if what == place and record.get("step", 0) > 0:
+                raise Killed
+
+        with pytest.raises(Exception, match="Killed|CpuCallback|INTERNAL|callback"):
+            study.run_evaluation(config, tmp_path / "run", resume=True, on_progress=kill)
+    resumed = study.run_evaluation(config, tmp_path / "run", resume=True)
+    assert comparable(resumed) == comparable(whole)
+    page = (tmp_path / "run" / "index.html").read_text()
+    assert "Every metric with its interval" in page
+    assert "more concentrated, or is the classifier broken" in page
+
+    # Another selection, and a stored index.
+    chosen = dataclasses.replace(
+        config, selection="random", num_pairs=4, feature_network="mat", methods=("mat",), max_seeds=1,
+        auto_attack=None, properties=False,
+    )  # fmt: skip
+    drawn = study.run_evaluation(chosen, tmp_path / "drawn")
+    assert drawn["pairs"]["selection"] == "random"
+    stored = dataclasses.replace(chosen, selection="study", pairs_file=str(tmp_path / "drawn" / "pairs.json"))
+    again = study.run_evaluation(stored, tmp_path / "stored")
+    assert again["pairs"] == drawn["pairs"]
+    assert again["rows"][0]["explanation_loss_end"] == drawn["rows"][0]["explanation_loss_end"]
+    assert len(again["rows"]) == 1
+
+    # Pairs of other data: another number of test images, or a file that was changed.
+    for change, message in (
+        ({"pairs_file": str(tmp_path / "drawn" / "pairs.json"), "test_images": 20}, "the pair index was made for"),
+        ({"pairs_file": str(tmp_path / "changed.json")}, "was changed after it was made"),
+        ({"reference": "standard"}, "unknown reference 'standard'"),
+        ({"methods": ("trades",)}, "unknown method of the studies 'trades'"),
+        ({"feature_network": "resnet", "selection": "kmeans"}, "unknown feature network 'resnet'"),
+        ({"selection": "kmeans", "num_clusters": 31}, "need at least"),
+        ({"dataset": str(tmp_path / "other.npz")}, "mat_seed0 has 10 classes, but .* has 4"),
+        ({"dataset": str(tmp_path / "colour.npz")}, "does not take images|channels"),
+    ):
+        text = (tmp_path / "drawn" / "pairs.json").read_text()
+        (tmp_path / "changed.json").write_text(text.replace('"victims": [', '"victims": [1,', 1))
+        rng = np.random.default_rng(0)
+        for name, shape, classes in (("other", (40, 8, 8, 1), 4), ("colour", (40, 8, 8, 3), 10)):
+            arrays = {"x": rng.random(shape, np.float32), "y": np.arange(40) % classes}
+            np.savez(
+                tmp_path / f"{name}.npz", x_train=arrays["x"], y_train=arrays["y"], x_test=arrays["x"],
+                y_test=arrays["y"],
+            )  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            study.run_evaluation(dataclasses.replace(config, **change), tmp_path / "none")
+        assert not (tmp_path / "none").exists()
+
+    # Two studies with the same methods have their names told apart.
+    shutil.copytree(run_dir, tmp_path / "copy")
+    both = dataclasses.replace(config, study_dirs=(str(run_dir), str(tmp_path / "copy")), reference="mat (copy)")
+    subject = evaluated.load_subject(both)
+    assert {model.method for model in subject.models} == {
+        "mat (models)", "sep_neg (models)", "mat (copy)", "sep_neg (copy)"
+    }  # fmt: skip
+    assert subject.reference == "mat (copy)"
+
+
+@pytest.mark.slow
+def test_pytorch_weights_are_evaluated_beside_each_other(tmp_path) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra: pip install -e '.[oracle]'")
+    import importlib.util
+    import pathlib
+
+    path = pathlib.Path(__file__).parents[1] / "oracle" / "test_torch_weights.py"
+    spec = importlib.util.spec_from_file_location("torch_twins", path)
+    assert spec is not None
+    assert spec.loader is not None
+    twins = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(twins)
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((20, 16, 16, 3), np.float32), np.arange(20) % 10
+    np.savez(tmp_path / "d.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    torch.manual_seed(0)
+    twin = twins.randomised(twins.ResNet18()).eval()
+    torch.save(twin.state_dict(), tmp_path / "twin.pt")
+    torch.save(twins.ResNet18(100).state_dict(), tmp_path / "hundred.pt")
+    config = study.EvaluationConfig(
+        torch_weights=(f"one={tmp_path / 'twin.pt'}", str(tmp_path / "twin.pt")), dataset=str(tmp_path / "d.npz"),
+        selection="kmeans", num_clusters=2, num_pairs=3, feature_network="one", explanation_num_steps=1,
+        test_num_steps=1, properties=False, input_mean=("0.4", "0.5", "0.6"), reference="one", chunk_size=10,
+    )  # fmt: skip
+    found = study.run_evaluation(config, tmp_path / "run")
+    inputs = torch.tensor((images - np.array([0.4, 0.5, 0.6], np.float32)) / 0.25).permute(0, 3, 1, 2).float()
+    with torch.no_grad():
+        predicted = twin(inputs).argmax(1).numpy()
+    assert [row["method"] for row in found["rows"]] == ["one", "twin"]
+    for row in found["rows"]:
+        assert row["clean_accuracy"] == pytest.approx(np.mean(predicted == labels))
+        assert row["source"] == "twin.pt"
+        assert not row["degraded"]
+    with pytest.raises(InputError, match=r"linear\.weight must have the shape"):
+        study.run_evaluation(dataclasses.replace(config, torch_weights=(str(tmp_path / "hundred.pt"),)), tmp_path / "x")
+    with pytest.raises(InputError, match="'twin' names another model already"):
+        study.run_evaluation(
+            dataclasses.replace(config, torch_weights=(str(tmp_path / "twin.pt"),) * 2), tmp_path / "x"
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "nothing to evaluate"),
+        ({"torch_weights": ("w.pt",)}, "do not name their data"),
+        ({"torch_weights": ("w.pt",), "dataset": "cifar10"}, "without a study there are no stored pairs"),
+        ({"study_dirs": ("s",), "selection": "kmean"}, "did you mean 'kmeans'"),
+        ({"study_dirs": ("s",), "epsilon": 8.0}, "did you mean 8/255"),
+        ({"study_dirs": ("s",), "auto_attack": "strong"}, "unknown version of AutoAttack"),
+        ({"study_dirs": ("s",), "input_mean": ("a",)}, "input_mean must be one number a channel, got a"),
+        ({"study_dirs": ("s",), "properties_neighbours": 0}, "num_neighbours must be an integer >= 1"),
+        ({"study_dirs": ("s",), "explanation_method": "rise"}, "'rise' has no derivative"),
+        ({"study_dirs": ("s",), "chunk_size": 0}, "chunk_size must be an integer >= 1"),
+    ],
+)
+def test_bad_settings_are_input_errors(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        study.EvaluationConfig(**change)
+
+
+def test_model_of_other_classes_or_images_is_refused(tiny) -> None:
+    model = evaluated.EvaluatedModel("mat", 0, "here", "mat", tiny.model, tiny.variables)
+    for shape, classes, message in (
+        ((8, 8, 1), 10, None),
+        ((8, 8, 1), 7, "mat_seed0 has 10 classes, but made up has 7"),
+        ((8, 8, 3), 10, r"mat_seed0 does not take images of \(8, 8, 3\) as in made up"),
+    ):
+        info = data.DatasetInfo(
+            "made up", classes, shape, (0.5,) * shape[2], (0.2,) * shape[2], tuple("abcdefghij"[:classes]), False
+        )
+        dataset = data.Dataset(np.zeros((2, *shape), np.float32), np.zeros(2, np.int32), info, "test")
+        if message is None:
+            evaluated._check_fits(model, dataset)
+            continue
+        with pytest.raises(InputError, match=message):
+            evaluated._check_fits(model, dataset)
+    normalised = dataclasses.replace(model, model=models.ConvNet(num_classes=10, mean=(0.5,) * 3, std=(0.2,) * 3))
+    with pytest.raises(InputError, match="takes images of 3 channels"):
+        evaluated._check_fits(
+            normalised, data.Dataset(np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, np.int32),
+                                     data.DatasetInfo("d", 10, (8, 8, 1), (0.5,), (0.2,), tuple("abcdefghij"), False),
+                                     "test"),
+        )  # fmt: skip
+
+
+def test_degraded_rule_goes_by_the_named_reference_and_its_seeds() -> None:
+    accuracies = [("a", 0, 0.9), ("a", 1, 0.8), ("b", 0, 0.86), ("b", 1, 0.76), ("imported", 7, 0.79), ("c", 0, 0.84)]
+    rows = [{"method": m, "seed": s, "clean_accuracy": clean} for m, s, clean in accuracies]
+    mark_degraded(rows, "a")
+    assert [row["degraded"] for row in rows] == [False, False, False, False, True, True]
+    mark_degraded(rows, "c")
+    assert [row["degraded"] for row in rows] == [False, False, False, True, False, False]
+    mark_degraded(rows, None)
+    assert not any(row["degraded"] for row in rows)
+
+
+def test_intervals_of_shares_ratios_and_values_that_are_not_finite() -> None:
+    rng = np.random.default_rng(0)
+    start = rng.uniform(1, 2, (2, 40))
+    end = 0.5 * start * rng.uniform(0.8, 1.2, (2, 40))
+    broken = end.copy()
+    broken[0, 3] = np.nan
+    values = {
+        ("mat", seed): {
+            "robust_accuracy": np.arange(50) < 30,
+            "explanation_loss_start": start[seed],
+            "explanation_loss_end": end[seed],
+            "relative_input_stability": broken[seed],
+        }
+        for seed in range(2)
+    }
+    found = {entry["metric"]: entry for entry in intervals(values)}
+    assert found["robust_accuracy"]["mean"] == pytest.approx(0.6)
+    assert found["relative_input_stability"]["num_values"] == 39
+    reduction = found["relative_reduction"]
+    assert reduction["mean"] == pytest.approx(1 - end.mean() / start.mean())
+    one = {("mat", 0): values["mat", 0]}
+    expected = evaluate.proportion_interval(np.arange(50) < 30)
+    entry = next(e for e in intervals(one) if e["metric"] == "robust_accuracy")
+    assert (entry["mean"], entry["low"], entry["high"]) == pytest.approx(tuple(expected))
+    # The linearisation of the reduction against drawing both sums anew.
+    places = np.random.default_rng(1).integers(0, 40, (4000, 40))
+    low, high = np.quantile(1 - end[0][places].mean(1) / start[0][places].mean(1), [0.025, 0.975])
+    reduction = next(e for e in intervals(one) if e["metric"] == "relative_reduction")
+    assert reduction["mean"] == pytest.approx(1 - end[0].mean() / start[0].mean())
+    assert reduction["high"] - reduction["low"] == pytest.approx(high - low, rel=0.15)
+    json.dumps(intervals(one), allow_nan=False)
