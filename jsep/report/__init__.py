@@ -21,12 +21,14 @@ from jsep.report.page import write
 from jsep.report.selection import selection_table, write_selection
 from jsep.report.strength import strength_table
 from jsep.report.summary import summarise
+from jsep.report.sweep import duration, sweep_counts, sweep_failures, sweep_table
 from jsep.report.tables import format_table, markdown_table
 
 __all__ = [
     "TABLES",
     "attack_tables",
     "cross_method_table",
+    "duration",
     "format_table",
     "gallery_table",
     "in_words",
@@ -35,6 +37,9 @@ __all__ = [
     "selection_table",
     "strength_table",
     "summarise",
+    "sweep_counts",
+    "sweep_failures",
+    "sweep_table",
     "write",
     "write_cross_method",
     "write_gallery",

@@ -11,6 +11,18 @@ from jsep.study.landscape_config import LandscapeConfig
 from jsep.study.run import run
 from jsep.study.selection import SelectionConfig, run_selection
 from jsep.study.strength import Peer, StrengthConfig, run_strength
+from jsep.study.sweep import (
+    PlannedRun,
+    RunState,
+    SweepConfig,
+    SweepSpec,
+    plan,
+    read_spec,
+    run_sweep,
+    seconds_left,
+    state_of,
+)
+from jsep.study.sweep_engines import Engine, gpus, run_processes, worker_environments
 from jsep.study.trades_landscape import TradesLandscapeConfig, run_trades_landscape
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
@@ -19,24 +31,37 @@ __all__ = [
     "METHODS",
     "AttackAblationConfig",
     "CrossMethodConfig",
+    "Engine",
     "FlatConfig",
     "GalleryConfig",
     "LandscapeConfig",
     "Peer",
+    "PlannedRun",
+    "RunState",
     "SelectionConfig",
     "StrengthConfig",
     "StudyConfig",
+    "SweepConfig",
+    "SweepSpec",
     "TradesLandscapeConfig",
     "TrainedModel",
     "TrainedStudy",
     "TrainingMethod",
+    "gpus",
     "load_trained",
+    "plan",
+    "read_spec",
     "run",
     "run_attack_ablation",
     "run_cross_method",
     "run_gallery",
     "run_landscape",
+    "run_processes",
     "run_selection",
     "run_strength",
+    "run_sweep",
     "run_trades_landscape",
+    "seconds_left",
+    "state_of",
+    "worker_environments",
 ]

@@ -234,7 +234,7 @@ def _train_and_evaluate(
         state.variables,
         splits.test,
         norm=config.norm,
-        epsilon=config.epsilon,
+        epsilon=config.budget_in_tests,
         alpha=config.test_alpha,
         num_steps=config.test_num_steps,
         chunk_size=config.chunk_size,
