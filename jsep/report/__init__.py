@@ -4,7 +4,8 @@ The way of the data: `records` reads a run directory, `summary` turns rows into 
 each metric is shown, `answer` puts the numbers into words, `tables` sets them in rows, `curves` and `panels` draw (in
 one `style`), `pictures` adds the captions, `page` puts all of it into one file. The results of another kind go their
 own ways: `gallery` (explanation methods), `strength` (attacks on predictions), `attacks` (attacks on explanations),
-`selection`, `cross_method`, and `landscape` with `landscape_figures` and `landscape_page`; `TABLES` lists them.
+`selection`, `cross_method`, `weight_sweep`, `correlation`, and `landscape` with `landscape_figures` and
+`landscape_page`; `TABLES` lists them. `sweep` says how far many runs are.
 matplotlib is used here and nowhere else in the library.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 
 from jsep.report.answer import answer as in_words
 from jsep.report.attacks import attack_tables
+from jsep.report.correlation import correlation_tables, write_correlation
 from jsep.report.cross_method import cross_method_table, write_cross_method
 from jsep.report.gallery import gallery_table, write_gallery
 from jsep.report.landscape import landscape_table
@@ -23,10 +25,12 @@ from jsep.report.strength import strength_table
 from jsep.report.summary import summarise
 from jsep.report.sweep import duration, sweep_counts, sweep_failures, sweep_table
 from jsep.report.tables import format_table, markdown_table
+from jsep.report.weight_sweep import weight_sweep_table, write_weight_sweep
 
 __all__ = [
     "TABLES",
     "attack_tables",
+    "correlation_tables",
     "cross_method_table",
     "duration",
     "format_table",
@@ -40,11 +44,14 @@ __all__ = [
     "sweep_counts",
     "sweep_failures",
     "sweep_table",
+    "weight_sweep_table",
     "write",
+    "write_correlation",
     "write_cross_method",
     "write_gallery",
     "write_landscape",
     "write_selection",
+    "write_weight_sweep",
 ]
 
 
@@ -61,5 +68,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "selection": selection_table,
     "cross_method": cross_method_table,
     "landscape": landscape_table,
+    "sep_weight_sweep": weight_sweep_table,
+    "correlation": correlation_tables,
 }
 """kind of a result.json ("study" where it says none) -> its table in Markdown and what the numbers say."""

@@ -3,6 +3,7 @@
 from jsep.evaluate import DEGRADED_MARGIN
 from jsep.study.attack_ablation import AttackAblationConfig, run_attack_ablation
 from jsep.study.config import METHODS, StudyConfig, TrainingMethod
+from jsep.study.correlation import CorrelationConfig, run_correlation
 from jsep.study.cross_method import CrossMethodConfig, run_cross_method
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
@@ -25,11 +26,13 @@ from jsep.study.sweep import (
 from jsep.study.sweep_engines import Engine, gpus, run_processes, worker_environments
 from jsep.study.trades_landscape import TradesLandscapeConfig, run_trades_landscape
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.study.weight_sweep import WeightSweepConfig, run_weight_sweep
 
 __all__ = [
     "DEGRADED_MARGIN",
     "METHODS",
     "AttackAblationConfig",
+    "CorrelationConfig",
     "CrossMethodConfig",
     "Engine",
     "FlatConfig",
@@ -47,12 +50,14 @@ __all__ = [
     "TrainedModel",
     "TrainedStudy",
     "TrainingMethod",
+    "WeightSweepConfig",
     "gpus",
     "load_trained",
     "plan",
     "read_spec",
     "run",
     "run_attack_ablation",
+    "run_correlation",
     "run_cross_method",
     "run_gallery",
     "run_landscape",
@@ -61,6 +66,7 @@ __all__ = [
     "run_strength",
     "run_sweep",
     "run_trades_landscape",
+    "run_weight_sweep",
     "seconds_left",
     "state_of",
     "worker_environments",

@@ -1,7 +1,7 @@
 """A sweep: one script with many combinations of flags, each in a run directory of its own, some at a time.
 
-A sweep directory holds `<run>/` for every run, `logs/<run>.log` with what it printed, and sweep.json with what became of
-it. What is finished is not run again, so a sweep that was stopped is continued by starting it again.
+A sweep directory holds `<run>/` for every run, `logs/<run>.log` with what it printed, and sweep.json with what became
+of it. What is finished is not run again, so a sweep that was stopped is continued by starting it again.
 """
 
 import dataclasses
@@ -48,9 +48,9 @@ class SweepConfig(FlatConfig):
 class SweepSpec:
     """What a sweep file says.
 
-    script: a script of experiments/, without ".py"; flagfile: its recipe; flags: for all runs; first: the flags of a run
-    that must be done before the others start; runs: flags of the others. A list as value is an axis: the entry stands
-    for the product of its axes. "name" names an entry, "{first}" in a value is the directory of the first run.
+    script: a script of experiments/, without ".py"; flagfile: its recipe; flags: for all runs; first: the flags of a
+    run that must be done before the others start; runs: flags of the others. A list as value is an axis: the entry
+    stands for the product of its axes. "name" names an entry, "{first}" in a value is the directory of the first run.
     """
 
     script: str

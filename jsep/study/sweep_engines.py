@@ -1,5 +1,6 @@
 """Where the runs of a sweep run: processes of this machine, or the nodes of a Ray cluster."""
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -73,10 +74,8 @@ def start(task: Task, environment: Mapping[str, str], *, lock_seconds: float = L
 
 
 def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def stop(processes: Sequence[subprocess.Popen], *, patience: float = 30.0) -> None:

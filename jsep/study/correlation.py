@@ -1,0 +1,125 @@
+"""Are classification robustness and explanation robustness correlated over many models? From finished runs."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsep import evaluate, report
+from jsep.checks import InputError, check_count
+from jsep.study.collected import collect
+from jsep.study.flat_config import FlatConfig, setting
+from jsep.study.run_directory import RunDirectory
+from jsep.study.weight_sweep import header
+
+MEASURES = {
+    "scale_free_loss_end": 1,
+    "excess_end": 1,
+    "relative_reduction": -1,
+    "cosine_end": -1,
+    "scale_free_loss_start": 1,
+}
+"""measure of explanation robustness -> 1 where a higher value is more robust, -1 where a lower one is."""
+
+GIVEN = ("clean_accuracy", "effective_pixels")
+
+SUBSETS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "all models": lambda row: True,
+    "without SEP": lambda row: not row["sep_weight"],
+    "MAT and SEP on MAT": lambda row: row["family"] in ("mat", "sep"),
+}
+"""What the question is asked of: all models, those that no explanation term moved, those that one moved."""
+
+
+@dataclass(frozen=True)
+class CorrelationConfig(FlatConfig):
+    """Which runs. The help text of each field is its documentation."""
+
+    study_dirs: tuple[str, ...] = setting(
+        ("runs/sep_weight_digits/*", "runs/correlation_digits/*"),
+        "run directories of finished studies, all tested on the same pairs with the same attacks; * allowed",
+    )
+    reference_dir: str = setting(
+        "runs/sep_weight_digits/mat", "the one whose MAT models say what a degraded clean accuracy is"
+    )
+    num_resamples: int = setting(2000, "resamples of a bootstrap interval")
+    analysis_seed: int = setting(0, "seed of the resampling")
+
+    def __post_init__(self) -> None:
+        check_count("num_resamples", self.num_resamples)
+        check_count("analysis_seed", self.analysis_seed, minimum=0)
+
+
+def run_correlation(config: CorrelationConfig, run_dir: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
+    """Gathers the runs, correlates, writes result.json and correlation.png.
+
+    Raises: InputError for bad input (fewer than 8 models that are not degraded, for one), before anything is written.
+    """
+    started = time.perf_counter()
+    collected = collect(config.study_dirs, config.reference_dir)
+    num_kept = sum(not row["degraded"] for row in collected.rows)
+    if num_kept < 8:
+        raise InputError(f"a correlation needs at least 8 models that are not degraded, got {num_kept}; add runs")
+    studies = correlate(collected.rows, seed=config.analysis_seed, num_resamples=config.num_resamples)
+    directory = RunDirectory(run_dir, config, overwrite=overwrite)
+    result = {
+        **header(config, "correlation", collected),
+        "measures": MEASURES,
+        "rows": list(collected.rows),
+        "correlations": studies,
+    }
+    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
+    directory.write_result(result)
+    report.write_correlation(directory.path, result)
+    return result
+
+
+def correlate(rows: Sequence[Mapping[str, Any]], *, seed: int = 0, num_resamples: int = 2000) -> list[dict[str, Any]]:
+    """Robust accuracy with every measure of explanation robustness, oriented so that + is "they go together".
+
+    For each of SUBSETS, over its models (intervals draw the settings anew, each with its seeds) and over the means of
+    its settings, and with the degraded models after all; and for all models without one family at a time. Subsets too
+    small to correlate are left out.
+    Returns: entries as `evaluate.correlation_study`, with "subset", "unit", "with_degraded", "measure", "num_settings",
+      and the partial correlation given clean accuracy alone as "partial_clean_spearman".
+    """
+    kept = [row for row in rows if not row["degraded"]]
+    asked = [
+        (name, unit, False, chosen if unit == "models" else setting_means(chosen))
+        for name, belongs in SUBSETS.items()
+        for chosen in [[row for row in kept if belongs(row)]]
+        for unit in ("models", "settings")
+    ]
+    asked.append(("all models", "models", True, list(rows)))
+    for family in dict.fromkeys(row["family"] for row in kept):
+        asked.append((f"without {family}", "models", False, [row for row in kept if row["family"] != family]))
+    found = []
+    for name, unit, with_degraded, chosen in asked:
+        num_settings = len({row["setting"] for row in chosen})
+        if len(chosen) < 8 or num_settings < 5:
+            continue
+        for measure, sign in MEASURES.items():
+            oriented = [{**row, "oriented": sign * row[measure]} for row in chosen]
+            options: dict[str, Any] = {"group": "setting", "seed": seed, "num_resamples": num_resamples}
+            study = evaluate.correlation_study(
+                oriented, explanation="oriented", given=GIVEN, with_degraded=with_degraded, **options
+            )
+            alone = evaluate.correlation_study(
+                oriented, explanation="oriented", given=GIVEN[:1], with_degraded=with_degraded, **options
+            )
+            entry = {**study, "explanation": measure, "partial_clean_spearman": alone["partial_spearman"]}
+            entry |= {"subset": name, "unit": unit, "with_degraded": with_degraded, "num_settings": num_settings}
+            found.append({key: value for key, value in entry.items() if key != "num_degraded_left_out"})
+    return found
+
+
+def setting_means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a setting: the means over its seeds of what is correlated."""
+    names = ("robust_accuracy", *GIVEN, *MEASURES)
+    found = []
+    for setting_name in dict.fromkeys(row["setting"] for row in rows):
+        own = [row for row in rows if row["setting"] == setting_name]
+        means = {name: sum(row[name] for row in own) / len(own) for name in names}
+        found.append({**means, "setting": setting_name, "family": own[0]["family"], "degraded": False})
+    return found
