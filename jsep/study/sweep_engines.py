@@ -37,8 +37,9 @@ Engine = Callable[[Sequence[Task], OnStart, OnEnd, Callable[[], None]], None]
 """(tasks, on_start(name), on_end(name, return code), on_wait()): executes all, in order, some at a time."""
 
 
-def _die_with_parent() -> None:
-    """In the child: no run goes on when what started it was killed."""
+def _in_child() -> None:
+    """No run goes on when what started it was killed; a run hears Ctrl-C also below a shell that ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
@@ -69,7 +70,7 @@ def start(task: Task, environment: Mapping[str, str], *, lock_seconds: float = L
                 env={**os.environ, **environment},
                 start_new_session=True,
                 pass_fds=[lock.fileno()],
-                preexec_fn=_die_with_parent,
+                preexec_fn=_in_child,
             )
 
 
