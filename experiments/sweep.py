@@ -19,6 +19,7 @@ from absl import flags
 
 from jsep import report, study
 from jsep.checks import InputError
+from jsep.study import sweep_ray
 
 EXPERIMENTS = pathlib.Path(__file__).parent
 EXIT_FAILED = 1
@@ -51,13 +52,20 @@ def _command(script: str, run: study.PlannedRun, found: dict, overwrite: bool) -
 
 def _engine(config: study.SweepConfig) -> tuple[study.Engine, int]:
     """The engine that the flags name, and how many runs are under way at a time."""
-    environments = study.worker_environments(
-        config.num_workers,
-        devices=study.gpus(),
-        num_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        threads=config.threads_per_worker,
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    settings = {"threads": config.threads_per_worker, "num_cores": cores}
+    if config.engine == "processes":
+        environments = study.worker_environments(config.num_workers, devices=study.gpus(), **settings)
+        return study.run_processes(environments), len(environments)
+    ray = sweep_ray.connect(config.ray_address)
+    num_cpus = config.threads_per_worker or 1
+    slots = sweep_ray.num_slots(ray, num_cpus=num_cpus, num_gpus=config.ray_gpus)
+    # Ray names the GPU of a run itself.
+    environment = study.worker_environments(1, devices=[], num_cores=num_cpus)[0]
+    engine = sweep_ray.run_ray(
+        ray, num_workers=config.num_workers, num_cpus=num_cpus, num_gpus=config.ray_gpus, environment=environment
     )
-    return study.run_processes(environments), len(environments)
+    return engine, config.num_workers or slots
 
 
 class Display:

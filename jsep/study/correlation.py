@@ -22,6 +22,9 @@ MEASURES = {
 }
 """measure of explanation robustness -> 1 where a higher value is more robust, -1 where a lower one is."""
 
+MIN_MODELS = 6
+"""Fewer leave a partial correlation given two columns no freedom."""
+
 GIVEN = ("clean_accuracy", "effective_pixels")
 
 SUBSETS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
@@ -54,13 +57,16 @@ class CorrelationConfig(FlatConfig):
 def run_correlation(config: CorrelationConfig, run_dir: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
     """Gathers the runs, correlates, writes result.json and correlation.png.
 
-    Raises: InputError for bad input (fewer than 8 models that are not degraded, for one), before anything is written.
+    Raises: InputError for bad input (fewer than MIN_MODELS that are not degraded, for one), before anything is written.
     """
     started = time.perf_counter()
     collected = collect(config.study_dirs, config.reference_dir)
     num_kept = sum(not row["degraded"] for row in collected.rows)
-    if num_kept < 8:
-        raise InputError(f"a correlation needs at least 8 models that are not degraded, got {num_kept}; add runs")
+    if num_kept < MIN_MODELS:
+        raise InputError(
+            f"the study needs at least {MIN_MODELS} models that are not degraded, got {num_kept} of "
+            f"{len(collected.rows)}; add runs"
+        )
     studies = correlate(collected.rows, seed=config.analysis_seed, num_resamples=config.num_resamples)
     directory = RunDirectory(run_dir, config, overwrite=overwrite)
     result = {
@@ -97,7 +103,7 @@ def correlate(rows: Sequence[Mapping[str, Any]], *, seed: int = 0, num_resamples
     found = []
     for name, unit, with_degraded, chosen in asked:
         num_settings = len({row["setting"] for row in chosen})
-        if len(chosen) < 8 or num_settings < 5:
+        if len(chosen) < MIN_MODELS or num_settings < MIN_MODELS - 1:
             continue
         for measure, sign in MEASURES.items():
             oriented = [{**row, "oriented": sign * row[measure]} for row in chosen]

@@ -36,12 +36,14 @@ class SweepConfig(FlatConfig):
     num_workers: int = setting(0, "runs at the same time; 0: one a GPU, or one a core where there is none")
     threads_per_worker: int = setting(0, "threads of a run on CPU; 0: the cores shared out among the workers")
     dry_run: bool = setting(False, "print the plan and run nothing")
-    ray_address: str = setting("auto", "address of the Ray cluster")
+    ray_address: str = setting("auto", "address of the Ray cluster: auto for the one of this machine, or host:port")
+    ray_gpus: float = setting(0.0, "GPUs of a run on the Ray cluster")
 
     def __post_init__(self) -> None:
         check_choice("engine", self.engine, ENGINES)
         for name in ("num_workers", "threads_per_worker"):
             check_count(name, getattr(self, name), minimum=0)
+        check_positive("ray_gpus", self.ray_gpus, allow_zero=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,21 +91,22 @@ def read_spec(path: str | Path) -> SweepSpec:
         raise InputError(f'spec {path}: expected "script", such as "digits_sep", got {script!r}')
     if not isinstance(runs, list) or not runs:
         raise InputError(f'spec {path}: expected a list of at least one run under "runs", got {runs!r}')
-    for entry in (*runs, values.get("first", {}), values.get("flags", {})):
-        if not isinstance(entry, dict):
-            raise InputError(f"spec {path}: expected flags as a JSON object, got {entry!r}")
-        for name, value in entry.items():
-            _check_value(f"spec {path}: {name}", value, axis=entry in runs)
+    for axes, entries in ((True, runs), (False, [values.get(key) or {} for key in ("first", "flags")])):
+        for entry in entries:
+            if not isinstance(entry, dict):
+                raise InputError(f"spec {path}: expected flags as a JSON object, got {entry!r}")
+            for name, value in entry.items():
+                _check_value(f"spec {path}: {name}", value, axes)
     return SweepSpec(script, tuple(runs), *(values.get(key) or kind for key, kind in _OPTIONAL.items()))
 
 
 _OPTIONAL: dict[str, Any] = {"flagfile": None, "flags": {}, "first": None, "question": ""}
 
 
-def _check_value(where: str, value: Any, *, axis: bool) -> None:
-    values = value if isinstance(value, list) and axis else [value]
+def _check_value(where: str, value: Any, axes: bool) -> None:
+    values = value if isinstance(value, list) and axes else [value]
     if not values or any(not isinstance(each, str | bool | int | float) for each in values):
-        expected = "a value or a list of values to run over" if axis else "one value"
+        expected = "a value or a list of values to run over" if axes else "one value"
         raise InputError(f"{where}: expected {expected} (text, number, true or false), got {json.dumps(value)}")
 
 

@@ -44,7 +44,9 @@ def _in_child() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def start(task: Task, environment: Mapping[str, str], *, lock_seconds: float = LOCK_SECONDS) -> subprocess.Popen | None:
+def start(
+    task: Task, environment: Mapping[str, str], *, directory: str | None = None, lock_seconds: float = LOCK_SECONDS
+) -> subprocess.Popen | None:
     """Starts a command in a process group of its own, with its output in its log; None where its lock stays taken.
 
     The lock is the child's as long as it lives, so that two processes never work in one run directory, also when a
@@ -68,6 +70,7 @@ def start(task: Task, environment: Mapping[str, str], *, lock_seconds: float = L
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **environment},
+                cwd=directory,
                 start_new_session=True,
                 pass_fds=[lock.fileno()],
                 preexec_fn=_in_child,
@@ -92,6 +95,12 @@ def stop(processes: Sequence[subprocess.Popen], *, patience: float = 30.0) -> No
             process.wait()
 
 
+def say_locked(task: Task) -> None:
+    """Writes into the log why a run was not started."""
+    with task.log.open("a") as log:
+        log.write("error: another process works in this run's directory; wait for it or stop it\n")
+
+
 def run_processes(environments: Sequence[Mapping[str, str]], *, poll_seconds: float = 0.2) -> Engine:
     """The engine of this machine: one process a worker at a time, each worker with the variables of its environment.
 
@@ -110,7 +119,7 @@ def run_processes(environments: Sequence[Mapping[str, str]], *, poll_seconds: fl
                         on_start(task.name)
                         process = start(task, environment, lock_seconds=0)
                         if process is None:
-                            _say_locked(task)
+                            say_locked(task)
                             on_end(task.name, LOCKED)
                         else:
                             running[worker] = (task, process)
@@ -124,11 +133,6 @@ def run_processes(environments: Sequence[Mapping[str, str]], *, poll_seconds: fl
             stop([process for _, process in running.values()])
 
     return engine
-
-
-def _say_locked(task: Task) -> None:
-    with task.log.open("a") as log:
-        log.write("error: another process works in this run's directory; wait for it or stop it\n")
 
 
 def gpus() -> list[str]:
