@@ -98,8 +98,7 @@ def _main(result: Mapping[str, Any], measure: str, subset: str = "all models", u
     return next(
         entry
         for entry in result["correlations"]
-        if (entry["subset"], entry["unit"], entry["explanation"], entry["with_degraded"])
-        == (subset, unit, measure, False)
+        if (entry["subset"], entry["unit"], entry["measure"], entry["with_degraded"]) == (subset, unit, measure, False)
     )
 
 
@@ -142,7 +141,7 @@ def _parts(result: Mapping[str, Any]) -> str:
     keys = dict.fromkeys((e["subset"], e["unit"], e["with_degraded"]) for e in result["correlations"])
     for subset, unit, with_degraded in keys:
         own = {
-            e["explanation"]: e
+            e["measure"]: e
             for e in result["correlations"]
             if (e["subset"], e["unit"], e["with_degraded"]) == (subset, unit, with_degraded)
         }

@@ -31,6 +31,9 @@ _PANELS = (
     ("Concentration", "effective pixels", (("effective_pixels", ""),)),
     ("Loss / chance", "loss over that of shuffled maps", (("excess_start", "start"), ("excess_end", "end of attack"))),
 )
+_LOG_RANGE = 5.0
+"""From this ratio of largest to smallest mean on, the losses have a logarithmic axis."""
+
 _COLOURS = ("#E69F00", "#0072B2")
 """The first and the second line of a panel; a single one has the second colour."""
 
@@ -49,6 +52,10 @@ def write_weight_sweep(run_dir: str | pathlib.Path, result: Mapping[str, Any]) -
             for (key, name), colour in zip(lines, _COLOURS[-len(lines) :], strict=True):
                 _draw_line(axes, entries, weights, key, name, colour)
             axes.set(title=title, ylabel=label)
+            means = [entry[key]["mean"] for entry in entries for key, _ in lines]
+            if title == "Explanation loss" and min(means) > 0 and max(means) > _LOG_RANGE * min(means):
+                axes.set_yscale("log")
+                axes.set_ylim(0.7 * min(means), 1.4 * max(means))
             if len(lines) > 1:
                 axes.legend(fontsize=8, loc="best")
             _weight_axis(axes, weights)
@@ -155,7 +162,7 @@ def _sentences(result: Mapping[str, Any]) -> list[str]:
             count = own["robust_accuracy"]["num_weights"]
             found.append(
                 f"Over the {count} weights {words} that are not degraded, Spearman's correlation with the weight "
-                f"(95 % interval over weights): {'; '.join(told)}."
+                f"(95 % interval over weights): {'; '.join(told)}. {_claim(own)}"
             )
     robust = [entry["robust_accuracy"]["mean"] for entry in whole]
     if robust:
@@ -193,6 +200,22 @@ def _breaking(entries: Sequence[Mapping[str, Any]]) -> str:
             parts.append(f"on the {word} side no weight up to {_weight(own[-1])} breaks training")
     text = " and ".join(parts) + "." if parts else ""
     return text[:1].upper() + text[1:]
+
+
+def _claim(trends: Mapping[str, Mapping[str, Any]]) -> str:
+    """Whether the loss at the end grows as the weight falls, and what loss / chance says of it."""
+    told = []
+    for metric in ("scale_free_loss_end", "excess_end"):
+        low, high = trends[metric]["low"], trends[metric]["high"]
+        told.append(0 if low <= 0 <= high else -1 if high < 0 else 1)
+    words = {-1: "holds here", 1: "is reversed here", 0: "is not seen here"}
+    more = {
+        -1: "loss / chance, with the concentration of the maps taken out, grows too",
+        1: "loss / chance, with the concentration of the maps taken out, falls: the maps are easier to manipulate",
+        0: "loss / chance, with the concentration of the maps taken out, shows no trend",
+    }
+    trend = "The paper's trend, a loss at the end that grows as the weight falls,"
+    return f"{trend} {words[told[0]]}{', and' if told[0] == told[1] else ', but'} {more[told[1]]}."
 
 
 def _trend(trend: Mapping[str, Any], name: str) -> str:

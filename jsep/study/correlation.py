@@ -27,6 +27,15 @@ MIN_MODELS = 6
 
 GIVEN = ("clean_accuracy", "effective_pixels")
 
+COEFFICIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "pearson": ("pearson", ()),
+    "spearman": ("spearman", ()),
+    "partial_pearson": ("pearson", GIVEN),
+    "partial_spearman": ("spearman", GIVEN),
+    "partial_clean_spearman": ("spearman", GIVEN[:1]),
+}
+"""name -> its kind and what is held equal."""
+
 SUBSETS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "all models": lambda row: True,
     "without SEP": lambda row: not row["sep_weight"],
@@ -46,7 +55,7 @@ class CorrelationConfig(FlatConfig):
     reference_dir: str = setting(
         "runs/sep_weight_digits/mat", "the one whose MAT models say what a degraded clean accuracy is"
     )
-    num_resamples: int = setting(2000, "resamples of a bootstrap interval")
+    num_resamples: int = setting(1000, "resamples of a bootstrap interval")
     analysis_seed: int = setting(0, "seed of the resampling")
 
     def __post_init__(self) -> None:
@@ -81,42 +90,51 @@ def run_correlation(config: CorrelationConfig, run_dir: str | Path, *, overwrite
     return result
 
 
-def correlate(rows: Sequence[Mapping[str, Any]], *, seed: int = 0, num_resamples: int = 2000) -> list[dict[str, Any]]:
+def correlate(rows: Sequence[Mapping[str, Any]], *, seed: int = 0, num_resamples: int = 1000) -> list[dict[str, Any]]:
     """Robust accuracy with every measure of explanation robustness, oriented so that + is "they go together".
 
     For each of SUBSETS, over its models (intervals draw the settings anew, each with its seeds) and over the means of
-    its settings, and with the degraded models after all; and for all models without one family at a time. Subsets too
-    small to correlate are left out.
-    Returns: entries as `evaluate.correlation_study`, with "subset", "unit", "with_degraded", "measure", "num_settings",
-      and the partial correlation given clean accuracy alone as "partial_clean_spearman".
+    its settings; with the degraded models after all; and without one family at a time, ranks alone. Subsets too small
+    to correlate are left out.
+    Returns: entries with "subset", "unit" (models or settings), "with_degraded", "measure", "num_models",
+      "num_settings", and each coefficient by name as {"estimate", "low", "high", "p_value"}; the p-value takes the
+      models as independent.
     """
     kept = [row for row in rows if not row["degraded"]]
-    asked = [
-        (name, unit, False, chosen if unit == "models" else setting_means(chosen))
-        for name, belongs in SUBSETS.items()
-        for chosen in [[row for row in kept if belongs(row)]]
-        for unit in ("models", "settings")
-    ]
-    asked.append(("all models", "models", True, list(rows)))
+    asked: list[tuple[str, str, Sequence[Mapping[str, Any]], dict[str, Any]]] = []
+    for name, belongs in SUBSETS.items():
+        chosen = [row for row in kept if belongs(row)]
+        asked += [(name, "models", chosen, COEFFICIENTS), (name, "settings", setting_means(chosen), COEFFICIENTS)]
+    asked.append(("all models", "models", rows, COEFFICIENTS))
+    ranks = {name: COEFFICIENTS[name] for name in ("spearman", "partial_spearman")}
     for family in dict.fromkeys(row["family"] for row in kept):
-        asked.append((f"without {family}", "models", False, [row for row in kept if row["family"] != family]))
+        asked.append((f"without {family}", "models", [row for row in kept if row["family"] != family], ranks))
     found = []
-    for name, unit, with_degraded, chosen in asked:
-        num_settings = len({row["setting"] for row in chosen})
-        if len(chosen) < MIN_MODELS or num_settings < MIN_MODELS - 1:
+    for name, unit, chosen, coefficients in asked:
+        settings = [row["setting"] for row in chosen]
+        if len(chosen) < MIN_MODELS or len(set(settings)) < MIN_MODELS - 1:
             continue
+        options = {"groups": settings, "seed": seed, "num_resamples": num_resamples}
+        robust = [row["robust_accuracy"] for row in chosen]
         for measure, sign in MEASURES.items():
-            oriented = [{**row, "oriented": sign * row[measure]} for row in chosen]
-            options: dict[str, Any] = {"group": "setting", "seed": seed, "num_resamples": num_resamples}
-            study = evaluate.correlation_study(
-                oriented, explanation="oriented", given=GIVEN, with_degraded=with_degraded, **options
-            )
-            alone = evaluate.correlation_study(
-                oriented, explanation="oriented", given=GIVEN[:1], with_degraded=with_degraded, **options
-            )
-            entry = {**study, "explanation": measure, "partial_clean_spearman": alone["partial_spearman"]}
-            entry |= {"subset": name, "unit": unit, "with_degraded": with_degraded, "num_settings": num_settings}
-            found.append({key: value for key, value in entry.items() if key != "num_degraded_left_out"})
+            values = [sign * row[measure] for row in chosen]
+            entry: dict[str, Any] = {
+                "subset": name,
+                "unit": unit,
+                "with_degraded": any(row["degraded"] for row in chosen),
+                "measure": measure,
+                "num_models": len(chosen),
+                "num_settings": len(set(settings)),
+            }
+            for coefficient, (kind, given) in coefficients.items():
+                controls = [[row[key] for key in given] for row in chosen]
+                value = (
+                    evaluate.partial_correlation(robust, values, controls, kind=kind, **options)
+                    if given
+                    else evaluate.correlation(robust, values, kind=kind, **options)
+                )
+                entry[coefficient] = {key: getattr(value, key) for key in ("estimate", "low", "high", "p_value")}
+            found.append(entry)
     return found
 
 
