@@ -28,6 +28,19 @@ _COEFFICIENTS = (
     ("partial_spearman", "partial Spearman"),
     ("partial_clean_spearman", "partial Spearman, clean accuracy alone"),
 )
+# One a family, those of the methods where they have one.
+_COLOURS = {
+    "mat": "#0072B2",
+    "sep": "#009E73",
+    "standard": "#555555",
+    "trades": "#CC79A7",
+    "trades_sep": "#882255",
+    "lga": "#E6C700",
+    "hessian": "#E69F00",
+    "cure": "#56B4E9",
+    "ig_norm": "#000000",
+    "r2et": "#D55E00",
+}
 _MARKS = {0: "o", 1: "^", -1: "v"}
 
 
@@ -43,7 +56,8 @@ def write_correlation(run_dir: str | pathlib.Path, result: Mapping[str, Any]) ->
         for axes, measure in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
             _draw_models(axes, result["rows"], measure, result["measures"][measure], colour)
             entry = _main(result, measure)
-            axes.set_title(f"Spearman {_number(entry['spearman'])}, partial {_number(entry['partial_spearman'])}")
+            title = f"Spearman {_number(entry['spearman'])}, partial {_number(entry['partial_spearman'])}"
+            axes.set_title(title, fontsize=8.5)
         shapes = {_MARKS[_sign(row)]: _sign(row) for row in result["rows"]}
         words = {0: "no SEP", 1: "SEP weight > 0", -1: "SEP weight < 0"}
         handles = [
@@ -63,10 +77,7 @@ def write_correlation(run_dir: str | pathlib.Path, result: Mapping[str, Any]) ->
 
 
 def _family_colours(families: Sequence[str]) -> dict[str, str]:
-    """Two families of one colour would be told apart by nothing, so SEP takes that of sep_pos."""
-    names = {family: "sep_pos" if family == "sep" else family for family in families}
-    found = colours(list(names.values()))
-    return {family: found[name] for family, name in names.items()}
+    return colours(families) | {family: colour for family, colour in _COLOURS.items() if family in families}
 
 
 def _sign(row: Mapping[str, Any]) -> int:
@@ -210,8 +221,8 @@ def _sentences(result: Mapping[str, Any]) -> str:
     for subset, words in _SUBSETS.items():
         if subset in known:
             own = [(measure, _main(result, measure, subset)["spearman"]) for measure in _PANELS]
-            told = [f"{_number(value)} by {_NAMES[measure]}" for measure, value in own]
-            found.append(f"Over {words} alone, Spearman is {', '.join(told)}.")
+            told = [f"{_number(value)} by {_NAMES[measure]} ({_WORDS[_direction(value)]})" for measure, value in own]
+            found.append(f"Over {words} alone, Spearman is {'; '.join(told)}.")
     return " ".join(found)
 
 
@@ -226,7 +237,7 @@ def _agreement(result: Mapping[str, Any]) -> str:
         if signs >= {1, -1}:
             parts.append(f"{words} turns with the measure: some say together, some against each other")
         elif len(signs) == 1:
-            parts.append(f"{words} is the same by all four measures")
+            parts.append(f"{words} is the same by all four measures, {_WORDS[next(iter(signs))]}")
         else:
             told = _WORDS[next(iter(signs - {0}))]
             parts.append(f"{words} does not turn, but only some measures show it ({told})")

@@ -43,8 +43,19 @@ _NOT_IN_A_NAME = frozenset(JUDGED_BY) | {
     "feature_epochs", "feature_learning_rate", "sep_weight_pos", "sep_weight_neg", "sep_weight_unit",
 }  # fmt: skip
 
-_OF_A_METHOD = {"trades_beta": "trades", "rival_": "mat_", "sep_": "sep_"}
-"""Fields that matter only where the method's name has a part."""
+_OF_A_METHOD = {
+    "trades_beta": "trades",
+    "rival_weight": "mat_",
+    "rival_noise_scale": "lga",
+    "rival_cure_step": "cure",
+    "rival_top_k": "r2et",
+    "rival_num_gaps": "r2et",
+    "sep_": "sep_",
+}
+"""Fields, or the first letters of some, that matter only where the method's name has a part."""
+
+_WEIGHTS = ("trades_beta", "rival_weight")
+"""Named wherever they matter, also at the reference's value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,14 +93,15 @@ def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
     Args: patterns: run directories, "*" allowed; reference_dir: a study with MAT models.
     Raises: InputError where nothing is found, the reference has no MAT model, or the models were judged differently.
     """
-    paths = list(dict.fromkeys(path for pattern in patterns for path in sorted(glob.glob(str(pattern)))))
+    found = dict.fromkeys(path for pattern in patterns for path in sorted(glob.glob(str(pattern))))
+    # A sweep's directory holds its logs and its own record beside the runs.
+    paths = [path for path in found if Path(path).is_dir() and Path(path).name != "logs"]
     results, left_out = {}, []
     for path in paths:
         try:
             results[path] = _read(Path(path))
         except InputError as error:
-            if Path(path).name != "logs":
-                left_out.append(str(error))
+            left_out.append(str(error))
     if not results:
         raise InputError(f"no finished study in {', '.join(patterns)}; run the sweep first")
     reference = _read(Path(reference_dir))
@@ -113,6 +125,8 @@ def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
                     "degraded": evaluate.is_degraded(row["clean_accuracy"], accuracies.get(row["seed"], mean)),
                 }
             )
+    families = list(dict.fromkeys(row["family"] for row in rows))
+    rows.sort(key=lambda row: (families.index(row["family"]), row["sep_weight"]))
     studies = tuple(
         {"run": Path(path).name, **{key: result["environment"].get(key) for key in ("command", "commit", "seconds")}}
         for path, result in results.items()
@@ -151,7 +165,7 @@ def _setting(row: Mapping[str, Any], config: Mapping[str, Any], reference: Mappi
     for name in defaults:
         own, theirs = config.get(name, defaults[name]), reference.get(name, defaults[name])
         where = next((part for prefix, part in _OF_A_METHOD.items() if name.startswith(prefix)), "")
-        differs = own != theirs or (name == "trades_beta" and METHODS[method].objective == "trades")
+        differs = own != theirs or name in _WEIGHTS
         if name not in _NOT_IN_A_NAME and differs and where in method:
             parts.append(f"{name} {own:.3g}" if isinstance(own, float) else f"{name} {own}")
     return ", ".join(parts)

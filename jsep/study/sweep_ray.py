@@ -1,10 +1,12 @@
 """The runs of a sweep as tasks of an existing Ray cluster. Ray is an extra: it is imported when it is asked for."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jsep.checks import InputError, check_count
+from jsep.study import sweep_engines
 from jsep.study.sweep_engines import LOCKED, Engine, OnEnd, OnStart, Task, say_locked, start, stop
 
 LOST = 70
@@ -24,7 +26,9 @@ def connect(address: str) -> Any:
     except ImportError as error:
         raise InputError('engine=ray needs Ray; install it with: pip install "jsep[ray]"') from error
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
+        # On loopback Ray would look for this machine's outward address; the driver is told which node is its own.
+        own = address.split(":")[0] if address.startswith("127.") else None
+        ray.init(address=address, log_to_driver=False, configure_logging=False, _node_ip_address=own)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
@@ -69,6 +73,9 @@ def run_ray(
     """
     check_count("num_workers", num_workers, minimum=0)
     check_count("num_cpus", num_cpus)
+    # By value, so that a worker of the cluster starts a run without importing this package and JAX first.
+    for module in (sweep_engines, sys.modules[__name__]):
+        ray.cloudpickle.register_pickle_by_value(module)
     execute = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=-1)(_execute)
 
     def engine(tasks: Sequence[Task], on_start: OnStart, on_end: OnEnd, on_wait: Callable[[], None]) -> None:
