@@ -60,8 +60,13 @@ def _define(field: dataclasses.Field[Any], default: Any, kind: Any) -> None:
         flags.DEFINE_string(field.name, default, text)
 
 
+defined: list[type[study.FlatConfig]] = []
+"""The kind of configuration that the script's flags are, once they are defined."""
+
+
 def define_flags(defaults: study.FlatConfig, *, resumable: bool = True) -> None:
     """One flag for each field of the configuration, and those of the run directory."""
+    defined.append(type(defaults))
     kinds = typing.get_type_hints(type(defaults))
     for field in dataclasses.fields(defaults):
         _define(field, getattr(defaults, field.name), kinds[field.name])

@@ -50,12 +50,32 @@ def _partial(kind: str, x: np.ndarray, y: np.ndarray, given: np.ndarray) -> floa
     return _coefficient("pearson", *left)
 
 
-def _interval(statistic: Any, columns: tuple[np.ndarray, ...], seed: int, num_resamples: int) -> tuple[float, float]:
+def _members(groups: Any, num_models: int) -> list[np.ndarray]:
+    """The places of the models of each group; one group a model without groups."""
+    if groups is None:
+        return [np.array([place]) for place in range(num_models)]
+    names = np.asarray(groups)
+    if names.shape != (num_models,):
+        raise InputError(f"expected one group a model, got shape {names.shape} for {num_models} models")
+    return [np.flatnonzero(names == name) for name in np.unique(names)]
+
+
+def _interval(
+    statistic: Any, columns: tuple[np.ndarray, ...], groups: Any, seed: int, num_resamples: int
+) -> tuple[float, float]:
     import scipy.stats
 
+    members = _members(groups, len(columns[0]))
+    if len(members) < 2:
+        raise InputError("an interval needs models of at least 2 groups, got 1")
+
+    def resampled(drawn: np.ndarray) -> float:
+        places = np.concatenate([members[group] for group in drawn])
+        return statistic(*(column[places] for column in columns))
+
     found = scipy.stats.bootstrap(
-        (np.arange(len(columns[0])),),
-        lambda places: statistic(*(column[places] for column in columns)),
+        (np.arange(len(members)),),
+        resampled,
         vectorized=False,
         n_resamples=num_resamples,
         method="percentile",
@@ -75,11 +95,14 @@ def _columns(*columns: Any, minimum: int) -> list[np.ndarray]:
     return arrays
 
 
-def correlation(x: Any, y: Any, *, kind: str = "spearman", seed: int = 0, num_resamples: int = 1000) -> Correlation:
+def correlation(
+    x: Any, y: Any, *, kind: str = "spearman", groups: Any = None, seed: int = 0, num_resamples: int = 1000
+) -> Correlation:
     """The correlation of x and y over models, with a percentile bootstrap interval over the models.
 
-    Args: x, y: (M,), M >= 4; kind: "pearson", "spearman" or "kendall" (tau-b). A constant column has correlation 0,
-      p-value 1.
+    Args: x, y: (M,), M >= 4; kind: "pearson", "spearman" or "kendall" (tau-b); groups: (M,) names of what is drawn
+      anew as a whole, such as the seeds of one setting, which are no independent models; default: every model by
+      itself. The p-value knows nothing of groups. A constant column has correlation 0, p-value 1.
     Raises: InputError for an unknown kind, columns of different length, too few models or values that are not finite.
     """
     import scipy.stats
@@ -90,19 +113,20 @@ def correlation(x: Any, y: Any, *, kind: str = "spearman", seed: int = 0, num_re
     tests = {"pearson": scipy.stats.pearsonr, "spearman": scipy.stats.spearmanr, "kendall": scipy.stats.kendalltau}
     constant = np.ptp(first) == 0 or np.ptp(second) == 0
     p_value = 1.0 if constant else float(tests[kind](first, second).pvalue)
-    low, high = _interval(lambda a, b: _coefficient(kind, a, b), (first, second), seed, num_resamples)
+    low, high = _interval(lambda a, b: _coefficient(kind, a, b), (first, second), groups, seed, num_resamples)
     return Correlation(_coefficient(kind, first, second), low, high, p_value, len(first))
 
 
 def partial_correlation(
-    x: Any, y: Any, given: Any, *, kind: str = "spearman", seed: int = 0, num_resamples: int = 1000
+    x: Any, y: Any, given: Any, *, kind: str = "spearman", groups: Any = None, seed: int = 0, num_resamples: int = 1000
 ) -> Correlation:
     """The correlation of x and y over models at equal `given`: that of the residuals of linear fits on `given`.
 
     Spearman takes the ranks of all columns first. The p-value is Student's with M - 2 - k degrees of freedom; it takes
     the columns as near normal.
 
-    Args: x, y: (M,); given: (M, k), such as clean accuracy and effective pixels; kind: "pearson" or "spearman".
+    Args: x, y: (M,); given: (M, k), such as clean accuracy and effective pixels; kind: "pearson" or "spearman";
+      groups: as `correlation`.
     Returns: Correlation; 0 with p-value 1 where `given` explains one of them completely.
     Raises: InputError as `correlation`, or for fewer than k + 4 models.
     """
@@ -117,7 +141,8 @@ def partial_correlation(
     estimate = _partial(kind, first, second, controls)
     freedom = len(first) - 2 - count
     t = estimate * np.sqrt(freedom / max(1 - estimate**2, 1e-300))
-    low, high = _interval(lambda a, b, c: _partial(kind, a, b, c), (first, second, controls), seed, num_resamples)
+    columns = (first, second, controls)
+    low, high = _interval(lambda a, b, c: _partial(kind, a, b, c), columns, groups, seed, num_resamples)
     return Correlation(estimate, low, high, float(2 * scipy.stats.t.sf(abs(t), freedom)), len(first))
 
 
@@ -127,6 +152,7 @@ def correlation_study(
     classification: str = "robust_accuracy",
     explanation: str = "explanation_loss_end",
     given: Sequence[str] = ("clean_accuracy", "effective_pixels"),
+    group: str | None = None,
     with_degraded: bool = False,
     seed: int = 0,
     num_resamples: int = 1000,
@@ -134,7 +160,8 @@ def correlation_study(
     """The question of the title as numbers, from the rows of any number of results: one row, one model.
 
     Args: rows: with the named keys; classification, explanation: what is correlated; given: what is held equal in the
-      partial correlations; with_degraded: whether degraded models count.
+      partial correlations; group: the key of what is drawn anew as a whole for the intervals (see `correlation`);
+      with_degraded: whether degraded models count.
     Returns: "num_models", "num_degraded_left_out", for each of KINDS, "partial_pearson" and "partial_spearman" a
       dict of estimate, low, high, p_value; the partial ones are absent where the models are too few.
     Raises: InputError where a row lacks a key, or fewer than 4 models are left.
@@ -145,7 +172,8 @@ def correlation_study(
     except KeyError as error:
         raise InputError(f"a row has no {error}; evaluate that model again") from error
     x, y = columns[classification], columns[explanation]
-    settings = {"seed": seed, "num_resamples": num_resamples}
+    groups = None if group is None else [str(row[group]) for row in kept]
+    settings: dict[str, Any] = {"groups": groups, "seed": seed, "num_resamples": num_resamples}
     found = {kind: correlation(x, y, kind=kind, **settings) for kind in KINDS}
     if given and len(kept) >= len(given) + 4:
         controls = np.column_stack([columns[name] for name in given])

@@ -5,8 +5,9 @@ each metric is shown, `answer` (of a study) and `evaluation` put the numbers int
 `comparisons` set them in rows, `curves` and `panels` draw (in
 one `style`), `pictures` adds the captions, `page` puts all of it into one file. The results of another kind go their
 own ways: `gallery` (explanation methods), `strength` (attacks on predictions), `attacks` (attacks on explanations),
-`selection`, `cross_method`, `precision`, and `landscape` with `landscape_figures` and `landscape_page`; `TABLES` lists
-them. `paper` asks all of them what they say to the paper's numbers and claims.
+`selection`, `cross_method`, `weight_sweep`, `correlation`, `precision`, and `landscape` with `landscape_figures` and
+`landscape_page`; `TABLES` lists them. `sweep` says how far many runs are. `paper` asks all of them what they say to the
+paper's numbers and claims.
 matplotlib is used here and nowhere else in the library.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 
 from jsep.report.answer import answer as in_words
 from jsep.report.attacks import attack_tables
+from jsep.report.correlation import correlation_tables, write_correlation
 from jsep.report.cross_method import cross_method_table, write_cross_method
 from jsep.report.evaluation import evaluation_answer
 from jsep.report.gallery import gallery_table, write_gallery
@@ -26,14 +28,18 @@ from jsep.report.precision import precision_table
 from jsep.report.selection import selection_table, write_selection
 from jsep.report.strength import strength_table
 from jsep.report.summary import summarise
+from jsep.report.sweep import duration, sweep_counts, sweep_failures, sweep_table
 from jsep.report.tables import format_table, markdown_table
+from jsep.report.weight_sweep import weight_sweep_table, write_weight_sweep
 
 __all__ = [
     "PAPER_ITEMS",
     "TABLES",
     "PaperItem",
     "attack_tables",
+    "correlation_tables",
     "cross_method_table",
+    "duration",
     "evaluation_answer",
     "format_table",
     "gallery_table",
@@ -45,11 +51,17 @@ __all__ = [
     "selection_table",
     "strength_table",
     "summarise",
+    "sweep_counts",
+    "sweep_failures",
+    "sweep_table",
+    "weight_sweep_table",
     "write",
+    "write_correlation",
     "write_cross_method",
     "write_gallery",
     "write_landscape",
     "write_selection",
+    "write_weight_sweep",
 ]
 
 
@@ -73,5 +85,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "landscape": landscape_table,
     "precision": precision_table,
     "evaluation": _evaluation_table,
+    "sep_weight_sweep": weight_sweep_table,
+    "correlation": correlation_tables,
 }
 """kind of a result.json ("study" where it says none) -> its table in Markdown and what the numbers say."""

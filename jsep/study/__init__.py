@@ -3,6 +3,7 @@
 from jsep.evaluate import DEGRADED_MARGIN
 from jsep.study.attack_ablation import AttackAblationConfig, run_attack_ablation
 from jsep.study.config import METHODS, StudyConfig, TrainingMethod
+from jsep.study.correlation import CorrelationConfig, run_correlation
 from jsep.study.cross_method import CrossMethodConfig, run_cross_method
 from jsep.study.evaluation import run_evaluation
 from jsep.study.evaluation_config import EvaluationConfig
@@ -14,35 +15,65 @@ from jsep.study.precision import run_precision
 from jsep.study.run import run
 from jsep.study.selection import SelectionConfig, run_selection
 from jsep.study.strength import Peer, StrengthConfig, run_strength
+from jsep.study.sweep import (
+    PlannedRun,
+    RunState,
+    SweepConfig,
+    SweepSpec,
+    plan,
+    read_spec,
+    run_sweep,
+    seconds_left,
+    state_of,
+)
+from jsep.study.sweep_engines import Engine, gpus, run_processes, worker_environments
 from jsep.study.trades_landscape import TradesLandscapeConfig, run_trades_landscape
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.study.weight_sweep import WeightSweepConfig, run_weight_sweep
 
 __all__ = [
     "DEGRADED_MARGIN",
     "METHODS",
     "AttackAblationConfig",
+    "CorrelationConfig",
     "CrossMethodConfig",
+    "Engine",
     "EvaluationConfig",
     "FlatConfig",
     "GalleryConfig",
     "LandscapeConfig",
     "Peer",
+    "PlannedRun",
+    "RunState",
     "SelectionConfig",
     "StrengthConfig",
     "StudyConfig",
+    "SweepConfig",
+    "SweepSpec",
     "TradesLandscapeConfig",
     "TrainedModel",
     "TrainedStudy",
     "TrainingMethod",
+    "WeightSweepConfig",
+    "gpus",
     "load_trained",
+    "plan",
+    "read_spec",
     "run",
     "run_attack_ablation",
+    "run_correlation",
     "run_cross_method",
     "run_evaluation",
     "run_gallery",
     "run_landscape",
     "run_precision",
+    "run_processes",
     "run_selection",
     "run_strength",
+    "run_sweep",
     "run_trades_landscape",
+    "run_weight_sweep",
+    "seconds_left",
+    "state_of",
+    "worker_environments",
 ]

@@ -112,6 +112,9 @@ class StudyConfig(FlatConfig):
     attack_batch_norm: str = setting(
         "evaluation", f"batch normalisation in that attack in training: {', '.join(train.BATCH_NORM_MODES)}"
     )
+    test_epsilon: float | None = setting(
+        None, "budget in tests, for models trained with different ones; default: epsilon"
+    )
     test_alpha: float = setting(2 / 255, "PGD step in tests, pixel units")
     test_num_steps: int = setting(20, "PGD steps in tests")
 
@@ -215,6 +218,7 @@ class StudyConfig(FlatConfig):
         self.feature_train_config()
         self.explanation_attack()
         check_epsilon(self.epsilon, self.norm)
+        check_epsilon(self.budget_in_tests, self.norm, "test_epsilon")
         check_positive("test_alpha", self.test_alpha)
         check_count("test_num_steps", self.test_num_steps)
 
@@ -226,6 +230,11 @@ class StudyConfig(FlatConfig):
     def seeds(self) -> range:
         """The seeds of the study."""
         return range(self.seed, self.seed + self.num_seeds)
+
+    @property
+    def budget_in_tests(self) -> float:
+        """The budget of the attack on predictions in tests, pixel units."""
+        return self.epsilon if self.test_epsilon is None else self.test_epsilon
 
     def sep_weight(self, method: str, num_pixels: int) -> float:
         """lambda of the paper, per MSE, for `method` on maps of `num_pixels` pixels; 0 without SEP."""

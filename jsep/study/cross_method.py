@@ -120,7 +120,7 @@ def _accuracies(config: CrossMethodConfig, study: TrainedStudy, model: TrainedMo
         model.variables,
         study.test,
         norm=own.norm,
-        epsilon=own.epsilon,
+        epsilon=own.budget_in_tests,
         alpha=own.test_alpha,
         num_steps=own.test_num_steps,
         chunk_size=config.chunk_size,

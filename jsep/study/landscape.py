@@ -113,10 +113,12 @@ def _measurement(config: LandscapeConfig, study: TrainedStudy) -> Measurement:
     return Measurement(
         scalars=tuple((scalar, config.directions_of(scalar)) for scalar in config.scalars),
         explanation=settings.explanation_attack(),
-        prediction=train.PgdConfig(settings.norm, settings.epsilon, settings.test_alpha, settings.test_num_steps),
+        prediction=train.PgdConfig(
+            settings.norm, settings.budget_in_tests, settings.test_alpha, settings.test_num_steps
+        ),
         sep=settings.train_config("mat", 1).sep,
         norm=config.landscape_norm,
-        epsilon=config.landscape_epsilon or settings.epsilon,
+        epsilon=config.landscape_epsilon or settings.budget_in_tests,
         num_directions=config.num_directions,
         extent=config.extent,
         num_points=config.num_points,
@@ -142,7 +144,7 @@ def _analyse_model(
     accuracy_key, attack_key, image_key = jax.random.split(key, 3)
     settings, model_fn = study.config, study.model_fn
     clean, robust = evaluate.accuracies(
-        accuracy_key, model_fn, trained.variables, study.test, norm=settings.norm, epsilon=settings.epsilon,
+        accuracy_key, model_fn, trained.variables, study.test, norm=settings.norm, epsilon=settings.budget_in_tests,
         alpha=settings.test_alpha, num_steps=settings.test_num_steps, chunk_size=settings.chunk_size,
     )  # fmt: skip
     attacked = evaluate.explanation_robustness(

@@ -259,7 +259,7 @@ def _train_and_evaluate(
     probe_images = splits.validation.as_float(np.arange(min(config.probe_images, len(splits.validation))))
 
     def accuracies(
-        key: Key, variables: PyTree, dataset: data.Dataset, alpha: float, num_steps: int
+        key: Key, variables: PyTree, dataset: data.Dataset, epsilon: float, alpha: float, num_steps: int
     ) -> tuple[float, float]:
         return evaluate.accuracies(
             key,
@@ -267,14 +267,15 @@ def _train_and_evaluate(
             variables,
             dataset,
             norm=config.norm,
-            epsilon=config.epsilon,
+            epsilon=epsilon,
             alpha=alpha,
             num_steps=num_steps,
             chunk_size=config.chunk_size,
         )
 
     def validate(variables: PyTree) -> dict[str, float]:
-        clean, robust = accuracies(validation_key, variables, splits.validation, config.alpha, config.num_steps)
+        settings = (config.epsilon, config.alpha, config.num_steps)
+        clean, robust = accuracies(validation_key, variables, splits.validation, *settings)
         found = {"validation_clean_accuracy": clean, "validation_robust_accuracy": robust}
         return found | evaluate.probe_maps(probe_key, model_fn, variables, probe_images, **probed)
 
@@ -285,8 +286,15 @@ def _train_and_evaluate(
     )
     trained = time.perf_counter()
     progress(f"evaluating {method}, seed {seed}", {})
-    test = functools.partial(accuracies, accuracy_key, dataset=splits.test, alpha=config.test_alpha)
-    compared, variables = _last_and_best(config, state, best, functools.partial(test, num_steps=config.test_num_steps))
+    test = functools.partial(
+        accuracies,
+        accuracy_key,
+        dataset=splits.test,
+        epsilon=config.budget_in_tests,
+        alpha=config.test_alpha,
+        num_steps=config.test_num_steps,
+    )
+    compared, variables = _last_and_best(config, state, best, test)
     results = evaluate.explanation_robustness(
         attack_key,
         model_fn,

@@ -1,0 +1,129 @@
+"""Many runs of one script by one command: in parallel, resumable, the finished ones skipped.
+
+python experiments/sweep.py --spec=experiments/sweeps/sep_weight_digits.json --run_dir=runs/sep_weight_digits --dry_run
+Started again, it continues. A failed run stops no other and is listed at the end; exit code 1 where there is one.
+"""
+
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import command_line
+from absl import flags
+
+from jsep import report, study
+from jsep.checks import InputError
+from jsep.study import sweep_ray
+
+EXPERIMENTS = pathlib.Path(__file__).parent
+EXIT_FAILED = 1
+
+command_line.define_flags(study.SweepConfig(experiment="sweep"), resumable=False)
+
+
+def _states(script: str, runs: Sequence[study.PlannedRun]) -> dict[str, dict]:
+    """By name what the directory of each run holds, read by the script's own flags."""
+    if not (EXPERIMENTS / f"{script}.py").is_file():
+        raise InputError(f"experiments/{script}.py does not exist; give the name of a script, such as digits_sep")
+    asked = [{"name": run.name, "run_dir": str(run.run_dir), "arguments": run.arguments} for run in runs]
+    program = [sys.executable, str(EXPERIMENTS / "sweep_states.py"), script]
+    done = subprocess.run(program, input=json.dumps(asked), capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        raise InputError(last.removeprefix("error: "))
+    return {found["name"]: found for found in json.loads(done.stdout)}
+
+
+def _command(script: str, run: study.PlannedRun, found: dict, overwrite: bool) -> list[str]:
+    command = [sys.executable, str(EXPERIMENTS / f"{script}.py"), *run.arguments, f"--run_dir={run.run_dir}"]
+    if found["state"] == "absent":
+        return [*command, *(["--resume"] if found["resumable"] else [])]
+    if found["state"] == "other":
+        # Without leave the script itself says what differs, and nothing of the run is lost.
+        return [*command, "--overwrite" if overwrite else "--resume" if found["resumable"] else "--nooverwrite"]
+    return [*command, "--resume" if found["resumable"] else "--overwrite"]
+
+
+def _engine(config: study.SweepConfig) -> tuple[study.Engine, int]:
+    """The engine that the flags name, and how many runs are under way at a time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    settings = {"threads": config.threads_per_worker, "num_cores": cores}
+    if config.engine == "processes":
+        environments = study.worker_environments(config.num_workers, devices=study.gpus(), **settings)
+        return study.run_processes(environments), len(environments)
+    ray = sweep_ray.connect(config.ray_address)
+    num_cpus = config.threads_per_worker or 1
+    slots = sweep_ray.num_slots(ray, num_cpus=num_cpus, num_gpus=config.ray_gpus)
+    # Ray names the GPU of a run itself.
+    environment = study.worker_environments(1, devices=[], num_cores=num_cpus)[0]
+    engine = sweep_ray.run_ray(
+        ray, num_workers=config.num_workers, num_cpus=num_cpus, num_gpus=config.ray_gpus, environment=environment
+    )
+    return engine, config.num_workers or slots
+
+
+class Display:
+    """The table of the sweep: redrawn in place on a terminal, a line at every change elsewhere."""
+
+    def __init__(self, num_workers: int) -> None:
+        self._num_workers = num_workers
+        self._height = 0
+        self._drawn = 0.0
+        self._seen: dict[str, str] = {}
+
+    def __call__(self, states: Sequence[study.RunState]) -> None:
+        changed = [state for state in states if state.status != self._seen.get(state.name, "waiting")]
+        if not changed and (not sys.stderr.isatty() or time.time() - self._drawn < 1):
+            return
+        self._seen, self._drawn = {state.name: state.status for state in states}, time.time()
+        left = study.seconds_left(states, self._num_workers, time.time())
+        shown = [vars(state) for state in states]
+        if sys.stderr.isatty():
+            table = report.sweep_table(shown, time.time(), left)
+            back = f"\x1b[{self._height}F\x1b[J" if self._height else ""
+            print(f"{back}{table}", file=sys.stderr, flush=True)
+            self._height = table.count("\n") + 1
+            return
+        for state in changed:
+            took = f" ({report.duration(state.seconds)})" if state.status in ("done", "failed") else ""
+            line = f"{time.strftime('%H:%M:%S')} {state.status} {state.name}{took}"
+            print(f"{line}; {report.sweep_counts(shown, left)}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Runs the sweep that the flags name, shows its progress and lists what failed."""
+    config = command_line.parsed_config(study.SweepConfig)
+    spec = study.read_spec(config.spec)
+    sweep_dir = pathlib.Path(flags.FLAGS.run_dir or pathlib.Path("runs") / pathlib.Path(config.spec).stem)
+    runs = study.plan(spec, sweep_dir)
+    found = _states(spec.script, runs)
+    commands = {run.name: _command(spec.script, run, found[run.name], flags.FLAGS.overwrite) for run in runs}
+    finished = frozenset(run.name for run in runs if found[run.name]["state"] == "finished")
+    if config.dry_run:
+        for run in runs:
+            shown = shlex.join(["python", f"experiments/{spec.script}.py", *commands[run.name][2:]])
+            print(f"{found[run.name]['state']:<9}{shown}")
+        print(f"{len(runs)} runs, {len(finished)} of them finished; nothing was started")
+        return
+    # A sweep that is told to end stops its runs first, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    engine, num_workers = _engine(config)
+    try:
+        states = study.run_sweep(runs, commands, sweep_dir, engine, finished=finished, on_change=Display(num_workers))
+    except KeyboardInterrupt:
+        print(f"error: interrupted; continue with: {shlex.join(['python', *sys.argv])}", file=sys.stderr)
+        sys.exit(command_line.EXIT_INTERRUPTED)
+    failures = report.sweep_failures([vars(state) for state in states])
+    print("\n".join(filter(None, [failures, f"sweep: {sweep_dir / 'sweep.json'}"])))
+    if failures:
+        sys.exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    command_line.main(main)

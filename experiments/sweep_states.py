@@ -1,0 +1,39 @@
+"""What the runs of a sweep mean to their script: a process of its own, since the flags of a script are global.
+
+python experiments/sweep_states.py SCRIPT < runs.json
+Reads a list of {"name", "run_dir", "arguments"}; prints a list of {"name", "state", "resumable"}. A flag that the
+script does not take is one line and exit code 2, before anything runs.
+"""
+
+import importlib
+import json
+import sys
+
+import command_line
+from absl import flags
+
+from jsep import study
+from jsep.checks import InputError
+
+
+def main() -> None:
+    """Parses the arguments of every run with the flags of the script."""
+    script, found = sys.argv[1], []
+    importlib.import_module(script)
+    for run in json.load(sys.stdin):
+        flags.FLAGS.unparse_flags()
+        try:
+            rest = flags.FLAGS([script, *run["arguments"]])
+            if len(rest) > 1:
+                raise InputError(f"unexpected argument {rest[1]!r}")
+            config = command_line.parsed_config(command_line.defined[0])
+        except (flags.Error, InputError) as error:
+            print(f"error: run {run['name']}: {' '.join(str(error).split())}", file=sys.stderr)
+            sys.exit(command_line.EXIT_BAD_INPUT)
+        state = study.state_of(run["run_dir"], config)
+        found.append({"name": run["name"], "state": state, "resumable": "resume" in flags.FLAGS})
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""The models of many finished studies side by side, after a check that all were judged in the same way."""
+
+import dataclasses
+import glob
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsep import evaluate
+from jsep.checks import InputError
+from jsep.study.config import METHODS, StudyConfig
+from jsep.study.run_directory import RESULT_FORMAT
+
+JUDGED_BY = (
+    "dataset",
+    "test_images",
+    "norm",
+    "budget_in_tests",
+    "test_alpha",
+    "test_num_steps",
+    "map_reduce",
+    "map_normalize",
+    "explanation_method",
+    "explanation_attacked_method",
+    "explanation_num_steps",
+    "explanation_learning_rate",
+    "explanation_map_weight",
+    "explanation_output_weight",
+    "explanation_epsilon",
+    "explanation_norm",
+    "explanation_attack_kind",
+    "explanation_version",
+    "explanation_softmax_tolerance",
+)
+"""What all models must share for their numbers to be comparable, beside the pairs."""
+
+# These say which run it was, how it was followed or how it was judged, and not how its models were trained; the SEP
+# weight and the rival are named by their own.
+_NOT_IN_A_NAME = frozenset(JUDGED_BY) | {
+    "experiment", "data_dir", "methods", "seed", "num_seeds", "pairs_file", "test_epsilon", "validation_images",
+    "validate_every", "checkpoint_every", "log_every", "chunk_size", "num_clusters", "num_pairs", "feature_model",
+    "feature_epochs", "feature_learning_rate", "sep_weight_pos", "sep_weight_neg", "sep_weight_unit",
+}  # fmt: skip
+
+_OF_A_METHOD = {
+    "trades_beta": "trades",
+    "rival_weight": "mat_",
+    "rival_noise_scale": "lga",
+    "rival_cure_step": "cure",
+    "rival_top_k": "r2et",
+    "rival_num_gaps": "r2et",
+    "sep_": "sep_",
+}
+"""Fields, or the first letters of some, that matter only where the method's name has a part."""
+
+_WEIGHTS = ("trades_beta", "rival_weight")
+"""Named wherever they matter, also at the reference's value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Collected:
+    """Models of many studies.
+
+    rows: those of result.json, each with "run" (its directory's name), "family", "setting" (what its training was, in
+      words, without the seed) and a new "degraded"; left_out: a line for each directory that could not be used;
+    judged: what all share of JUDGED_BY; pairs: of all; studies: where each comes from.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    left_out: tuple[str, ...]
+    judged: dict[str, Any]
+    pairs: dict[str, Any]
+    studies: tuple[dict[str, Any], ...]
+
+
+def family_of(method: str) -> str:
+    """standard, mat, trades, sep, trades_sep, or the rival's name: what kind of training a method is."""
+    chosen = METHODS[method]
+    if chosen.rival:
+        return chosen.rival
+    if chosen.sep_sign:
+        return "sep" if chosen.objective == "mat" else f"{chosen.objective}_sep"
+    return chosen.objective
+
+
+def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
+    """Every model of the finished studies that the patterns match, judged against the MAT models of the reference.
+
+    A model is degraded when its clean accuracy is more than evaluate.DEGRADED_MARGIN below that of the reference with
+    the same seed (or their mean, where there is none): also a MAT model with another budget.
+
+    Args: patterns: run directories, "*" allowed; reference_dir: a study with MAT models.
+    Raises: InputError where nothing is found, the reference has no MAT model, or the models were judged differently.
+    """
+    found = dict.fromkeys(path for pattern in patterns for path in sorted(glob.glob(str(pattern))))
+    # A sweep's directory holds its logs and its own record beside the runs.
+    paths = [path for path in found if Path(path).is_dir() and Path(path).name != "logs"]
+    results, left_out = {}, []
+    for path in paths:
+        try:
+            results[path] = _read(Path(path))
+        except InputError as error:
+            left_out.append(str(error))
+    if not results:
+        raise InputError(f"no finished study in {', '.join(patterns)}; run the sweep first")
+    reference = _read(Path(reference_dir))
+    accuracies = {row["seed"]: row["clean_accuracy"] for row in reference["rows"] if row["method"] == "mat"}
+    if not accuracies:
+        raise InputError(f"{reference_dir} has no MAT model to compare the others with; give a study that has")
+    judged, pairs = _judged(reference["config"]), reference["pairs"]
+    mean = sum(accuracies.values()) / len(accuracies)
+    rows: list[dict[str, Any]] = []
+    for path, result in results.items():
+        _check_same(path, str(reference_dir), _judged(result["config"]), judged)
+        if result["pairs"]["hash"] != pairs["hash"]:
+            raise InputError(f"{path} was tested on other pairs than {reference_dir}; give it that run's --pairs_file")
+        for row in result["rows"]:
+            rows.append(
+                {
+                    **{key: value for key, value in row.items() if key != "per_pair"},
+                    "run": Path(path).name,
+                    "family": family_of(row["method"]),
+                    "setting": _setting(row, result["config"], reference["config"]),
+                    "degraded": evaluate.is_degraded(row["clean_accuracy"], accuracies.get(row["seed"], mean)),
+                }
+            )
+    families = list(dict.fromkeys(row["family"] for row in rows))
+    rows.sort(key=lambda row: (families.index(row["family"]), row["sep_weight"]))
+    studies = tuple(
+        {"run": Path(path).name, **{key: result["environment"].get(key) for key in ("command", "commit", "seconds")}}
+        for path, result in results.items()
+    )
+    return Collected(tuple(rows), tuple(left_out), judged, pairs, studies)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads((path / "result.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} holds no result that can be read; run its study first") from error
+    if result.get("format") != RESULT_FORMAT or "kind" in result or "pairs" not in result:
+        raise InputError(f"{path} holds no study; give the run directories of studies")
+    if not result.get("complete"):
+        raise InputError(f"{path} is not finished; continue it with --resume")
+    return result
+
+
+def _judged(config: Mapping[str, Any]) -> dict[str, Any]:
+    known = StudyConfig.from_dict(dict(config))
+    return {name: getattr(known, name) for name in JUDGED_BY}
+
+
+def _check_same(path: str, reference: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    different = [f"{name} {found[name]} and {expected[name]}" for name in JUDGED_BY if found[name] != expected[name]]
+    if different:
+        raise InputError(f"{path} and {reference} were judged differently ({'; '.join(different)}); use one evaluation")
+
+
+def _setting(row: Mapping[str, Any], config: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
+    """Such as "sep_pos +0.3" or "mat, epsilon 0.1": the method, its weight, and what else is not the reference's."""
+    method, defaults = row["method"], StudyConfig().as_dict()
+    weight = f" {row['sep_weight_scale_free']:+.3g}" if row["sep_weight"] else ""
+    parts = [method + weight]
+    for name in defaults:
+        own, theirs = config.get(name, defaults[name]), reference.get(name, defaults[name])
+        where = next((part for prefix, part in _OF_A_METHOD.items() if name.startswith(prefix)), "")
+        differs = own != theirs or name in _WEIGHTS
+        if name not in _NOT_IN_A_NAME and differs and where in method:
+            parts.append(f"{name} {own:.3g}" if isinstance(own, float) else f"{name} {own}")
+    return ", ".join(parts)

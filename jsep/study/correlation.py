@@ -1,0 +1,149 @@
+"""Are classification robustness and explanation robustness correlated over many models? From finished runs."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsep import evaluate, report
+from jsep.checks import InputError, check_count
+from jsep.study.collected import collect
+from jsep.study.flat_config import FlatConfig, setting
+from jsep.study.run_directory import RunDirectory
+from jsep.study.weight_sweep import header
+
+MEASURES = {
+    "scale_free_loss_end": 1,
+    "excess_end": 1,
+    "relative_reduction": -1,
+    "cosine_end": -1,
+    "scale_free_loss_start": 1,
+}
+"""measure of explanation robustness -> 1 where a higher value is more robust, -1 where a lower one is."""
+
+MIN_MODELS = 6
+"""Fewer leave a partial correlation given two columns no freedom."""
+
+GIVEN = ("clean_accuracy", "effective_pixels")
+
+COEFFICIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "pearson": ("pearson", ()),
+    "spearman": ("spearman", ()),
+    "partial_pearson": ("pearson", GIVEN),
+    "partial_spearman": ("spearman", GIVEN),
+    "partial_clean_spearman": ("spearman", GIVEN[:1]),
+}
+"""name -> its kind and what is held equal."""
+
+SUBSETS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "all models": lambda row: True,
+    "without SEP": lambda row: not row["sep_weight"],
+    "MAT and SEP on MAT": lambda row: row["family"] in ("mat", "sep"),
+}
+"""What the question is asked of: all models, those that no explanation term moved, those that one moved."""
+
+
+@dataclass(frozen=True)
+class CorrelationConfig(FlatConfig):
+    """Which runs. The help text of each field is its documentation."""
+
+    study_dirs: tuple[str, ...] = setting(
+        ("runs/sep_weight_digits/*", "runs/correlation_digits/*"),
+        "run directories of finished studies, all tested on the same pairs with the same attacks; * allowed",
+    )
+    reference_dir: str = setting(
+        "runs/sep_weight_digits/mat", "the one whose MAT models say what a degraded clean accuracy is"
+    )
+    num_resamples: int = setting(1000, "resamples of a bootstrap interval")
+    analysis_seed: int = setting(0, "seed of the resampling")
+
+    def __post_init__(self) -> None:
+        check_count("num_resamples", self.num_resamples)
+        check_count("analysis_seed", self.analysis_seed, minimum=0)
+
+
+def run_correlation(config: CorrelationConfig, run_dir: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
+    """Gathers the runs, correlates, writes result.json and correlation.png.
+
+    Raises: InputError for bad input (fewer than MIN_MODELS that are not degraded, for one), before anything is written.
+    """
+    started = time.perf_counter()
+    collected = collect(config.study_dirs, config.reference_dir)
+    num_kept = sum(not row["degraded"] for row in collected.rows)
+    if num_kept < MIN_MODELS:
+        raise InputError(
+            f"the study needs at least {MIN_MODELS} models that are not degraded, got {num_kept} of "
+            f"{len(collected.rows)}; add runs"
+        )
+    studies = correlate(collected.rows, seed=config.analysis_seed, num_resamples=config.num_resamples)
+    directory = RunDirectory(run_dir, config, overwrite=overwrite)
+    result = {
+        **header(config, "correlation", collected),
+        "measures": MEASURES,
+        "rows": list(collected.rows),
+        "correlations": studies,
+    }
+    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
+    directory.write_result(result)
+    report.write_correlation(directory.path, result)
+    return result
+
+
+def correlate(rows: Sequence[Mapping[str, Any]], *, seed: int = 0, num_resamples: int = 1000) -> list[dict[str, Any]]:
+    """Robust accuracy with every measure of explanation robustness, oriented so that + is "they go together".
+
+    For each of SUBSETS, over its models (intervals draw the settings anew, each with its seeds) and over the means of
+    its settings; with the degraded models after all; and without one family at a time, ranks alone. Subsets too small
+    to correlate are left out.
+    Returns: entries with "subset", "unit" (models or settings), "with_degraded", "measure", "num_models",
+      "num_settings", and each coefficient by name as {"estimate", "low", "high", "p_value"}; the p-value takes the
+      models as independent.
+    """
+    kept = [row for row in rows if not row["degraded"]]
+    asked: list[tuple[str, str, Sequence[Mapping[str, Any]], dict[str, Any]]] = []
+    for name, belongs in SUBSETS.items():
+        chosen = [row for row in kept if belongs(row)]
+        asked += [(name, "models", chosen, COEFFICIENTS), (name, "settings", setting_means(chosen), COEFFICIENTS)]
+    asked.append(("all models", "models", rows, COEFFICIENTS))
+    ranks = {name: COEFFICIENTS[name] for name in ("spearman", "partial_spearman")}
+    for family in dict.fromkeys(row["family"] for row in kept):
+        asked.append((f"without {family}", "models", [row for row in kept if row["family"] != family], ranks))
+    found = []
+    for name, unit, chosen, coefficients in asked:
+        settings = [row["setting"] for row in chosen]
+        if len(chosen) < MIN_MODELS or len(set(settings)) < MIN_MODELS - 1:
+            continue
+        options = {"groups": settings, "seed": seed, "num_resamples": num_resamples}
+        robust = [row["robust_accuracy"] for row in chosen]
+        for measure, sign in MEASURES.items():
+            values = [sign * row[measure] for row in chosen]
+            entry: dict[str, Any] = {
+                "subset": name,
+                "unit": unit,
+                "with_degraded": any(row["degraded"] for row in chosen),
+                "measure": measure,
+                "num_models": len(chosen),
+                "num_settings": len(set(settings)),
+            }
+            for coefficient, (kind, given) in coefficients.items():
+                controls = [[row[key] for key in given] for row in chosen]
+                value = (
+                    evaluate.partial_correlation(robust, values, controls, kind=kind, **options)
+                    if given
+                    else evaluate.correlation(robust, values, kind=kind, **options)
+                )
+                entry[coefficient] = {key: getattr(value, key) for key in ("estimate", "low", "high", "p_value")}
+            found.append(entry)
+    return found
+
+
+def setting_means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a setting: the means over its seeds of what is correlated."""
+    names = ("robust_accuracy", *GIVEN, *MEASURES)
+    found = []
+    for setting_name in dict.fromkeys(row["setting"] for row in rows):
+        own = [row for row in rows if row["setting"] == setting_name]
+        means = {name: sum(row[name] for row in own) / len(own) for name in names}
+        found.append({**means, "setting": setting_name, "family": own[0]["family"], "degraded": False})
+    return found
