@@ -8,6 +8,7 @@ from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
 from jsep.study.landscape import run_landscape
 from jsep.study.landscape_config import LandscapeConfig
+from jsep.study.plan import Plan, Task, plan
 from jsep.study.run import run
 from jsep.study.selection import SelectionConfig, run_selection
 from jsep.study.strength import Peer, StrengthConfig, run_strength
@@ -23,14 +24,17 @@ __all__ = [
     "GalleryConfig",
     "LandscapeConfig",
     "Peer",
+    "Plan",
     "SelectionConfig",
     "StrengthConfig",
     "StudyConfig",
+    "Task",
     "TradesLandscapeConfig",
     "TrainedModel",
     "TrainedStudy",
     "TrainingMethod",
     "load_trained",
+    "plan",
     "run",
     "run_attack_ablation",
     "run_cross_method",
