@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 
 # Strict: a broken link, a public name without docstring or a source on another machine fails. Open site/index.html.
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo site/index.html
 
 test: $(VENV)/.installed

@@ -9,7 +9,7 @@ import sys
 
 import api
 import blocks
-import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 import jsep
@@ -56,11 +56,11 @@ def test_code_of_the_short_pages_runs(name: str, tmp_path: pathlib.Path) -> None
 def test_tutorial_runs_and_prints_what_it_says(page: pathlib.Path, tmp_path: pathlib.Path) -> None:
     if "import torch" in page.read_text():
         pytest.importorskip("torch")
-    matplotlib.use("Agg")
+    plt.switch_backend("Agg")
     assert blocks.run(page, tmp_path) >= 5
     shown = set(re.findall(r"!\[[^\]]*\]\((\w+\.png)\)", page.read_text()))
     assert {path.name for path in tmp_path.glob("*.png")} == shown
-    matplotlib.pyplot.close("all")
+    plt.close("all")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -79,7 +79,7 @@ def test_commands_name_scripts_flagfiles_and_flags_that_exist(page: pathlib.Path
 def build(config: pathlib.Path, site: pathlib.Path) -> subprocess.CompletedProcess[str]:
     pytest.importorskip("mkdocs")
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-f", str(config), "-d", str(site)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d", str(site)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -96,22 +96,19 @@ def test_site_builds_strictly_without_anything_from_elsewhere(tmp_path: pathlib.
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[no page](nowhere.md)", "nowhere.md"),
-        ("[no anchor](metrics.md#nowhere)", "nowhere"),
-        ("[no picture](../results/nowhere.png)", "nowhere.png"),
-        ('<img src="https://example.org/a.png">', "peers.html loads from elsewhere"),
-    ],
-)
-def test_what_is_wrong_stops_the_build(text: str, message: str, tmp_path: pathlib.Path) -> None:
+def test_what_is_wrong_is_named_and_stops_the_build(tmp_path: pathlib.Path) -> None:
     for name in ("docs", "results", "experiments"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("mkdocs.yml", "BUILD.md", "CHANGELOG.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path / name)
     page = tmp_path / "docs" / "peers.md"
-    page.write_text(page.read_text() + "\n" + text + "\n")
+    wrong = "[page](lost_page.md) [anchor](metrics.md#lost_anchor) ![picture](../results/lost_picture.png)"
+    text = page.read_text()
+    page.write_text(f"{text}\n{wrong}\n")
     done = build(tmp_path / "mkdocs.yml", tmp_path / "site")
     assert done.returncode != 0
-    assert message in done.stderr + done.stdout
+    assert all(name in done.stderr for name in ("lost_page.md", "lost_anchor", "lost_picture.png"))
+    page.write_text(f'{text}\n<img src="https://example.org/a.png">\n')
+    done = build(tmp_path / "mkdocs.yml", tmp_path / "site")
+    assert done.returncode != 0
+    assert "peers.html loads from elsewhere" in done.stderr

@@ -18,7 +18,8 @@ from jsep.study.splits import load_split
 from jsep.types import Key, PyTree
 
 OnProgress = Callable[[str, dict[str, Any]], None]
-"""(what is being done, the newest training record or {})."""
+"""(what is being done, the newest training record, {"unit", "num_units", "of"} at the beginning of one of several equal
+parts, or {})."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +97,12 @@ def run(
             for method in config.methods:
                 if (method, seed) in done:
                     continue
+                part = {
+                    "unit": len(result["rows"]),
+                    "num_units": len(config.seeds) * len(config.methods),
+                    "of": "model",
+                }
+                progress(f"{method}, seed {seed}", part)
                 row, maps = _train_and_evaluate(config, method, seed, model, splits, pairs, directory, log, progress)
                 if seed == config.seed:
                     directory.add_maps(maps)
