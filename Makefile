@@ -1,13 +1,18 @@
-# make demo | test | test-slow | lint | format | clean. PYTHON chooses the interpreter of the environment.
+# make demo | docs | test | test-slow | lint | format | clean. PYTHON chooses the interpreter of the environment.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint format env clean
+.PHONY: demo docs test test-slow lint format env clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python experiments/digits_sep.py --flagfile=experiments/flags/digits_sep.flags --run_dir=runs/demo --overwrite
+
+# Strict: a broken link, a public name without docstring or a source on another machine fails. Open site/index.html.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo site/index.html
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 -m "not slow" --durations=10
@@ -33,11 +38,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) -e ".[test,lint]"
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.installed
+	$(PIP) -e ".[docs]"
+	@touch $@
+
 $(VENV)/.oracle: $(VENV)/.installed
-	$(PIP) -e ".[test,lint,oracle]"
+	$(PIP) -e ".[test,lint,oracle,docs,notebooks]"
 	# It asks for a requests of 2021, which nothing else here can live with and which it uses for downloads alone.
 	$(PIP) --no-deps torchattacks==3.5.1
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,8 +1,10 @@
 """What every script shares: flags from a configuration, progress on the terminal, one-line errors, the last line."""
 
 import dataclasses
+import json
 import os
 import shlex
+import signal
 import sys
 import time
 import types
@@ -11,10 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-# Before JAX is imported: its start-up notices are not about this program.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+import before_jax  # noqa: F401  for its effect
+import help_text
 import jax
+import plan_text
 from absl import app, flags, logging
 from tqdm import tqdm
 
@@ -74,6 +76,7 @@ def define_flags(defaults: study.FlatConfig, *, resumable: bool = True) -> None:
     if resumable:
         flags.DEFINE_bool("resume", False, "continue the run in run_dir")
     flags.DEFINE_bool("overwrite", False, "replace the run in run_dir")
+    flags.DEFINE_bool("dry_run", False, "print the plan with estimates of time and memory; write nothing")
     flags.DEFINE_string(
         "compilation_cache",
         os.path.join("~", ".cache", "jsep"),
@@ -117,35 +120,60 @@ def parsed_config(kind: type[Config]) -> Config:
 
 
 class TerminalProgress:
-    """Shows what a study is doing: a bar for each training, a line for everything else."""
+    """Shows what a study is doing: a bar where steps are counted, a line for everything else.
+
+    A record with "unit", "num_units" and "of" is the beginning of one of several equal parts; the time left is that of
+    the parts so far.
+    """
 
     def __init__(self, *, silent: bool = False) -> None:
         self._silent = silent
         self._bar: tqdm | None = None
         self._what = ""
+        self._bar_began = (0.0, 0)
+        self._units_began: dict[str, tuple[float, int]] = {}
 
     def __call__(self, what: str, record: dict[str, Any]) -> None:
         if self._silent:
             return
-        if what != self._what:
+        if what != self._what or "unit" in record:
             self.close()
             self._what = what
-            if not record:
+            if "unit" in record:
+                what = f"{self._count_unit(**record)}: {what}"
+            if "unit" in record or not record:
                 print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
-        if not record:
-            return
+        if "step" in record:
+            self._show_step(what, record)
+
+    def _count_unit(self, unit: int, num_units: int, of: str) -> str:
+        now = time.monotonic()
+        began, first = self._units_began.get(of, (now, unit))
+        if unit <= first:
+            began, first = self._units_began[of] = (now, unit)
+        counted = f"{of} {unit + 1} of {num_units}"
+        if unit == first:
+            return counted
+        left = (now - began) / (unit - first) * (num_units - unit)
+        return f"{counted}, {tqdm.format_interval(left)} left"
+
+    def _show_step(self, what: str, record: dict[str, Any]) -> None:
+        now = time.monotonic()
         if self._bar is None:
             # The time left comes with the record: tqdm would count the steps before its bar existed.
             form = "{desc} {percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt} {postfix}"
             self._bar = tqdm(total=record["num_steps"], desc=what, file=sys.stderr, dynamic_ncols=True, bar_format=form)
+            self._bar_began = (now, record["step"])
         self._bar.n = record["step"]
-        left = tqdm.format_interval(record["seconds_left"]) if "seconds_left" in record else ""
-        if "loss" not in record:
-            self._bar.set_postfix_str(f"{left} left" if left else "")
-        else:
-            speed = f"{record['images_per_second']:.0f} images/s"
-            shown = f"loss {record['loss']:.3f}, accuracy {record['accuracy']:.1%}, {speed}, {left} left"
-            self._bar.set_postfix_str(shown)
+        if "seconds_left" in record:
+            left = f"{tqdm.format_interval(record['seconds_left'])} left"
+            if "loss" in record:
+                speed = f"{record['images_per_second']:.0f} images/s"
+                left = f"loss {record['loss']:.3f}, accuracy {record['accuracy']:.1%}, {speed}, {left}"
+            self._bar.set_postfix_str(left)
+        elif record["step"] > self._bar_began[1] and "validation_clean_accuracy" not in record:
+            rate = (now - self._bar_began[0]) / (record["step"] - self._bar_began[1])
+            self._bar.set_postfix_str(f"{tqdm.format_interval(rate * (record['num_steps'] - record['step']))} left")
 
     def close(self) -> None:
         """Ends the bar that is open."""
@@ -181,13 +209,29 @@ def run_study() -> None:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
+    if {"-h", "-help", "--help", "-?", "--helpshort"} & set(argv[1:]):
+        print(help_text.help_text(sys.modules["__main__"].__doc__ or ""), end="")
+        sys.exit(0)
     try:
         rest = flags.FLAGS(list(argv))
         if len(rest) > 1:
             raise InputError(f"unexpected argument {rest[1]!r}; flags begin with -- and have no spaces around =")
+    except flags.UnrecognizedFlagError as error:
+        _fail(EXIT_BAD_INPUT, f"unknown flag --{error.flagname}{help_text.suggestion(error.flagname)}")
     except (flags.Error, InputError) as error:
         _fail(EXIT_BAD_INPUT, error)
     return rest
+
+
+def _print_plan() -> None:
+    """What --dry_run prints. Raises: InputError where the run itself would, for a configuration or models it needs."""
+    config = parsed_config(defined[-1])
+    run_dir = Path(flags.FLAGS.run_dir or Path("runs") / config.experiment)
+    done: set[tuple[str, int]] = set()
+    if "resume" in flags.FLAGS and flags.FLAGS.resume and (run_dir / "result.json").exists():
+        rows = json.loads((run_dir / "result.json").read_text())["rows"]
+        done = {(row["method"], row["seed"]) for row in rows if "seed" in row}
+    print(plan_text.plan_text(config, str(run_dir), done))
 
 
 def _fail(code: int, error: BaseException | str) -> typing.NoReturn:
@@ -211,7 +255,10 @@ def main(body: Callable[[], None]) -> None:
     def guarded(_: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which accelerators it did not find
         try:
-            body()
+            if "dry_run" in flags.FLAGS and flags.FLAGS.dry_run:
+                _print_plan()
+            else:
+                body()
         except InputError as error:
             _fail(EXIT_BAD_INPUT, error)
         except train.TrainingDiverged as error:
@@ -226,4 +273,5 @@ def main(body: Callable[[], None]) -> None:
             # Without the exit handlers: those of the event files would write once more, and say so in their own words.
             os._exit(EXIT_BAD_INPUT)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     app.run(guarded, flags_parser=_parse)

@@ -101,7 +101,7 @@ def main() -> None:
     config = command_line.parsed_config(study.SweepConfig)
     spec = study.read_spec(config.spec)
     sweep_dir = pathlib.Path(flags.FLAGS.run_dir or pathlib.Path("runs") / pathlib.Path(config.spec).stem)
-    runs = study.plan(spec, sweep_dir)
+    runs = study.plan_sweep(spec, sweep_dir)
     found = _states(spec.script, runs)
     commands = {run.name: _command(spec.script, run, found[run.name], flags.FLAGS.overwrite) for run in runs}
     finished = frozenset(run.name for run in runs if found[run.name]["state"] == "finished")

@@ -11,10 +11,14 @@ from typing import Any
 import jax
 
 Array = jax.Array
+"""An array of JAX, traced or not."""
+
 Key = jax.Array
 """A PRNG key; the first argument of every function that draws."""
 
 PyTree = Any
+"""Nested containers with arrays at their leaves, such as the variables of a model."""
+
 LogitsFn = Callable[[Array], Array]
 """image (H, W, C) -> logits (K,)."""
 

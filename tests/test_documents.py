@@ -13,7 +13,7 @@ DOCUMENTS = [
     *ROOT.glob("*.md"),
     *(ROOT / "experiments").glob("*.md"),
     *(ROOT / "results").glob("*.md"),
-    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
 ]
 
 

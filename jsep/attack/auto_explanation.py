@@ -36,6 +36,7 @@ WHITE_BOX_MEMBERS: dict[str, WhiteBoxMember] = {
 """name -> member, in the order in which they run; `BLACK_BOX_MEMBERS` follow."""
 
 BLACK_BOX_MEMBERS = ("random_search", "evolution")
+"""Searches without derivatives, in the order in which they run."""
 
 QUERIES_A_STEP = 20
 """Of the evolution strategy: ten pairs of samples."""

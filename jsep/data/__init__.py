@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from jsep.checks import InputError, check_choice, check_count
 from jsep.data import digits, npz, tensorflow_datasets, tiny_imagenet
-from jsep.data.dataset import STREAM_ABOVE, Dataset, DatasetInfo, stratified_subset
+from jsep.data.dataset import STREAM_ABOVE, Dataset, DatasetInfo, from_arrays, stratified_subset
 from jsep.data.npz import save as save_npz
 
-__all__ = ["LOADERS", "STREAM_ABOVE", "Dataset", "DatasetInfo", "load", "save_npz", "stratified_subset"]
+__all__ = ["LOADERS", "STREAM_ABOVE", "Dataset", "DatasetInfo", "from_arrays", "load", "save_npz", "stratified_subset"]
 
 LOADERS: dict[str, Callable[..., Dataset]] = {
     "digits": digits.load,

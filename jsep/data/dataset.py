@@ -105,6 +105,43 @@ class Dataset:
         return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
 
 
+def from_arrays(
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    name: str = "arrays",
+    split: str = "test",
+    num_classes: int | None = None,
+    class_names: tuple[str, ...] | None = None,
+) -> Dataset:
+    """Images and labels of your own as a `Dataset`, whose mean and standard deviation are those of the images.
+
+    Args:
+      images: (B, H, W, C), or (B, H, W) for one channel; uint8, or floating point in [0, 1].
+      labels: (B,) integers. num_classes: K; default: the number of `class_names`, or else the largest label plus one.
+
+    Raises: InputError when shapes, the pixel range or the labels do not fit.
+    """
+    images = np.asarray(images)
+    images = images[..., None] if images.ndim == 3 else images
+    images = images.astype(np.float32, copy=False) if np.issubdtype(images.dtype, np.floating) else images
+    if images.ndim != 4 or images.size == 0:
+        raise InputError(f"images must be (B, H, W, C) with at least one image, got shape {images.shape}")
+    labels = np.asarray(labels)
+    if num_classes is None and np.issubdtype(labels.dtype, np.integer) and labels.size:
+        num_classes = len(class_names) if class_names else int(labels.max()) + 1
+    num_classes = num_classes or 0
+    names = tuple(class_names) if class_names else tuple(f"class {label}" for label in range(num_classes))
+    if len(names) != num_classes:
+        raise InputError(f"class_names must be the names of the {num_classes} classes, got {len(names)}")
+    scale = 255 if images.dtype == np.uint8 else 1
+    channels = [images[..., channel] for channel in range(images.shape[-1])]
+    mean = tuple(float(np.mean(channel, dtype=np.float64)) / scale for channel in channels)
+    std = tuple(float(np.std(channel, dtype=np.float64)) / scale for channel in channels)
+    info = DatasetInfo(name, num_classes, images.shape[1:], mean, std, names, augment=False, splits=(split,))
+    return Dataset(images, labels.astype(np.int32) if np.issubdtype(labels.dtype, np.integer) else labels, info, split)
+
+
 def stratified_subset(dataset: Dataset, num_images: int, *, seed: int = 0) -> Dataset:
     """`num_images` images with each class in its share, drawn without replacement from `dataset`.
 

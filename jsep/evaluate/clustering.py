@@ -8,7 +8,10 @@ import numpy as np
 from jsep.checks import InputError, check_choice, check_count
 
 CLUSTERINGS = ("kmeans", "kmedoids", "spectral", "agglomerative")
+"""Ways to cluster images by their features."""
+
 SELECTIONS = (*CLUSTERINGS, "class_means", "per_class", "random")
+"""Rules by which pairs of images are drawn."""
 
 
 class Groups(NamedTuple):

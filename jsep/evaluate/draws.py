@@ -8,6 +8,7 @@ import numpy as np
 from jsep.checks import InputError, check_count
 
 PAIR_COUNTS = (10, 20, 40, 80, 150)
+"""Numbers of pairs for which the spread of their mean is given."""
 
 
 def _table(draws: Sequence[Mapping[str, Any]], selection: str, methods: Sequence[str], key: str) -> np.ndarray:

@@ -40,6 +40,7 @@ GUIDED_VARIANTS: dict[str, Backward] = {
     "dombrowski": _guided_dombrowski,
     "captum": _guided_captum,
 }
+"""variant -> what an activation hands back of the relevance that reaches it."""
 
 
 def guided_backprop(logits_fn: LogitsFn, image: Array, label: Array, *, variant: str = "dombrowski") -> Array:

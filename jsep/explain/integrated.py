@@ -11,6 +11,7 @@ from jsep.explain.sampling import map_in_chunks
 from jsep.types import Array, LogitsFn
 
 QUADRATURES = ("gauss_legendre", "midpoint", "trapezoid")
+"""Where on the line from the baseline to the image the gradient is taken."""
 
 
 def nodes_and_weights(quadrature: str, num_steps: int) -> tuple[np.ndarray, np.ndarray]:

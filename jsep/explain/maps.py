@@ -9,7 +9,11 @@ from jsep.checks import InputError, check_choice
 from jsep.types import Array
 
 REDUCTIONS = ("abs_sum", "sum", "max", "norm")
+"""How the channels of a saliency become one."""
+
 NORMALIZATIONS = ("l1", "l2", "max", "none")
+"""What a map is divided by."""
+
 ON_ZERO = ("uniform", "error")
 
 

@@ -13,6 +13,7 @@ from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
 from jsep.types import Array, Objective, PyTree
 
 OUTSIDE = ("clip", "warn")
+"""What happens to points outside [0, 1]."""
 
 
 class Slice(NamedTuple):

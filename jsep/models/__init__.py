@@ -1,7 +1,8 @@
 """Flax classifiers over (B, H, W, C) images in [0, 1], and their functions of one image.
 
 A new model is one file with a `Classifier` and one line in `MODELS`. Nothing else in the library knows Flax: any
-function image -> logits (Equinox, Haiku, hand-written) takes the place of `logits_fn(model, variables)`.
+function image -> logits (Equinox, Haiku, hand-written) takes the place of `logits_fn(model, variables)`, and
+`from_batch_fn` makes one of a function over batches.
 """
 
 import functools
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError, check_choice, check_count, check_positive
+from jsep.models.adapters import from_batch_fn
 from jsep.models.convnet import ConvNet
 from jsep.models.layers import ACTIVATIONS, Classifier, softplus
 from jsep.models.mobilenet import MobileNetV2
@@ -34,6 +36,7 @@ __all__ = [
     "batch_fn",
     "create",
     "features_fn",
+    "from_batch_fn",
     "import_torch",
     "init",
     "logits_fn",

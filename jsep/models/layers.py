@@ -12,6 +12,7 @@ from jsep.models.convolution import conv2d, depthwise_conv2d
 from jsep.types import Array
 
 ACTIVATIONS = ("softplus", "relu", "gelu")
+"""The non-linearities of the models; "softplus" has a sharpness."""
 
 
 @jax.custom_jvp
@@ -87,9 +88,11 @@ class Classifier(nn.Module):
     std: tuple[float, ...] = (1.0,)
 
     def act(self, x: Array) -> Array:
+        """The activation of the model."""
         return activation_fn(self.activation, self.softplus_beta)(x)
 
     def normalise(self, images: Array) -> Array:
+        """(images - mean) / std, per channel."""
         return (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
 
     def head(self, features: Array) -> Array:

@@ -11,6 +11,7 @@ from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
 from jsep.study.landscape import run_landscape
 from jsep.study.landscape_config import LandscapeConfig
+from jsep.study.plan import Plan, Task, plan
 from jsep.study.precision import run_precision
 from jsep.study.run import run
 from jsep.study.selection import SelectionConfig, run_selection
@@ -20,7 +21,7 @@ from jsep.study.sweep import (
     RunState,
     SweepConfig,
     SweepSpec,
-    plan,
+    plan_sweep,
     read_spec,
     run_sweep,
     seconds_left,
@@ -43,6 +44,7 @@ __all__ = [
     "GalleryConfig",
     "LandscapeConfig",
     "Peer",
+    "Plan",
     "PlannedRun",
     "RunState",
     "SelectionConfig",
@@ -50,6 +52,7 @@ __all__ = [
     "StudyConfig",
     "SweepConfig",
     "SweepSpec",
+    "Task",
     "TradesLandscapeConfig",
     "TrainedModel",
     "TrainedStudy",
@@ -58,6 +61,7 @@ __all__ = [
     "gpus",
     "load_trained",
     "plan",
+    "plan_sweep",
     "read_spec",
     "run",
     "run_attack_ablation",

@@ -67,6 +67,13 @@ def run_cross_method(
         "environment": environment.describe(),
         "rows": [],
     }
+    chosen = [
+        sum(
+            not config.max_seeds or model.seed in list(study.config.seeds)[: config.max_seeds]
+            for model in study.trained
+        )
+        for study in studies
+    ]
     for study in studies:
         pairs = study.pairs
         if config.max_pairs:
@@ -78,7 +85,8 @@ def run_cross_method(
             progress(f"accuracies of {model.name}", {})
             accuracies = _accuracies(config, study, model)
             for method in config.methods:
-                progress(f"attacking {method} of {model.name}", {})
+                part = {"unit": len(result["rows"]), "num_units": sum(chosen) * len(config.methods), "of": "attack"}
+                progress(f"{method} of {model.name}", part)
                 attack = dataclasses.replace(study.config.explanation_attack(), method=method, attacked_method=None)
                 key = jax.random.fold_in(jax.random.key(model.seed), 4)
                 measured = evaluate.explanation_robustness(

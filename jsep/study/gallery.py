@@ -89,7 +89,8 @@ def run_gallery(
     images = jnp.asarray(test_split.as_float(firsts[: config.num_images]))
     maps = {"images": np.asarray(images), "labels": classes[: config.num_images]}
     for method in config.methods:
-        progress(f"explaining by {method}", {})
+        part = {"unit": len(result["rows"]), "num_units": len(config.methods), "of": "method"}
+        progress(f"explaining by {method}", part)
         name = "vit" if explain.METHODS[method].needs == "attention" else "convnet"
         row, maps[method] = _explain(config, method, trained[name], images)
         result["rows"].append({"method": method, "model": name, **row})

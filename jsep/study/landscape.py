@@ -83,7 +83,9 @@ def analyse(
     numbers: list[dict[str, np.ndarray]] = []
     for study in studies:
         for trained in study.trained:
-            progress(f"analysing {_name(study, trained)}", {})
+            num_models = sum(len(other.trained) for other in studies)
+            part = {"unit": len(result["rows"]), "num_units": num_models, "of": "model"}
+            progress(f"analysing {_name(study, trained)}", part)
             row, own, kept = _analyse_model(config, study, trained, what, count)
             result["rows"].append(row)
             numbers.append(own)

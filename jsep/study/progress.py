@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 OnProgress = Callable[[str, dict[str, Any]], None]
-"""(what is being done, the newest record or {})."""
+"""(what is being done, the newest record, {"unit", "num_units", "of"} at the beginning of one of several equal parts,
+or {})."""
 
 _WINDOW = 20
 

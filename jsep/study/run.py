@@ -105,6 +105,12 @@ def run(
             for method in config.methods:
                 if (method, seed) in done:
                     continue
+                part = {
+                    "unit": len(result["rows"]),
+                    "num_units": len(config.seeds) * len(config.methods),
+                    "of": "model",
+                }
+                progress(f"{method}, seed {seed}", part)
                 row, maps = _train_and_evaluate(
                     config, method, seed, model, splits, pairs, directory, log, progress, mesh
                 )

@@ -88,14 +88,19 @@ def run_selection(
             selection=selection,
         )
         for model in trained:
-            progress(f"attacking {model.name}, {selection} {draw}", {})
+            num_attacks = len(config.selections) * config.num_draws * len(trained)
+            part = {"unit": len(result["draws"]), "num_units": num_attacks, "of": "attack"}
+            progress(f"{model.name}, {selection} {draw}", part)
             result["draws"].append(
                 {"selection": selection, "draw": draw, "hash": pairs.hash, **_attack(config, study, model, pairs)}
             )
     maps = {model.name: _maps(config, study, model) for model in trained if model.seed == seeds[0]}
     for name, count in itertools.product(config.feature_networks, config.cluster_counts):
         for selection in evaluate.CLUSTERINGS:
-            progress(f"clusters of {name}: {count} by {selection}", {})
+            num_groupings = len(config.feature_networks) * len(config.cluster_counts) * len(evaluate.CLUSTERINGS)
+            unit = len(result["clusterings"]) // len(maps)
+            part = {"unit": unit, "num_units": num_groupings, "of": "clustering"}
+            progress(f"{count} clusters of {name} by {selection}", part)
             groups = evaluate.make_groups(points[name], study.test.labels, selection, num_clusters=int(count))
             agree = float(evaluate.label_agreement(groups.labels, study.test.labels))
             for model_name, own in maps.items():

@@ -116,9 +116,9 @@ def run_strength(
         "timings": [],
         "complete": False,
     }
-    for model in trained.trained:
-        if model.method not in config.methods:
-            continue
+    chosen = [model for model in trained.trained if model.method in config.methods]
+    for number, model in enumerate(chosen):
+        progress(model.name, {"unit": number, "num_units": len(chosen), "of": "model"})
         made = {name: peers[name].make(config, trained, model.variables) for name in config.peers}
         for what in (*config.alone, "ensemble"):
             robust = _by_library(config, trained, model, what, images, labels, result, progress)

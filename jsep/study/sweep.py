@@ -129,7 +129,7 @@ def _expand(entry: Mapping[str, Any]) -> list[tuple[str, dict[str, Flag]]]:
     return points
 
 
-def plan(spec: SweepSpec, sweep_dir: str | Path) -> list[PlannedRun]:
+def plan_sweep(spec: SweepSpec, sweep_dir: str | Path) -> list[PlannedRun]:
     """Every run of a sweep, the first one first.
 
     Raises: InputError when two runs have one name.

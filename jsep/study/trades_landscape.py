@@ -56,7 +56,7 @@ def run_trades_landscape(
     directory = RunDirectory(run_dir, config, overwrite=overwrite)
     studies: list[tuple[TrainedStudy, Path]] = []
     for text in config.trades_betas:
-        progress(f"trades_beta {text}", {})
+        progress(f"trades_beta {text}", {"unit": len(studies), "num_units": len(config.trades_betas), "of": "weight"})
         study_config = config.study_config(float(text))
         if studies:
             study_config = dataclasses.replace(study_config, pairs_file=str(studies[0][1] / "pairs.json"))

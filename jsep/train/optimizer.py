@@ -26,6 +26,7 @@ SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
 steps."""
 
 OPTIMIZERS = ("sgd", "adamw")
+"""The optimisers of `OptimizerConfig`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,13 @@ from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
 NOISES = ("gaussian", "uniform", "worst")
+"""How the noise of the SEP term is made."""
+
 FORMS = ("mse", "sum", "root")
+"""Distances of maps in the SEP term."""
+
 GRADIENTS = ("directional", "reverse")
+"""How the SEP term is differentiated; both give the same gradient."""
 
 
 def sep_penalty(map_fn: MapFn, image: Array, noise: Array) -> Array:

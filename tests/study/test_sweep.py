@@ -32,7 +32,7 @@ def write(path, values):
 
 
 def test_plan_is_the_product_of_the_axes_behind_the_first_run(tmp_path):
-    runs = study.plan(study.read_spec(write(tmp_path / "spec.json", SPEC)), "there")
+    runs = study.plan_sweep(study.read_spec(write(tmp_path / "spec.json", SPEC)), "there")
     assert [run.name for run in runs] == [
         "mat",
         "sep_weight_pos=0.1,seed=0",
@@ -68,7 +68,7 @@ def test_bad_specs_are_one_line(change, message, tmp_path):
     path = write(tmp_path / "spec.json", {key: value for key, value in (SPEC | change).items() if value is not None})
     if message is None:
         with pytest.raises(InputError, match='has no "first" run'):
-            study.plan(study.read_spec(path), tmp_path)
+            study.plan_sweep(study.read_spec(path), tmp_path)
         return
     with pytest.raises(InputError, match=message):
         study.read_spec(path)
@@ -77,9 +77,11 @@ def test_bad_specs_are_one_line(change, message, tmp_path):
 def test_runs_of_one_name_and_files_that_are_no_spec_are_refused(tmp_path):
     same = SPEC | {"runs": [{"name": "mat", "seed": 1}]}
     with pytest.raises(InputError, match="got seed=1 more than once"):
-        study.plan(study.read_spec(write(tmp_path / "a", SPEC | {"runs": [{"seed": 1}, {"seed": [1]}]})), tmp_path)
+        study.plan_sweep(
+            study.read_spec(write(tmp_path / "a", SPEC | {"runs": [{"seed": 1}, {"seed": [1]}]})), tmp_path
+        )
     with pytest.raises(InputError, match="got mat more than once"):
-        study.plan(study.read_spec(write(tmp_path / "b", same)), tmp_path)
+        study.plan_sweep(study.read_spec(write(tmp_path / "b", same)), tmp_path)
     with pytest.raises(InputError, match="cannot be read"):
         study.read_spec(tmp_path / "nowhere.json")
     (tmp_path / "c").write_text("{")

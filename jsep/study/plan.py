@@ -1,0 +1,280 @@
+"""What a run would do, how long and with how much memory, before anything is done or written."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+import jax
+
+from jsep import attack, data, models, train
+from jsep.checks import InputError
+from jsep.data import tensorflow_datasets, tiny_imagenet
+from jsep.study.attack_ablation import AttackAblationConfig
+from jsep.study.config import METHODS, StudyConfig
+from jsep.study.costs import Costs, Probe, count, probe
+from jsep.study.cross_method import CrossMethodConfig
+from jsep.study.flat_config import FlatConfig
+from jsep.study.gallery import GalleryConfig
+from jsep.study.landscape_config import LandscapeConfig
+from jsep.study.run import create_model
+from jsep.study.selection import SelectionConfig
+from jsep.study.strength import StrengthConfig
+from jsep.study.trades_landscape import TradesLandscapeConfig
+
+SIZES = {
+    "mnist": (59_000, 1_000, 10_000),
+    "fashion_mnist": (59_000, 1_000, 10_000),
+    "cifar10": (49_000, 1_000, 10_000),
+    "cifar100": (49_000, 1_000, 10_000),
+    "imagenette": (8_469, 1_000, 3_925),
+    "tiny_imagenet": (99_000, 1_000, 10_000),
+}
+"""data set -> training, validation and test images, so that a plan need not read it."""
+
+
+# Its own file knows the class names only once it is read.
+_TINY_IMAGENET = data.DatasetInfo(tiny_imagenet.NAME, 200, (64, 64, 3), (0.5,) * 3, (0.25,) * 3, (), augment=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A part of the work: what it is, and how many floating-point operations."""
+
+    what: str
+    flops: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """tasks, in their order; seconds, memory_bytes: estimates, None where nothing could be counted; basis: what they
+    rest on, in a sentence."""
+
+    tasks: tuple[Task, ...]
+    seconds: float | None
+    memory_bytes: float | None
+    basis: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    info: data.DatasetInfo
+    train: int
+    validation: int
+    test: int
+
+
+def _data(config: StudyConfig | GalleryConfig) -> _Data:
+    name = config.dataset
+    counts = [getattr(config, f"{split}_images", 0) for split in ("train", "validation", "test")]
+    if name in SIZES:
+        info = tensorflow_datasets.INFOS.get(name, _TINY_IMAGENET)
+        sizes = list(SIZES[name])
+    else:  # embedded, or one file
+        splits = [data.load(name, split=split) for split in ("train", "validation", "test")]
+        info, sizes = splits[0].info, [len(split) for split in splits]
+    return _Data(info, *(given or whole for given, whole in zip(counts, sizes, strict=True)))
+
+
+@functools.cache
+def _costs(model: models.Classifier, shape: tuple[int, int, int], method: str, config: train.TrainConfig) -> Costs:
+    return count(model, shape, method=method, config=config)
+
+
+def _steps_of_attack(config: StudyConfig) -> int:
+    if config.explanation_attack_kind == "auto":
+        return attack.num_search_steps(config.explanation_version)
+    return config.explanation_num_steps
+
+
+def _study_tasks(config: StudyConfig, images: _Data, done: Collection[tuple[str, int]]) -> list[Task]:
+    shape = images.info.image_shape
+    num_pixels = shape[0] * shape[1]
+    model = create_model(config, config.model, images.info)
+    attacked = config.explanation_attacked_method or config.explanation_method
+    tasks = []
+    if config.pairs_file is None and not done:
+        network = create_model(config, config.feature_model, images.info)
+        settings = config.feature_train_config()
+        steps = settings.epochs * settings.steps_per_epoch(images.train)
+        flops = steps * settings.batch_size * _costs(network, shape, attacked, settings).train_gradient
+        tasks.append(Task(f"train the feature network {config.feature_model}: {steps} steps", flops))
+    for method in config.methods:
+        seeds = [seed for seed in config.seeds if (method, seed) not in done]
+        if not seeds:
+            continue
+        settings = config.train_config(method, num_pixels)
+        costs = _costs(model, shape, attacked, settings)
+        steps = settings.epochs * settings.steps_per_epoch(images.train)
+        attack_steps = 0 if METHODS[method].objective == "standard" else settings.attack.num_steps
+        a_step = attack_steps * costs.input_gradient + costs.train_gradient + costs.term_gradient
+        if METHODS[method].objective == "trades":
+            a_step += costs.forward + costs.train_gradient  # the clean images too
+        looks = -(-config.epochs // config.validate_every)
+        validation = looks * images.validation * (config.num_steps * costs.input_gradient + 2 * costs.forward)
+        flops = len(seeds) * (steps * config.batch_size * a_step + validation)
+        what = f"train {method}, {len(seeds)} seed(s): {steps} steps each of {config.batch_size} images"
+        tasks.append(Task(f"{what}, {attack_steps} attack steps" if attack_steps else what, flops))
+        accuracy = images.test * (config.test_num_steps * costs.input_gradient + 2 * costs.forward)
+        pairs = config.num_pairs * _steps_of_attack(config) * costs.map_gradient
+        what = (
+            f"evaluate {method}, {len(seeds)} seed(s): PGD of {config.test_num_steps} steps on {images.test} images, "
+        )
+        what += f"explanation attack of {_steps_of_attack(config)} steps on {config.num_pairs} pairs by {attacked}"
+        tasks.append(Task(what, len(seeds) * (accuracy + pairs)))
+    return tasks
+
+
+def _finished(run_dir: str) -> StudyConfig:
+    """The configuration of the study in a directory. Raises: InputError where there is none."""
+    try:
+        return StudyConfig.from_dict(json.loads((Path(run_dir) / "config.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{run_dir} holds no study that can be read ({error}); give the run_dir of one") from error
+
+
+def _landscape_tasks(config: LandscapeConfig, study: StudyConfig, num_models: int, where: str) -> list[Task]:
+    images = _data(study)
+    attacked = study.explanation_attacked_method or study.explanation_method
+    costs = _costs(
+        create_model(study, study.model, images.info), images.info.image_shape, attacked, study.feature_train_config()
+    )
+    pairs = min(config.landscape_images or study.num_pairs, study.num_pairs)
+    lines = len(config.directions) + config.num_directions
+    points = lines * config.num_points
+    # A product with the Hessian costs about two gradients.
+    products = 2 * (config.num_probes + (1 + config.spectrum_probes) * config.num_matvecs)
+    ascent = config.sharpness_samples + config.sharpness_steps
+    at_pair = len(config.scalars) * (points * costs.input_gradient + (products + ascent) * costs.map_gradient)
+    attacks = images.test * study.test_num_steps * costs.input_gradient
+    attacks += study.num_pairs * _steps_of_attack(study) * costs.map_gradient
+    what = (
+        f"analyse {num_models} models of {where}: {len(config.scalars)} functions at {pairs} images, {points} points "
+    )
+    what += "of slices, Hessian products, sharpness; their accuracies and explanation attacks again"
+    return [Task(what, num_models * (pairs * at_pair + attacks))]
+
+
+def _tasks(config: FlatConfig, done: Collection[tuple[str, int]]) -> tuple[list[Task], StudyConfig | None]:
+    """The tasks, and the study whose model is timed."""
+    if isinstance(config, TradesLandscapeConfig):
+        tasks = []
+        for text in config.trades_betas:
+            own = _study_tasks(config.study_config(float(text)), _data(config), done)
+            tasks += [Task(f"trades_beta {text}: {task.what}", task.flops) for task in own]
+        models_of_sweep = len(config.trades_betas) * config.num_seeds
+        return tasks + _landscape_tasks(config, config, models_of_sweep, "the sweep"), config
+    if isinstance(config, StudyConfig):
+        return _study_tasks(config, _data(config), done), config
+    if isinstance(config, LandscapeConfig):
+        studies = {run_dir: _finished(run_dir) for run_dir in config.models}
+        tasks = [
+            task
+            for run_dir, study in studies.items()
+            for task in _landscape_tasks(config, study, len(study.methods) * study.num_seeds, run_dir)
+        ]
+        return tasks, next(iter(studies.values()))
+    if isinstance(config, CrossMethodConfig):
+        return _cross_method_tasks(config)
+    if isinstance(config, SelectionConfig):
+        study = _finished(config.study_dir)
+        count_models = len(study.methods) * min(config.max_seeds or study.num_seeds, study.num_seeds)
+        attacks = count_models * len(config.selections) * config.num_draws
+        what = f"attack {count_models} models of {config.study_dir} on {config.num_pairs} pairs, drawn "
+        what += f"{config.num_draws} times by each of {len(config.selections)} rules"
+        return [Task(what, attacks * config.num_pairs * _pair_flops(study))], study
+    if isinstance(config, AttackAblationConfig):
+        study = _finished(config.models_dir)
+        pairs = (config.num_pairs or study.num_pairs) + config.num_near_boundary
+        steps = 2 * study.explanation_num_steps + attack.num_search_steps(config.version)
+        num_models = len(config.methods or study.methods)
+        a_pair = _pair_flops(study) / max(_steps_of_attack(study), 1) * steps
+        what = f"attack {num_models} models of {config.models_dir} on {pairs} pairs by three attacks"
+        return [Task(what, num_models * pairs * a_pair)], study
+    if isinstance(config, StrengthConfig):
+        return _strength_tasks(config)
+    if isinstance(config, GalleryConfig):
+        return [Task(f"train a small ConvNet and a transformer, explain by {len(config.methods)} methods", 0.0)], None
+    raise InputError(f"no plan is known for {type(config).__name__}")
+
+
+def _pair_flops(study: StudyConfig, method: str | None = None) -> float:
+    """Of the study's explanation attack on one pair."""
+    images = _data(study)
+    method = method or study.explanation_attacked_method or study.explanation_method
+    model = create_model(study, study.model, images.info)
+    costs = _costs(model, images.info.image_shape, method, study.feature_train_config())
+    return _steps_of_attack(study) * costs.map_gradient
+
+
+def _cross_method_tasks(config: CrossMethodConfig) -> tuple[list[Task], StudyConfig]:
+    studies = {run_dir: _finished(run_dir) for run_dir in config.study_dirs}
+    tasks = []
+    for run_dir, study in studies.items():
+        seeds = min(config.max_seeds or study.num_seeds, study.num_seeds)
+        pairs = min(config.max_pairs or study.num_pairs, study.num_pairs)
+        for method in config.methods:
+            what = f"attack {method} of {len(study.methods) * seeds} models of {run_dir} on {pairs} pairs"
+            tasks.append(Task(what, len(study.methods) * seeds * pairs * _pair_flops(study, method)))
+    return tasks, next(iter(studies.values()))
+
+
+def _strength_tasks(config: StrengthConfig) -> tuple[list[Task], StudyConfig]:
+    study = _finished(config.models)
+    images = _data(study)
+    model = create_model(study, study.model, images.info)
+    costs = _costs(model, images.info.image_shape, study.explanation_method, study.feature_train_config())
+    gradients = {
+        "pgd": config.pgd_steps, "apgd-t": config.num_targets * config.num_steps, "square": config.num_queries / 3,
+        "fab-t": 2 * config.num_targets * config.num_steps,
+    }  # fmt: skip
+    num_images = config.num_images or images.test
+    tasks = []
+    for name in (*config.alone, *config.ensemble):
+        per_image = gradients.get(name, config.num_steps) * costs.input_gradient
+        where = "alone" if name in config.alone else "in the ensemble, at most"
+        what = f"{name} {where} on {num_images} images of {', '.join(config.methods)}"
+        tasks.append(Task(what, len(config.methods) * study.num_seeds * num_images * per_image))
+    if config.peers:
+        tasks.append(Task(f"the same by {', '.join(config.peers)}: not in the estimate", 0.0))
+    return tasks, study
+
+
+def plan(config: FlatConfig, *, done: Collection[tuple[str, int]] = ()) -> Plan:
+    """What the run of a configuration would do.
+
+    Operations are counted on the traced programs; their speed is that of one training gradient, which is compiled and
+    timed; compiling itself is left out. Nothing is written, and no data set is read that is more than one file.
+
+    Args: done: (method, seed) of models that a resumed study has already.
+    Raises: InputError as the run would, where it needs models that are not there.
+    """
+    tasks, study = _tasks(config, done)
+    if study is None:
+        return Plan(tuple(tasks), None, None, "nothing was timed")
+    images = _data(study)
+    shape = images.info.image_shape
+    model = create_model(study, study.model, images.info)
+    method = study.explanation_attacked_method or study.explanation_method
+    costs = _costs(model, shape, method, study.feature_train_config())
+    timed = probe(jax.random.key(0), model, shape, costs, min(study.batch_size, images.train))
+    seconds = sum(task.flops for task in tasks) / timed.flops_per_second
+    basis = (
+        f"one training gradient of {timed.num_images} images was compiled and timed ({timed.seconds * 1e3:.0f} ms), "
+    )
+    basis += "the rest counted in operations; compiling is not in it, and a factor of 2 either way is usual"
+    return Plan(tuple(tasks), seconds, _memory(config, study, images, costs, timed), basis)
+
+
+def _memory(config: FlatConfig, study: StudyConfig, images: _Data, costs: Costs, timed: Probe) -> float:
+    """Bytes: the data set, parameters with gradient and optimiser state, and the largest batch that is worked on."""
+    copies = 4 if study.optimizer == "adamw" else 3
+    size = float(images.info.image_shape[0] * images.info.image_shape[1] * images.info.image_shape[2])
+    stored = (images.train + images.validation + images.test) * size * (1 if study.dataset in SIZES else 4)
+    # A second-order gradient holds about twice what a first-order one does.
+    second_order = 2.0 if any(METHODS[method].sep_sign for method in study.methods) else 1.0
+    chunk = getattr(config, "landscape_chunk_size", getattr(config, "chunk_size", 1))
+    pairs = min(chunk, study.num_pairs) * 2.0
+    working = timed.bytes_per_image * max(second_order * study.batch_size, pairs, min(chunk, images.test))
+    return stored + copies * costs.parameter_bytes + working
