@@ -187,14 +187,14 @@ def on_first(function: Callable[[], T]) -> T:
     """
     if jax.process_count() == 1:
         return function()
-    value, problem = None, None
+    text, problem = b"", None
     if is_first():
         try:
-            value = function()
+            text = json.dumps([function(), "", ""]).encode()
         except Exception as error:
             problem = error
-    kind = "" if problem is None else "input" if isinstance(problem, InputError) else "other"
-    text = json.dumps([value, kind, str(problem)]).encode()
+            kind = "input" if isinstance(error, InputError) else "other"
+            text = json.dumps([None, kind, str(error)]).encode()
     length = int(broadcast(np.int32(len(text))))
     padded = np.zeros(length, np.uint8)
     padded[: len(text)] = np.frombuffer(text, np.uint8)[:length]
