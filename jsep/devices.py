@@ -5,6 +5,7 @@ program needs: those of gradients and batch statistics. Nothing drawn depends on
 """
 
 import functools
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -179,6 +180,18 @@ def broadcast(tree: PyTree) -> PyTree:
     return multihost_utils.broadcast_one_to_all(tree)
 
 
+_COUNT = itertools.count()
+_PATIENCE = 24 * 3600 * 1000  # milliseconds; when a process dies, the service ends the others much sooner
+
+
+def _coordinator() -> Any:
+    # JAX has no public way to its key-value store. A collective will not do here: on CPU it gives up after 30 seconds,
+    # and what one process does alone, such as preparing data, may take longer.
+    from jax._src import distributed
+
+    return distributed.global_state.client
+
+
 def on_first(function: Callable[[], T]) -> T:
     """What `function` returns in process 0, where alone it is called, in every process.
 
@@ -187,18 +200,20 @@ def on_first(function: Callable[[], T]) -> T:
     """
     if jax.process_count() == 1:
         return function()
-    value, problem = None, None
+    text, problem = "", None
     if is_first():
         try:
-            value = function()
+            text = json.dumps([function(), "", ""])
         except Exception as error:
             problem = error
-    kind = "" if problem is None else "input" if isinstance(problem, InputError) else "other"
-    text = json.dumps([value, kind, str(problem)]).encode()
-    length = int(broadcast(np.int32(len(text))))
-    padded = np.zeros(length, np.uint8)
-    padded[: len(text)] = np.frombuffer(text, np.uint8)[:length]
-    value, kind, message = json.loads(bytes(np.asarray(broadcast(padded), np.uint8)))
+            kind = "input" if isinstance(error, InputError) else "other"
+            text = json.dumps([None, kind, str(error)])
+    name = f"jsep/{next(_COUNT)}"
+    if is_first():
+        _coordinator().key_value_set(name, text)
+    else:
+        text = _coordinator().blocking_key_value_get(name, _PATIENCE)
+    value, kind, message = json.loads(text)
     if problem is not None:
         raise problem
     if kind:
@@ -207,7 +222,12 @@ def on_first(function: Callable[[], T]) -> T:
 
 
 def first_then_others(function: Callable[[], T]) -> T:
-    """`function()` of this process, after process 0 has done: what it prepares on a shared disk is then there."""
+    """`function()` of this process, after process 0 has done: what it prepares on a shared disk is then there.
+
+    Returns when all have done."""
     kept: list[T] = []
     on_first(lambda: kept.append(function()))
-    return kept[0] if kept else function()
+    value = kept[0] if kept else function()
+    if jax.process_count() > 1:
+        _coordinator().wait_at_barrier(f"jsep/{next(_COUNT)}", _PATIENCE)
+    return value

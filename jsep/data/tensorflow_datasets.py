@@ -159,6 +159,8 @@ def read_source(
     lazy = RecordImages(source, np.arange(start, stop), info.image_shape, to_image)
     stream = lazy.nbytes > STREAM_ABOVE if stream is None else stream
     images = None if stream else np.empty(lazy.shape, np.uint8)
+    if stream:
+        source.__getitems__([start])  # the first read is the one that logs
     labels = np.empty(stop - start, np.int32)
     if stream and open_labels is not None:
         source = open_labels()

@@ -129,7 +129,8 @@ def run(
     )
     directory.write_result(result)
     progress("drawing the page", {})
-    devices.on_first(lambda: report.write(directory.path))
+    if devices.is_first():
+        report.write(directory.path)
     return result
 
 
