@@ -1,5 +1,6 @@
 """Every script end to end, as a user calls it; every flagfile parsed; bad input in one line with exit code 2."""
 
+import json
 import os
 import pathlib
 import re
@@ -56,6 +57,9 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
         ("evaluate", "EvaluationConfig"),
         ("landscape_models", "LandscapeConfig"),
         ("trades_landscape", "TradesLandscapeConfig"),
+        ("sweep", "SweepConfig"),
+        ("sep_weight_sweep", "WeightSweepConfig"),
+        ("correlation", "CorrelationConfig"),
     ],
 )
 def test_flagfiles_of_a_script_parse(script, kind):
@@ -200,6 +204,37 @@ def test_trades_sweep_and_its_landscape_run_end_to_end(tmp_path):
     done = call("trades_landscape", *arguments)
     assert {line.split(" | ")[0].strip("| ") for line in done.stdout.splitlines()} >= {"trades 0", "trades 6"}
     assert (tmp_path / "run" / "trades_beta_6" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_sweep_skips_what_is_finished_and_lists_what_failed(tmp_path):
+    spec = {
+        "script": "digits_sep",
+        "flagfile": SMOKE.removeprefix("--flagfile="),
+        "flags": {"epochs": 1, "pairs_file": "{first}/pairs.json"},
+        "first": {"name": "mat", "methods": "mat"},
+        "runs": [
+            {"name": "good", "methods": "standard"},
+            {"name": "bad", "methods": "mat", "pairs_file": "nowhere.json"},
+        ],
+    }
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    arguments = [f"--spec={tmp_path / 'spec.json'}", f"--run_dir={tmp_path / 'sweep'}", "--num_workers=2"]
+    planned = call("sweep", *arguments, "--dry_run")
+    assert planned.stdout.strip().splitlines()[-1] == "3 runs, 0 of them finished; nothing was started"
+    assert not (tmp_path / "sweep").exists()
+    done = call("sweep", *arguments)
+    assert done.returncode == 1, done.stderr
+    assert "1 of 3 runs failed:" in done.stdout
+    assert "nowhere.json" in done.stdout.split("bad: ")[1].splitlines()[0]
+    assert f"log: {tmp_path / 'sweep' / 'logs' / 'bad.log'}" in done.stdout
+    assert (tmp_path / "sweep" / "good" / "index.html").exists()
+    again = call("sweep", *arguments)
+    assert "2 of 3 done (2 before), 1 failed" in again.stderr
+    assert again.returncode == 1
+    # A flag that the script does not know, or a spec that has changed, is told before and instead of a run.
+    (tmp_path / "spec.json").write_text(json.dumps(spec | {"flags": {"epoch": 1}}))
+    assert "error: run mat: " in call("sweep", *arguments).stderr
 
 
 def test_help_lists_every_flag_of_the_script():

@@ -56,6 +56,10 @@ def write_weight_sweep(run_dir: str | pathlib.Path, result: Mapping[str, Any]) -
             if title == "Explanation loss" and min(means) > 0 and max(means) > _LOG_RANGE * min(means):
                 axes.set_yscale("log")
                 axes.set_ylim(0.7 * min(means), 1.4 * max(means))
+                ticks = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]
+                ticks = [tick for tick in ticks if 0.7 * min(means) <= tick <= 1.4 * max(means)]
+                axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+                axes.minorticks_off()
             if len(lines) > 1:
                 axes.legend(fontsize=8, loc="best")
             _weight_axis(axes, weights)
