@@ -324,15 +324,12 @@ COLUMNS = (
 
 
 def groups(summaries: Sequence[Mapping[str, Any]]) -> dict[str, list[Column]]:
-    """The columns by group, without the later groups that no method has."""
+    """The columns by group; of the later groups only those that some method has."""
     known: dict[str, list[Column]] = {}
     for entry in COLUMNS:
-        known.setdefault(entry.group, []).append(entry)
-    return {
-        group: entries
-        for group, entries in known.items()
-        if group not in LATER_GROUPS or any(entry.key in summary for entry in entries for summary in summaries)
-    }
+        if entry.group not in LATER_GROUPS or any(entry.key in summary for summary in summaries):
+            known.setdefault(entry.group, []).append(entry)
+    return known
 
 
 def column(key: str) -> Column:

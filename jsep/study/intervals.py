@@ -47,5 +47,6 @@ def _interval(table: np.ndarray, seed: int) -> dict[str, Any]:
         estimate = evaluate.proportion_interval(finite[0])
     else:
         estimate = evaluate.crossed_interval(finite, seed=seed)
-    bounds = [float(bound) if np.isfinite(bound) else None for bound in estimate]
+    limits = (0.0, 1.0) if is_share else (-np.inf, np.inf)
+    bounds = [float(np.clip(bound, *limits)) if np.isfinite(bound) else None for bound in estimate]
     return {"mean": bounds[0], "low": bounds[1], "high": bounds[2], **counts}
