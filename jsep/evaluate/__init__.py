@@ -5,6 +5,7 @@ The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one
 """
 
 from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy
+from jsep.evaluate.attack_course import AttackCourse, attack_course, course_steps
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, k_medoids, make_groups
 from jsep.evaluate.clusters import label_agreement, within_and_between
@@ -59,6 +60,7 @@ __all__ = [
     "PAIR_METRICS",
     "PER_PAIR",
     "SELECTIONS",
+    "AttackCourse",
     "ChunkStore",
     "Correlation",
     "ExplanationAttackConfig",
@@ -73,11 +75,13 @@ __all__ = [
     "accuracies",
     "adversarial_insertion",
     "area_under",
+    "attack_course",
     "auto_attack_accuracy",
     "bootstrap_interval",
     "compare_maps",
     "correlation",
     "correlation_study",
+    "course_steps",
     "cosine_similarity",
     "crossed_interval",
     "deletion_curve",

@@ -18,6 +18,7 @@ from jsep.report.gallery import gallery_table, write_gallery
 from jsep.report.landscape import landscape_table
 from jsep.report.landscape_page import write_landscape
 from jsep.report.page import write
+from jsep.report.panels import first_of_each_class
 from jsep.report.selection import selection_table, write_selection
 from jsep.report.strength import strength_table
 from jsep.report.summary import summarise
@@ -27,6 +28,7 @@ __all__ = [
     "TABLES",
     "attack_tables",
     "cross_method_table",
+    "first_of_each_class",
     "format_table",
     "gallery_table",
     "in_words",
