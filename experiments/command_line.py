@@ -1,6 +1,7 @@
 """What every script shares: flags from a configuration, progress on the terminal, one-line errors, the last line."""
 
 import dataclasses
+import functools
 import os
 import shlex
 import sys
@@ -145,10 +146,10 @@ def run_study() -> None:
     run_in_directory(body, config.experiment)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(argv: Sequence[str], takes_arguments: bool) -> list[str]:
     try:
         rest = flags.FLAGS(list(argv))
-        if len(rest) > 1:
+        if len(rest) > 1 and not takes_arguments:
             raise InputError(f"unexpected argument {rest[1]!r}; flags begin with -- and have no spaces around =")
     except (flags.Error, InputError) as error:
         _fail(EXIT_BAD_INPUT, error)
@@ -160,13 +161,16 @@ def _fail(code: int, error: BaseException | str) -> typing.NoReturn:
     sys.exit(code)
 
 
-def main(body: Callable[[], None]) -> None:
-    """Parses the flags and runs `body`; bad input is one line and exit code 2, divergence 3, Ctrl-C 130."""
+def main(body: Callable[..., None], *, takes_arguments: bool = False) -> None:
+    """Parses the flags and runs `body`; bad input is one line and exit code 2, divergence 3, Ctrl-C 130.
 
-    def guarded(_: Sequence[str]) -> None:
+    takes_arguments: what is no flag is handed to `body` as strings; otherwise it is bad input.
+    """
+
+    def guarded(argv: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which accelerators it did not find
         try:
-            body()
+            body(*argv[1:])
         except InputError as error:
             _fail(EXIT_BAD_INPUT, error)
         except train.TrainingDiverged as error:
@@ -179,4 +183,4 @@ def main(body: Callable[[], None]) -> None:
             command = shlex.join(["python", *kept, *([] if "--resume" in kept else ["--resume"])])
             _fail(EXIT_INTERRUPTED, f"interrupted; continue with: {command}")
 
-    app.run(guarded, flags_parser=_parse)
+    app.run(guarded, flags_parser=functools.partial(_parse, takes_arguments=takes_arguments))

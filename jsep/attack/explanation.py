@@ -100,8 +100,8 @@ def attack_explanation(
       repair: where a visited image has lost what it must keep, step against that excess instead of the loss, with a
         gradient of the same size (switching; Polyak 1967). Without it an attack that crosses the decision boundary
         early may never visit a better image that can be returned, and its pair counts as robust.
-      snapshot_steps: S steps in [0, num_steps], 0 being the start, whose visited images are handed back: S more images in
-        memory, and nothing else changes.
+      snapshot_steps: S steps in [0, num_steps], 0 being the start, whose visited images are handed back: S more images
+        in memory, and nothing else changes.
       on_step: called on the host from inside the compiled loop with a number of steps just made.
 
     Returns: (adversarial (H, W, C), ExplanationAttackInfo). One pair; batch with `jax.vmap`.

@@ -319,6 +319,14 @@ def format_weight(value: Any) -> str:
     return f"{number:+.0f}" if abs(number) >= 1000 else f"{number:+.3g}"
 
 
+def digits_of(entry: Column, summaries: Sequence[Mapping[str, Any]]) -> int:
+    """Digits after the point of a column: its own, or those that its smallest mean needs."""
+    if entry.decimals is not None:
+        return entry.decimals
+    means = [as_number(s[entry.key].get("mean")) for s in summaries if isinstance(s.get(entry.key), Mapping)]
+    return decimals_for([None if mean is None else mean * entry.scale for mean in means])
+
+
 def cells(entry: Column, summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     """The cells of one column: mean ± std over the seeds, without the std where there is one seed.
 
@@ -335,9 +343,7 @@ def cells(entry: Column, summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     if entry.key == "sep_weight_scale_free":
         return [format_weight(part.get("mean")) for part in parts]
     means = [as_number(part.get("mean")) for part in parts]
-    decimals = entry.decimals
-    if decimals is None:
-        decimals = decimals_for([None if mean is None else mean * entry.scale for mean in means])
+    decimals = digits_of(entry, summaries)
     texts = []
     for summary, part, mean in zip(summaries, parts, means, strict=True):
         text = format_number(mean, entry.scale, decimals)
