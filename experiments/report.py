@@ -25,11 +25,9 @@ def main(*run_dirs: str) -> None:
         return
     if out is not None:
         raise InputError("--out names the page that compares several runs; the page of one run is its index.html")
-    kind = read(run_dirs[0]).result.get("kind", "study")
+    kind = report.kind_of(report.read_json(run_dirs[0]))
     if kind not in PAGES:
-        raise InputError(
-            f"{run_dirs[0]} holds a result of kind {kind!r}, which has no page; those of {', '.join(PAGES)} do"
-        )
+        raise InputError(f"{run_dirs[0]} holds a result of kind {kind!r}, which has no page; {', '.join(PAGES)} have")
     print(f"page: {PAGES[kind](run_dirs[0])}")
 
 
