@@ -111,6 +111,14 @@ def choose(run_script, name, value):
     run_script(f'document.querySelector("{selector}").click()')
 
 
+def choose_metric(run_script, value):
+    run_script(
+        "const metric = document.getElementById('metric'); metric.value = arguments[0];"
+        "metric.dispatchEvent(new Event('change'))",
+        value,
+    )
+
+
 @pytest.mark.parametrize("which", ["run", "compare"])
 def test_page_opens_from_disk_without_network_and_without_errors(browser, pages, which):
     browser.get_log("performance")
@@ -158,7 +166,7 @@ def test_curve_has_the_losses_of_the_maps_and_the_reading_says_when_the_predicti
     run_script("const s = document.getElementById('step'); s.value = 0; s.dispatchEvent(new Event('input'))")
     assert "The prediction is unchanged" in state(run_script)["reading"]
     cosines = (course * target).sum((1, 2)) / ((course**2).sum((1, 2)) * (target**2).sum()) ** 0.5
-    run_script("const m = document.getElementById('metric'); m.value = 'cosine'; m.dispatchEvent(new Event('change'))")
+    choose_metric(run_script, "cosine")
     assert f"{float(f'{cosines[0]:.3g}'):g}, at the start" in state(run_script)["reading"]
 
 
@@ -175,10 +183,7 @@ def test_every_choice_changes_what_the_gallery_says(browser, pages):
         assert changed(before, after) >= expected, name
         before = after
     for value in [option.get_attribute("value") for option in find_all("#metric option")][1:]:
-        script = (
-            "const m = document.getElementById('metric'); m.value = arguments[0]; m.dispatchEvent(new Event('change'))"
-        )
-        run_script(script, value)
+        choose_metric(run_script, value)
         after = state(run_script)
         assert changed(before, after) >= {"title", "reading", "curve"}, value
         before = after
@@ -188,10 +193,13 @@ def test_play_goes_through_the_steps_and_stops(browser, pages):
     from selenium.webdriver.support.ui import WebDriverWait
 
     find, _, run_script = open_page(browser, pages["run"])
-    find("#play").click()
-    assert find("#play").text == "Pause"
+    assert run_script("const p = document.getElementById('play'); p.click(); return p.textContent") == "Pause"
     WebDriverWait(browser, 20).until(lambda _: find("#play").text == "Play")
     assert state(run_script)["reading"].startswith("Step 100 of 100")
+    # A second press in the middle stops.
+    words = run_script("const p = document.getElementById('play'); p.click(); p.click(); return p.textContent")
+    assert words == "Play"
+    assert state(run_script)["reading"].startswith("Step 0 of 100")
 
 
 def test_click_on_the_curve_goes_to_its_nearest_step(browser, pages):
@@ -251,16 +259,17 @@ def test_tab_reaches_every_control_and_the_focus_is_seen(browser, pages):
     for _ in range(80):
         press(browser, Keys.TAB)
         name, outline = run_script(
-            "const e = document.activeElement, s = getComputedStyle(e), f = e.nextElementSibling;"
-            "return [e.id || e.name || e.textContent.trim(), e.type === 'radio' ? getComputedStyle(f).outlineStyle : s.outlineStyle]"
+            "const e = document.activeElement, seen = e.type === 'radio' ? e.nextElementSibling : e;"
+            "const name = e.id || (e.name && 'choice of ' + e.name) || e.textContent.trim();"
+            "return [name, getComputedStyle(seen).outlineStyle]"
         )
-        assert outline == "solid" or name == "", f"{name!r} shows no focus"
+        assert outline == "solid", f"{name!r} shows no focus"
         seen.append(name)
         if name == "step":
             break
     assert seen[0] == "Skip to the content"
-    order = [name for name in ("theme", "group", "spread", "pair", "method", "scale", "metric", "play", "step")]
-    places = [seen.index(name) for name in order]
+    choices = [f"choice of {name}" for name in ("group", "spread", "pair", "method", "scale")]
+    places = [seen.index(name) for name in ("theme", *choices, "metric", "play", "step")]
     assert places == sorted(places)
 
 
@@ -269,7 +278,8 @@ def test_tab_reaches_every_control_and_the_focus_is_seen(browser, pages):
 def test_page_never_scrolls_sideways(browser, pages, which, size):
     _, _, run_script = open_page(browser, pages[which], size)
     run_script("for (const folded of document.querySelectorAll('details')) folded.open = true")
-    assert run_script("return document.documentElement.scrollWidth") == size[0]
+    widest, seen = run_script("const e = document.documentElement; return [e.scrollWidth, e.clientWidth]")
+    assert widest == seen <= size[0]
 
 
 def luminance(run_script):
