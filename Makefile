@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo docs test test-slow lint format env clean
+.PHONY: demo docs test test-slow browser lint format env clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python experiments/digits_sep.py --flagfile=experiments/flags/digits_sep.flags --run_dir=runs/demo --overwrite
@@ -17,8 +17,11 @@ docs: $(VENV)/.docs
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 -m "not slow" --durations=10
 
-test-slow: $(VENV)/.oracle
+test-slow: $(VENV)/.oracle browser
 	$(BIN)/python -m pytest -n 2 -m slow --durations=10
+
+browser:
+	@bash .ci/browser
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """What every script shares: flags from a configuration, progress on the terminal, one-line errors, the last line."""
 
 import dataclasses
+import functools
 import json
 import os
 import shlex
@@ -208,13 +209,13 @@ def run_study() -> None:
     run_in_directory(body, config.experiment)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(argv: Sequence[str], takes_arguments: bool) -> list[str]:
     if {"-h", "-help", "--help", "-?", "--helpshort"} & set(argv[1:]):
         print(help_text.help_text(sys.modules["__main__"].__doc__ or ""), end="")
         sys.exit(0)
     try:
         rest = flags.FLAGS(list(argv))
-        if len(rest) > 1:
+        if len(rest) > 1 and not takes_arguments:
             raise InputError(f"unexpected argument {rest[1]!r}; flags begin with -- and have no spaces around =")
     except flags.UnrecognizedFlagError as error:
         _fail(EXIT_BAD_INPUT, f"unknown flag --{error.flagname}{help_text.suggestion(error.flagname)}")
@@ -248,17 +249,20 @@ def _how_to_go_on() -> str:
     return f"continue with: {shlex.join(['python', *kept, *([] if '--resume' in kept else ['--resume'])])}"
 
 
-def main(body: Callable[[], None]) -> None:
+def main(body: Callable[..., None], *, takes_arguments: bool = False) -> None:
     """Parses the flags and runs `body`; bad input and a full disk are one line and exit code 2, divergence 3, Ctrl-C
-    130."""
+    130.
 
-    def guarded(_: Sequence[str]) -> None:
+    takes_arguments: what is no flag is handed to `body` as strings; otherwise it is bad input.
+    """
+
+    def guarded(argv: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which accelerators it did not find
         try:
             if "dry_run" in flags.FLAGS and flags.FLAGS.dry_run:
                 _print_plan()
             else:
-                body()
+                body(*argv[1:])
         except InputError as error:
             _fail(EXIT_BAD_INPUT, error)
         except train.TrainingDiverged as error:
@@ -274,4 +278,4 @@ def main(body: Callable[[], None]) -> None:
             os._exit(EXIT_BAD_INPUT)
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    app.run(guarded, flags_parser=_parse)
+    app.run(guarded, flags_parser=functools.partial(_parse, takes_arguments=takes_arguments))

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -235,6 +236,40 @@ def test_sweep_skips_what_is_finished_and_lists_what_failed(tmp_path):
     # A flag that the script does not know, or a spec that has changed, is told before and instead of a run.
     (tmp_path / "spec.json").write_text(json.dumps(spec | {"flags": {"epoch": 1}}))
     assert "error: run mat: " in call("sweep", *arguments).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "expected a run directory with a readable result.json, got 'nowhere'"),
+        (["results/selection_digits"], "kind 'selection', which has no page"),
+        (
+            ["results/digits_sep", "results/cifar10_sep_quick"],
+            "one data set, got digits in results/digits_sep, cifar10",
+        ),
+    ],
+)
+def test_report_of_bad_input_is_one_line_and_exit_code_2(arguments, message):
+    done = call("report", *arguments)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+@pytest.mark.slow
+def test_report_redraws_a_run_and_compares_several(tmp_path):
+    for name in ("first", "second"):
+        shutil.copytree(ROOT / "results" / "digits_sep", tmp_path / name)
+    done = call("report", tmp_path / "first")
+    assert done.stdout.strip() == f"page: {tmp_path / 'first' / 'index.html'}", done.stderr
+    out = tmp_path / "both.html"
+    done = call("report", tmp_path / "first", tmp_path / "second", f"--out={out}")
+    assert done.stdout.strip() == f"page: {out}", done.stderr
+    page = out.read_text()
+    assert 'href="first/index.html"' in page
+    assert "sep_neg, second" in page
+    assert call("report", tmp_path / "first", "--out=x.html").returncode == 2
 
 
 def test_help_lists_every_flag_of_the_script():

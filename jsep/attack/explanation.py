@@ -1,5 +1,6 @@
 """The targeted attack on an explanation: an image whose map is another image's, with the prediction unchanged."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -38,12 +39,14 @@ class ExplanationAttackInfo(NamedTuple):
     best_step: () int, the step at which the returned image stood; 0 is the start, or the clean image after a random
       start from which no visited image was better.
     distance: () norm of the perturbation (linf when the attack is unbounded, unless `norm` says otherwise).
+    visited: (S, H, W, C) the images that were visited at `snapshot_steps`, whose losses are `losses` there.
     """
 
     losses: Array
     label_kept: Array
     best_step: Array
     distance: Array
+    visited: Array
 
 
 def attack_explanation(
@@ -65,6 +68,7 @@ def attack_explanation(
     num_starts: int = 1,
     softmax_tolerance: Any = None,
     repair: bool = False,
+    snapshot_steps: Sequence[int] = (),
     on_step: OnStep | None = None,
 ) -> tuple[Array, ExplanationAttackInfo]:
     """Adam on  map_weight * mean((I(z) - target)^2) + output_weight * mean((softmax f(z) - softmax f(x))^2).
@@ -96,6 +100,8 @@ def attack_explanation(
       repair: where a visited image has lost what it must keep, step against that excess instead of the loss, with a
         gradient of the same size (switching; Polyak 1967). Without it an attack that crosses the decision boundary
         early may never visit a better image that can be returned, and its pair counts as robust.
+      snapshot_steps: S steps in [0, num_steps], 0 being the start, whose visited images are handed back: S more images
+        in memory, and nothing else changes.
       on_step: called on the host from inside the compiled loop with a number of steps just made.
 
     Returns: (adversarial (H, W, C), ExplanationAttackInfo). One pair; batch with `jax.vmap`.
@@ -114,6 +120,10 @@ def attack_explanation(
         raise InputError("random_start needs a ball to draw from: pass epsilon, or random_start=False and num_starts=1")
     check_choice("step", step, STEPS)
     check_count("num_starts", num_starts)
+    for wanted in snapshot_steps:
+        check_count("snapshot_steps", wanted, minimum=0)
+        if wanted > num_steps:
+            raise InputError(f"snapshot_steps must be at most num_steps = {num_steps}, got {wanted}")
     check_pixels(image)
     image = jnp.asarray(image)
     check_map(map_fn, image, target_map)
@@ -150,8 +160,13 @@ def attack_explanation(
         better = label_kept & ((step > 0) if grows else (map_loss <= best.loss))
         return jax.tree.map(lambda new, old: jnp.where(better, new, old), _Best(candidate, map_loss, step), best)
 
+    wanted_steps = jnp.array(snapshot_steps, jnp.int32)
+
+    def keep_visited(visited: Array, candidate: Array, step: Array) -> Array:
+        return jnp.where((wanted_steps == step)[:, None, None, None], candidate, visited)
+
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
-        candidate, adam_state, best = carry
+        candidate, adam_state, best, visited = carry
         step, *beta = inputs
         report_step(on_step, step, num_steps)
         gradient, (map_loss, label_kept) = jax.grad(loss, has_aux=True)(candidate, tuple(beta))
@@ -161,14 +176,16 @@ def attack_explanation(
             away = _unit(away) * jnp.max(jnp.abs(gradient))
             gradient = jnp.where(label_kept, gradient, away)
         best = keep_best(best, candidate, map_loss, label_kept, step)
+        visited = keep_visited(visited, candidate, step)
         updates, adam_state = optimizer.update(gradient, adam_state)
-        return (put_back(candidate + updates), adam_state, best), map_loss
+        return (put_back(candidate + updates), adam_state, best, visited), map_loss
 
     def run(start: Array) -> tuple[Array, ExplanationAttackInfo]:
         best = _Best(image, jnp.mean((map_fn(image) - target_map) ** 2), jnp.int32(0))
         steps = jnp.arange(num_steps, dtype=jnp.int32)
         inputs = (steps, *(column[:-1] for column in betas))
-        (final, _, best), losses = jax.lax.scan(body, (start, optimizer.init(start), best), inputs)
+        nothing = jnp.zeros((len(snapshot_steps), *image.shape), image.dtype)
+        (final, _, best, visited), losses = jax.lax.scan(body, (start, optimizer.init(start), best, nothing), inputs)
         _, (last_loss, last_kept) = loss(final, tuple(column[-1] for column in betas))
         best = keep_best(best, final, last_loss, last_kept, jnp.int32(num_steps))
         info = ExplanationAttackInfo(
@@ -176,6 +193,7 @@ def attack_explanation(
             label_kept=jnp.argmax(logits_fn(best.image)) == label,
             best_step=best.step,
             distance=ball.size(best.image - image),
+            visited=keep_visited(visited, final, jnp.int32(num_steps)),
         )
         return best.image, info
 

@@ -5,6 +5,7 @@ The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one
 """
 
 from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy, check_classes, correct
+from jsep.evaluate.attack_course import AttackCourse, attack_course, course_steps
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, k_medoids, make_groups
 from jsep.evaluate.clusters import label_agreement, within_and_between
@@ -62,6 +63,7 @@ __all__ = [
     "PAIR_METRICS",
     "PER_PAIR",
     "SELECTIONS",
+    "AttackCourse",
     "ChunkStore",
     "Correlation",
     "ExplanationAttackConfig",
@@ -77,6 +79,7 @@ __all__ = [
     "accuracies",
     "adversarial_insertion",
     "area_under",
+    "attack_course",
     "auto_attack_accuracy",
     "bootstrap_interval",
     "check_classes",
@@ -84,6 +87,7 @@ __all__ = [
     "correct",
     "correlation",
     "correlation_study",
+    "course_steps",
     "cosine_similarity",
     "crossed_interval",
     "deletion_curve",

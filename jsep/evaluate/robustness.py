@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from jsep.data import Dataset
 from jsep.evaluate import metrics
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.evaluate.selection import PairIndex
-from jsep.types import Array, Key, MapFn, ModelFn, PyTree
+from jsep.types import Array, Key, LogitsFn, MapFn, ModelFn, PyTree
 
 AnyArray = np.ndarray | Array
 
@@ -68,6 +68,11 @@ class ExplanationAttackConfig:
             check_positive("softmax_tolerance", self.softmax_tolerance, allow_zero=True)
         if self.epsilon is None and (self.num_starts > 1 or (self.attack == "auto" and self.norm != "linf")):
             raise InputError(f"random starts and the {self.norm} ensemble need a ball: give epsilon")
+
+    def targeted(self) -> dict[str, Any]:
+        """The settings of `attack.attack_explanation`."""
+        names = ("num_steps", "learning_rate", "map_weight", "output_weight", "epsilon", "norm", "softmax_tolerance")
+        return {name: getattr(self, name) for name in (*names, "num_starts", "repair")}
 
 
 class PairResults(NamedTuple):
@@ -128,6 +133,16 @@ class PairResults(NamedTuple):
         }
 
 
+def explained_prediction(
+    logits_fn: LogitsFn, config: ExplanationAttackConfig, method: str, image: Array, key: Key
+) -> tuple[Array, MapFn]:
+    """The class predicted on `image`, and image -> map of that class by `method`."""
+    predicted = jnp.argmax(logits_fn(image))
+    # The samples of a method that draws, the same in the attack and in the measurement.
+    key = jax.random.fold_in(key, 1)
+    return predicted, explain.make_map_fn(method, logits_fn, predicted, map_config=config.map_config, key=key)
+
+
 @functools.partial(jax.jit, static_argnames=("model_fn", "config", "chunk_size", "on_step"))
 def _attack_pairs(
     keys: Array,
@@ -140,12 +155,7 @@ def _attack_pairs(
     on_step: attack.OnStep | None,
 ) -> PairResults:
     logits_fn = functools.partial(model_fn, variables)
-
-    def map_fn_for(method: str, image: Array, key: Key) -> tuple[Array, MapFn]:
-        predicted = jnp.argmax(logits_fn(image))
-        # The samples of a method that draws, the same in the attack and in the measurement.
-        key = jax.random.fold_in(key, 1)
-        return predicted, explain.make_map_fn(method, logits_fn, predicted, map_config=config.map_config, key=key)
+    map_fn_for = functools.partial(explained_prediction, logits_fn, config)
 
     def one(inputs: tuple[Key, Array, Array]) -> PairResults:
         key, victim, target = inputs
@@ -172,22 +182,8 @@ def _attack_pairs(
             )
             losses, member_losses, warnings = auto.losses.ravel(), auto.member_losses, jnp.stack(auto.warnings)
         else:
-            settings = {
-                field: getattr(config, field)
-                for field in (
-                    "num_steps",
-                    "learning_rate",
-                    "map_weight",
-                    "output_weight",
-                    "epsilon",
-                    "norm",
-                    "softmax_tolerance",
-                    "num_starts",
-                    "repair",
-                )
-            }
             manipulated, info = attack.attack_explanation(
-                key, attacked_map_fn, logits_fn, victim, attacked_target, on_step=on_step, **settings
+                key, attacked_map_fn, logits_fn, victim, attacked_target, on_step=on_step, **config.targeted()
             )
             losses, member_losses = info.losses, jnp.min(info.losses, keepdims=True)
         manipulated_map = map_fn(manipulated)

@@ -2,12 +2,13 @@
 
 The way of the data: `records` reads a run directory, `summary` turns rows into means over seeds, `columns` says how
 each metric is shown, `answer` (of a study) and `evaluation` put the numbers into words, `tables`, `intervals` and
-`comparisons` set them in rows, `curves` and `panels` draw (in
-one `style`), `pictures` adds the captions, `page` puts all of it into one file. The results of another kind go their
-own ways: `gallery` (explanation methods), `strength` (attacks on predictions), `attacks` (attacks on explanations),
-`selection`, `cross_method`, `weight_sweep`, `correlation`, `precision`, and `landscape` with `landscape_figures` and
-`landscape_page`; `TABLES` lists them. `sweep` says how far many runs are. `paper` asks all of them what they say to the
-paper's numbers and claims.
+`comparisons` set them in rows, `curves` and `panels` draw (in one `style`), `pictures` adds the captions. `page` puts a
+run into one file and `compare` several runs, both of `parts`: `numbers` (tables), `charts` (drawn by `svg`), `mosaic`
+and `explorer` (images and maps); what moves in the browser is in the .js files beside them, which become part of the
+page. The results of another kind go their own ways: `gallery` (explanation methods), `strength` (attacks on
+predictions), `attacks` (attacks on explanations), `selection`, `cross_method`, `weight_sweep`, `correlation`,
+`precision`, and `landscape` with `landscape_figures` and `landscape_page`; `TABLES` lists them. `sweep` says how far
+many runs are. `paper` asks all of them what they say to the paper's numbers and claims.
 matplotlib is used here and nowhere else in the library.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 from jsep.report.answer import answer as in_words
 from jsep.report.attacks import attack_tables
+from jsep.report.compare import write_comparison
 from jsep.report.correlation import correlation_tables, write_correlation
 from jsep.report.cross_method import cross_method_table, write_cross_method
 from jsep.report.evaluation import evaluation_answer
@@ -23,8 +25,10 @@ from jsep.report.gallery import gallery_table, write_gallery
 from jsep.report.landscape import landscape_table
 from jsep.report.landscape_page import write_landscape
 from jsep.report.page import write
+from jsep.report.panels import first_of_each_class
 from jsep.report.paper import PAPER_ITEMS, PaperItem, paper_table
 from jsep.report.precision import precision_table
+from jsep.report.records import kind_of, read_json
 from jsep.report.selection import selection_table, write_selection
 from jsep.report.strength import strength_table
 from jsep.report.summary import summarise
@@ -41,13 +45,16 @@ __all__ = [
     "cross_method_table",
     "duration",
     "evaluation_answer",
+    "first_of_each_class",
     "format_table",
     "gallery_table",
     "in_words",
+    "kind_of",
     "landscape_table",
     "markdown_table",
     "paper_table",
     "precision_table",
+    "read_json",
     "selection_table",
     "strength_table",
     "summarise",
@@ -56,6 +63,7 @@ __all__ = [
     "sweep_table",
     "weight_sweep_table",
     "write",
+    "write_comparison",
     "write_correlation",
     "write_cross_method",
     "write_gallery",

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jsep.report.later_columns import TRAINING_COLUMNS, WORTH_COLUMNS
 from jsep.report.summary import as_number
 
 MISSING = "–"
@@ -268,56 +269,10 @@ COLUMNS = (
         "Sliced earth mover's distance: how far the mass of the victim's map has to go, in pixels, seen along a line.",
     ),
     Column("earth_movers_distance_end", "EMD end", "px", 1.0, 2, OTHER, "The same after the attack."),
-    Column(
-        "noise_sensitivity",
-        "map change under noise",
-        "%",
-        100.0,
-        1,
-        TRAINING,
-        "Mean Euclidean change of the map under uniform noise on the image, as a share of the size of the map: how "
-        "much the map moves without an attack.",
-    ),
-    Column(
-        "last_clean_accuracy",
-        "clean, last",
-        "%",
-        100.0,
-        1,
-        TRAINING,
-        "Clean accuracy on the test images of the checkpoint after the last epoch.",
-    ),
-    Column("last_robust_accuracy", "robust, last", "%", 100.0, 1, TRAINING, "Its accuracy under the attack."),
-    Column(
-        "best_epoch",
-        "best epoch",
-        "",
-        1.0,
-        1,
-        TRAINING,
-        "The epoch with the highest robust accuracy on the validation images.",
-    ),
-    Column("best_clean_accuracy", "clean, best", "%", 100.0, 1, TRAINING, "Clean accuracy of that epoch's checkpoint."),
-    Column("best_robust_accuracy", "robust, best", "%", 100.0, 1, TRAINING, "Its accuracy under the attack."),
     *(
-        Column(key, heading, unit, 100.0 if unit == "%" else 1.0, decimals, WORTH, meaning)
-        for key, heading, unit, decimals, meaning in (
-            ("auto_attack_accuracy", "AutoAttack acc.", "%", 1, "Share of the test images that withstand AutoAttack."),
-            ("deletion_auc", "deletion AUC", "", 3, "Mean probability of the class while pixels are blackened, those "
-             "that the map marks most first. Lower: the map names pixels that the model uses."),
-            ("insertion_auc", "insertion AUC", "", 3, "The same while they are put onto black. Higher: more faithful."),
-            ("road", "ROAD", "", 3, "As deletion, the pixels imputed from their neighbours. Lower: more faithful."),
-            ("adversarial_insertion", "adv. insertion", "", 3, "Insertion AUC of the clean image in the order of the "
-             "manipulated map, less that of its own. Below 0: the attack made the map less faithful."),
-            ("max_sensitivity", "max sensitivity", "", 3, "Largest relative change of the map (L2) over random "
-             "neighbours of the image. Lower: more stable."),
-            ("relative_input_stability", "RIS", "", None, "Relative input stability: largest per-cent change of the "
-             "map over that of the input. Near 0 for images with many black pixels, whatever the map does."),
-            ("relative_output_stability", "ROS", "", None, "The same over the change of the logits."),
-            ("relative_representation_stability", "RRS", "", None, "The same over that of the features."),
-            ("randomised_similarity", "randomised", "", 3, "Spearman correlation to the map of the same model with "
-             "permuted weights. Near 1: the explanation does not see the model."),
-        )
+        Column(key, heading, unit, 100.0 if unit == "%" else 1.0, decimals, group, meaning)
+        for group, columns in ((TRAINING, TRAINING_COLUMNS), (WORTH, WORTH_COLUMNS))
+        for key, heading, unit, decimals, meaning in columns
     ),
 )  # fmt: skip
 """Every column of the tables, in order."""
@@ -384,6 +339,14 @@ def format_weight(value: Any) -> str:
     return f"{number:+.0f}" if abs(number) >= 1000 else f"{number:+.3g}"
 
 
+def digits_of(entry: Column, summaries: Sequence[Mapping[str, Any]]) -> int:
+    """Digits after the point of a column: its own, or those that its smallest mean needs."""
+    if entry.decimals is not None:
+        return entry.decimals
+    means = [as_number(s[entry.key].get("mean")) for s in summaries if isinstance(s.get(entry.key), Mapping)]
+    return decimals_for([None if mean is None else mean * entry.scale for mean in means])
+
+
 def cells(entry: Column, summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     """The cells of one column: mean ± std over the seeds, without the std where there is one seed.
 
@@ -400,9 +363,7 @@ def cells(entry: Column, summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     if entry.key == "sep_weight_scale_free":
         return [format_weight(part.get("mean")) for part in parts]
     means = [as_number(part.get("mean")) for part in parts]
-    decimals = entry.decimals
-    if decimals is None:
-        decimals = decimals_for([None if mean is None else mean * entry.scale for mean in means])
+    decimals = digits_of(entry, summaries)
     texts = []
     for summary, part, mean in zip(summaries, parts, means, strict=True):
         text = format_number(mean, entry.scale, decimals)

@@ -17,8 +17,18 @@ from jsep.report.summary import as_number, mean_of, std_of
 _LOG_RANGE = 20.0
 """From this ratio of largest to smallest value on, an axis is logarithmic."""
 
+# (metric, title, unit, scale, logarithmic)
+TRAINING_PANELS = (
+    ("cross_entropy", "Training loss", "cross-entropy [nats]", 1.0, False),
+    ("accuracy", "Training, under attack", "accuracy [%]", 100.0, False),
+    ("validation_clean_accuracy", "Validation, clean", "accuracy [%]", 100.0, False),
+    ("validation_robust_accuracy", "Validation, under attack", "accuracy [%]", 100.0, False),
+    ("sep_penalty", "SEP term", "mean (I(x+ζ) − I(x))²", 1.0, True),
+    ("sep_gradient_ratio", "Pull of the SEP term", "ratio of gradient norms", 1.0, True),
+)
 
-def _by_epoch(metrics: Sequence[Mapping[str, Any]], method: str, key: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+
+def by_epoch(metrics: Sequence[Mapping[str, Any]], method: str, key: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Per seed the epochs and the mean of one metric over the lines of each epoch."""
     values: dict[str, dict[float, list[float]]] = {}
     for line in metrics:
@@ -29,6 +39,15 @@ def _by_epoch(metrics: Sequence[Mapping[str, Any]], method: str, key: str) -> di
         seed: (np.array(sorted(epochs)), np.array([np.mean(epochs[epoch]) for epoch in sorted(epochs)]))
         for seed, epochs in values.items()
     }
+
+
+def mean_over_seeds(seeds: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The epochs and the mean of the seeds there; a seed that stopped early must not bend it, so NaN from then on."""
+    epochs = np.unique(np.concatenate([own for own, _ in seeds.values()]))
+    table = np.full((len(seeds), epochs.size), np.nan)
+    for row, (own, values) in zip(table, seeds.values(), strict=True):
+        row[np.searchsorted(epochs, own)] = values
+    return epochs, np.where(np.isnan(table).any(axis=0), np.nan, table.sum(axis=0) / len(seeds))
 
 
 def _draw_metric(
@@ -43,21 +62,17 @@ def _draw_metric(
     colour, mark = colours(methods), marks(methods)
     drawn = False
     for method in methods:
-        seeds = _by_epoch(metrics, method, key)
+        seeds = by_epoch(metrics, method, key)
         if not seeds:
             continue
         drawn = True
-        epochs = np.unique(np.concatenate([own for own, _ in seeds.values()]))
-        table = np.full((len(seeds), epochs.size), np.nan)
-        for row, (own, values) in zip(table, seeds.values(), strict=True):
-            row[np.searchsorted(epochs, own)] = scale * values
+        for own, values in seeds.values():
             if len(seeds) > 1 and not dotted:
                 axes.plot(own, scale * values, color=colour[method], linewidth=0.7, alpha=0.4)
-        # A seed that stopped early must not bend the mean: it is drawn only where every seed has a value.
-        mean = np.where(np.isnan(table).any(axis=0), np.nan, table.sum(axis=0) / len(seeds))
+        epochs, mean = mean_over_seeds(seeds)
         axes.plot(
             epochs,
-            mean,
+            scale * mean,
             color=colour[method],
             marker=None if dotted else mark[method],
             markersize=4,
@@ -78,16 +93,7 @@ def training_curves(metrics: Sequence[Mapping[str, Any]], methods: Sequence[str]
     Returns:
         The figure, or None where the lines hold none of the metrics.
     """
-    # (metric, title, unit, scale, logarithmic)
-    panels = [
-        ("cross_entropy", "Training loss", "cross-entropy [nats]", 1.0, False),
-        ("accuracy", "Training, under attack", "accuracy [%]", 100.0, False),
-        ("validation_clean_accuracy", "Validation, clean", "accuracy [%]", 100.0, False),
-        ("validation_robust_accuracy", "Validation, under attack", "accuracy [%]", 100.0, False),
-        ("sep_penalty", "SEP term", "mean (I(x+ζ) − I(x))²", 1.0, True),
-        ("sep_gradient_ratio", "Pull of the SEP term", "ratio of gradient norms", 1.0, True),
-    ]
-    panels = [panel for panel in panels if any(as_number(line.get(panel[0])) is not None for line in metrics)]
+    panels = [panel for panel in TRAINING_PANELS if any(as_number(line.get(panel[0])) is not None for line in metrics)]
     if not panels:
         return None
     with drawing():
@@ -98,7 +104,7 @@ def training_curves(metrics: Sequence[Mapping[str, Any]], methods: Sequence[str]
         for axes, (key, title, label, scale, logarithmic) in zip(grid.flat, panels, strict=False):
             _draw_metric(axes, metrics, methods, key, scale)
             if key == "cross_entropy":
-                with_sep = [method for method in methods if _by_epoch(metrics, method, "sep_penalty")]
+                with_sep = [method for method in methods if by_epoch(metrics, method, "sep_penalty")]
                 lines = [line for line in metrics if line["method"] in with_sep]
                 if _draw_metric(axes, lines, methods, "loss", 1.0, dotted=True):
                     axes.plot([], [], ":", color="#555555", linewidth=1.2, label="with the SEP term")
@@ -155,7 +161,7 @@ def attack_course(maps: Maps, methods: Sequence[str]) -> Figure | None:
                 markersize=5,
                 label=f"{plain(method)}: {significant(median[0])} → {significant(median[-1])}",
             )
-        if _spans_decades(medians):
+        if spans_decades(medians):
             axes.set_yscale("log")
         else:
             axes.set_ylim(bottom=0)
@@ -165,9 +171,18 @@ def attack_course(maps: Maps, methods: Sequence[str]) -> Figure | None:
     return figure
 
 
-def _spans_decades(values: Sequence[float]) -> bool:
+def spans_decades(values: Sequence[float]) -> bool:
     known = [value for value in values if math.isfinite(value)]
     return bool(known) and min(known) > 0 and max(known) / min(known) > _LOG_RANGE
+
+
+# (title, unit, scale, metric of the hollow mark, metric of the filled mark)
+OVERVIEW_PANELS = (
+    ("Explanation loss", "○ start  ● end  [1e-7]", LOSS_SCALE, "explanation_loss_start", "explanation_loss_end"),
+    ("Accuracy", "○ clean  ● robust  [%]", 100.0, "clean_accuracy", "robust_accuracy"),
+    ("Confound: size of map", "effective pixels", 1.0, None, "effective_pixels"),
+    ("Free of scale: cosine", "○ start  ● end", 1.0, "cosine_start", "cosine_end"),
+)
 
 
 def overview(summaries: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -180,24 +195,11 @@ def overview(summaries: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str,
     Returns:
         The figure.
     """
-    # (title, unit, scale, metric of the hollow mark, metric of the filled mark)
-    panels = (
-        (
-            "Explanation loss",
-            "○ start  ● end  [1e-7]",
-            LOSS_SCALE,
-            "explanation_loss_start",
-            "explanation_loss_end",
-        ),
-        ("Accuracy", "○ clean  ● robust  [%]", 100.0, "clean_accuracy", "robust_accuracy"),
-        ("Confound: size of map", "effective pixels", 1.0, None, "effective_pixels"),
-        ("Free of scale: cosine", "○ start  ● end", 1.0, "cosine_start", "cosine_end"),
-    )
     methods = [summary["method"] for summary in summaries]
     with drawing():
         figure = new_figure(1.35 + 0.46 * len(methods))
-        grid = figure.subplots(1, len(panels), sharey=True, gridspec_kw={"width_ratios": (1.45, 1, 1, 1)})
-        for axes, (title, label, scale, hollow, filled) in zip(grid, panels, strict=True):
+        grid = figure.subplots(1, len(OVERVIEW_PANELS), sharey=True, gridspec_kw={"width_ratios": (1.45, 1, 1, 1)})
+        for axes, (title, label, scale, hollow, filled) in zip(grid, OVERVIEW_PANELS, strict=True):
             _draw_overview(axes, summaries, rows, scale, hollow, filled)
             axes.set(title=title, xlabel=label, ylim=(len(methods) - 0.5, -0.5))
             axes.grid(visible=False, axis="y")
@@ -273,7 +275,7 @@ def _draw_overview(
             axes.annotate(
                 f"{100 * (end - start) / start:+.0f} %".replace("-", "−"),
                 (
-                    scale * math.sqrt(abs(start * end)) if _spans_decades(values) else scale * (start + end) / 2,
+                    scale * math.sqrt(abs(start * end)) if spans_decades(values) else scale * (start + end) / 2,
                     height,
                 ),
                 xytext=(0, 6),
@@ -284,12 +286,20 @@ def _draw_overview(
     if not values:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color="#777777")
         return
-    if _spans_decades(values):
+    low, high, log = overview_bounds(values, filled, scale)
+    if log:
         axes.set_xscale("log")
-        axes.margins(x=0.12)
-    elif filled in ("explanation_loss_end", "effective_pixels"):
-        axes.set_xlim(0, 1.14 * max(values) or 1)
-    else:
-        # These need no zero, but a small difference must not fill the axis: it spans a fifth of its range.
-        middle, half = (max(values) + min(values)) / 2, max(0.6 * (max(values) - min(values)), 0.1 * scale)
-        axes.set_xlim(middle - half, middle + half)
+    axes.set_xlim(low, high)
+
+
+def overview_bounds(values: Sequence[float], filled: str, scale: float) -> tuple[float, float, bool]:
+    """The ends of an axis of the overview, and whether it is logarithmic; values are already scaled."""
+    smallest, largest = min(values), max(values)
+    if spans_decades(values):
+        margin = (largest / smallest) ** 0.12
+        return smallest / margin, largest * margin, True
+    if filled in ("explanation_loss_end", "effective_pixels"):
+        return 0.0, 1.14 * largest or 1.0, False
+    # These need no zero, but a small difference must not fill the axis: it spans a fifth of its range.
+    middle, half = (largest + smallest) / 2, max(0.6 * (largest - smallest), 0.1 * scale)
+    return middle - half, middle + half, False

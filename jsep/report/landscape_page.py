@@ -1,12 +1,7 @@
 """The pictures and the self-contained page of a landscape analysis, from its result.json and maps.npz alone."""
 
-import base64
-import html
-import importlib.resources
 import json
-import os
 import pathlib
-import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,15 +20,26 @@ from jsep.report.landscape import (
     scalars_of,
     unit_of,
 )
+from jsep.report.parts import (
+    assemble,
+    command_box,
+    embedded_json,
+    facts_table,
+    printed_figure,
+    replace_file,
+    scrolling,
+    text,
+)
 from jsep.report.style import to_png
 
-SURFACE = """<div class="surface-tools"><label>function <select id="surface-function"></select></label>
-<label>model <select id="surface-method"></select></label></div>
-<canvas id="surface" tabindex="0" role="img" aria-describedby="surface-reading"
+FILES = ("page.css", "explorer.css", "theme.js", "surface.js")
+
+SURFACE = """<div class="choices"><label>Function <select id="surface-function"></select></label>
+<label>Model <select id="surface-method"></select></label></div>
+<canvas id="surface" class="surface" tabindex="0" role="img" aria-describedby="surface-reading"
  aria-label="Surface of the chosen function in the plane of the attack's path and a random direction; arrow keys turn
- and tilt it, plus and minus zoom, 0 resets"
- style="width:100%;height:26rem;touch-action:none;border:1px solid var(--line);border-radius:6px"></canvas>
-<p id="surface-reading" aria-live="polite"></p>
+ and tilt it, plus and minus zoom, 0 resets"></canvas>
+<p id="surface-reading" class="status" aria-live="polite"></p>
 <p>Drag, or focus the picture and use the arrow keys; + and − zoom, 0 resets. One height scale for all models of a
 function.</p>"""
 
@@ -115,17 +121,11 @@ def write_landscape(run_dir: str | pathlib.Path) -> pathlib.Path:
     shown = []
     for file, heading, caption, figure in _pictures(result, arrays):
         data = to_png(figure)
-        _replace(path / file, data)
+        replace_file(path / file, data)
         shown.append((heading, caption, data, round(96 * figure.get_figwidth())))
     page = path / "index.html"
-    _replace(page, _page(result, arrays, shown).encode())
+    replace_file(page, _page(result, arrays, shown).encode())
     return page
-
-
-def _replace(path: pathlib.Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 def surface_data(result: Mapping[str, Any], arrays: figures.Arrays) -> dict[str, Any]:
@@ -143,51 +143,48 @@ def surface_data(result: Mapping[str, Any], arrays: figures.Arrays) -> dict[str,
 
 def _html_table(markdown: str) -> str:
     rows = [line.strip("| ").split(" | ") for line in markdown.splitlines() if line.startswith("| ")]
-    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in rows[0])
+    head = "".join(f'<th scope="col">{text(name)}</th>' for name in rows[0])
     body = ""
     for first, *rest in rows[1:]:
-        cells = "".join(f"<td>{html.escape(text)}</td>" for text in rest)
-        body += f'<tr><th scope="row">{html.escape(first)}</th>{cells}</tr>\n'
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="Table">{table}</div>'
+        cells = "".join(f"<td>{text(cell)}</td>" for cell in rest)
+        body += f'<tr><th scope="row">{text(first)}</th>{cells}</tr>\n'
+    return scrolling("Table", f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>")
+
+
+def surface_section(result: Mapping[str, Any], arrays: figures.Arrays) -> str:
+    """The surface to turn, with its data; needs surface.js."""
+    return f"""<section id="surface-section"><h2>Surface</h2><div class="needs-js">{SURFACE}</div>
+<p class="no-js">The surface needs JavaScript; the planes below show the same values in colour.</p>
+{embedded_json("surface-data", surface_data(result, arrays))}</section>"""
 
 
 def _page(result: Mapping[str, Any], arrays: figures.Arrays, shown: list[tuple[str, str, bytes, int]]) -> str:
-    pictures = ""
-    for heading, caption, data, width in shown:
-        encoded = base64.b64encode(data).decode()
-        image = f'<img style="--width:{width}px" alt="{html.escape(caption)}" src="data:image/png;base64,{encoded}">'
-        box = f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(heading)}">{image}</div>'
-        pictures += (
-            f"<h3>{html.escape(heading)}</h3>\n<figure>{box}<figcaption>{html.escape(caption)}</figcaption></figure>\n"
-        )
-    script = importlib.resources.files("jsep.report").joinpath("surface.js").read_text(encoding="utf-8")
-    # A closing tag inside the data would end the element.
-    surfaces = json.dumps(surface_data(result, arrays)).replace("<", "\\u003c")
+    pictures = "".join(
+        f"<h3>{text(heading)}</h3>\n"
+        + printed_figure(heading, caption, caption, data, width, lines=not heading.startswith("Plane"))
+        for heading, caption, data, width in shown
+    )
     numbers = [model_table(result), curvature_table(result)]
     if result["correlations"]:
         numbers.append(correlation_table(result))
-    settings = html.escape(json.dumps({"config": result["config"], "environment": result["environment"]}, indent=1))
-    main = f"""<section id="surface-section"><h2>Surface</h2>{SURFACE}
-<script type="application/json" id="surface-data">{surfaces}</script></section>
+    main = f"""{surface_section(result, arrays)}
 <section id="pictures"><h2>Pictures</h2>{pictures}</section>
 <section id="numbers"><h2>Numbers</h2>{"".join(_html_table(table) for table in numbers)}</section>
-<section id="reproduce"><h2>How to reproduce</h2><pre>{html.escape(str(result["environment"].get("command")))}</pre>
-<details><summary>Configuration and environment</summary><pre>{settings}</pre></details></section>
-<script>{script}</script>"""
-    parts = {
-        "surface-section": "Surface",
-        "pictures": "Pictures",
-        "numbers": "Numbers",
-        "reproduce": "How to reproduce",
-    }
-    skeleton = importlib.resources.files("jsep.report").joinpath("page.html").read_text(encoding="utf-8")
-    return string.Template(skeleton).substitute(
-        title=html.escape(str(result["experiment"])),
-        run=html.escape(
-            f"{result['study']['dataset']}, {result['study']['model']}; {len(result['rows'])} models, "
-            f"{result['num_images']} images"
-        ),
-        navigation="".join(f'<a href="#{key}">{name}</a>' for key, name in parts.items()),
+<section id="reproduce"><h2>How to reproduce</h2>{command_box(result["environment"].get("command"))}
+{facts_table("Configuration", result["config"])}
+{facts_table("Environment", result["environment"], skip=("command",))}</section>"""
+    return assemble(
+        kind="Landscape of trained models",
+        title=str(result["experiment"]),
+        lede="How steep and curved are loss, margin and explanation around an image, and does that predict the attack?",
+        run=f"{result['study']['dataset']}, {result['study']['model']}; {len(result['rows'])} models, "
+        f"{result['num_images']} images",
+        sections={
+            "surface-section": "Surface",
+            "pictures": "Pictures",
+            "numbers": "Numbers",
+            "reproduce": "Reproduce",
+        },
         main=main,
+        files=FILES,
     )

@@ -1,26 +1,24 @@
 """One self-contained web page and its pictures from a run directory."""
 
-import base64
-import html
-import importlib.resources
-import json
-import os
 import pathlib
-import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jsep.report import explorer
 from jsep.report.answer import answer
-from jsep.report.columns import MISSING, PAPER, Column, cells, degraded_meaning, format_number, groups
-from jsep.report.comparisons import HEAD, NOTE, comparison_cells
+from jsep.report.charts import course_chart, overview_panels, training_panels
+from jsep.report.columns import degraded_meaning
 from jsep.report.evaluation import evaluation_answer
-from jsep.report.intervals import CAPTION, interval_cells
-from jsep.report.intervals import NOTE as INTERVAL_NOTE
+from jsep.report.mosaic import explanation_mosaic
+from jsep.report.numbers import Row, comparison_table, interval_tables, intervals_of, number_tables, rows_table
+from jsep.report.parts import assemble, command_box, facts_table, printed_figure, prose, replace_file, text
 from jsep.report.pictures import Picture, draw
 from jsep.report.records import Run, read
-from jsep.report.style import colours
-from jsep.report.summary import as_number, summarise
+from jsep.report.style import colours, marks
+from jsep.report.summary import summarise
 from jsep.report.tables import describe_run
+
+LEDE = "Does a flatter explanation landscape change how robust the explanations are, and leave accuracy alone?"
 
 _QUESTION = (
     "A classifier that resists adversarial examples is commonly believed to have explanations that resist "
@@ -31,13 +29,12 @@ _QUESTION = (
     "test: the explanation loss that an attack leaves moves with the SEP weight (flatter is easier to "
     "manipulate), and the robust accuracy stays where it was."
 )
-
-
 _EVALUATION_QUESTION = (
     "How robust are the predictions and the explanations of these models, measured on the same images with the same "
     "attacks? And where one model's explanations seem harder to manipulate than another's: are they, or are their maps "
     "only more concentrated, or is the classifier broken?"
 )
+FILES = ("page.css", *explorer.FILES[:1], "theme.js", "tables.js", *explorer.FILES[1:])
 
 
 def write(run_dir: str | pathlib.Path) -> pathlib.Path:
@@ -58,202 +55,165 @@ def write(run_dir: str | pathlib.Path) -> pathlib.Path:
     run = read(run_dir)
     pictures = draw(run)
     for picture in pictures:
-        _replace(run.directory / picture.file, picture.data)
+        replace_file(run.directory / picture.file, picture.data)
     path = run.directory / "index.html"
-    _replace(path, _page(run, pictures).encode())
+    replace_file(path, _page(run, pictures).encode())
     return path
-
-
-def _replace(path: pathlib.Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _text(value: Any) -> str:
-    """Escaped text of any value of a file; nothing from a file reaches the page another way."""
-    if value is None:
-        return MISSING
-    return html.escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _page(run: Run, pictures: Sequence[Picture]) -> str:
     result = run.result
     summaries = summarise(result["rows"])
-    parts = {
-        "answer": "Answer",
-        "numbers": "Numbers",
-        "pictures": "Pictures",
-        "reproduce": "How to reproduce",
-        "files": "Files",
+    methods = [summary["method"] for summary in summaries]
+    by_file = {picture.file: picture for picture in pictures}
+    sections = {
+        "answer": ("Answer", _answer_section(result, summaries, by_file["overview.png"])),
+        "numbers": ("Numbers", _numbers_section(result, summaries)),
+        "gallery": ("Gallery", _gallery_section(run, methods)),
+        "pictures": ("Pictures", _pictures_section(run, methods, by_file)),
+        "training": ("Training", _training_section(run, methods, by_file)),
+        "reproduce": ("Reproduce", _provenance_section(result)),
+        "files": ("Files", _files_section(run, pictures)),
     }
-    main = [
-        _answer_section(result),
-        _numbers_section(result, summaries),
-        _pictures_section(run, pictures),
-        _provenance_section(result),
-        _files_section(run, pictures),
-    ]
-    skeleton = importlib.resources.files("jsep.report").joinpath("page.html").read_text(encoding="utf-8")
-    return string.Template(skeleton).substitute(
-        title=_text(result.get("experiment", "result")),
-        run=_text(describe_run(result, summaries)),
-        navigation="".join(f'<a href="#{key}">{name}</a>' for key, name in parts.items()),
-        main="\n".join(main),
+    return assemble(
+        kind="Result of a run",
+        title=str(result.get("experiment", "result")),
+        lede=LEDE,
+        run=describe_run(result, summaries),
+        sections={key: name for key, (name, content) in sections.items() if content},
+        main="\n".join(content for _, content in sections.values()),
+        files=FILES,
     )
 
 
-def _answer_section(result: Mapping[str, Any]) -> str:
-    is_evaluation = result.get("kind") == "evaluation"
-    found = evaluation_answer(result) if is_evaluation else answer(result)
-    question = _EVALUATION_QUESTION if is_evaluation else _QUESTION
+def _answer_section(result: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]], overview: Picture) -> str:
+    question = _EVALUATION_QUESTION if _is_evaluation(result) else _QUESTION
+    return f"""<section id="answer"><h2>The answer of this run</h2>
+{answer_box(result)}
+<figure>{overview_panels(summaries, result["rows"])}<figcaption>{text(overview.caption)}</figcaption></figure>
+<details><summary>The question in full</summary><p>{text(question)}</p></details></section>"""
+
+
+def _is_evaluation(result: Mapping[str, Any]) -> bool:
+    return result.get("kind") == "evaluation"
+
+
+def answer_box(result: Mapping[str, Any]) -> str:
+    """The verdict and what confounds it."""
+    found = evaluation_answer(result) if _is_evaluation(result) else answer(result)
     against = " against" if found.order_as_in_paper is False else ""
-    return f"""<section id="question"><h2>The question</h2>
-<p>{_text(question)}</p></section>
-<section id="answer"><h2>The answer of this run</h2>
-<div class="answer{against}">
-<p><strong>{_text(found.verdict)}</strong> {_prose(found.claim)}</p>
-<p>{_prose(found.confound)}</p>
-</div></section>"""
+    return f"""<div class="answer{against}"><p class="verdict">{text(found.verdict)}</p>
+<div class="grounds">{_grounds("On the claim", found.claim)}{_grounds("What else it could be", found.confound)}</div>
+</div>"""
 
 
-def _prose(sentences: Sequence[str]) -> str:
-    """Escaped sentences in which no line breaks between a number and its '%'."""
-    return _text(" ".join(sentences).replace(" %", "\u00a0%"))
+def _grounds(name: str, sentences: Sequence[str]) -> str:
+    items = "".join(f"<li>{prose([sentence])}</li>" for sentence in sentences)
+    return f"<div><h3>{name}</h3><ul>{items}</ul></div>" if items else ""
 
 
 def _numbers_section(result: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]]) -> str:
-    tables = "".join(
-        _table(group, entries, summaries, caption=group == PAPER) for group, entries in groups(summaries).items()
-    )
-    note = (
-        f'<p><span class="mark">*</span> degraded: {_text(degraded_meaning(result))}.</p>'
-        if any(s["degraded"] for s in summaries)
-        else ""
-    )
-    shown = [entry for entries in groups(summaries).values() for entry in entries]
-    meanings = "".join(f"<dt>{_text(entry.title)}</dt><dd>{_text(entry.meaning)}</dd>" for entry in shown)
+    methods = [summary["method"] for summary in summaries]
+    colour, mark = colours(methods), marks(methods)
+    rows = [Row((m,), colour[m], mark[m], s, intervals_of(result, m)) for m, s in zip(methods, summaries, strict=True)]
     return f"""<section id="numbers"><h2>The numbers</h2>
-{tables}{note}{_intervals(result)}{_comparisons(result)}
-<details><summary>What each column means</summary><dl>{meanings}</dl></details>
-<details><summary>Every seed, every metric</summary>{_rows_table(result["rows"])}</details></section>"""
+{number_tables(("method",), rows, degraded_meaning(result))}{interval_tables(result)}{comparison_table(result)}
+{rows_table(result["rows"])}</section>"""
 
 
-def _table(group: str, entries: Sequence[Column], summaries: Sequence[Mapping[str, Any]], *, caption: bool) -> str:
-    colour = colours([summary["method"] for summary in summaries])
-    head = "".join(
-        f'<th scope="col">{_text(entry.heading)}<span class="unit">{_text(entry.unit)}</span></th>' for entry in entries
+def _gallery_section(run: Run, methods: Sequence[str]) -> str:
+    config = run.result.get("config")
+    data = (
+        explorer.explorer_data(run.maps, methods, config if isinstance(config, Mapping) else {}) if run.maps else None
     )
-    columns = [cells(entry, summaries) for entry in entries]
-    body = ""
-    for index, summary in enumerate(summaries):
-        swatch = f'<span class="swatch" style="background:{colour[summary["method"]]}" aria-hidden="true"></span>'
-        mark = ' <span class="mark" title="degraded">*</span>' if summary["degraded"] else ""
-        body += (
-            f'<tr><th scope="row">{swatch}{_text(summary["method"])}{mark}</th>'
-            + "".join(f"<td>{_text(c[index])}</td>" for c in columns)
-            + "</tr>\n"
-        )
-    text = f"{group[0].upper()}{group[1:]}" + (": losses in units of 1e-7" if caption else "")
-    head = f'<thead><tr><th scope="col">method</th>{head}</tr></thead>'
-    return _scrolling(text, f"<table><caption>{_text(text)}</caption>{head}<tbody>\n{body}</tbody></table>")
-
-
-def _intervals(result: Mapping[str, Any]) -> str:
-    shown = ""
-    for every in (False, True):
-        head, rows = interval_cells(result, every=every)
-        if not rows:
-            return shown
-        table = _text_table(CAPTION, head, rows)
-        shown += (
-            f"<details><summary>Every metric with its interval</summary>{table}</details>"
-            if every
-            else f"{table}<p>{_text(INTERVAL_NOTE)}</p>"
-        )
-    return shown
-
-
-def _comparisons(result: Mapping[str, Any]) -> str:
-    rows = comparison_cells(result)
-    return _text_table("Differences on the same pairs", HEAD, rows) + f"<p>{_text(NOTE)}</p>" if rows else ""
-
-
-def _text_table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f'<th scope="col">{_text(name)}</th>' for name in head)
-    body = "".join(
-        f'<tr><th scope="row">{_text(row[0])}</th>' + "".join(f"<td>{_text(cell)}</td>" for cell in row[1:]) + "</tr>\n"
-        for row in rows
+    if data is None:
+        return ""
+    count = len(data["steps"])
+    steps = (
+        f"{count} of the attack's steps were kept, closer together at its start, where most happens; the curves join "
+        "them. The last one is where the attack ended, which need not be the image it returned: that is the best one "
+        "that kept the prediction."
+        if data["whole"]
+        else "This run kept no steps in between, so only start and end can be shown; the curves join the two."
     )
-    table = f"<table><caption>{_text(caption)}</caption><thead><tr>{top}</tr></thead><tbody>\n{body}</tbody></table>"
-    return _scrolling(caption, table)
+    return f"""<section id="gallery"><h2>Watch the attack</h2>
+<p>The attack changes an image, a little at each step, until the map that explains the model's decision resembles the
+map of another image, the target. Move the slider, or focus it and use the arrow keys: image, map and curve move
+together. Switch the model to see which one gives way.</p>
+{explorer.explorer_section(data)}
+<p class="note">First seed; the pairs are the first of each class in the list, not chosen by their result. {steps}
+Change of the image: mean over channels, orange darker, purple brighter. Metrics are computed here, in the page, from
+8-bit images and 16-bit maps.</p></section>"""
 
 
-def _rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    # Values of single pairs are for the tests over pairs, not for readers.
-    keys = list(dict.fromkeys(key for row in rows for key in row if not isinstance(row[key], Mapping)))
-    head = "".join(f'<th scope="col">{_text(key)}</th>' for key in keys)
-    body = "".join("<tr>" + "".join(f"<td>{_raw(row.get(key))}</td>" for key in keys) + "</tr>\n" for row in rows)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
-    text = "Raw values of result.json: losses as they are, accuracies as fractions."
-    return f"<p>{text}</p>{_scrolling('Every seed', table)}"
+def _pictures_section(run: Run, methods: Sequence[str], by_file: Mapping[str, Picture]) -> str:
+    parts = []
+    if run.maps is not None and "attack_course.png" in by_file:
+        parts.append(_beside(by_file["attack_course.png"], f"<div>{course_chart(run.maps, methods)}</div>"))
+    if "split.png" in by_file:
+        parts.append(_printed(by_file["split.png"], lines=True))
+    if run.maps is not None and "explanations.png" in by_file:
+        parts.append(_beside(by_file["explanations.png"], explanation_mosaic(run.maps, methods)))
+    files = [name for name in by_file if name.startswith("attack_") and name != "attack_course.png"]
+    if files:
+        shown = "".join(_printed(by_file[name]) for name in files)
+        parts.append(f"<details><summary>Start and end of the attack on each model</summary>{shown}</details>")
+    parts += [f"<p>{text(remark)}</p>" for remark in run.remarks]
+    return f'<section id="pictures"><h2>Pictures</h2>\n{"".join(parts)}</section>' if parts else ""
 
 
-def _raw(value: Any) -> str:
-    number = as_number(value)
-    if number is None or isinstance(value, int):
-        return _text(value)
-    return _text(f"{number:.5g}") if number == number else _text(format_number(number, 1.0, 0))
+def _beside(picture: Picture, content: str) -> str:
+    """A picture as the page draws it itself, with its caption at its side where there is room."""
+    caption = f"<figcaption>{text(picture.caption)}</figcaption>"
+    return f'<h3>{text(picture.heading)}</h3>\n<figure class="beside">{content}{caption}</figure>\n'
 
 
-def _pictures_section(run: Run, pictures: Sequence[Picture]) -> str:
-    figures = "".join(_figure(picture) for picture in pictures)
-    remarks = "".join(f"<p>{_text(remark)}</p>" for remark in run.remarks)
-    return f'<section id="pictures"><h2>Pictures</h2>\n{figures}{remarks}</section>'
+def _printed(picture: Picture, *, lines: bool = False) -> str:
+    figure = printed_figure(picture.heading, picture.alt, picture.caption, picture.data, picture.width, lines=lines)
+    return f"<h3>{text(picture.heading)}</h3>\n{figure}"
 
 
-def _figure(picture: Picture) -> str:
-    data = base64.b64encode(picture.data).decode()
-    image = f'<img style="--width:{picture.width}px" alt="{_text(picture.alt)}" src="data:image/png;base64,{data}">'
-    return (
-        f"<h3>{_text(picture.heading)}</h3>\n<figure>{_scrolling(picture.heading, image)}"
-        f"<figcaption>{_text(picture.caption)}</figcaption></figure>\n"
-    )
-
-
-def _scrolling(label: str, content: str) -> str:
-    """A box that scrolls sideways on a narrow screen, by keyboard too; `content` is already escaped."""
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(label)}">{content}</div>\n'
-
-
-def _facts(name: str, facts: Any, skip: Sequence[str] = ()) -> str:
-    if not isinstance(facts, Mapping) or not facts:
-        return f"<p>{name}: not recorded.</p>"
-    rows = "".join(
-        f'<tr><th scope="row">{_text(str(key))}</th><td>{_text(value)}</td></tr>\n'
-        for key, value in facts.items()
-        if key not in skip
-    )
-    table = f'<table class="facts"><tbody>\n{rows}</tbody></table>'
-    return f"<details><summary>{name}</summary>{_scrolling(name, table)}</details>"
+def _training_section(run: Run, methods: Sequence[str], by_file: Mapping[str, Picture]) -> str:
+    panels = training_panels(run.metrics, methods) if "training.png" in by_file else ""
+    if not panels:
+        return ""
+    caption = text(by_file["training.png"].caption)
+    return f"""<section id="training"><h2>Training</h2>
+<figure>{panels}<figcaption>{caption} Dotted: the loss with the SEP term.</figcaption></figure></section>"""
 
 
 def _provenance_section(result: Mapping[str, Any]) -> str:
     environment, pairs = result.get("environment"), result.get("pairs")
-    command = environment.get("command") if isinstance(environment, Mapping) else None
-    shown = f"<pre>{_text(command)}</pre>" if command else "<p>The command was not recorded.</p>"
+    known = environment if isinstance(environment, Mapping) else {}
     pinned = ""
     if isinstance(pairs, Mapping) and pairs.get("hash"):
-        code = f"<code>{_text(pairs['hash'])}</code>"
+        code = f"<code>{text(pairs['hash'])}</code>"
         pinned = f"<p>Every model was tested on the same pairs of images; the hash of their list is {code}.</p>"
     return f"""<section id="reproduce"><h2>How to reproduce</h2>
-{shown}{pinned}
-{_facts("Configuration", result.get("config"))}
-{_facts("Environment", environment, skip=("command",))}
-{_facts("Pairs of images", pairs)}</section>"""
+<p>{provenance_line(known)}</p>
+{command_box(known.get("command"))}{pinned}
+{facts_table("Configuration", result.get("config"))}
+{facts_table("Environment", environment, skip=("command",))}
+{facts_table("Pairs of images", pairs)}</section>"""
+
+
+def provenance_line(environment: Mapping[str, Any]) -> str:
+    """When, where, with what and for how long, as far as it is known."""
+    parts = []
+    if environment.get("date"):
+        parts.append(str(environment["date"])[:10])
+    if environment.get("commit"):
+        parts.append(f"commit {str(environment['commit'])[:12]}")
+    if environment.get("jax"):
+        parts.append(f"jax {environment['jax']}")
+    if environment.get("device"):
+        cores = environment.get("num_cpus")
+        on_cpu = environment.get("platform") == "cpu" and cores
+        parts.append(f"{environment['device']}{f' ({cores} cores)' if on_cpu else ''}")
+    seconds = environment.get("seconds")
+    if isinstance(seconds, int | float):
+        parts.append(f"{seconds / 60:.1f} minutes")
+    return text(", ".join(parts)) if parts else "Where and when it ran was not recorded."
 
 
 def _files_section(run: Run, pictures: Sequence[Picture]) -> str:
@@ -261,14 +221,12 @@ def _files_section(run: Run, pictures: Sequence[Picture]) -> str:
         ("result.json", "every number of this page"),
         ("metrics.jsonl", "the course of training, one JSON object a line"),
         ("maps.npz", "images and maps of the first seed"),
-        ("values.npz", "the value of every metric on every test image and pair"),
-        ("pairs.json", "the pairs of images, to test other models on them"),
         ("flags.flags", "the flags of the run, to run it again"),
         *((picture.file, picture.heading) for picture in pictures),
     )
     # File names are ours or made of letters, digits, '+', '-' and '_' only, so they are safe in an address.
     items = "".join(
-        f'<li><a href="{name}">{name}</a>: {_text(meaning)}</li>\n'
+        f'<li><a href="{name}">{name}</a>: {text(meaning)}</li>\n'
         for name, meaning in known
         if (run.directory / name).is_file()
     )

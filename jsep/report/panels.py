@@ -20,27 +20,33 @@ _DIFFERENCE_COLOURS = "PuOr"
 _LOST = "#b23a00"
 
 
-def choose_pairs(maps: Maps, count: int) -> list[int]:
-    """The pairs to show: the first of each victim class in turn, then the second; no one picks by the result.
+def first_of_each_class(labels: np.ndarray, images: np.ndarray, count: int) -> list[int]:
+    """The first image of each class in turn, then the second; no one picks by the result.
 
     Args:
-        maps: the maps of the first seed.
-        count: how many pairs at most.
+        labels: (P,) classes.
+        images: (P, H, W, C); an image that came before is left out.
+        count: how many at most.
 
     Returns:
-        Indices of pairs with different victim images, in the order of the file.
+        Places of different images, in their order.
     """
     seen_per_class: dict[int, int] = {}
     seen_images: set[bytes] = set()
     ranked = []
-    for index, label in enumerate(maps.victim_labels.tolist()):
-        image = maps.victim_images[index].tobytes()
+    for index, label in enumerate(labels.tolist()):
+        image = images[index].tobytes()
         if image in seen_images:
             continue
         seen_images.add(image)
         seen_per_class[label] = seen_per_class.get(label, 0) + 1
         ranked.append((seen_per_class[label], index))
     return sorted(index for _, index in sorted(ranked)[:count])
+
+
+def choose_pairs(maps: Maps, count: int) -> list[int]:
+    """The pairs to show, `count` at most: those with the first victims of each class."""
+    return first_of_each_class(maps.victim_labels, maps.victim_images, count)
 
 
 def effective_pixels(explanation: np.ndarray) -> float:

@@ -81,7 +81,7 @@ def draw(run: Run) -> list[Picture]:
                 f"Bars of the explanation loss and its parts at start and end for {names}; the numbers are those of "
                 "the table of concentration and overlap.",
                 "A whole bar is what the concentration of the two maps alone would give as loss, Σ map² / N of each; "
-                "the pale end is what their overlap takes away; the rest is the loss. The black line is chance: the "
+                "the pale end is what their overlap takes away; the rest is the loss. The upright line is chance: the "
                 "loss to be expected of the same two maps with permuted pixels. Beside each bar the mean over the "
                 "pairs of loss / chance: a method that only concentrates its maps has longer bars and the same ratio; "
                 "one that is harder to manipulate keeps a higher ratio at the end.",

@@ -18,6 +18,24 @@ _PER_METHOD = ("manipulated", "victim_map", "target_map", "manipulated_map")
 _OPTIONAL_PER_METHOD = ("losses", "predicted", "manipulated_predicted")
 
 
+_COURSE = ("images", "maps", "predicted")
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """What the attack visited on G of the pairs at S steps.
+
+    Attributes:
+        pairs: (G,) places in the pairs of the maps.
+        steps: (S,) increasing, from 0.
+        methods: per method "images" (G, S, H, W, C), "maps" (G, S, H, W) and "predicted" (G, S).
+    """
+
+    pairs: tuple[int, ...]
+    steps: tuple[int, ...]
+    methods: Mapping[str, Mapping[str, np.ndarray]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Maps:
     """The images and maps of the first seed, P pairs of them.
@@ -31,6 +49,7 @@ class Maps:
         methods: per method "manipulated" (P, H, W, C), "victim_map", "target_map", "manipulated_map"
             (P, H, W) and, where the file has them, "losses" (P or fewer, T + 1), "predicted" and
             "manipulated_predicted" (P,).
+        course: the attack step by step on a few pairs, or None.
     """
 
     victim_images: np.ndarray
@@ -39,6 +58,7 @@ class Maps:
     target_labels: np.ndarray
     class_names: tuple[str, ...] | None
     methods: Mapping[str, Mapping[str, np.ndarray]]
+    course: Course | None = None
 
     @property
     def num_pixels(self) -> int:
@@ -106,6 +126,29 @@ def check_result(result: Any, where: str = "result") -> Mapping[str, Any]:
     return result
 
 
+def read_json(run_dir: str | pathlib.Path) -> Any:
+    """The content of a run's result.json, whatever it holds.
+
+    Raises:
+        InputError: it is missing, unreadable or no JSON.
+    """
+    path = pathlib.Path(run_dir) / "result.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"expected a run directory with a readable result.json, got {str(run_dir)!r} "
+            f"({error.strerror or error}); give the directory that an experiment wrote"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON, got something else ({error}); run the experiment again") from error
+
+
+def kind_of(result: Any) -> str:
+    """What kind of result a result.json holds: "study" where it says none."""
+    return str(result.get("kind", "study")) if isinstance(result, Mapping) else "study"
+
+
 def read(run_dir: str | pathlib.Path) -> Run:
     """Reads a run directory.
 
@@ -119,17 +162,8 @@ def read(run_dir: str | pathlib.Path) -> Run:
         InputError: result.json is missing, unreadable or of another format.
     """
     directory = pathlib.Path(run_dir)
-    path = directory / "result.json"
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"expected a run directory with a readable result.json, got {str(directory)!r} "
-            f"({error.strerror or error}); give the directory that an experiment wrote"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON, got something else ({error}); run the experiment again") from error
-    check_result(result, str(path))
+    result = read_json(directory)
+    check_result(result, str(directory / "result.json"))
     metrics, metrics_remarks = _read_metrics(directory / "metrics.jsonl")
     if result.get("kind") == "evaluation":  # nothing was trained
         metrics, metrics_remarks = (), []
@@ -218,4 +252,23 @@ def _maps_from(arrays: Mapping[str, np.ndarray]) -> tuple[Maps, list[str]]:
                 methods[method]["losses"] = finite
     if not methods:
         raise ValueError("it holds the maps of no method")
-    return Maps(victims, targets, labels[0], labels[1], names, methods), remarks
+    course = _course_from(arrays, victims.shape, list(methods))
+    return Maps(victims, targets, labels[0], labels[1], names, methods, course), remarks
+
+
+def _course_from(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], methods: list[str]) -> Course | None:
+    """The attack step by step, of the methods whose arrays fit; None where there are none."""
+    if "course_pairs" not in arrays or "course_steps" not in arrays:
+        return None
+    pairs, steps = (np.asarray(arrays[f"course_{key}"]).reshape(-1).astype(int) for key in ("pairs", "steps"))
+    inside = pairs.size > 0 and pairs.min() >= 0 and pairs.max() < shape[0]
+    if not inside or steps.size < 1 or steps[0] != 0 or (np.diff(steps) <= 0).any():
+        return None
+    lead = (pairs.size, steps.size)
+    expected = {"images": (*lead, *shape[1:]), "maps": (*lead, *shape[1:3]), "predicted": lead}
+    found = {}
+    for method in methods:
+        own = {key: arrays[f"{method}/course_{key}"] for key in _COURSE if f"{method}/course_{key}" in arrays}
+        if all(key in own and own[key].shape == expected[key] and np.isfinite(own[key]).all() for key in _COURSE):
+            found[method] = own
+    return Course(tuple(pairs.tolist()), tuple(steps.tolist()), found) if found else None

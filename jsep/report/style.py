@@ -27,6 +27,18 @@ _COLOURS = {
     "trades": "#CC79A7",
 }
 _SPARE = ("#56B4E9", "#E69F00", "#CC79A7", "#000000", "#F0E442", "#009E73", "#D55E00", "#0072B2", "#555555")
+# The same hues, light enough on a dark page.
+_ON_DARK = {
+    "#0072B2": "#5FB3EA",
+    "#009E73": "#33C79D",
+    "#D55E00": "#F58B4C",
+    "#555555": "#B4BAC1",
+    "#CC79A7": "#E2A0C6",
+    "#000000": "#E8E9EA",
+    "#E69F00": "#F0B13C",
+}
+# Yellow is lost on white paper.
+_ON_LIGHT = {"#F0E442": "#A89B00"}
 # Marks differ too: colour is never the only sign.
 _MARKS = {"mat": "o", "sep_pos": "^", "sep_neg": "v", "standard": "s", "trades": "D"}
 _SPARE_MARKS = ("P", "X", "*", "<", ">", "p", "h", "d", "8")
@@ -96,6 +108,11 @@ def _is_number(text: str) -> bool:
 def marks(methods: Sequence[str]) -> dict[str, str]:
     """One marker a method, for those who do not see its colour."""
     return _assign(methods, _MARKS, _SPARE_MARKS)
+
+
+def page_colours(colour: str) -> str:
+    """A colour of `colours` as a CSS value that suits a light and a dark page."""
+    return f"light-dark({_ON_LIGHT.get(colour, colour)},{_ON_DARK.get(colour, colour)})"
 
 
 def _assign(methods: Sequence[str], known: dict[str, str], spare: Sequence[str]) -> dict[str, str]:

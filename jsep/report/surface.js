@@ -2,7 +2,9 @@
 // A surface z = f(x, y) on a canvas: painter's algorithm on the quadrilaterals of a grid, rotated by mouse, touch or
 // keys. Data: {places, functions: {name: {unit, surfaces: {method: rows}}}}; rows run along the attack, columns across.
 (function () {
-  const data = JSON.parse(document.getElementById("surface-data").textContent);
+  const holder = document.getElementById("surface-data");
+  if (!holder) return;
+  const data = JSON.parse(holder.textContent);
   const canvas = document.getElementById("surface");
   const pen = canvas.getContext("2d");
   const chooseFunction = document.getElementById("surface-function");
@@ -145,6 +147,6 @@
   chooseFunction.addEventListener("change", draw);
   chooseMethod.addEventListener("change", draw);
   window.addEventListener("resize", draw);
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  window.addEventListener("themechange", draw);
   draw();
 })();

@@ -162,6 +162,7 @@ class StudyConfig(FlatConfig):
 
     num_clusters: int = setting(15, "clusters of penultimate features")
     num_pairs: int = setting(150, "victim/target pairs")
+    gallery_pairs: int = setting(6, "pairs whose attack is kept step by step for the page; 0: none")
     pairs_file: str | None = setting(None, "pair index of an earlier run, used instead of clustering")
     feature_model: str = setting("convnet", "feature network that is clustered, trained with the standard objective")
     feature_epochs: int = setting(10, "its training epochs")
@@ -190,7 +191,7 @@ class StudyConfig(FlatConfig):
         check_choice("model", self.feature_model, models.MODELS)
         if not self.dataset.endswith(".npz"):
             check_choice("data set", self.dataset, [*data.LOADERS, "<path>.npz"])
-        for name in ("train_images", "test_images", "validation_images", "seed"):
+        for name in ("train_images", "test_images", "validation_images", "seed", "gallery_pairs"):
             check_count(name, getattr(self, name), minimum=0)
         for name in (
             "num_seeds",

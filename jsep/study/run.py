@@ -22,6 +22,9 @@ from jsep.study.run_directory import RESULT_FORMAT, MetricsLog, RunDirectory
 from jsep.study.splits import load_split
 from jsep.types import Key, PyTree
 
+GALLERY_SNAPSHOTS = 16
+"""Steps of the attack that maps.npz keeps of each pair of the page's gallery."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
@@ -341,6 +344,14 @@ def _train_and_evaluate(
     if collapsed is not None:
         row["collapsed_step"] = collapsed
     maps = {**images_of_pairs(splits.test, pairs), **maps_of_pairs(method, results)}
+    if seed == config.seed and config.gallery_pairs and config.explanation_attack_kind == "targeted":
+        chosen = report.first_of_each_class(maps["victim_labels"], maps["victim_images"], config.gallery_pairs)
+        steps = evaluate.course_steps(config.explanation_num_steps, GALLERY_SNAPSHOTS)
+        course = evaluate.attack_course(
+            attack_key, model_fn, variables, splits.test, pairs, explanation, chosen=chosen, steps=steps
+        )
+        maps |= {"course_pairs": np.array(chosen), "course_steps": np.array(steps)}
+        maps |= {f"{method}/course_{name}": values for name, values in course._asdict().items()}
     return row, maps
 
 

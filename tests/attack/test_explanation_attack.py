@@ -233,6 +233,26 @@ def test_jit_and_vmap_equal_a_python_loop() -> None:
         np.testing.assert_allclose(info.losses[index], alone_info.losses, rtol=1e-4, atol=1e-10)
 
 
+def test_snapshots_are_the_visited_images_and_change_nothing() -> None:
+    oracle, (victim, target) = diagonal_model(bias=10.0), images()
+    plain, plain_info = run(oracle, victim, target, num_steps=40)
+    steps = (0, 1, 7, int(plain_info.best_step), 40)
+    adversarial, info = run(oracle, victim, target, num_steps=40, snapshot_steps=steps)
+    np.testing.assert_array_equal(adversarial, plain)
+    np.testing.assert_array_equal(info.losses, plain_info.losses)
+    assert plain_info.visited.shape == (0, *SHAPE)
+    np.testing.assert_array_equal(info.visited[0], victim)
+    np.testing.assert_array_equal(info.visited[3], adversarial)
+    for image, step in zip(info.visited, steps, strict=True):
+        assert loss_of(oracle, image, target) == pytest.approx(float(info.losses[step]), rel=1e-3, abs=1e-9)
+
+
+@pytest.mark.parametrize("steps", [(-1,), (41,), (1.5,)])
+def test_snapshot_that_the_attack_never_visits_is_an_input_error(steps: tuple) -> None:
+    with pytest.raises(InputError, match="snapshot_steps"):
+        run(diagonal_model(), *images(), num_steps=40, snapshot_steps=steps)
+
+
 def test_one_compilation_serves_every_traced_setting() -> None:
     @jax.jit
     def attacked(victim: Array, epsilon: Array, learning_rate: Array, map_weight: Array) -> Array:

@@ -224,6 +224,32 @@ def test_summary_holds_the_means_of_the_result_file(attacked: Any) -> None:
     assert summary["label_kept"] == 1.0
 
 
+def test_course_is_that_of_the_evaluated_attack(attacked: Any) -> None:
+    variables, dataset, pairs, results = attacked
+    steps = evaluate.course_steps(CONFIG.num_steps, 5)
+    chosen = (6, 2)
+    course = evaluate.attack_course(KEY, model, variables, dataset, pairs, CONFIG, chosen=chosen, steps=steps)
+    assert steps == (0, 2, 8, 17, 30)
+    assert course.images.shape == (2, 5, *SHAPE)
+    for row, pair in enumerate(chosen):
+        np.testing.assert_array_equal(course.images[row, 0], dataset.as_float(np.array(pairs.victims[pair])))
+        np.testing.assert_allclose(course.losses[row], results.losses[pair][list(steps)], rtol=1e-4, atol=1e-10)
+        # The loss of a shown map is that of the attack: image, map and curve belong together.
+        shown = np.mean((course.maps[row] - results.target_map[pair]) ** 2, axis=(1, 2))
+        np.testing.assert_allclose(shown, course.losses[row], rtol=1e-3, atol=1e-9)
+        own = [int(np.argmax(model(variables, image))) for image in course.images[row]]
+        np.testing.assert_array_equal(course.predicted[row], own)
+
+
+def test_course_refuses_pairs_that_are_not_there_and_the_ensemble(attacked: Any) -> None:
+    variables, dataset, pairs, _ = attacked
+    with pytest.raises(InputError, match=r"pairs in \[0, 7\), got 7"):
+        evaluate.attack_course(KEY, model, variables, dataset, pairs, CONFIG, chosen=[7], steps=[0])
+    ensemble = dataclasses.replace(CONFIG, attack="auto")
+    with pytest.raises(InputError, match="course is that of the targeted attack"):
+        evaluate.attack_course(KEY, model, variables, dataset, pairs, ensemble, chosen=[0], steps=[0])
+
+
 def test_transferred_attack_follows_one_method_and_measures_another(attacked: Any) -> None:
     variables, dataset, pairs, own = attacked
     config = dataclasses.replace(CONFIG, method="occlusion", attacked_method="gradient")

@@ -136,8 +136,10 @@ def make_metrics(num_seeds: int = 3, num_epochs: int = 25) -> list[dict]:
     return lines
 
 
-def make_maps(size: int = 8, channels: int = 1, num_pairs: int = 12, num_steps: int = 100) -> dict[str, np.ndarray]:
-    """Arrays in the format of maps.npz."""
+def make_maps(
+    size: int = 8, channels: int = 1, num_pairs: int = 12, num_steps: int = 100, num_courses: int = 0
+) -> dict[str, np.ndarray]:
+    """Arrays in the format of maps.npz; `num_courses` pairs step by step."""
     rng = np.random.default_rng(3)
     images = np.moveaxis(_smooth(rng, (2, num_pairs, channels), size), 2, -1).astype(np.float32)
     arrays = {
@@ -163,6 +165,17 @@ def make_maps(size: int = 8, channels: int = 1, num_pairs: int = 12, num_steps: 
             f"{method}/predicted": arrays["victim_labels"],
             f"{method}/manipulated_predicted": arrays["victim_labels"],
         }
+        if num_courses:
+            steps = np.unique(np.round(num_steps * np.array([0.0, 0.1, 0.4, 1.0])).astype(int))
+            part = (steps / num_steps)[None, :, None, None]
+            start, stop = images[0][:num_courses, None], arrays[f"{method}/manipulated"][:num_courses, None]
+            arrays |= {
+                "course_pairs": np.arange(num_courses),
+                "course_steps": steps,
+                f"{method}/course_images": start + part[..., None] * (stop - start),
+                f"{method}/course_maps": victim[:num_courses, None] + part * (end - victim)[:num_courses, None],
+                f"{method}/course_predicted": np.repeat(arrays["victim_labels"][:num_courses, None], steps.size, 1),
+            }
     return arrays
 
 

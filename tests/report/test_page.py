@@ -17,6 +17,7 @@ from jsep.report.records import read
 
 METHODS = ("sep_pos", "mat", "sep_neg")
 VOID = {"meta", "link", "img", "br", "hr", "input"}
+SHAPES = {"path", "line", "circle", "polygon"}  # these close themselves
 
 
 class _Parser(html.parser.HTMLParser):
@@ -25,6 +26,10 @@ class _Parser(html.parser.HTMLParser):
     def __init__(self):
         super().__init__()
         self.open, self.tags, self.text = [], [], []
+
+    def handle_startendtag(self, tag, attrs):
+        assert tag in SHAPES, tag
+        self.tags.append((tag, dict(attrs)))
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
@@ -94,19 +99,35 @@ def test_page_is_self_contained(written):
     addresses = [value for _, attrs in parser.tags for key, value in attrs.items() if key in ("src", "href", "srcset")]
     assert addresses
     for address in addresses:
-        assert address.startswith(("data:image/png;base64,", "#")) or (written.parent / address).is_file()
+        assert address.startswith(("data:", "#")) or (written.parent / address).is_file()
     page = written.read_text(encoding="utf-8")
-    assert not re.search(r"https?://|url\(|@import|<script|<link|<iframe", page)
+    assert not re.search(r"https?://|url\(|@import|<iframe|import\(|fetch\(|XMLHttpRequest", page)
 
 
-def test_every_image_has_alt_text_and_headings_are_nested(written):
+def test_links_and_labels_lead_to_what_is_there_and_no_name_is_used_twice(written):
+    tags = _parse(written).tags
+    names = [attrs["id"] for _, attrs in tags if "id" in attrs]
+    assert len(set(names)) == len(names)
+    links = [a["href"][1:] for tag, a in tags if tag == "a" and a["href"].startswith("#")]
+    assert len(links) >= 8
+    assert {*links, *(a["for"] for _, a in tags if "for" in a)} <= set(names)
+
+
+def test_every_image_has_a_text_and_headings_are_nested(written):
     parser = _parse(written)
     images = [attrs for tag, attrs in parser.tags if tag == "img"]
-    assert len(images) == 7
-    assert all(len(attrs.get("alt", "")) > 20 for attrs in images)
+    # Three attacks as pictures of matplotlib; two images, each with the map of three methods.
+    assert len(images) == 3 + 2 * 4
+    assert all(len(attrs.get("alt", "")) > 10 for attrs in images)
+    charts = [attrs for tag, attrs in parser.tags if tag == "svg" and attrs.get("class") == "chart"]
+    # At one look, the course of the attack, training; and the curve of the gallery, which its script names.
+    assert len(charts) == 4 + 1 + 6 + 1
+    assert all(attrs["role"] == "img" for attrs in charts)
+    assert sum(len(attrs.get("aria-label", "")) > 20 for attrs in charts) == 11
     levels = [int(tag[1]) for tag, _ in parser.tags if re.fullmatch("h[1-6]", tag)]
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    # The title of a panel stands directly below that of its section.
+    assert all(after - before <= 2 for before, after in itertools.pairwise(levels))
 
 
 def test_page_shows_the_table_and_the_answer(written, make_result):
@@ -148,7 +169,8 @@ def test_everything_from_files_is_escaped(tmp_path, write_run, make_result, make
     )
     result["pairs"].update(hash=evil, dataset=evil)
     path = report.write(write_run(tmp_path / "run", result=result))
-    assert "<script" not in path.read_text(encoding="utf-8")
+    # Our own scripts are there, the one from the files is not.
+    assert "<script>alert" not in path.read_text(encoding="utf-8")
     assert evil in _words(_parse(path))
 
 
@@ -226,11 +248,24 @@ def test_maps_of_a_wrong_shape_are_left_out(tmp_path, write_run, make_maps):
 def test_an_interrupted_write_keeps_the_old_page(tmp_path, write_run, monkeypatch):
     path = report.write(write_run(tmp_path / "run"))
     before = path.read_bytes()
-    monkeypatch.setattr("jsep.report.page.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
+    monkeypatch.setattr("jsep.report.parts.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
         report.write(path.parent)
     assert path.read_bytes() == before
     assert not list(path.parent.glob(".*.tmp"))
+
+
+def test_course_of_the_attack_is_read_where_it_fits(tmp_path, write_run, make_maps):
+    maps = make_maps(num_pairs=3, num_courses=2)
+    run = read(write_run(tmp_path / "run", maps=maps))
+    assert run.maps.course.steps == (0, 10, 40, 100)
+    assert run.maps.course.pairs == (0, 1)
+    assert set(run.maps.course.methods) == set(METHODS)
+    np.testing.assert_array_equal(run.maps.course.methods["mat"]["maps"][:, 0], maps["mat/victim_map"][:2])
+    maps["mat/course_maps"] = maps["mat/course_maps"][:, 1:]
+    assert set(read(write_run(tmp_path / "one", maps=maps)).maps.course.methods) == {"sep_pos", "sep_neg"}
+    maps["course_pairs"] = np.array([0, 7])
+    assert read(write_run(tmp_path / "none", maps=maps)).maps.course is None
 
 
 def test_panels_measure_what_they_say(tmp_path, write_run, make_maps):

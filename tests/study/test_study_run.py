@@ -155,6 +155,23 @@ def test_maps_file_holds_the_pairs_of_every_method(finished):
             assert maps[f"{method}/losses"].shape == (5, 3)
 
 
+def test_maps_file_holds_the_course_of_the_attack_on_a_few_pairs(finished):
+    run_dir, _, _ = finished
+    with np.load(run_dir / "maps.npz") as maps:
+        pairs, steps = maps["course_pairs"], maps["course_steps"]
+        np.testing.assert_array_equal(steps, [0, 1, 2])
+        assert 1 <= len(pairs) <= CONFIG.gallery_pairs
+        for method in CONFIG.methods:
+            assert maps[f"{method}/course_images"].shape == (len(pairs), 3, 8, 8, 1)
+            np.testing.assert_array_equal(maps[f"{method}/course_images"][:, 0], maps["victim_images"][pairs])
+            np.testing.assert_allclose(
+                maps[f"{method}/course_maps"][:, 0], maps[f"{method}/victim_map"][pairs], atol=1e-6
+            )
+            np.testing.assert_allclose(
+                maps[f"{method}/course_losses"], maps[f"{method}/losses"][pairs], rtol=1e-3, atol=1e-9
+            )
+
+
 def test_progress_reports_every_step_with_the_time_left(finished):
     _, _, seen = finished
     steps = [record["step"] for what, record in seen if what == "training mat, seed 0" and "loss" in record]

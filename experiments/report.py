@@ -1,0 +1,35 @@
+"""The page of a run, drawn again from its files; or one page that compares several runs on the same data.
+
+python experiments/report.py RUN_DIR                                  writes RUN_DIR/index.html
+python experiments/report.py RUN_DIR RUN_DIR ... --out=compare.html   writes compare.html
+"""
+
+import command_line
+from absl import flags
+
+from jsep import report
+from jsep.checks import InputError
+
+flags.DEFINE_string("out", None, "the page that compares several runs; default: compare.html")
+
+PAGES = {"study": report.write, "landscape": report.write_landscape}
+
+
+def main(*run_dirs: str) -> None:
+    """Writes the page and prints its path."""
+    out = flags.FLAGS.out
+    if not run_dirs:
+        raise InputError("expected one or more run directories, got none; give the directories that experiments wrote")
+    if len(run_dirs) > 1:
+        print(f"page: {report.write_comparison(run_dirs, out or 'compare.html')}")
+        return
+    if out is not None:
+        raise InputError("--out names the page that compares several runs; the page of one run is its index.html")
+    kind = report.kind_of(report.read_json(run_dirs[0]))
+    if kind not in PAGES:
+        raise InputError(f"{run_dirs[0]} holds a result of kind {kind!r}, which has no page; {', '.join(PAGES)} have")
+    print(f"page: {PAGES[kind](run_dirs[0])}")
+
+
+if __name__ == "__main__":
+    command_line.main(main, takes_arguments=True)

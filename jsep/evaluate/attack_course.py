@@ -1,0 +1,99 @@
+"""The targeted explanation attack on a few pairs, step by step: the images it visits, and their maps."""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsep import attack
+from jsep.checks import InputError, check_count
+from jsep.data import Dataset
+from jsep.evaluate.robustness import AnyArray, ExplanationAttackConfig, explained_prediction
+from jsep.evaluate.selection import PairIndex
+from jsep.types import Array, Key, ModelFn, PyTree
+
+
+class AttackCourse(NamedTuple):
+    """What the attack visits on G pairs at S steps.
+
+    images: (G, S, H, W, C); maps: (G, S, H, W) of those images, of the class predicted on the victim; predicted: (G, S)
+    the class predicted on each; losses: (G, S) mean squared difference to the attacked target map.
+    """
+
+    images: AnyArray
+    maps: AnyArray
+    predicted: AnyArray
+    losses: AnyArray
+
+
+def course_steps(num_steps: int, num_snapshots: int) -> tuple[int, ...]:
+    """At most `num_snapshots` steps from 0 to `num_steps`, the closer the earlier: an attack moves most at its start.
+
+    >>> course_steps(300, 6), course_steps(2, 6)
+    ((0, 12, 48, 108, 192, 300), (0, 1, 2))
+    """
+    check_count("num_steps", num_steps, minimum=0)
+    check_count("num_snapshots", num_snapshots, minimum=2)
+    shares = (index / (num_snapshots - 1) for index in range(num_snapshots))
+    return tuple(sorted({round(num_steps * share**2) for share in shares}))
+
+
+@functools.partial(jax.jit, static_argnames=("model_fn", "config", "steps"))
+def _visit(
+    keys: Array,
+    model_fn: ModelFn,
+    variables: PyTree,
+    victims: Array,
+    targets: Array,
+    config: ExplanationAttackConfig,
+    steps: tuple[int, ...],
+) -> AttackCourse:
+    logits_fn = functools.partial(model_fn, variables)
+
+    def one(key: Key, victim: Array, target: Array) -> AttackCourse:
+        attacked = config.attacked_method or config.method
+        target_map = explained_prediction(logits_fn, config, attacked, target, key)[1](target)
+        map_fn = explained_prediction(logits_fn, config, attacked, victim, key)[1]
+        _, info = attack.attack_explanation(
+            key, map_fn, logits_fn, victim, target_map, snapshot_steps=steps, **config.targeted()
+        )
+        shown_fn = explained_prediction(logits_fn, config, config.method, victim, key)[1]
+        predicted = jnp.argmax(jax.vmap(logits_fn)(info.visited), axis=-1)
+        return AttackCourse(info.visited, jax.lax.map(shown_fn, info.visited), predicted, info.losses[jnp.array(steps)])
+
+    return jax.vmap(one)(keys, victims, targets)
+
+
+def attack_course(
+    key: Key,
+    model_fn: ModelFn,
+    variables: PyTree,
+    dataset: Dataset,
+    pairs: PairIndex,
+    config: ExplanationAttackConfig,
+    *,
+    chosen: Sequence[int],
+    steps: Sequence[int],
+) -> AttackCourse:
+    """Repeats the targeted attack of `explanation_robustness` on the pairs `chosen`, and keeps what it visits.
+
+    Args: key: that of `explanation_robustness`, so that the attack is the same; chosen: G places in `pairs`, all in
+      memory at once; steps: S steps in [0, config.num_steps], see `course_steps`.
+    Returns: AttackCourse.
+    Raises: InputError for another attack than the targeted one, or a place or step that there is not.
+    """
+    if config.attack != "targeted":
+        raise InputError(f"the course is that of the targeted attack, got {config.attack!r}; leave it out")
+    pairs.check_fits(dataset)
+    for place in chosen:
+        check_count("chosen", place, minimum=0)
+        if place >= len(pairs.victims):
+            raise InputError(f"chosen must name pairs in [0, {len(pairs.victims)}), got {place}")
+    places = np.array(chosen, int)
+    victims, targets = (dataset.as_float(np.asarray(indices)[places]) for indices in (pairs.victims, pairs.targets))
+    keys = jax.random.split(key, len(pairs.victims))[places]
+    course = _visit(keys, model_fn, variables, victims, targets, config, tuple(steps))
+    return AttackCourse(*(np.asarray(values) for values in course))

@@ -1,0 +1,178 @@
+"""The gallery of a page: single pairs under attack, step by step, with the choice of method, scale and metric."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from jsep.report.panels import choose_pairs
+from jsep.report.parts import embedded_json, segments, text
+from jsep.report.records import Course, Maps
+from jsep.report.style import colours, marks, page_colours
+from jsep.report.svg import swatch
+
+MAX_BYTES = 3_000_000
+"""Of the data in the page: above it fewer pairs are shown, and then fewer steps."""
+
+NUM_PAIRS = 6
+NORMALISATIONS = {"l1": "sums to 1", "max": "largest is 1", "l2": "length 1"}
+METRICS = {
+    "loss": "mean squared difference to the target's map",
+    "removed": "share of the difference removed [%]",
+    "cosine": "cosine with the target's map",
+    "spearman": "rank correlation with the target's map",
+    "overlap": "overlap of the largest tenth of pixels [%]",
+    "pixels": "effective pixels of the map",
+}
+FILES = ("explorer.css", "explorer_maps.js", "explorer_chart.js", "explorer.js")
+"""What a page with the gallery needs."""
+
+
+def _base64(values: np.ndarray, kind: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values).astype(kind).tobytes()).decode()
+
+
+def _pixels(images: np.ndarray) -> str:
+    """Images in [0, 1] as bytes."""
+    return _base64(np.rint(255 * np.clip(images, 0, 1)), "u1")
+
+
+def _maps(maps: np.ndarray) -> dict[str, Any]:
+    """Maps (S, H, W) as 16-bit integers, each over its own largest entry: exact to 1 in 32767 of it."""
+    largest = np.abs(maps).max(axis=(1, 2))
+    whole = np.rint(32767 * maps / np.where(largest > 0, largest, 1)[:, None, None])
+    return {"values": _base64(whole, "<i2"), "largest": [float(f"{value:.7g}") for value in largest]}
+
+
+def _fallback(maps: Maps, methods: Sequence[str]) -> Course:
+    """Start and end alone, for runs that kept no steps."""
+    chosen = choose_pairs(maps, NUM_PAIRS)
+    last = max([maps.methods[m]["losses"].shape[1] - 1 for m in methods if "losses" in maps.methods[m]], default=1)
+    found = {}
+    for method in methods:
+        own = maps.methods[method]
+        before = own.get("predicted", maps.victim_labels)
+        after = own.get("manipulated_predicted", before)
+        found[method] = {
+            "images": np.stack([maps.victim_images[chosen], own["manipulated"][chosen]], 1),
+            "maps": np.stack([own["victim_map"][chosen], own["manipulated_map"][chosen]], 1),
+            "predicted": np.stack([before[chosen], after[chosen]], 1),
+        }
+    return Course(tuple(chosen), (0, max(last, 1)), found)
+
+
+def explorer_data(maps: Maps, methods: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What explorer.js shows, bounded by MAX_BYTES.
+
+    Args:
+        maps: the maps of the first seed.
+        methods: the methods of the run, in order.
+        config: of the run; its map normalisation is the one chosen first.
+
+    Returns:
+        A JSON value, or None where no method has maps.
+    """
+    shown = [method for method in methods if method in maps.methods]
+    if not shown:
+        return None
+    course = maps.course or _fallback(maps, shown)
+    shown = [method for method in shown if method in course.methods]
+    height, width, channels = maps.victim_images.shape[1:]
+    per_step = 4 / 3 * len(shown) * height * width * (channels + 2)
+    places = list(range(min(len(course.pairs), NUM_PAIRS, max(1, int(MAX_BYTES / (per_step * len(course.steps)))))))
+    every = max(1, -(-len(course.steps) * len(places) * int(per_step) // MAX_BYTES))
+    kept = sorted({*range(0, len(course.steps), every), len(course.steps) - 1})
+    colour, mark = colours(methods), marks(methods)
+    attacks: dict[str, list[dict[str, Any]]] = {}
+    for method in shown:
+        own = course.methods[method]
+        attacks[method] = []
+        for place in places:
+            images = own["images"][place][kept]
+            change = np.abs(images - images[0]).reshape(len(kept), -1).max(axis=1)
+            attacks[method].append(
+                {
+                    "images": _pixels(images),
+                    "maps": _maps(own["maps"][place][kept]),
+                    "target": _maps(maps.methods[method]["target_map"][course.pairs[place]][None]),
+                    "predicted": [maps.class_name(int(label)) for label in own["predicted"][place][kept]],
+                    "change": [round(float(value), 4) for value in change],
+                }
+            )
+    pairs = [course.pairs[place] for place in places]
+    return {
+        "size": [height, width, channels],
+        "steps": [course.steps[index] for index in kept],
+        "whole": maps.course is not None,
+        "normalize": str(config.get("map_normalize", "l1")),
+        "methods": [
+            {
+                "name": method,
+                "colour": page_colours(colour[method]),
+                "face": swatch(colour[method], mark[method]) + text(method),
+            }
+            for method in shown
+        ],
+        "pairs": [
+            {
+                "victim": maps.class_name(int(maps.victim_labels[pair])),
+                "target": maps.class_name(int(maps.target_labels[pair])),
+                "image": _pixels(maps.target_images[pair]),
+            }
+            for pair in pairs
+        ],
+        "attacks": attacks,
+        "palettes": {"map": _palette("magma"), "change": _palette("PuOr")},
+    }
+
+
+def _palette(name: str, count: int = 64) -> list[list[int]]:
+    return [[round(255 * part) for part in matplotlib.colormaps[name](i / (count - 1))[:3]] for i in range(count)]
+
+
+_TILES = (
+    ("victim", "victim"), ("now", "manipulated"), ("change", "change of the image"), ("target", "target"),
+    ("victim-map", "map of the victim"), ("now-map", "map of the manipulated"), ("change-map", "change of the map"),
+    ("target-map", "map of the target"),
+)  # fmt: skip
+
+
+def explorer_section(data: Mapping[str, Any]) -> str:
+    """The gallery's controls and pictures, to be filled by explorer.js; `data` as `explorer_data` gives it."""
+    methods = {entry["name"]: entry["face"] for entry in data["methods"]}
+    pairs = {
+        str(index): f'<canvas class="thumb" aria-hidden="true"></canvas><span class="to" aria-hidden="true">→</span>'
+        f'<canvas class="thumb" aria-hidden="true"></canvas>'
+        f'<span class="names">{text(pair["victim"])} to {text(pair["target"])}</span>'
+        for index, pair in enumerate(data["pairs"])
+    }
+    used = data["normalize"]
+    scales = {key: text(words) for key, words in NORMALISATIONS.items()}
+    if used == "none":
+        scales = {"none": "raw", **scales}
+    scales = {key: scales[key] for key in sorted(scales, key=lambda key: key != used)}
+    options = "".join(f'<option value="{key}">{text(words)}</option>' for key, words in METRICS.items())
+    tiles = "".join(
+        f'<figure class="tile"><figcaption>{words}</figcaption><canvas id="tile-{key}" role="img"></canvas>'
+        f'<p id="below-{key}"></p></figure>'
+        for key, words in _TILES
+    )
+    last = len(data["steps"]) - 1
+    return f"""<div id="explorer" class="explorer needs-js">
+<div class="choices">{segments("pair", "Pair: victim and target", pairs)}</div>
+<div class="choices">{segments("method", "Model trained with", methods)}
+{segments("scale", "Scale of the maps", scales)}
+<label>Metric of the curve <select id="metric">{options}</select></label></div>
+<div class="timeline"><button type="button" id="play">Play</button>
+<label for="step">Step of the attack</label>
+<input type="range" id="step" min="0" max="{last}" step="1" value="{last}">
+<output id="reading" for="step"></output></div>
+<div class="stage"><div><div class="tiles">{tiles}</div><div class="bars" id="bars"></div></div>
+<div class="curve"><h3 id="curve-title"></h3><svg id="curve" class="chart" role="img"></svg>
+<table><thead><tr><th scope="col">model</th><th scope="col">start</th><th scope="col" id="curve-step">now</th>
+<th scope="col">end</th></tr></thead><tbody id="curve-rows"></tbody></table></div></div>
+</div>
+<p class="no-js">The gallery needs JavaScript; the pictures below show start and end of the same attacks.</p>
+{embedded_json("explorer-data", data)}"""

@@ -1,0 +1,309 @@
+"""The pages in a real browser, headless, opened from disk with the network off: what moves when it is used."""
+
+import json
+import shutil
+
+import pytest
+
+from jsep import report
+
+pytestmark = pytest.mark.slow
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+)  # fmt: skip
+DESKTOP, PHONE = (1280, 900), (360, 740)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Chromium with a profile of its own and no network."""
+    webdriver = pytest.importorskip(
+        "selenium.webdriver", reason="selenium is not installed: make test-slow installs it"
+    )
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if None in programs:
+        pytest.skip("no chromium with chromedriver on this machine: .ci/browser installs them where it may")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
+    driver.execute_cdp_cmd("Network.enable", {})
+    offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+    driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory, write_run, make_result, make_metrics, make_maps):
+    """The page of one run and the one that compares it with another."""
+    parent = tmp_path_factory.mktemp("runs")
+    maps = make_maps(num_pairs=3, num_courses=2)
+    # One attack that loses the prediction on its way.
+    maps["sep_neg/course_predicted"] = maps["sep_neg/course_predicted"] + (maps["course_steps"] > 20)
+    statistics = {
+        "over_seeds": [
+            {"method": method, "metric": "clean_accuracy", "mean": 0.98, "low": 0.96, "high": 0.99}
+            for method in ("mat", "sep_pos", "sep_neg")
+        ]
+    }
+    run = write_run(parent / "digits", result=make_result(statistics=statistics), metrics=make_metrics(2, 4), maps=maps)
+    page = report.write(run)
+    other = write_run(parent / "other", result=make_result())
+    return {"run": page, "compare": report.write_comparison([run, other], parent / "compare.html")}
+
+
+def open_page(browser, path, size=DESKTOP, scheme="light"):
+    """Opens a page from disk and returns (one element, all elements, run a script)."""
+    width, height = size
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    scheme = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+    browser.get(path.as_uri())
+    browser.execute_script("localStorage.clear()")
+    browser.get(path.as_uri())
+
+    def find(selector):
+        return browser.find_element("css selector", selector)
+
+    def find_all(selector):
+        return browser.find_elements("css selector", selector)
+
+    return find, find_all, browser.execute_script
+
+
+def press(browser, *keys):
+    """Keys for whatever has the focus."""
+    browser.switch_to.active_element.send_keys(*keys)
+
+
+def picture(run_script, name):
+    return run_script("return document.getElementById(arguments[0]).toDataURL()", f"tile-{name}")
+
+
+def state(run_script):
+    """What the gallery shows: images, maps, curve with its mark, words."""
+    return {
+        **{
+            name: picture(run_script, name)
+            for name in ("victim", "now", "change", "now-map", "change-map", "target-map")
+        },
+        "curve": run_script("return document.querySelector('#curve .line:not(.other)').getAttribute('d')"),
+        "mark": run_script("return document.getElementById('curve-now').getAttribute('cx')"),
+        "reading": run_script("return document.getElementById('reading').textContent"),
+        "bars": run_script("return document.getElementById('bars').textContent"),
+        "title": run_script("return document.getElementById('curve-title').textContent"),
+        "rows": run_script("return document.getElementById('curve-rows').textContent"),
+    }
+
+
+def changed(before, after):
+    return {name for name in before if before[name] != after[name]}
+
+
+def choose(run_script, name, value):
+    selector = f"input[name={name}][value='{value}']"
+    run_script(f'document.querySelector("{selector}").click()')
+
+
+def choose_metric(run_script, value):
+    run_script(
+        "const metric = document.getElementById('metric'); metric.value = arguments[0];"
+        "metric.dispatchEvent(new Event('change'))",
+        value,
+    )
+
+
+@pytest.mark.parametrize("which", ["run", "compare"])
+def test_page_opens_from_disk_without_network_and_without_errors(browser, pages, which):
+    browser.get_log("performance")
+    browser.get_log("browser")
+    open_page(browser, pages[which])
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert pages[which].as_uri() in asked
+    assert all(address.startswith(("file://", "data:")) for address in asked), asked
+    assert browser.get_log("browser") == []
+
+
+def test_slider_moves_image_map_and_curve_together_by_keyboard(browser, pages):
+    from selenium.webdriver.common.keys import Keys
+
+    _, _, run_script = open_page(browser, pages["run"])
+    run_script("document.getElementById('step').focus()")
+    press(browser, Keys.HOME)
+    start = state(run_script)
+    assert start["reading"].startswith("Step 0 of 100")
+    assert start["now"] == start["victim"]
+    press(browser, Keys.ARROW_RIGHT)
+    first = state(run_script)
+    assert changed(start, first) >= {"now", "change", "now-map", "change-map", "mark", "reading"}
+    assert not changed(start, first) & {"victim", "target-map", "curve", "title"}
+    assert first["reading"].startswith("Step 10 of 100")
+    assert run_script("return document.getElementById('step').getAttribute('aria-valuetext')").startswith("step 10, ")
+    press(browser, Keys.END)
+    last = state(run_script)
+    assert last["reading"].startswith("Step 100 of 100")
+    assert float(last["mark"]) > float(first["mark"]) > float(start["mark"])
+    press(browser, Keys.ARROW_LEFT)
+    assert state(run_script)["reading"].startswith("Step 40 of 100")
+
+
+def test_curve_has_the_losses_of_the_maps_and_the_reading_says_when_the_prediction_is_lost(browser, pages, make_maps):
+    _, _, run_script = open_page(browser, pages["run"])
+    maps = make_maps(num_pairs=3, num_courses=2)
+    choose(run_script, "method", "sep_neg")
+    course, target = maps["sep_neg/course_maps"][0], maps["sep_neg/target_map"][0]
+    losses = 1e7 * ((course - target) ** 2).mean((1, 2))
+    reading = state(run_script)["reading"]
+    assert f"{losses[-1]:.0f}, at the start {losses[0]:.0f}" in reading
+    assert "The prediction has changed" in reading
+    run_script("const s = document.getElementById('step'); s.value = 0; s.dispatchEvent(new Event('input'))")
+    assert "The prediction is unchanged" in state(run_script)["reading"]
+    cosines = (course * target).sum((1, 2)) / ((course**2).sum((1, 2)) * (target**2).sum()) ** 0.5
+    choose_metric(run_script, "cosine")
+    assert f"{float(f'{cosines[0]:.3g}'):g}, at the start" in state(run_script)["reading"]
+
+
+def test_every_choice_changes_what_the_gallery_says(browser, pages):
+    _, find_all, run_script = open_page(browser, pages["run"])
+    before = state(run_script)
+    for name, value, expected in [
+        ("pair", "1", {"victim", "now", "now-map", "target-map", "curve", "rows"}),
+        ("method", "mat", {"now", "now-map", "target-map", "curve", "reading"}),
+        ("scale", "max", {"now-map", "bars", "curve", "reading", "rows"}),
+    ]:
+        choose(run_script, name, value)
+        after = state(run_script)
+        assert changed(before, after) >= expected, name
+        before = after
+    for value in [option.get_attribute("value") for option in find_all("#metric option")][1:]:
+        choose_metric(run_script, value)
+        after = state(run_script)
+        assert changed(before, after) >= {"title", "reading", "curve"}, value
+        before = after
+
+
+def test_play_goes_through_the_steps_and_stops(browser, pages):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    find, _, run_script = open_page(browser, pages["run"])
+    assert run_script("const p = document.getElementById('play'); p.click(); return p.textContent") == "Pause"
+    WebDriverWait(browser, 20).until(lambda _: find("#play").text == "Play")
+    assert state(run_script)["reading"].startswith("Step 100 of 100")
+    # A second press in the middle stops.
+    words = run_script("const p = document.getElementById('play'); p.click(); p.click(); return p.textContent")
+    assert words == "Play"
+    assert state(run_script)["reading"].startswith("Step 0 of 100")
+
+
+def test_click_on_the_curve_goes_to_its_nearest_step(browser, pages):
+    _, _, run_script = open_page(browser, pages["run"])
+    run_script(
+        "const c = document.getElementById('curve'), b = c.getBoundingClientRect();"
+        "c.dispatchEvent(new MouseEvent('click', {clientX: b.left + 60, clientY: b.top + 50}))"
+    )
+    assert state(run_script)["reading"].startswith("Step 0 of 100")
+
+
+@pytest.mark.parametrize("which", ["run", "compare"])
+def test_table_sorts_both_ways_by_keyboard(browser, pages, which):
+    from selenium.webdriver.common.keys import Keys
+
+    find, find_all, run_script = open_page(browser, pages[which])
+    heads = find_all("[data-group]:not([hidden]) thead button")
+    place = next(index for index, head in enumerate(heads) if head.text == "loss at end")
+
+    def column():
+        return [float(cell.get_attribute("data-value"))
+                for cell in find_all(f"[data-group]:not([hidden]) tbody tr > :nth-child({place + 1})")]  # fmt: skip
+
+    before = column()
+    run_script("arguments[0].focus()", heads[place])
+    press(browser, Keys.ENTER)
+    falling = column()
+    assert falling == sorted(before, reverse=True)
+    assert heads[place].find_element("xpath", "..").get_attribute("aria-sort") == "descending"
+    assert find("#table-status").text == "Sorted by loss at end, largest first."
+    press(browser, Keys.SPACE)
+    assert column() == sorted(before)
+    assert find("#table-status").text == "Sorted by loss at end, smallest first."
+
+
+def test_choices_of_the_table_change_what_it_shows(browser, pages):
+    find, find_all, run_script = open_page(browser, pages["run"])
+    assert [box.is_displayed() for box in find_all("[data-group]")].count(True) == 1
+    first = find("[data-group]:not([hidden]) caption").text
+    choose(run_script, "spread", "interval")
+    cell = find("[data-group]:not([hidden]) tbody tr td:nth-child(3)").text
+    assert "96.0 … 99.0" in " ".join(cell.split())
+    choose(run_script, "group", "free of the scale of the map")
+    assert find("[data-group]:not([hidden]) caption").text != first
+    _, find_all, run_script = open_page(browser, pages["compare"])
+    choose(run_script, "only", "mat")
+    assert [row.text.split()[1] for row in find_all("[data-group]:not([hidden]) tbody tr") if row.is_displayed()] == [
+        "mat", "mat"
+    ]  # fmt: skip
+
+
+def test_tab_reaches_every_control_and_the_focus_is_seen(browser, pages):
+    from selenium.webdriver.common.keys import Keys
+
+    _, _, run_script = open_page(browser, pages["run"])
+    seen = []
+    for _ in range(80):
+        press(browser, Keys.TAB)
+        name, outline = run_script(
+            "const e = document.activeElement, seen = e.type === 'radio' ? e.nextElementSibling : e;"
+            "const name = e.id || (e.name && 'choice of ' + e.name) || e.textContent.trim();"
+            "return [name, getComputedStyle(seen).outlineStyle]"
+        )
+        assert outline == "solid", f"{name!r} shows no focus"
+        seen.append(name)
+        if name == "step":
+            break
+    assert seen[0] == "Skip to the content"
+    choices = [f"choice of {name}" for name in ("group", "spread", "pair", "method", "scale")]
+    places = [seen.index(name) for name in ("theme", *choices, "metric", "play", "step")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("which", ["run", "compare"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_page_never_scrolls_sideways(browser, pages, which, size):
+    _, _, run_script = open_page(browser, pages[which], size)
+    run_script("for (const folded of document.querySelectorAll('details')) folded.open = true")
+    widest, seen = run_script("const e = document.documentElement; return [e.scrollWidth, e.clientWidth]")
+    assert widest == seen <= size[0]
+
+
+def luminance(run_script):
+    colour = run_script("return getComputedStyle(document.body).backgroundColor")
+    return sum(int(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3]) / 3
+
+
+def test_dark_follows_the_system_and_the_button(browser, pages):
+    find, _, run_script = open_page(browser, pages["run"], scheme="light")
+    assert luminance(run_script) > 200
+    find("#theme").click()
+    assert luminance(run_script) < 60
+    assert find("#theme").text == "Light"
+    # The choice is kept.
+    browser.refresh()
+    assert luminance(run_script) < 60
+    find, _, run_script = open_page(browser, pages["run"], scheme="dark")
+    assert luminance(run_script) < 60
+    find("#theme").click()
+    assert luminance(run_script) > 200
+
+
+def test_comparison_lists_every_run_with_a_link_to_its_page(browser, pages):
+    _, find_all, _ = open_page(browser, pages["compare"])
+    assert [row.text for row in find_all("#runs tbody th")] == ["digits", "other"]
+    find_all("#runs tbody a")[0].click()
+    assert browser.current_url == pages["run"].as_uri()
