@@ -1,5 +1,6 @@
 """Every script end to end, as a user calls it; every flagfile parsed; bad input in one line with exit code 2."""
 
+import json
 import os
 import pathlib
 import re
@@ -171,6 +172,22 @@ def test_trades_sweep_and_its_landscape_run_end_to_end(tmp_path):
     done = call("trades_landscape", *arguments)
     assert {line.split(" | ")[0].strip("| ") for line in done.stdout.splitlines()} >= {"trades 0", "trades 6"}
     assert (tmp_path / "run" / "trades_beta_6" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_study_in_both_precisions_runs_end_to_end_and_resumes(tmp_path):
+    arguments = ["--flagfile=experiments/flags/precision_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
+    done = call("precision", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == f"result: {tmp_path / 'run' / 'result.json'}"
+    assert "| mat | robust acc. [%] |" in done.stdout
+    first, second = (
+        json.loads((tmp_path / "run" / precision / "result.json").read_text()) for precision in ("float32", "bfloat16")
+    )
+    assert first["pairs"]["hash"] == second["pairs"]["hash"]
+    assert first["rows"][0]["explanation_loss_start"] != second["rows"][0]["explanation_loss_start"]
+    again = call("precision", *arguments, "--resume")
+    assert again.stdout == done.stdout
 
 
 def test_help_lists_every_flag_of_the_script():
