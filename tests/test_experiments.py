@@ -272,6 +272,22 @@ def test_report_redraws_a_run_and_compares_several(tmp_path):
     assert call("report", tmp_path / "first", "--out=x.html").returncode == 2
 
 
+@pytest.mark.slow
+def test_study_in_both_precisions_runs_end_to_end_and_resumes(tmp_path):
+    arguments = ["--flagfile=experiments/flags/precision_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
+    done = call("precision", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == f"result: {tmp_path / 'run' / 'result.json'}"
+    assert "| mat | robust acc. [%] |" in done.stdout
+    first, second = (
+        json.loads((tmp_path / "run" / precision / "result.json").read_text()) for precision in ("float32", "bfloat16")
+    )
+    assert first["pairs"]["hash"] == second["pairs"]["hash"]
+    assert first["rows"][0]["explanation_loss_start"] != second["rows"][0]["explanation_loss_start"]
+    again = call("precision", *arguments, "--resume")
+    assert again.stdout == done.stdout
+
+
 def test_help_lists_every_flag_of_the_script():
     done = call("digits_sep", "--help")
     for flag in ("--epochs", "--sep_weight_pos", "--[no]resume", "--run_dir", "--explanation_epsilon"):

@@ -21,7 +21,8 @@ def without_tensorflow(builder: Any) -> Iterator[None]:
     arrays as PNG, which Pillow does as well.
     """
     module = sys.modules.get(type(builder).__module__)
-    if module is None or not hasattr(module, "tf") or importlib.util.find_spec("tensorflow") is not None:
+    is_prepared = not hasattr(builder, "_generate_examples")  # it only reads
+    if is_prepared or module is None or not hasattr(module, "tf") or importlib.util.find_spec("tensorflow") is not None:
         yield
         return
     gfile = types.SimpleNamespace(GFile=open, glob=glob.glob, listdir=os.listdir)
