@@ -70,7 +70,7 @@ def _interval(
         raise InputError("an interval needs models of at least 2 groups, got 1")
 
     def resampled(drawn: np.ndarray) -> float:
-        places = np.concatenate([members[group] for group in drawn])
+        places = drawn if groups is None else np.concatenate([members[group] for group in drawn])
         return statistic(*(column[places] for column in columns))
 
     found = scipy.stats.bootstrap(

@@ -103,8 +103,8 @@ def correlate(rows: Sequence[Mapping[str, Any]], *, seed: int = 0, num_resamples
     kept = [row for row in rows if not row["degraded"]]
     asked: list[tuple[str, str, Sequence[Mapping[str, Any]], dict[str, Any]]] = []
     for name, belongs in SUBSETS.items():
-        chosen = [row for row in kept if belongs(row)]
-        asked += [(name, "models", chosen, COEFFICIENTS), (name, "settings", setting_means(chosen), COEFFICIENTS)]
+        own = [row for row in kept if belongs(row)]
+        asked += [(name, "models", own, COEFFICIENTS), (name, "settings", setting_means(own), COEFFICIENTS)]
     asked.append(("all models", "models", rows, COEFFICIENTS))
     ranks = {name: COEFFICIENTS[name] for name in ("spearman", "partial_spearman")}
     for family in dict.fromkeys(row["family"] for row in kept):
@@ -114,7 +114,7 @@ def correlate(rows: Sequence[Mapping[str, Any]], *, seed: int = 0, num_resamples
         settings = [row["setting"] for row in chosen]
         if len(chosen) < MIN_MODELS or len(set(settings)) < MIN_MODELS - 1:
             continue
-        options = {"groups": settings, "seed": seed, "num_resamples": num_resamples}
+        options: dict[str, Any] = {"groups": settings, "seed": seed, "num_resamples": num_resamples}
         robust = [row["robust_accuracy"] for row in chosen]
         for measure, sign in MEASURES.items():
             values = [sign * row[measure] for row in chosen]

@@ -107,6 +107,22 @@ def test_study_leaves_degraded_models_out_unless_asked_and_says_how_many() -> No
     assert "kendall" in few
 
 
+def test_groups_are_drawn_as_a_whole() -> None:
+    x, y = planted(0.5, 20)
+    alone = evaluate.correlation(x, y, num_resamples=200)
+    # Copies of a model say nothing new: with groups the interval stays, without it shrinks.
+    copies, names = [np.tile(each, 4) for each in (x, y)], np.tile(np.arange(20), 4)
+    grouped = evaluate.correlation(*copies, groups=names, num_resamples=200)
+    assert grouped.estimate == pytest.approx(alone.estimate)
+    assert (grouped.low, grouped.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
+    taken_as_new = evaluate.correlation(*copies, num_resamples=200)
+    assert taken_as_new.high - taken_as_new.low < 0.7 * (alone.high - alone.low)
+    with pytest.raises(InputError, match="expected one group a model"):
+        evaluate.correlation(x, y, groups=["a"])
+    with pytest.raises(InputError, match="at least 2 groups"):
+        evaluate.correlation(x, y, groups=["a"] * 20)
+
+
 def test_constant_and_explained_columns_have_defined_values() -> None:
     x = np.arange(8.0)
     constant = evaluate.correlation(x, np.ones(8), num_resamples=20)

@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+import time
 
 from jsep import study
 from jsep.study import sweep_ray
@@ -12,9 +13,12 @@ def main() -> None:
     names = ("a", "b", "c", "d")
     runs = [study.PlannedRun(name, directory / name, ()) for name in names]
     # "d" fails by itself, which is no reason to start it again.
-    command = "echo started; sleep 5; touch {directory}/{name}.done; test {name} != d"
+    command = "echo started; sleep 6; touch {directory}/{name}.done; test {name} != d"
     commands = {name: ["sh", "-c", command.format(directory=directory, name=name)] for name in names}
-    engine = sweep_ray.run_ray(sweep_ray.connect(address), environment={"NPROC": "1"})
+    ray = sweep_ray.connect(address)
+    while sum(node["Alive"] for node in ray.nodes()) < 2:
+        time.sleep(0.1)
+    engine = sweep_ray.run_ray(ray, environment={"NPROC": "1"})
     for state in study.run_sweep(runs, commands, directory, engine):
         print(state.name, state.status)
 

@@ -112,3 +112,12 @@ def test_bad_value_is_refused_with_one_line(changes, message):
         study.StudyConfig(**changes)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_budget_in_tests_is_that_of_training_unless_given():
+    assert study.StudyConfig(epsilon=0.1).budget_in_tests == 0.1
+    config = study.StudyConfig(epsilon=0.1, test_epsilon=0.3)
+    assert (config.budget_in_tests, config.train_config("mat", 64).attack.epsilon) == (0.3, 0.1)
+    assert study.StudyConfig(epsilon=0.1, test_epsilon=0.0).budget_in_tests == 0
+    with pytest.raises(InputError, match=r"test_epsilon must be in \[0, 1\].*did you mean 8/255"):
+        study.StudyConfig(test_epsilon=8)
