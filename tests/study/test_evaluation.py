@@ -173,7 +173,7 @@ def test_pytorch_weights_are_evaluated_beside_each_other(tmp_path) -> None:
         assert row["clean_accuracy"] == pytest.approx(np.mean(predicted == labels))
         assert row["source"] == "twin.pt"
         assert not row["degraded"]
-    with pytest.raises(InputError, match=r"linear\.weight must have the shape"):
+    with pytest.raises(InputError, match=r"linear\.(weight|bias) must have the shape"):
         study.run_evaluation(dataclasses.replace(config, torch_weights=(str(tmp_path / "hundred.pt"),)), tmp_path / "x")
     with pytest.raises(InputError, match="'twin' names another model already"):
         study.run_evaluation(
