@@ -77,7 +77,8 @@ def define_flags(defaults: study.FlatConfig, *, resumable: bool = True) -> None:
     if resumable:
         flags.DEFINE_bool("resume", False, "continue the run in run_dir")
     flags.DEFINE_bool("overwrite", False, "replace the run in run_dir")
-    flags.DEFINE_bool("dry_run", False, "print the plan with estimates of time and memory; write nothing")
+    if "dry_run" not in flags.FLAGS:  # a sweep has a plan of its own
+        flags.DEFINE_bool("dry_run", False, "print the plan with estimates of time and memory; write nothing")
     flags.DEFINE_string(
         "compilation_cache",
         os.path.join("~", ".cache", "jsep"),
@@ -259,7 +260,8 @@ def main(body: Callable[..., None], *, takes_arguments: bool = False) -> None:
     def guarded(argv: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which accelerators it did not find
         try:
-            if "dry_run" in flags.FLAGS and flags.FLAGS.dry_run:
+            has_own_plan = bool(defined) and "dry_run" in {field.name for field in dataclasses.fields(defined[-1])}
+            if "dry_run" in flags.FLAGS and flags.FLAGS.dry_run and not has_own_plan:
                 _print_plan()
             else:
                 body(*argv[1:])

@@ -17,7 +17,28 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jsep.checks import InputError, check_count
 from jsep.types import Array, PyTree
 
+__all__ = [
+    "AXIS",
+    "along_batch",
+    "broadcast",
+    "check_batch_size",
+    "connect",
+    "cut",
+    "cut_rows",
+    "first_then_others",
+    "is_first",
+    "make_mesh",
+    "map_parts",
+    "mesh_of",
+    "multiple",
+    "on_all",
+    "on_first",
+    "replicate",
+    "to_host",
+]
+
 AXIS = "batch"
+"""The name of the mesh's one axis."""
 
 T = TypeVar("T")
 

@@ -142,8 +142,8 @@ def interval_tables(result: Mapping[str, Any]) -> str:
     head, rows = interval_cells(result, every=True)
     if not rows:
         return ""
-    table = _plain_table(CAPTION, head, rows)
-    return f'<details><summary>{CAPTION}</summary>{table}<p class="note">{text(EVERY_NOTE)}</p></details>'
+    folded = f'{_plain_table(CAPTION, head, rows)}<p class="note">{text(EVERY_NOTE)}</p>'
+    return f"<details><summary>Every metric with its interval</summary>{folded}</details>"
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:
