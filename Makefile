@@ -46,7 +46,7 @@ $(VENV)/.docs: $(VENV)/.installed
 	@touch $@
 
 $(VENV)/.oracle: $(VENV)/.installed
-	$(PIP) -e ".[test,lint,oracle,docs,notebooks]"
+	$(PIP) -e ".[test,lint,oracle,docs,notebooks,ray]"
 	# It asks for a requests of 2021, which nothing else here can live with and which it uses for downloads alone.
 	$(PIP) --no-deps torchattacks==3.5.1
 	@touch $@

@@ -9,7 +9,7 @@ from typing import Any
 
 from jsep import evaluate
 from jsep.checks import InputError
-from jsep.study.config import METHODS, StudyConfig
+from jsep.study.config import StudyConfig, training_method
 from jsep.study.run_directory import RESULT_FORMAT
 
 JUDGED_BY = (
@@ -76,7 +76,7 @@ class Collected:
 
 def family_of(method: str) -> str:
     """standard, mat, trades, sep, trades_sep, or the rival's name: what kind of training a method is."""
-    chosen = METHODS[method]
+    chosen = training_method(method)
     if chosen.rival:
         return chosen.rival
     if chosen.sep_sign:

@@ -12,7 +12,7 @@ from jsep import attack, data, models, train
 from jsep.checks import InputError
 from jsep.data import tensorflow_datasets, tiny_imagenet
 from jsep.study.attack_ablation import AttackAblationConfig
-from jsep.study.config import METHODS, StudyConfig
+from jsep.study.config import StudyConfig, training_method
 from jsep.study.costs import Costs, Probe, count, probe
 from jsep.study.cross_method import CrossMethodConfig
 from jsep.study.flat_config import FlatConfig
@@ -107,9 +107,9 @@ def _study_tasks(config: StudyConfig, images: _Data, done: Collection[tuple[str,
         settings = config.train_config(method, num_pixels)
         costs = _costs(model, shape, attacked, settings)
         steps = settings.epochs * settings.steps_per_epoch(images.train)
-        attack_steps = 0 if METHODS[method].objective == "standard" else settings.attack.num_steps
+        attack_steps = 0 if training_method(method).objective == "standard" else settings.attack.num_steps
         a_step = attack_steps * costs.input_gradient + costs.train_gradient + costs.term_gradient
-        if METHODS[method].objective == "trades":
+        if training_method(method).objective == "trades":
             a_step += costs.forward + costs.train_gradient  # the clean images too
         looks = -(-config.epochs // config.validate_every)
         validation = looks * images.validation * (config.num_steps * costs.input_gradient + 2 * costs.forward)
@@ -273,7 +273,7 @@ def _memory(config: FlatConfig, study: StudyConfig, images: _Data, costs: Costs,
     size = float(images.info.image_shape[0] * images.info.image_shape[1] * images.info.image_shape[2])
     stored = (images.train + images.validation + images.test) * size * (1 if study.dataset in SIZES else 4)
     # A second-order gradient holds about twice what a first-order one does.
-    second_order = 2.0 if any(METHODS[method].sep_sign for method in study.methods) else 1.0
+    second_order = 2.0 if any(training_method(method).sep_sign for method in study.methods) else 1.0
     chunk = getattr(config, "landscape_chunk_size", getattr(config, "chunk_size", 1))
     pairs = min(chunk, study.num_pairs) * 2.0
     working = timed.bytes_per_image * max(second_order * study.batch_size, pairs, min(chunk, images.test))
