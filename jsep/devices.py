@@ -18,7 +18,6 @@ from jsep.checks import InputError, check_count
 from jsep.types import Array, PyTree
 
 __all__ = [
-    "AXIS",
     "along_batch",
     "broadcast",
     "check_batch_size",

@@ -316,6 +316,7 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
     PaperItem("Appendix: clusters and selections", ("selection", "selection_quick"), _SELECTION),
     PaperItem("Appendix's question on digits: clusters and selections", ("selection_digits",), _SELECTION),
 )  # fmt: skip
+"""What the paper shows, each with the results that measure it and the judges of its numbers and claims."""
 
 
 def paper_table(results: Mapping[str, Result]) -> str:

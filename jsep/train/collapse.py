@@ -7,6 +7,7 @@ from typing import Any
 from jsep.checks import check_choice, check_positive
 
 ACTIONS = ("ignore", "flag", "stop")
+"""What may be done about collapsed maps."""
 
 EFFECTIVE_PIXELS = "probe_effective_pixels"
 """The name in a validation record under which the rule looks: the mean effective pixels of the maps of a few images."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jsep.types import Array, ModelFn, PyTree
 
 PRECISIONS = ("float32", "bfloat16")
+"""In what the passes of a training step compute; parameters, optimiser and evaluation stay float32."""
 
 BatchFn = Callable[..., tuple[Array, PyTree]]
 
