@@ -256,6 +256,41 @@ def order_does_not_depend_on_selection(result: Result) -> Finding:
     )
 
 
+def grows_as_the_weight_falls(result: Result) -> Finding:
+    """Claim: the loss at the end grows as the SEP weight falls: its Spearman correlation with the weight is below 0."""
+    what, paper = "rank correlation of SEP weight and loss at the end", "below 0"
+    sides = {e["side"]: e for e in result.get("trends", ()) if e["metric"] == "scale_free_loss_end"}
+    if "both" not in sides:
+        return _unknown(what, paper, "no trend")
+    parts = [
+        f"{side} weights {entry['estimate']:+.2f} [{entry['low']:+.2f}, {entry['high']:+.2f}]"
+        for side, entry in sides.items()
+    ]
+    entry = sides["both"]
+    verdict = _verdict_of_interval(entry["low"], entry["high"], -1)
+    return Finding(
+        what, paper, ", ".join(parts), verdict, f"{entry['num_weights']} weights, {entry['num_models']} models"
+    )
+
+
+STRONG = 0.7
+"""A rank correlation of this size or more counts as strong."""
+
+
+def not_strongly_correlated(measure: str, words: str, result: Result) -> Finding:
+    """Claim: over many models both robustnesses are not strongly correlated: the interval is inside of +-STRONG."""
+    what, paper = f"rank correlation of robust accuracy and {words}", f"not strong (below {STRONG:g})"
+    wanted = {"subset": "all models", "unit": "models", "with_degraded": False, "measure": measure}
+    entry = next((e for e in result.get("correlations", ()) if all(e.get(k) == v for k, v in wanted.items())), None)
+    if entry is None:
+        return _unknown(what, paper, "not measured")
+    found = entry["spearman"]
+    low, high = found["low"], found["high"]
+    verdict = HOLDS if low > -STRONG and high < STRONG else FAILS if low >= STRONG or high <= -STRONG else OPEN
+    basis = f"{entry['num_models']} models of {entry['num_settings']} settings"
+    return Finding(what, paper, f"{found['estimate']:+.2f} [{low:+.2f}, {high:+.2f}]", verdict, basis)
+
+
 _SEP: tuple[Judge, ...] = (order_at_the_end, equal_robust_accuracy)
 
 _FLATTER: tuple[Judge, ...] = tuple(
@@ -312,6 +347,20 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
     PaperItem(
         "Figure 5: tested with other explanations", ("cross_method", "cross_method_digits"),
         (pos_below_neg_in_every_method,),
+    ),
+    PaperItem(
+        "Table 4: SEP weights, on digits", ("sep_weight_sweep", "sep_weight_sweep_digits"), (grows_as_the_weight_falls,)
+    ),
+    PaperItem(
+        "The title's question, on digits", ("correlation", "correlation_digits"),
+        tuple(
+            functools.partial(not_strongly_correlated, measure, words)
+            for measure, words in (
+                ("scale_free_loss_end", "loss at the end"),
+                ("excess_end", "loss / chance at the end"),
+                ("relative_reduction", "share removed, sign turned"),
+            )
+        ),
     ),
     PaperItem("Appendix: clusters and selections", ("selection", "selection_quick"), _SELECTION),
     PaperItem("Appendix's question on digits: clusters and selections", ("selection_digits",), _SELECTION),

@@ -115,6 +115,32 @@ def test_every_explanation_counts() -> None:
     assert (found.ours, found.verdict) == ("with 1 of 2; not lrp_epsilon", paper.FAILS)
 
 
+def interval(low: float, high: float) -> dict:
+    return {"estimate": (low + high) / 2, "low": low, "high": high}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "trend", "strength"),
+    [
+        (-0.9, -0.75, paper.HOLDS, paper.FAILS),
+        (-0.6, -0.2, paper.HOLDS, paper.HOLDS),
+        (-0.8, 0.1, paper.OPEN, paper.OPEN),
+        (0.2, 0.6, paper.FAILS, paper.HOLDS),
+    ],
+)
+def test_rank_correlations_are_judged_by_their_interval(low: float, high: float, trend: str, strength: str) -> None:
+    entry = {"metric": "scale_free_loss_end", "side": "both", "num_weights": 9, "num_models": 18, **interval(low, high)}
+    found = paper.grows_as_the_weight_falls({"trends": [entry]})
+    assert (found.verdict, found.basis) == (trend, "9 weights, 18 models")
+    counted = {
+        "subset": "all models", "unit": "models", "measure": "excess_end", "num_models": 18, "num_settings": 9,
+        "spearman": interval(low, high),
+    }  # fmt: skip
+    result = {"correlations": [{**counted, "with_degraded": True}, {**counted, "with_degraded": False}]}
+    assert paper.not_strongly_correlated("excess_end", "loss / chance", result).verdict == strength
+    assert paper.not_strongly_correlated("cosine_end", "cosine", result).verdict == paper.UNKNOWN
+
+
 def test_table_has_a_row_a_question_and_names_what_has_not_been_run() -> None:
     table = paper.paper_table({"digits_sep": make_study(-1e-7, 1e-7)})
     rows = [line for line in table.splitlines() if line.startswith("| ") and "[digits_sep]" in line]
