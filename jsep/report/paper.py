@@ -50,7 +50,7 @@ def _unknown(what: str, paper: str, missing: str) -> Finding:
 def _basis(result: Result, methods: Sequence[str]) -> str:
     seeds = len({row.get("seed") for row in result["rows"] if row["method"] in methods})
     pairs = len(result.get("pairs", {}).get("victims", ())) or result.get("num_images", 0)
-    return f"{seeds} seed{'s' if seeds != 1 else ''}, {pairs} pairs"
+    return f"{seeds} seed{'s' if seeds != 1 else ''}" + (f", {pairs} pairs" if pairs else "")
 
 
 def _verdict_of_interval(low: float, high: float, sign: int) -> str:
