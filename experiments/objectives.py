@@ -8,6 +8,7 @@ import command_line
 from jsep import study
 
 command_line.define_flags(study.StudyConfig(experiment="objectives"))
+command_line.define_device_flags()
 
 if __name__ == "__main__":
     command_line.main(command_line.run_study)
