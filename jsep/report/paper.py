@@ -49,8 +49,10 @@ def _unknown(what: str, paper: str, missing: str) -> Finding:
 
 def _basis(result: Result, methods: Sequence[str]) -> str:
     seeds = len({row.get("seed") for row in result["rows"] if row["method"] in methods})
-    pairs = len(result.get("pairs", {}).get("victims", ())) or result.get("num_images", 0)
-    return f"{seeds} seed{'s' if seeds != 1 else ''}" + (f", {pairs} pairs" if pairs else "")
+    pairs, images = len(result.get("pairs", {}).get("victims", ())), result.get("num_images", 0)
+    # A landscape is measured on the first images of a study's pairs.
+    of = f", {images} images" if images else f", {pairs} pairs" if pairs else ""
+    return f"{seeds} seed{'s' if seeds != 1 else ''}{of}"
 
 
 def _verdict_of_interval(low: float, high: float, sign: int) -> str:

@@ -83,8 +83,10 @@ def make_landscape(values: dict[str, tuple[float, ...]], error: float = 0.05) ->
      ((2.0, 2.1, 1.9), (0.3, 0.31, 0.29), paper.HOLDS), ((2.0, 0.1, 1.0), (0.3, 1.5, 0.9), paper.OPEN)],
 )  # fmt: skip
 def test_flatness_is_judged_by_the_interval_of_a_ratio(standard: tuple, mat: tuple, verdict: str) -> None:
-    result = make_landscape({"standard": standard, "mat": mat})
-    assert paper.flatter_by_training("cross_entropy", "worst_sharpness", "worst rise", result).verdict == verdict
+    result = make_landscape({"standard": standard, "mat": mat}) | {"pairs": {"victims": list(range(60))}}
+    found = paper.flatter_by_training("cross_entropy", "worst_sharpness", "worst rise", result)
+    assert found.verdict == verdict
+    assert found.basis.endswith(", 40 images"), "as many as were measured, not as the study has pairs"
 
 
 def test_ratio_of_means_has_the_interval_of_the_delta_method() -> None:
