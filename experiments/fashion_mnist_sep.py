@@ -1,0 +1,16 @@
+"""MAT, SEP_pos and SEP_neg on Fashion-MNIST: its rows of Table 2.
+
+python experiments/fashion_mnist_sep.py --flagfile=experiments/flags/fashion_mnist_sep.flags
+"""
+
+import command_line
+
+from jsep.study import StudyConfig
+
+command_line.define_flags(
+    StudyConfig(experiment="fashion_mnist_sep", dataset="fashion_mnist", model="convnet", feature_model="convnet", augment=False)
+)
+command_line.define_device_flags()
+
+if __name__ == "__main__":
+    command_line.main(command_line.run_study)
