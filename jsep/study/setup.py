@@ -1,0 +1,48 @@
+"""What a study's configuration makes before anything is trained: its images, its models, its keys."""
+
+import dataclasses
+
+import jax
+
+from jsep import data, models
+from jsep.study.config import StudyConfig
+from jsep.study.splits import load_split
+from jsep.types import Key
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The images of a study."""
+
+    train: data.Dataset
+    validation: data.Dataset
+    test: data.Dataset
+
+
+def load_splits(config: StudyConfig) -> Splits:
+    """The images that the configuration names. Raises: InputError where they cannot be had."""
+    counts = {"train": config.train_images, "validation": config.validation_images, "test": config.test_images}
+    return Splits(
+        **{
+            split: load_split(config.dataset, config.data_dir, split, count, config.streams())
+            for split, count in counts.items()
+        }
+    )
+
+
+def create_model(config: StudyConfig, name: str, info: data.DatasetInfo) -> models.Classifier:
+    """The model called `name` as the configuration wants it, for the images of `info`."""
+    return models.create(
+        name,
+        num_classes=info.num_classes,
+        input_shape=info.image_shape,
+        activation=config.activation,
+        softplus_beta=config.softplus_beta,
+        mean=info.mean if config.normalise_input else None,
+        std=info.std if config.normalise_input else None,
+    )
+
+
+def training_key(seed: int) -> Key:
+    """The key of the training of a study's models with `seed`."""
+    return jax.random.fold_in(jax.random.key(seed), 0)
