@@ -8,7 +8,9 @@ import command_line
 from jsep.study import StudyConfig
 
 command_line.define_flags(
-    StudyConfig(experiment="fashion_mnist_sep", dataset="fashion_mnist", model="convnet", feature_model="convnet", augment=False)
+    StudyConfig(
+        experiment="fashion_mnist_sep", dataset="fashion_mnist", model="convnet", feature_model="convnet", augment=False
+    )
 )
 command_line.define_device_flags()
 

@@ -8,7 +8,13 @@ import command_line
 from jsep.study import StudyConfig
 
 command_line.define_flags(
-    StudyConfig(experiment="tiny_imagenet_sep", dataset="tiny_imagenet", model="resnet18", feature_model="resnet18", augment=True)
+    StudyConfig(
+        experiment="tiny_imagenet_sep",
+        dataset="tiny_imagenet",
+        model="resnet18",
+        feature_model="resnet18",
+        augment=True,
+    )
 )
 command_line.define_device_flags()
 

@@ -48,6 +48,13 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
     [
         ("digits_sep", "StudyConfig"),
         ("cifar10_sep", "StudyConfig"),
+        ("cifar100_sep", "StudyConfig"),
+        ("fashion_mnist_sep", "StudyConfig"),
+        ("mnist_sep", "StudyConfig"),
+        ("tiny_imagenet_sep", "StudyConfig"),
+        ("trades_sep", "StudyConfig"),
+        ("vit_sep", "StudyConfig"),
+        ("baseline_sep", "StudyConfig"),
         ("objectives", "StudyConfig"),
         ("precision", "StudyConfig"),
         ("explain_methods", "GalleryConfig"),
@@ -100,14 +107,40 @@ def test_digits_script_runs_end_to_end_resumes_and_repeats(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA_DIR.is_dir(), reason="no local TFDS directory with CIFAR-10")
-def test_cifar10_script_runs_end_to_end(tmp_path):
+@pytest.mark.skipif(not DATA_DIR.is_dir(), reason="no local TFDS directory")
+@pytest.mark.parametrize(
+    "script", ["cifar10_sep", "cifar100_sep", "mnist_sep", "fashion_mnist_sep", "tiny_imagenet_sep"]
+)
+def test_script_of_a_data_set_runs_end_to_end(script, tmp_path):
+    data_dir = DATA_DIR.parent if script == "tiny_imagenet_sep" else DATA_DIR
     done = call(
-        "cifar10_sep", "--flagfile=experiments/flags/cifar10_sep_smoke.flags", f"--data_dir={DATA_DIR}",
+        script, f"--flagfile=experiments/flags/{script}_smoke.flags", f"--data_dir={data_dir}",
         f"--run_dir={tmp_path / 'run'}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "index.html").exists()
+    assert "| sep_pos" in done.stdout or "sep_pos  " in done.stdout
+
+
+@pytest.mark.slow
+def test_trades_and_transformer_scripts_run_end_to_end(tmp_path):
+    for script, method in (("trades_sep", "trades_sep_neg"), ("vit_sep", "sep_pos")):
+        done = call(script, f"--flagfile=experiments/flags/{script}_smoke.flags", f"--run_dir={tmp_path / script}")
+        assert done.returncode == 0, done.stderr
+        assert method in done.stdout
+
+
+@pytest.mark.slow
+def test_study_that_continues_another_runs_end_to_end(tmp_path):
+    assert call("digits_sep", SMOKE, "--methods=mat", f"--run_dir={tmp_path / 'models'}").returncode == 0
+    flags = "--flagfile=experiments/flags/baseline_sep_smoke.flags"
+    done = call("baseline_sep", flags, f"--start_from={tmp_path / 'models'}", f"--run_dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr
+    config = json.loads((tmp_path / "run" / "result.json").read_text())["config"]
+    assert config["start_from"] == str(tmp_path / "models")
+    missing = call("baseline_sep", flags, "--start_from=nowhere", f"--run_dir={tmp_path / 'other'}")
+    assert missing.returncode == 2
+    assert "nowhere holds no study that can be read" in missing.stderr
 
 
 @pytest.mark.slow

@@ -49,9 +49,11 @@ __all__ = [
 MODELS: dict[str, Callable[..., Classifier]] = {
     "convnet": ConvNet,
     "resnet18": functools.partial(ResNet, stage_sizes=(2, 2, 2, 2)),
+    "wrn_16_2": functools.partial(WideResNet, depth=16, widen=2),
     "wrn_28_10": functools.partial(WideResNet, depth=28, widen=10),
     "wrn_34_10": functools.partial(WideResNet, depth=34, widen=10),
     "mobilenet_v2": MobileNetV2,
+    "vit_micro": functools.partial(ViT, width=64, depth=4, num_heads=2),
     "vit_tiny": ViT,
 }
 """name -> constructor taking the fields of `Classifier`."""

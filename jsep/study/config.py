@@ -87,6 +87,10 @@ class StudyConfig(FlatConfig):
     seed: int = setting(0, "first seed")
     num_seeds: int = setting(3, "number of seeds, counted up from the first")
 
+    start_from: str | None = setting(
+        None, "run directory of a study; each model starts from that study's model of its seed; default: from scratch"
+    )
+    start_method: str = setting("mat", "which of that study's methods; its best checkpoint where it evaluated that one")
     epochs: int = setting(25, "training epochs")
     batch_size: int = setting(128, "images a training step")
     augment: bool = setting(False, "random crops and flips in training")
@@ -185,6 +189,7 @@ class StudyConfig(FlatConfig):
             training_method(method)
         if not self.methods or len(set(self.methods)) != len(self.methods):
             raise InputError(f"methods must be one or more different names, got {', '.join(self.methods) or 'none'}")
+        training_method(self.start_method)
         check_choice("sep_weight_unit", self.sep_weight_unit, WEIGHT_UNITS)
         check_choice("stream", self.stream, STREAMS)
         check_choice("model", self.model, models.MODELS)

@@ -7,7 +7,7 @@ import numpy as np
 
 from jsep import data, evaluate, models, train
 from jsep.checks import InputError
-from jsep.study.run import create_model
+from jsep.study.setup import create_model
 from jsep.study.trained import TrainedStudy
 from jsep.types import PyTree
 

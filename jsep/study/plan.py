@@ -18,8 +18,8 @@ from jsep.study.cross_method import CrossMethodConfig
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig
 from jsep.study.landscape_config import LandscapeConfig
-from jsep.study.run import create_model
 from jsep.study.selection import SelectionConfig
+from jsep.study.setup import create_model
 from jsep.study.strength import StrengthConfig
 from jsep.study.trades_landscape import TradesLandscapeConfig
 

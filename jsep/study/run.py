@@ -1,7 +1,6 @@
 """A study: train every method with every seed, attack the explanations of each on the same pairs, report."""
 
 import contextlib
-import dataclasses
 import functools
 import time
 from collections.abc import Callable
@@ -19,49 +18,12 @@ from jsep.study.config import StudyConfig
 from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
 from jsep.study.progress import OnProgress
 from jsep.study.run_directory import RESULT_FORMAT, MetricsLog, RunDirectory
-from jsep.study.splits import load_split
+from jsep.study.setup import Splits, create_model, load_splits, training_key
+from jsep.study.trained import load_start
 from jsep.types import Key, PyTree
 
 GALLERY_SNAPSHOTS = 16
 """Steps of the attack that maps.npz keeps of each pair of the page's gallery."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Splits:
-    """The images of a study."""
-
-    train: data.Dataset
-    validation: data.Dataset
-    test: data.Dataset
-
-
-def load_splits(config: StudyConfig) -> Splits:
-    """The images that the configuration names. Raises: InputError where they cannot be had."""
-    counts = {"train": config.train_images, "validation": config.validation_images, "test": config.test_images}
-    return Splits(
-        **{
-            split: load_split(config.dataset, config.data_dir, split, count, config.streams())
-            for split, count in counts.items()
-        }
-    )
-
-
-def create_model(config: StudyConfig, name: str, info: data.DatasetInfo) -> models.Classifier:
-    """The model called `name` as the configuration wants it, for the images of `info`."""
-    return models.create(
-        name,
-        num_classes=info.num_classes,
-        input_shape=info.image_shape,
-        activation=config.activation,
-        softplus_beta=config.softplus_beta,
-        mean=info.mean if config.normalise_input else None,
-        std=info.std if config.normalise_input else None,
-    )
-
-
-def training_key(seed: int) -> Key:
-    """The key of the training of a study's models with `seed`."""
-    return jax.random.fold_in(jax.random.key(seed), 0)
 
 
 def run(
@@ -87,6 +49,7 @@ def run(
     # All fail early when the data or the devices do not fit the configuration.
     devices.check_batch_size(config.batch_size, mesh)
     model = create_model(config, config.model, splits.train.info)
+    start = load_start(config, model)
     config.feature_train_config().steps_per_epoch(len(splits.train))
     directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     log = MetricsLog(directory)
@@ -115,7 +78,7 @@ def run(
                 }
                 progress(f"{method}, seed {seed}", part)
                 row, maps = _train_and_evaluate(
-                    config, method, seed, model, splits, pairs, directory, log, progress, mesh
+                    config, method, seed, model, splits, pairs, directory, log, progress, mesh, start.get(seed)
                 )
                 if seed == config.seed:
                     directory.add_maps(maps)
@@ -149,6 +112,7 @@ def _fit(
     progress: OnProgress,
     mesh: Mesh | None,
     validate: Callable[[PyTree], dict[str, float]] | None = None,
+    initial: PyTree | None = None,
 ) -> tuple[train.TrainState, train.Best | None]:
     """The last state, and the best one where there was validation."""
     method, seed = name
@@ -170,6 +134,7 @@ def _fit(
             model,
             splits.train,
             train_config,
+            initial=initial,
             log_every=config.log_every,
             on_log=on_log,
             validate=validate,
@@ -250,6 +215,7 @@ def _train_and_evaluate(
     log: MetricsLog,
     progress: OnProgress,
     mesh: Mesh | None,
+    initial: PyTree | None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A row of result.json, and the arrays of maps.npz."""
     num_pixels = splits.train.info.image_shape[0] * splits.train.info.image_shape[1]
@@ -292,7 +258,7 @@ def _train_and_evaluate(
     started = time.perf_counter()
     model_name = (method, seed)
     state, best = _fit(
-        train_key, model, train_config, config, splits, model_name, directory, log, progress, mesh, validate
+        train_key, model, train_config, config, splits, model_name, directory, log, progress, mesh, validate, initial
     )
     trained = time.perf_counter()
     progress(f"evaluating {method}, seed {seed}", {})

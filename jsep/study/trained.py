@@ -9,7 +9,7 @@ import jax
 from jsep import data, evaluate, models, train
 from jsep.checks import InputError, check_choice
 from jsep.study.config import CHECKPOINTS, StudyConfig
-from jsep.study.run import create_model, load_splits, training_key
+from jsep.study.setup import create_model, load_splits, training_key
 from jsep.types import ModelFn, PyTree
 
 
@@ -89,3 +89,23 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
     pairs = evaluate.load_pairs(path / "pairs.json")
     pairs.check_fits(splits.test)
     return TrainedStudy(config, model, splits.train, splits.test, pairs, tuple(trained))
+
+
+def load_start(config: StudyConfig, model: models.Classifier) -> dict[int, PyTree]:
+    """seed -> the variables that the models of that seed start from; {} where they start from scratch.
+
+    Raises: InputError where `config.start_from` lacks the method or a seed, or has other models than `model`.
+    """
+    if config.start_from is None:
+        return {}
+    study = load_trained(config.start_from, data_dir=config.data_dir)
+    if study.model != model:
+        raise InputError(
+            f"start_from: {config.start_from} holds models {study.model}, expected {model}; "
+            "set the flags of the model alike"
+        )
+    found = {trained.seed: trained.variables for trained in study.trained if trained.method == config.start_method}
+    missing = [seed for seed in config.seeds if seed not in found]
+    if missing:
+        raise InputError(f"start_from: {config.start_from} has no model {config.start_method}_seed{missing[0]}")
+    return found

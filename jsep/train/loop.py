@@ -39,6 +39,7 @@ def fit(
     dataset: Dataset,
     config: TrainConfig,
     *,
+    initial: PyTree | None = None,
     log_every: int = 50,
     on_log: Callable[[Record], None] | None = None,
     validate: Callable[[PyTree], Record] | None = None,
@@ -58,6 +59,7 @@ def fit(
     Args:
       key: for the initial parameters, the order of images, augmentation, attacks and noise.
       dataset: the training images; they are put on the device once, or streamed.
+      initial: variables of `model` to start from, such as those of a trained one; default: drawn with `key`.
       log_every: steps between two records, which are the only host synchronisations; an epoch's last step has one too.
       on_log: called with {"epoch", "step", "num_steps", "images_per_second", "seconds_left", "learning_rate", loss
       terms...}, the means over the steps since the last record, and after an epoch with what `validate` returned.
@@ -73,7 +75,7 @@ def fit(
 
     Returns: the trained TrainState.
     Raises: TrainingDiverged on a non-finite term or, where `collapse` says so, on collapsed maps; InputError for counts
-      that do not fit.
+      or variables that do not fit.
     """
     for name, count in {
         "log_every": log_every,
@@ -87,7 +89,7 @@ def fit(
     schedule = make_schedule(config.optimizer, num_steps)
 
     init_key, run_key = jax.random.split(key)
-    state = init_state(init_key, model, dataset.info.image_shape, config, num_images)
+    state = init_state(init_key, model, dataset.info.image_shape, config, num_images, initial)
     restored = checkpoints.restore(state) if checkpoints else None
     state = restored if restored is not None else state
     step = int(state.step)

@@ -130,15 +130,40 @@ RunBatch = Callable[..., tuple[TrainState, Progress]]
 
 
 def init_state(
-    key: Key, model: models.Classifier, input_shape: tuple[int, int, int], config: TrainConfig, num_images: int
+    key: Key,
+    model: models.Classifier,
+    input_shape: tuple[int, int, int],
+    config: TrainConfig,
+    num_images: int,
+    initial: PyTree | None = None,
 ) -> TrainState:
-    """The state before the first step: fresh parameters, empty optimiser state."""
+    """The state before the first step: empty optimiser state, fresh parameters or a copy of the variables `initial`.
+
+    Raises: InputError where `initial` are not the variables of such a model.
+    """
     variables = models.init(key, model, input_shape)
+    if initial is not None:
+        _check_same_shapes(initial, variables)
+        variables = jax.tree.map(lambda value, like: jnp.array(value, like.dtype), dict(initial), variables)
     optimizer = make_optimizer(config.optimizer, config.epochs * config.steps_per_epoch(num_images))
     params = variables["params"]
     state = TrainState(params, variables.get("batch_stats", {}), optimizer.init(params), jnp.int32(0))
     # Copies: a step may write over its state in place.
     return state._replace(ema=jax.tree.map(jnp.copy, state.variables)) if config.ema_decay else state
+
+
+def _check_same_shapes(given: PyTree, expected: PyTree) -> None:
+    wanted, got = (
+        {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(dict(tree))}
+        for tree in (expected, given)
+    )
+    different = sorted(name for name in {*wanted, *got} if wanted.get(name) != got.get(name))
+    if different:
+        name = different[0]
+        raise InputError(
+            f"the variables to start from are of another model: {len(different)} of {len(wanted)} arrays differ, first "
+            f"{name}: expected {wanted.get(name, 'none')}, got {got.get(name, 'none')}"
+        )
 
 
 def make_run_steps(

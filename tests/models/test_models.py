@@ -24,6 +24,7 @@ def init(model: models.Classifier, shape: tuple[int, int, int]) -> dict:
     ("name", "count"),
     [
         ("resnet18", 11_173_962),
+        ("wrn_16_2", 691_674),
         ("wrn_28_10", 36_479_194),
         ("wrn_34_10", 46_160_474),
         ("mobilenet_v2", 2_296_922),

@@ -366,3 +366,32 @@ def test_cross_method_study_refuses_bad_input(tmp_path):
     with pytest.raises(InputError, match="holds no study"):
         study.run_cross_method(study.CrossMethodConfig(study_dirs=(str(tmp_path),)), tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_study_that_starts_from_another_begins_with_its_models(finished, tmp_path):
+    """Without a step to change them (learning rate 0) the models are those of the other study."""
+    earlier, result, _ = finished
+    same = dataclasses.replace(
+        CONFIG, methods=("sep_pos",), start_from=str(earlier), start_method="mat", epochs=1, learning_rate=1e-30,
+        weight_decay=0.0, pairs_file=str(earlier / "pairs.json"),
+    )  # fmt: skip
+    (row,) = study.run(same, tmp_path / "run")["rows"]
+    (mat,) = (row for row in result["rows"] if row["method"] == "mat")
+    for name in ("clean_accuracy", "robust_accuracy", "explanation_loss_start", "explanation_loss_end"):
+        assert row[name] == pytest.approx(mat[name], rel=1e-5), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start_method": "standard"}, "has no model standard_seed0"),
+        ({"num_seeds": 2}, "has no model mat_seed1"),
+        ({"softplus_beta": 5.0}, "set the flags of the model alike"),
+        ({"start_from": "nowhere"}, "nowhere holds no study that can be read"),
+    ],
+)
+def test_start_that_does_not_fit_is_refused_before_anything_is_written(finished, tmp_path, changes, message):
+    config = dataclasses.replace(CONFIG, **{"start_from": str(finished[0]), **changes})
+    with pytest.raises(InputError, match=message):
+        study.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

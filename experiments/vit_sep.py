@@ -1,0 +1,16 @@
+"""MAT, SEP_pos and SEP_neg with a vision transformer.
+
+python experiments/vit_sep.py --flagfile=experiments/flags/vit_sep.flags
+"""
+
+import command_line
+
+from jsep.study import StudyConfig
+
+command_line.define_flags(
+    StudyConfig(experiment="vit_sep", dataset="cifar10", model="vit_tiny", feature_model="resnet18", augment=True)
+)
+command_line.define_device_flags()
+
+if __name__ == "__main__":
+    command_line.main(command_line.run_study)
