@@ -295,10 +295,11 @@ def _draw_overview(
 def overview_bounds(values: Sequence[float], filled: str, scale: float) -> tuple[float, float, bool]:
     """The ends of an axis of the overview, and whether it is logarithmic; values are already scaled."""
     smallest, largest = min(values), max(values)
-    if spans_decades(values):
-        margin = (largest / smallest) ** 0.12
-        return smallest / margin, largest * margin, True
+    # Accuracies and cosines are shares: on a logarithmic axis 1 and 10 % would look as far apart as 10 and 100 %.
     if filled in ("explanation_loss_end", "effective_pixels"):
+        if spans_decades(values):
+            margin = (largest / smallest) ** 0.12
+            return smallest / margin, largest * margin, True
         return 0.0, 1.14 * largest or 1.0, False
     # These need no zero, but a small difference must not fill the axis: it spans a fifth of its range.
     middle, half = (largest + smallest) / 2, max(0.6 * (largest - smallest), 0.1 * scale)
