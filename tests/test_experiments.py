@@ -55,6 +55,7 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
         ("explanation_attacks", "AttackAblationConfig"),
         ("selection", "SelectionConfig"),
         ("cross_method", "CrossMethodConfig"),
+        ("methods_table", "MethodsTableConfig"),
         ("evaluate", "EvaluationConfig"),
         ("landscape_models", "LandscapeConfig"),
         ("trades_landscape", "TradesLandscapeConfig"),
@@ -205,6 +206,23 @@ def test_trades_sweep_and_its_landscape_run_end_to_end(tmp_path):
     done = call("trades_landscape", *arguments)
     assert {line.split(" | ")[0].strip("| ") for line in done.stdout.splitlines()} >= {"trades 0", "trades 6"}
     assert (tmp_path / "run" / "trades_beta_6" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_table_of_methods_runs_end_to_end_and_resumes(tmp_path):
+    arguments = ["--flagfile=experiments/flags/methods_table_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
+    done = call("methods_table", *arguments)
+    assert done.stdout.strip().splitlines()[-1] == f"figure: {tmp_path / 'run' / 'cross.png'}", done.stderr
+    assert "| explained by | mat | sep_pos (gradient) | sep_pos (guided_backprop) |" in done.stdout
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    # SEP less MAT for every explanation of the term and every one that is attacked.
+    cells = {(e["trained_with"], e["explained_by"]) for e in result["comparisons"]}
+    names = ("gradient", "guided_backprop")
+    assert cells == {(trained, tested) for trained in names for tested in names}
+    assert {each["sep_gradient"] for each in result["studies"]} == {"directional", "reverse"}
+    assert call("methods_table", *arguments, "--resume").stdout == done.stdout
+    plan = call("methods_table", *arguments, "--dry_run").stdout
+    assert plan.count("of all 3 models on 6 pairs") == 2
 
 
 @pytest.mark.slow
