@@ -13,7 +13,7 @@ from jsep.study.cross_method import measure_cross
 from jsep.study.flat_config import setting
 from jsep.study.run import OnProgress, run
 from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
-from jsep.study.trained import load_trained
+from jsep.study.trained import TrainedStudy, load_trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,8 @@ def run_methods_table(
         "config": config.as_dict(),
         "environment": environment.describe(),
     }
-    studies, seconds = [], 0.0
+    studies: list[TrainedStudy] = []
+    seconds = 0.0
     for place, explanation in enumerate(config.explanations):
         progress(f"training with {explanation}", {"unit": place, "num_units": len(config.explanations), "of": "study"})
         own = config.study_config(explanation)
