@@ -14,6 +14,7 @@ from jsep.study.landscape_config import LandscapeConfig
 from jsep.study.methods_table import MethodsTableConfig, run_methods_table
 from jsep.study.plan import Plan, Task, plan
 from jsep.study.precision import run_precision
+from jsep.study.recipes import RecipesConfig
 from jsep.study.run import run
 from jsep.study.selection import SelectionConfig, run_selection
 from jsep.study.strength import Peer, StrengthConfig, run_strength
@@ -48,6 +49,7 @@ __all__ = [
     "Peer",
     "Plan",
     "PlannedRun",
+    "RecipesConfig",
     "RunState",
     "SelectionConfig",
     "StrengthConfig",
