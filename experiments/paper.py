@@ -24,9 +24,10 @@ EXIT_FAILED = 1
 command_line.define_flags(study.RecipesConfig(experiment="paper"), resumable=False)
 
 
-def _begin(
-    recipe: recipes.Recipe, config: study.RecipesConfig, directories: dict[str, pathlib.Path]
-) -> tuple[str, list]:
+Directories = dict[str, pathlib.Path]
+
+
+def _begin(recipe: recipes.Recipe, config: study.RecipesConfig, directories: Directories) -> tuple[str, list[str]]:
     """What the directory of a recipe holds, and its command."""
     script = recipes.header(recipe.flagfile)["script"]
     own = tuple(recipes.arguments(recipe, config, directories))
