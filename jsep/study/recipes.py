@@ -110,9 +110,10 @@ def header(flagfile: str | Path) -> dict[str, str]:
         text = Path(flagfile).read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{flagfile} cannot be read ({error.strerror}); it is named by a recipe") from error
-    found = {
-        word.lower(): text.partition(f"# {word}:")[2].partition("\n")[0].strip() for word in ("Question", "Device")
-    }
+    found = {}
+    for word in ("Question", "Device"):
+        lines = re.search(rf"^# {word}:(.*(?:\n# {{5,}}.*)*)", text, re.MULTILINE)
+        found[word.lower()] = " ".join(lines[1].replace("\n#", " ").split()) if lines else ""
     script = re.search(r"# Command: +python experiments/(\w+)\.py", text)
     if script is None:
         raise InputError(f"{flagfile} has no header line such as '# Command:  python experiments/digits_sep.py ...'")
