@@ -24,6 +24,7 @@ from jsep.report.study_claims import (
     accuracy_of,
     attack_works,
     equal_accuracy,
+    equal_accuracy_in_cell,
     loss_of,
     number_in_cell,
     order_at_the_end,
@@ -72,10 +73,15 @@ _CLUSTERS: tuple[Judge, ...] = (
     functools.partial(between_clusters_above_within, "loss", "loss"),
     functools.partial(between_clusters_above_within, "excess", "loss / chance"),
 )
+_EXPLANATIONS = ("gradient", "gradient_x_input", "guided_backprop")
 _CELLS: tuple[Judge, ...] = tuple(
-    functools.partial(order_in_cell, explanation, metric)
-    for explanation in ("gradient", "gradient_x_input", "guided_backprop")
-    for metric in ("explanation_loss_end", "excess_end")
+    judge
+    for explanation in _EXPLANATIONS
+    for judge in (
+        functools.partial(order_in_cell, explanation, "explanation_loss_end"),
+        functools.partial(order_in_cell, explanation, "excess_end"),
+        functools.partial(equal_accuracy_in_cell, explanation),
+    )
 )
 
 

@@ -220,21 +220,30 @@ def _rival(name: str, result: Result) -> Finding:
 # A matrix of explanations: trained with one, tested with another.
 
 
+def _cell(explanation: str, result: Result) -> Result:
+    """As if a study: MAT and what was trained with an explanation, tested with it."""
+    own = [row for row in result.get("rows", ()) if row["explained_by"] == explanation]
+    of_term = [entry for entry in result.get("comparisons", ()) if entry["explained_by"] == explanation]
+    entries = [entry for entry in of_term if entry["trained_with"] == explanation]
+    pairs = max((entry["num_pairs"] for entry in entries), default=0)
+    return {
+        "rows": [row for row in own if row["method"] == "mat" or row["trained_with"] == explanation],
+        "config": result.get("config", {}),
+        "statistics": {"comparisons": entries},
+        "pairs": {"victims": range(pairs)},
+    }
+
+
 def order_in_cell(explanation: str, metric: str, result: Result) -> Finding:
     """Claim: trained and tested with one explanation, SEP_pos ends below MAT and SEP_neg above (Table 3)."""
-    entries = [
-        entry
-        for entry in result.get("comparisons", ())
-        if entry["trained_with"] == explanation and entry["explained_by"] == explanation
-    ]
-    rows = [
-        row
-        for row in result.get("rows", ())
-        if row["explained_by"] == explanation and (row["method"] == "mat" or row["trained_with"] == explanation)
-    ]
-    pairs = max((entry["num_pairs"] for entry in entries), default=0)
-    own = {"rows": rows, "statistics": {"comparisons": entries}, "pairs": {"victims": range(pairs)}}
+    own = _cell(explanation, result)
     found = order_at_the_end(own) if metric == "explanation_loss_end" else order_without_concentration(metric, own)
+    return found._replace(what=f"{explanation}: {found.what}")
+
+
+def equal_accuracy_in_cell(explanation: str, result: Result) -> Finding:
+    """Claim: the robust accuracy is the same whatever is in the SEP term."""
+    found = equal_accuracy(_cell(explanation, result))
     return found._replace(what=f"{explanation}: {found.what}")
 
 
