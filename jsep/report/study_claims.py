@@ -168,7 +168,9 @@ def attack_works(method: str, result: Result) -> Finding:
     shown = Interval(*(scale_of("explanation_loss") * value for value in change))
     scale = scale_of("explanation_loss")
     parts = [f"loss {loss_text(scale * mean(before))} → {loss_text(scale * mean(after))}, {interval_text(shown)}"]
-    for key, words in (("label_kept", "prediction kept {:.1f} %"), ("perturbation_size", "change {:.2g} a pixel unit")):
+    norm = result.get("config", {}).get("explanation_norm", "linf")
+    words_of = {"label_kept": "prediction kept {:.1f} %", "perturbation_size": f"change {{:.2g}} in {norm}"}
+    for key, words in words_of.items():
         if values := _numbers(result, method, key):
             parts.append(words.format(mean(values) * (100 if key == "label_kept" else 1)))
     budget = result.get("config", {}).get("explanation_epsilon")

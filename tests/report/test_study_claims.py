@@ -121,7 +121,7 @@ def test_attack_is_judged_by_the_loss_and_shows_the_prediction_and_the_size(end:
         study["rows"][2]["per_pair"]["explanation_loss_end"] = [1e-7, 3e-7, 1e-7, 3e-7]
     found = claims.attack_works("mat", study)
     assert found.verdict == verdict
-    assert found.ours.endswith("prediction kept 95.0 %, change 0.031 a pixel unit, inside 8/255")
+    assert found.ours.endswith("prediction kept 95.0 %, change 0.031 in linf, inside 8/255")
     assert claims.attack_works("standard", study).verdict == UNKNOWN
 
 
