@@ -7,6 +7,7 @@ where there is one. A result is copied to results/ only when it is complete; res
 
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -16,13 +17,12 @@ from absl import flags
 
 from jsep import study
 from jsep.checks import InputError
-from jsep.study import recipes
+from jsep.study import recipes, sweep_engines
 from jsep.study.sweep import error_line
 
 EXIT_FAILED = 1
 
 command_line.define_flags(study.RecipesConfig(experiment="paper"), resumable=False)
-
 
 Directories = dict[str, pathlib.Path]
 
@@ -50,10 +50,16 @@ def _dry_run(chosen: list[recipes.Recipe], config: study.RecipesConfig, director
 
 
 def _run(recipe: recipes.Recipe, command: list[str], log: pathlib.Path) -> str:
-    """The error of a run; "" where it finished."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as file:
-        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+    """The error of a run; "" where it finished. Interrupted, it is stopped as Ctrl-C stops it."""
+    task = sweep_engines.Task(recipe.name, tuple(command), log)
+    process = sweep_engines.start(task, {}, lock_seconds=0)
+    if process is None:
+        return "another process works in this run's directory; wait for it or stop it"
+    try:
+        code = process.wait()
+    finally:
+        if process.poll() is None:
+            sweep_engines.stop([process])
     return error_line(log) or f"exit code {code}" if code else ""
 
 
@@ -66,10 +72,30 @@ def main() -> None:
     directories = recipes.run_dirs(table, root)
     if config.dry_run:
         return _dry_run(chosen, config, directories)
+    # Told to end, it stops its run first, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        failed = _run_all(chosen, config, directories, root / "logs")
+    except KeyboardInterrupt:
+        print(f"error: interrupted; continue with: {shlex.join(['python', *sys.argv])}", file=sys.stderr)
+        sys.exit(command_line.EXIT_INTERRUPTED)
+    if pathlib.Path(config.results_dir).resolve() == run_commands.EXPERIMENTS.parent.resolve() / "results":
+        subprocess.run([sys.executable, str(run_commands.EXPERIMENTS / "render_results.py")], check=True)
+    if failed:
+        print(f"{len(failed)} of {len(chosen)} recipes failed:")
+        print("\n".join(f"  {name}: {why}" for name, why in failed.items()))
+        sys.exit(EXIT_FAILED)
+    print(f"{len(chosen)} recipes finished")
+
+
+def _run_all(
+    chosen: list[recipes.Recipe], config: study.RecipesConfig, directories: Directories, logs: pathlib.Path
+) -> dict[str, str]:
+    """Runs one recipe after the other and keeps their results; why each of those that failed did."""
     failed: dict[str, str] = {}
     for place, recipe in enumerate(chosen, 1):
         shown = f"{place} of {len(chosen)}: {recipe.name}"
-        log = root / "logs" / f"{recipe.name}.log"
+        log = logs / f"{recipe.name}.log"
         if lost := [name for name in recipe.after if name in failed]:
             failed[recipe.name] = f"needs {', '.join(lost)}"
         else:
@@ -86,14 +112,7 @@ def main() -> None:
         elif recipe.has_result:
             kept = recipes.keep(directories[recipe.name], pathlib.Path(config.results_dir) / recipe.name)
             print(f"  {config.results_dir}/{recipe.name}: {', '.join(kept) or 'nothing, the result is not complete'}")
-    if pathlib.Path(config.results_dir).resolve() == run_commands.EXPERIMENTS.parent.resolve() / "results":
-        subprocess.run([sys.executable, str(run_commands.EXPERIMENTS / "render_results.py")], check=True)
-    if failed:
-        print(
-            f"{len(failed)} of {len(chosen)} recipes failed:", *(f"  {n}: {why}" for n, why in failed.items()), sep="\n"
-        )
-        sys.exit(EXIT_FAILED)
-    print(f"{len(chosen)} recipes finished")
+    return failed
 
 
 if __name__ == "__main__":
