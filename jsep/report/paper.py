@@ -223,9 +223,10 @@ def paper_table(results: Mapping[str, Result]) -> str:
     text = (
         "\n".join(lines)
         + "\n\nLosses × 1e-7; in brackets 95 % intervals, of differences over the pairs and of single numbers over the "
-        "seeds. The recipes are small (see each result), so a published number is there for its size; the claims are "
-        f'what is tested. "{OPEN}": the interval contains both signs. "{UNKNOWN}": the result lacks what it takes, or '
-        "a model is degraded, and a broken classifier is no evidence."
+        "seeds; of accuracies ± half of one, over the seeds where there are three, else of independent images. The "
+        "recipes are small (see each result), so a published number is there for its size; the claims are what is "
+        f'tested. "{OPEN}": the interval contains both answers. "{UNKNOWN}": the result lacks what it takes, or a model '
+        "is degraded, and a broken classifier is no evidence."
     )
     if missing:
         text += f"\n\nNot yet run: {'; '.join(missing)}."

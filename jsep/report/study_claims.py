@@ -30,6 +30,9 @@ from jsep.report.summary import as_number
 POINTS = 2.0
 """Robust accuracies that differ by at most so many points count as equal."""
 
+FEWEST_SEEDS = 3
+"""Fewer seeds say less of the difference of two accuracies than the number of images does."""
+
 MAT, TRADES = ("sep_pos", "mat", "sep_neg"), ("trades_sep_pos", "trades", "trades_sep_neg")
 """SEP_pos, what it is put on, SEP_neg."""
 
@@ -86,8 +89,8 @@ def order_of_effective_pixels(result: Result, *, methods: Sequence[str] = MAT) -
 def equal_accuracy(result: Result, *, which: str = "robust", methods: Sequence[str] = MAT) -> Finding:
     """Claim: SEP leaves the robust accuracy where it was, within POINTS; a degraded model gives no evidence.
 
-    The half width is that of the difference of the two furthest methods: of two shares of that many images, taken as
-    independent, which on the same images is wide; where the number of images is not known, Student's over the seeds.
+    The half width is that of the difference of the two furthest methods: from FEWEST_SEEDS on Student's over the seeds,
+    on the test images that all share; below, of two shares of that many images, taken as independent, which is wide.
     """
     what, paper = f"{which} accuracy", f"equal within {POINTS:g} points"
     key = f"{which}_accuracy"
@@ -119,12 +122,14 @@ def _equal(distance: float, half: float | None) -> str:
 
 
 def _half_width(result: Result, key: str, one: str, other: str, low: float, high: float) -> float | None:
-    """Of the difference of two accuracies, in points."""
-    images = result.get("config", {}).get("test_images", 0) * min(len(rows_of(result, name)) for name in (one, other))
-    if images:
-        return 1.96 * math.sqrt((low * (100 - low) + high * (100 - high)) / images)
+    """Of the difference of two accuracies, in points; None where nothing tells it."""
     found = paired_difference({**result, "statistics": {}}, other, one, key)
-    return None if found is None or math.isnan(found.low) else 100 * (found.high - found.estimate)
+    known = found is not None and not math.isnan(found.low)
+    num_seeds = min(len(rows_of(result, name)) for name in (one, other))
+    images = result.get("config", {}).get("test_images", 0) * num_seeds
+    if images and not (known and num_seeds >= FEWEST_SEEDS):
+        return 1.96 * math.sqrt((low * (100 - low) + high * (100 - high)) / images)
+    return 100 * (found.high - found.estimate) if found is not None and known else None
 
 
 def loss_of(method: str, when: str, paper_loss: float, result: Result) -> Finding:

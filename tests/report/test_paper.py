@@ -54,10 +54,11 @@ def test_robust_accuracies_are_equal_within_two_points() -> None:
     found = study_claims.equal_accuracy(study)
     assert found.verdict == findings.FAILS
     assert found.ours == "2.5 points apart (35.0 to 37.5 %) ± 0.0", "as in every seed"
-    # 3 x 200 images cannot tell 2.5 points from 2.
+    # 2 x 200 images cannot tell 2.5 points from 2.
     study["config"] = {"test_images": 200}
+    study["rows"] = [row for row in study["rows"] if row["seed"] < 2]
     found = study_claims.equal_accuracy(study)
-    half = 196 * ((0.35 * 0.65 + 0.375 * 0.625) / 600) ** 0.5
+    half = 196 * ((0.35 * 0.65 + 0.375 * 0.625) / 400) ** 0.5
     assert found.verdict == findings.OPEN
     assert found.ours == f"2.5 points apart (35.0 to 37.5 %) ± {half:.1f}"
 

@@ -91,10 +91,18 @@ def test_students_interval_of_two_values() -> None:
 
 def test_accuracies_are_equal_when_the_whole_interval_is_within_two_points() -> None:
     study = make_study({"robust_accuracy": (0.350, 0.355, 0.345)}, noise=0.0)
+    for row in study["rows"]:
+        del row["per_pair"]
     assert claims.equal_accuracy(study).ours == "1.0 points apart (34.5 to 35.5 %) ± 0.0"
     for images, verdict in ((10_000, HOLDS), (500, OPEN)):
         study["config"] = {"test_images": images}
         assert claims.equal_accuracy(study).verdict == verdict, images
+    # A third seed speaks of the same images.
+    third = [row | {"seed": 2, "robust_accuracy": row["robust_accuracy"] + 0.03} for row in study["rows"][::2]]
+    three = study | {"rows": [*study["rows"], *third]}
+    assert claims.equal_accuracy(three).verdict == HOLDS
+    third[2]["robust_accuracy"] -= 0.03
+    assert claims.equal_accuracy(three).verdict == OPEN
     for row in study["rows"]:
         row["degraded"] = row["method"] == "sep_neg"
     found = claims.equal_accuracy(study)
