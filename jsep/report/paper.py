@@ -225,8 +225,8 @@ def paper_table(results: Mapping[str, Result]) -> str:
         + "\n\nLosses × 1e-7; in brackets 95 % intervals, of differences over the pairs and of single numbers over the "
         "seeds; of accuracies ± half of one, over the seeds where there are three, else of independent images. The "
         "recipes are small (see each result), so a published number is there for its size; the claims are what is "
-        f'tested. "{OPEN}": the interval contains both answers. "{UNKNOWN}": the result lacks what it takes, or a model '
-        "is degraded, and a broken classifier is no evidence."
+        f'tested. "{OPEN}": the interval contains both answers. "{UNKNOWN}": the result lacks what it takes, or a '
+        "model is degraded, and a broken classifier is no evidence."
     )
     if missing:
         text += f"\n\nNot yet run: {'; '.join(missing)}."
