@@ -106,7 +106,7 @@ def _run_all(
             except InputError as bad:
                 error = str(bad)
             if error:
-                failed[recipe.name] = f"{error}; log: {log}"
+                failed[recipe.name] = f"{error}; log: {log}" if log.exists() else error
         if recipe.name in failed:
             print(f"{shown}, failed: {failed[recipe.name]}", flush=True)
         elif recipe.has_result:
