@@ -1,13 +1,23 @@
-# make demo | docs | test | test-slow | lint | format | clean. PYTHON chooses the interpreter of the environment.
+# make demo | paper-quick | paper | docs | test | test-slow | lint | format | clean. PYTHON chooses the interpreter of the environment.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo docs test test-slow browser lint format env clean
+.PHONY: demo paper-quick paper docs test test-slow browser lint format env clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python experiments/digits_sep.py --flagfile=experiments/flags/digits_sep.flags --run_dir=runs/demo --overwrite
+
+# Every table and figure by its quick recipe (2 CPU cores, hours), or by the full one (one GPU, days). What is finished is
+# skipped; DATA_DIR is a TFDS directory, TINY_IMAGENET_DIR that of TinyImageNet. PAPER=--dry_run shows the commands.
+PAPER_DATA = $(if $(DATA_DIR),--data_dir=$(DATA_DIR)) $(if $(TINY_IMAGENET_DIR),--tiny_imagenet_dir=$(TINY_IMAGENET_DIR))
+
+paper-quick: $(VENV)/.installed
+	$(BIN)/python experiments/paper.py --chosen=quick $(PAPER_DATA) $(PAPER)
+
+paper: $(VENV)/.installed
+	$(BIN)/python experiments/paper.py --chosen=full $(PAPER_DATA) $(PAPER)
 
 # Strict: a broken link, a public name without docstring or a source on another machine fails. Open site/index.html.
 docs: $(VENV)/.docs

@@ -4,50 +4,24 @@ python experiments/sweep.py --spec=experiments/sweeps/sep_weight_digits.json --r
 Started again, it continues. A failed run stops no other and is listed at the end; exit code 1 where there is one.
 """
 
-import json
 import os
 import pathlib
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 
 import command_line
+import run_commands
 from absl import flags
 
 from jsep import report, study
-from jsep.checks import InputError
 from jsep.study import sweep_ray
 
-EXPERIMENTS = pathlib.Path(__file__).parent
 EXIT_FAILED = 1
 
 command_line.define_flags(study.SweepConfig(experiment="sweep"), resumable=False)
-
-
-def _states(script: str, runs: Sequence[study.PlannedRun]) -> dict[str, dict]:
-    """By name what the directory of each run holds, read by the script's own flags."""
-    if not (EXPERIMENTS / f"{script}.py").is_file():
-        raise InputError(f"experiments/{script}.py does not exist; give the name of a script, such as digits_sep")
-    asked = [{"name": run.name, "run_dir": str(run.run_dir), "arguments": run.arguments} for run in runs]
-    program = [sys.executable, str(EXPERIMENTS / "sweep_states.py"), script]
-    done = subprocess.run(program, input=json.dumps(asked), capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
-        raise InputError(last.removeprefix("error: "))
-    return {found["name"]: found for found in json.loads(done.stdout)}
-
-
-def _command(script: str, run: study.PlannedRun, found: dict, overwrite: bool) -> list[str]:
-    command = [sys.executable, str(EXPERIMENTS / f"{script}.py"), *run.arguments, f"--run_dir={run.run_dir}"]
-    if found["state"] == "absent":
-        return [*command, *(["--resume"] if found["resumable"] else [])]
-    if found["state"] == "other":
-        # Without leave the script itself says what differs, and nothing of the run is lost.
-        return [*command, "--overwrite" if overwrite else "--resume" if found["resumable"] else "--nooverwrite"]
-    return [*command, "--resume" if found["resumable"] else "--overwrite"]
 
 
 def _engine(config: study.SweepConfig) -> tuple[study.Engine, int]:
@@ -102,8 +76,10 @@ def main() -> None:
     spec = study.read_spec(config.spec)
     sweep_dir = pathlib.Path(flags.FLAGS.run_dir or pathlib.Path("runs") / pathlib.Path(config.spec).stem)
     runs = study.plan_sweep(spec, sweep_dir)
-    found = _states(spec.script, runs)
-    commands = {run.name: _command(spec.script, run, found[run.name], flags.FLAGS.overwrite) for run in runs}
+    found = run_commands.states(spec.script, runs)
+    commands = {
+        run.name: run_commands.command(spec.script, run, found[run.name], flags.FLAGS.overwrite) for run in runs
+    }
     finished = frozenset(run.name for run in runs if found[run.name]["state"] == "finished")
     if config.dry_run:
         for run in runs:

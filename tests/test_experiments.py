@@ -62,6 +62,7 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
         ("explanation_attacks", "AttackAblationConfig"),
         ("selection", "SelectionConfig"),
         ("cross_method", "CrossMethodConfig"),
+        ("methods_table", "MethodsTableConfig"),
         ("evaluate", "EvaluationConfig"),
         ("landscape_models", "LandscapeConfig"),
         ("trades_landscape", "TradesLandscapeConfig"),
@@ -238,6 +239,54 @@ def test_trades_sweep_and_its_landscape_run_end_to_end(tmp_path):
     done = call("trades_landscape", *arguments)
     assert {line.split(" | ")[0].strip("| ") for line in done.stdout.splitlines()} >= {"trades 0", "trades 6"}
     assert (tmp_path / "run" / "trades_beta_6" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_recipes_run_one_after_the_other_and_only_whole_results_are_kept(tmp_path):
+    small = {"methods": "mat", "epochs": 1}
+    entries = [
+        {"name": "models", "flagfile": "digits_sep_smoke", "flags": small, "result": False},
+        {"name": "broken", "flagfile": "digits_sep_smoke", "flags": {"pairs_file": "nowhere.json"}},
+        {"name": "lost", "flagfile": "cross_method_smoke", "flags": {"study_dirs": "{broken}"}},
+        {"name": "cross", "flagfile": "cross_method_smoke", "flags": {"study_dirs": "{models}"}},
+    ]
+    (tmp_path / "table.json").write_text(json.dumps({"quick": entries}))
+    arguments = [
+        f"--recipes={tmp_path / 'table.json'}",
+        f"--run_dir={tmp_path}",
+        f"--results_dir={tmp_path / 'results'}",
+    ]
+    planned = call("paper", *arguments, "--dry_run").stdout.splitlines()
+    assert planned[-1].startswith("4 recipes, ")
+    assert f"--study_dirs={tmp_path / 'models'}" in planned[3]
+    assert not (tmp_path / "models").exists()
+    done = call("paper", *arguments)
+    assert done.returncode == 1, done.stderr
+    listed = done.stdout.split("2 of 4 recipes failed:")[1].splitlines()
+    assert "nowhere.json" in listed[1]
+    assert listed[2].startswith("  lost: needs broken")
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["cross"]
+    assert (tmp_path / "results" / "cross" / "cross.png").exists()
+    again = call("paper", *arguments, "--only=cross")
+    assert again.returncode == 0, again.stderr
+    assert "1 of 2: models, skipped: finished before\n2 of 2: cross, skipped: finished before" in again.stdout
+
+
+@pytest.mark.slow
+def test_table_of_methods_runs_end_to_end_and_resumes(tmp_path):
+    arguments = ["--flagfile=experiments/flags/methods_table_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
+    done = call("methods_table", *arguments)
+    assert done.stdout.strip().splitlines()[-1] == f"figure: {tmp_path / 'run' / 'cross.png'}", done.stderr
+    assert "| explained by | mat | sep_pos (gradient) | sep_pos (guided_backprop) |" in done.stdout
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    # SEP less MAT for every explanation of the term and every one that is attacked.
+    cells = {(e["trained_with"], e["explained_by"]) for e in result["comparisons"]}
+    names = ("gradient", "guided_backprop")
+    assert cells == {(trained, tested) for trained in names for tested in names}
+    assert {each["sep_gradient"] for each in result["studies"]} == {"directional", "reverse"}
+    assert call("methods_table", *arguments, "--resume").stdout == done.stdout
+    plan = call("methods_table", *arguments, "--dry_run").stdout
+    assert plan.count("of all 3 models on 6 pairs") == 2
 
 
 @pytest.mark.slow

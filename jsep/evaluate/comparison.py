@@ -25,6 +25,7 @@ PER_PAIR = (
     "cosine_end",
     "excess_start",
     "excess_end",
+    "effective_pixels",
 )
 """What a row keeps of every pair, for tests over pairs and seeds."""
 
@@ -87,6 +88,7 @@ def describe_pairs(
         "explanation_loss_start": results.loss_start,
         "explanation_loss_end": results.loss_end,
         "cosine_end": results.cosine_end,
+        "effective_pixels": results.effective_pixels,
     }
     # The victim's effective pixels have their place in `PairResults.summary` already.
     means = {name: float(values.mean()) for name, values in found.items() if name != "effective_pixels_start"}

@@ -130,6 +130,7 @@ class PairResults(NamedTuple):
             "cosine_end": float(self.cosine_end.mean()),
             "effective_pixels": float(self.effective_pixels.mean()),
             "label_kept": float(self.label_kept.mean()),
+            "perturbation_size": float(self.distance.mean()),
         }
 
 

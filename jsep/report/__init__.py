@@ -8,7 +8,8 @@ and `explorer` (images and maps); what moves in the browser is in the .js files 
 page. The results of another kind go their own ways: `gallery` (explanation methods), `strength` (attacks on
 predictions), `attacks` (attacks on explanations), `selection`, `cross_method`, `weight_sweep`, `correlation`,
 `precision`, and `landscape` with `landscape_figures` and `landscape_page`; `TABLES` lists them. `sweep` says how far
-many runs are. `paper` asks all of them what they say to the paper's numbers and claims.
+many runs are. `paper` asks all of them what they say to the paper's numbers and claims, by the judges of
+`study_claims`, `landscape_claims` and `many_claims`; `settings` lists how they were made.
 matplotlib is used here and nowhere else in the library.
 """
 
@@ -30,6 +31,7 @@ from jsep.report.paper import PAPER_ITEMS, PaperItem, paper_table
 from jsep.report.precision import precision_table
 from jsep.report.records import kind_of, read_json
 from jsep.report.selection import selection_table, write_selection
+from jsep.report.settings import settings_table
 from jsep.report.strength import strength_table
 from jsep.report.summary import summarise
 from jsep.report.sweep import duration, sweep_counts, sweep_failures, sweep_table
@@ -56,6 +58,7 @@ __all__ = [
     "precision_table",
     "read_json",
     "selection_table",
+    "settings_table",
     "strength_table",
     "summarise",
     "sweep_counts",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jsep.report.columns import LOSS_SCALE, significant
-from jsep.report.panels import make_grid, map_norm, show_image, show_map
+from jsep.report.panels import loss, make_grid, map_norm, show_image, show_map
 from jsep.report.style import colours, drawing, marks, new_figure, plain, to_png
 
 CLUSTERS_FILE, DRAWS_FILE = "clusters.png", "draws.png"
@@ -29,6 +29,24 @@ def write_selection(
     return paths
 
 
+def losses_of_clusters(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean explanation loss of each map to the others of its cluster, and to those of the other clusters.
+
+    Args: maps: (clusters, n, H, W). Returns: two arrays (clusters, n); nan where there is no other map.
+    """
+    num_clusters, num_images = maps.shape[:2]
+    flat = maps.reshape(-1, *maps.shape[2:])
+    losses = np.array([[loss(a, b) for b in flat] for a in flat])
+    own = np.repeat(np.arange(num_clusters), num_images)
+    same = own[:, None] == own[None, :]
+    within = same & ~np.eye(len(flat), dtype=bool)
+    means = [
+        np.where(mask.any(axis=1), np.sum(losses * mask, axis=1) / np.maximum(mask.sum(axis=1), 1), np.nan)
+        for mask in (within, ~same)
+    ]
+    return means[0].reshape(num_clusters, num_images), means[1].reshape(num_clusters, num_images)
+
+
 def _draw_clusters(images: np.ndarray, maps: np.ndarray, model: str) -> bytes:
     num_clusters, num_images = images.shape[:2]
     with drawing():
@@ -37,11 +55,12 @@ def _draw_clusters(images: np.ndarray, maps: np.ndarray, model: str) -> bytes:
             num_images,
             left=1.3,
             right=0.75,
-            top=0.45,
+            top=0.62,
             gap_x=0.06,
-            text=0.1,
+            text=0.23,
             width=1.1 * num_images + 2,
         )
+        within, between = losses_of_clusters(maps)
         # One scale for all: maps of different clusters are to be compared.
         norm = map_norm(list(maps.reshape(-1, *maps.shape[2:])))
         for cluster in range(num_clusters):
@@ -50,11 +69,19 @@ def _draw_clusters(images: np.ndarray, maps: np.ndarray, model: str) -> bytes:
                 show_image(top, images[cluster, column])
                 below = grid.axes(2 * cluster + 1, column)
                 mappable = show_map(below, maps[cluster, column], norm)
+                numbers = [significant(LOSS_SCALE * each[cluster, column]) for each in (within, between)]
+                below.set_xlabel(f"{numbers[0]} | {numbers[1]}", fontsize=8, labelpad=2)
                 if column == 0:
-                    for axes, text in ((top, f"cluster {cluster + 1}"), (below, "map")):
+                    for axes, text in (
+                        (top, f"cluster {cluster + 1}"),
+                        (below, "map\n\nmean loss\nin cluster |\nto others"),
+                    ):
                         axes.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=8, labelpad=5)
             grid.colour_bar(2 * cluster + 1, num_images, mappable, "% of map", num_ticks=2)
-        grid.figure.suptitle(f"Nearest to the centres of the largest clusters; maps of {plain(model)}", fontsize=9)
+        means = [significant(LOSS_SCALE * float(np.nanmean(each))) for each in (within, between)]
+        words = f"Nearest to the centres of the largest clusters; maps of {plain(model)}\n"
+        words += f"explanation loss [1e-7] of these maps: {means[0]} within a cluster, {means[1]} between clusters"
+        grid.figure.suptitle(words, fontsize=9)
         return to_png(grid.figure)
 
 

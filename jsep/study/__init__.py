@@ -11,8 +11,10 @@ from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
 from jsep.study.landscape import run_landscape
 from jsep.study.landscape_config import LandscapeConfig
+from jsep.study.methods_table import MethodsTableConfig, run_methods_table
 from jsep.study.plan import Plan, Task, plan
 from jsep.study.precision import run_precision
+from jsep.study.recipes import RecipesConfig
 from jsep.study.run import run
 from jsep.study.selection import SelectionConfig, run_selection
 from jsep.study.strength import Peer, StrengthConfig, run_strength
@@ -43,9 +45,11 @@ __all__ = [
     "FlatConfig",
     "GalleryConfig",
     "LandscapeConfig",
+    "MethodsTableConfig",
     "Peer",
     "Plan",
     "PlannedRun",
+    "RecipesConfig",
     "RunState",
     "SelectionConfig",
     "StrengthConfig",
@@ -70,6 +74,7 @@ __all__ = [
     "run_evaluation",
     "run_gallery",
     "run_landscape",
+    "run_methods_table",
     "run_precision",
     "run_processes",
     "run_selection",

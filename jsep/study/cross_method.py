@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 from jsep import evaluate, explain, report
 from jsep.checks import InputError, check_choice, check_count
 from jsep.study import environment
+from jsep.study.comparisons import describe
 from jsep.study.flat_config import FlatConfig, setting
 from jsep.study.run import OnProgress
 from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
@@ -65,51 +67,90 @@ def run_cross_method(
         "config": config.as_dict(),
         "studies": [study.config.as_dict() for study in studies],
         "environment": environment.describe(),
-        "rows": [],
     }
+    limits = {"max_seeds": config.max_seeds, "max_pairs": config.max_pairs, "chunk_size": config.chunk_size}
+    result |= measure_cross(studies, config.methods, on_progress=progress, **limits)
+    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
+    directory.write_result(result)
+    report.write_cross_method(directory.path, result)
+    return result
+
+
+def measure_cross(
+    studies: Sequence[TrainedStudy],
+    methods: Sequence[str],
+    *,
+    max_seeds: int = 0,
+    max_pairs: int = 0,
+    chunk_size: int,
+    on_progress: OnProgress,
+) -> dict[str, Any]:
+    """What result.json holds of the matrix.
+
+    "rows": every model attacked with every method; "comparisons": for each explanation of a SEP term and each that
+    is attacked, SEP less MAT on shared pairs, as in the statistics of a study.
+    """
+    rows: list[dict[str, Any]] = []
     chosen = [
-        sum(
-            not config.max_seeds or model.seed in list(study.config.seeds)[: config.max_seeds]
-            for model in study.trained
-        )
-        for study in studies
+        [m for m in study.trained if m.seed in list(study.config.seeds)[: max_seeds or None]] for study in studies
     ]
-    for study in studies:
+    for study, trained in zip(studies, chosen, strict=True):
         pairs = study.pairs
-        if config.max_pairs:
-            count = config.max_pairs
-            pairs = dataclasses.replace(pairs, victims=pairs.victims[:count], targets=pairs.targets[:count])
-        for model in study.trained:
-            if config.max_seeds and model.seed not in list(study.config.seeds)[: config.max_seeds]:
-                continue
-            progress(f"accuracies of {model.name}", {})
-            accuracies = _accuracies(config, study, model)
-            for method in config.methods:
-                part = {"unit": len(result["rows"]), "num_units": sum(chosen) * len(config.methods), "of": "attack"}
-                progress(f"{method} of {model.name}", part)
+        if max_pairs:
+            pairs = dataclasses.replace(pairs, victims=pairs.victims[:max_pairs], targets=pairs.targets[:max_pairs])
+        for model in trained:
+            on_progress(f"accuracies of {model.name}", {})
+            accuracies = _accuracies(study, model, chunk_size)
+            for method in methods:
+                part = {"unit": len(rows), "num_units": sum(map(len, chosen)) * len(methods), "of": "attack"}
+                on_progress(f"{method} of {model.name}", part)
                 attack = dataclasses.replace(study.config.explanation_attack(), method=method, attacked_method=None)
                 key = jax.random.fold_in(jax.random.key(model.seed), 4)
                 measured = evaluate.explanation_robustness(
-                    key, study.model_fn, model.variables, study.test, pairs, attack, chunk_size=config.chunk_size
+                    key, study.model_fn, model.variables, study.test, pairs, attack, chunk_size=chunk_size
                 )
-                described = evaluate.describe_pairs(measured, chunk_size=config.chunk_size)
-                described.pop("per_pair")
-                result["rows"].append(
+                rows.append(
                     {
                         "trained_with": study.config.sep_method,
                         "method": model.method,
                         "seed": model.seed,
                         "explained_by": method,
+                        "pairs_hash": study.pairs.hash,
                         **accuracies,
                         **measured.summary(),
-                        **described,
+                        **evaluate.describe_pairs(measured, chunk_size=chunk_size),
                     }
                 )
-    _mark_degraded(result["rows"])
-    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
-    directory.write_result(result)
-    report.write_cross_method(directory.path, result)
-    return result
+    _mark_degraded(rows)
+    compared = _compare(rows)
+    # The values of single pairs are many, and what they are for is done.
+    left_out = ("per_pair", "pairs_hash")
+    return {
+        "rows": [{name: value for name, value in row.items() if name not in left_out} for row in rows],
+        "comparisons": compared,
+    }
+
+
+def _compare(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """SEP less MAT, by the explanation of the SEP term and the one that is attacked; MAT has none of the former."""
+    found = []
+    for trained_with, explained_by in dict.fromkeys((row["trained_with"], row["explained_by"]) for row in rows):
+        of_sep = [
+            row
+            for row in rows
+            if (row["trained_with"], row["explained_by"]) == (trained_with, explained_by) and "sep" in row["method"]
+        ]
+        hashes = {row["pairs_hash"] for row in of_sep}
+        of_mat = [
+            row
+            for row in rows
+            if row["method"] == "mat" and row["explained_by"] == explained_by and row["pairs_hash"] in hashes
+        ]
+        # Only differences on the same pairs are paired.
+        if len(hashes) == 1 and of_mat:
+            cell = {"trained_with": trained_with, "explained_by": explained_by}
+            found += [{**cell, **entry} for entry in describe([*of_mat, *of_sep])["comparisons"]]
+    return found
 
 
 def _mark_degraded(rows: list[dict[str, Any]]) -> None:
@@ -119,7 +160,7 @@ def _mark_degraded(rows: list[dict[str, Any]]) -> None:
         row["degraded"] = evaluate.is_degraded(row["clean_accuracy"], of_mat.get(row["seed"], 0.0))
 
 
-def _accuracies(config: CrossMethodConfig, study: TrainedStudy, model: TrainedModel) -> dict[str, float]:
+def _accuracies(study: TrainedStudy, model: TrainedModel, chunk_size: int) -> dict[str, float]:
     """Clean and robust accuracy as the study measured them."""
     own = study.config
     clean, robust = evaluate.accuracies(
@@ -131,6 +172,6 @@ def _accuracies(config: CrossMethodConfig, study: TrainedStudy, model: TrainedMo
         epsilon=own.budget_in_tests,
         alpha=own.test_alpha,
         num_steps=own.test_num_steps,
-        chunk_size=config.chunk_size,
+        chunk_size=chunk_size,
     )
     return {"clean_accuracy": clean, "robust_accuracy": robust}

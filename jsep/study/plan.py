@@ -18,6 +18,7 @@ from jsep.study.cross_method import CrossMethodConfig
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig
 from jsep.study.landscape_config import LandscapeConfig
+from jsep.study.methods_table import MethodsTableConfig
 from jsep.study.selection import SelectionConfig
 from jsep.study.setup import create_model
 from jsep.study.strength import StrengthConfig
@@ -165,6 +166,8 @@ def _tasks(config: FlatConfig, done: Collection[tuple[str, int]]) -> tuple[list[
             tasks += [Task(f"trades_beta {text}: {task.what}", task.flops) for task in own]
         models_of_sweep = len(config.trades_betas) * config.num_seeds
         return tasks + _landscape_tasks(config, config, models_of_sweep, "the sweep"), config
+    if isinstance(config, MethodsTableConfig):
+        return _methods_table_tasks(config, done), config
     if isinstance(config, StudyConfig):
         return _study_tasks(config, _data(config), done), config
     if isinstance(config, LandscapeConfig):
@@ -218,6 +221,22 @@ def _cross_method_tasks(config: CrossMethodConfig) -> tuple[list[Task], StudyCon
             what = f"attack {method} of {len(study.methods) * seeds} models of {run_dir} on {pairs} pairs"
             tasks.append(Task(what, len(study.methods) * seeds * pairs * _pair_flops(study, method)))
     return tasks, next(iter(studies.values()))
+
+
+def _methods_table_tasks(config: MethodsTableConfig, done: Collection[tuple[str, int]]) -> list[Task]:
+    tasks = []
+    num_models = 0
+    for place, explanation in enumerate(config.explanations):
+        study = config.study_config(explanation)
+        if place:
+            study = dataclasses.replace(study, pairs_file="of the first")
+        num_models += len(study.methods) * study.num_seeds
+        own = _study_tasks(study, _data(config), done)
+        tasks += [Task(f"with {explanation}: {task.what}", task.flops) for task in own]
+    for explanation in config.explanations:
+        what = f"attack {explanation} of all {num_models} models on {config.num_pairs} pairs"
+        tasks.append(Task(what, num_models * config.num_pairs * _pair_flops(config, explanation)))
+    return tasks
 
 
 def _strength_tasks(config: StrengthConfig) -> tuple[list[Task], StudyConfig]:

@@ -215,6 +215,7 @@ def test_summary_holds_the_means_of_the_result_file(attacked: Any) -> None:
     assert set(summary) == {
         "explanation_loss_start", "explanation_loss_end", "scale_free_loss_start", "scale_free_loss_end",
         "relative_reduction", "cosine_start", "cosine_end", "effective_pixels", "label_kept",
+        "perturbation_size",
     }  # fmt: skip
     assert all(type(value) is float for value in summary.values())
     start, end = results.loss_start.mean(), results.loss_end.mean()
@@ -222,6 +223,7 @@ def test_summary_holds_the_means_of_the_result_file(attacked: Any) -> None:
     assert summary["scale_free_loss_end"] == pytest.approx(36 * end)
     assert summary["relative_reduction"] == pytest.approx((start - end) / start, rel=1e-5)
     assert summary["label_kept"] == 1.0
+    assert summary["perturbation_size"] == pytest.approx(results.distance.mean())
 
 
 def test_course_is_that_of_the_evaluated_attack(attacked: Any) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from jsep import report
+from jsep.report.selection import losses_of_clusters
 
 
 def make_result() -> dict:
@@ -38,3 +39,12 @@ def test_figures_are_written_whole(tmp_path) -> None:
     for path in report.write_selection(tmp_path, make_result(), images, maps, "mat_seed0"):
         assert 5_000 < path.stat().st_size < 400 * 1024
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clusters.png", "draws.png"]
+
+
+def test_losses_of_clusters_leave_out_a_map_itself() -> None:
+    one, other = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])  # their loss is 1
+    within, between = losses_of_clusters(np.array([[one, one, other], [other, other, other]]))
+    np.testing.assert_allclose(within, [[0.5, 0.5, 1.0], [0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(between, [[1.0, 1.0, 0.0], [2 / 3, 2 / 3, 2 / 3]])
+    alone, _ = losses_of_clusters(np.array([[one], [other]]))
+    assert np.isnan(alone).all()

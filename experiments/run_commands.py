@@ -1,0 +1,36 @@
+"""What starts or continues a run of a script, by what its directory holds already."""
+
+import json
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from jsep import study
+from jsep.checks import InputError
+
+EXPERIMENTS = pathlib.Path(__file__).parent
+
+
+def states(script: str, runs: Sequence[study.PlannedRun]) -> dict[str, dict]:
+    """By name what the directory of each run holds, read by the script's own flags."""
+    if not (EXPERIMENTS / f"{script}.py").is_file():
+        raise InputError(f"experiments/{script}.py does not exist; give the name of a script, such as digits_sep")
+    asked = [{"name": run.name, "run_dir": str(run.run_dir), "arguments": run.arguments} for run in runs]
+    program = [sys.executable, str(EXPERIMENTS / "sweep_states.py"), script]
+    done = subprocess.run(program, input=json.dumps(asked), capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        raise InputError(last.removeprefix("error: "))
+    return {found["name"]: found for found in json.loads(done.stdout)}
+
+
+def command(script: str, run: study.PlannedRun, found: dict, overwrite: bool) -> list[str]:
+    """The command of a run whose directory is in the state `found`."""
+    started = [sys.executable, str(EXPERIMENTS / f"{script}.py"), *run.arguments, f"--run_dir={run.run_dir}"]
+    if found["state"] == "absent":
+        return [*started, *(["--resume"] if found["resumable"] else [])]
+    if found["state"] == "other":
+        # Without leave the script itself says what differs, and nothing of the run is lost.
+        return [*started, "--overwrite" if overwrite else "--resume" if found["resumable"] else "--nooverwrite"]
+    return [*started, "--resume" if found["resumable"] else "--overwrite"]

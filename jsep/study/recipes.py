@@ -1,0 +1,162 @@
+"""Recipes: which script, flagfile and models of other recipes give which folder of results/."""
+
+import dataclasses
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsep.checks import InputError, check_choice
+from jsep.study.flat_config import FlatConfig, setting
+
+SETS = ("quick", "full", "apart")
+"""On 2 CPU cores, on one GPU, and what needs something that this project does not have ("why" says what)."""
+
+_KEYS = ("name", "flagfile", "flags", "result", "run_dir", "after", "why")
+_REFERENCE = re.compile(r"\{(\w+)\}")
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipesConfig(FlatConfig):
+    """Which recipes are run, and where their results go. The help text of each field is its documentation."""
+
+    recipes: str = setting("experiments/paper.json", "the table of recipes")
+    chosen: str = setting("quick", f"which of them: {', '.join(SETS[:2])}")
+    only: tuple[str, ...] = setting((), "names of recipes, with what they need; default: all that are chosen")
+    data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
+    tiny_imagenet_dir: str | None = setting(None, "directory of TinyImageNet; default: data_dir")
+    results_dir: str = setting("results", "where result.json and figures of a finished run are copied")
+    dry_run: bool = setting(False, "print the commands and the minutes that the flagfiles name; run nothing")
+
+    def __post_init__(self) -> None:
+        check_choice("chosen", self.chosen, SETS[:2])
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One run: its name, the set it is of, its flagfile, the flags that it changes, where it runs, which recipes it
+    needs first, whether its result goes to results/<name>, and why it is not run with the others."""
+
+    name: str
+    chosen: str
+    flagfile: str
+    flags: Mapping[str, str]
+    run_dir: str | None
+    after: tuple[str, ...]
+    has_result: bool
+    why: str
+
+
+def read_recipes(path: str | Path) -> dict[str, Recipe]:
+    """The recipes of a JSON file by name, in its order. "{name}" in a value is the run directory of another one.
+
+    Raises: InputError where it cannot be read, or a recipe needs one that is not before it.
+    """
+    try:
+        table = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"recipes {path} cannot be read ({error}); give a file such as experiments/paper.json"
+        ) from error
+    found: dict[str, Recipe] = {}
+    for chosen, entries in table.items():
+        check_choice(f"set of recipes {path}", chosen, SETS)
+        for entry in entries:
+            for key in entry:
+                check_choice(f"key of recipes {path}", key, _KEYS)
+            recipe = _recipe(chosen, entry)
+            if recipe.name in found:
+                raise InputError(f"recipes {path}: {recipe.name} is there twice; give each a name of its own")
+            if missing := [name for name in recipe.after if name not in found]:
+                raise InputError(f"recipes {path}: {recipe.name} needs {', '.join(missing)}, which must come before it")
+            found[recipe.name] = recipe
+    return found
+
+
+def _recipe(chosen: str, entry: Mapping[str, Any]) -> Recipe:
+    flags = {name: str(value) for name, value in entry.get("flags", {}).items()}
+    named = [name for value in flags.values() for name in _REFERENCE.findall(value)]
+    return Recipe(
+        name=entry["name"],
+        chosen=chosen,
+        flagfile=f"experiments/flags/{entry.get('flagfile', entry['name'])}.flags",
+        flags=flags,
+        run_dir=entry.get("run_dir"),
+        after=tuple(dict.fromkeys([*entry.get("after", ()), *named])),
+        has_result=entry.get("result", True),
+        why=entry.get("why", ""),
+    )
+
+
+def choose(recipes: Mapping[str, Recipe], chosen: str, only: Sequence[str] = ()) -> list[Recipe]:
+    """The recipes of a set, or those called `only` with all that they need, in the order of the table."""
+    for name in only:
+        check_choice("recipe", name, recipes)
+    wanted = set(only) or {recipe.name for recipe in recipes.values() if recipe.chosen == chosen}
+    for recipe in reversed(list(recipes.values())):  # what is needed comes before
+        if recipe.name in wanted:
+            wanted |= set(recipe.after)
+    return [recipe for recipe in recipes.values() if recipe.name in wanted]
+
+
+def header(flagfile: str | Path) -> dict[str, str]:
+    """ "script", "question", "device" and "minutes" of a flagfile's header; minutes is "" where it names none.
+
+    Raises: InputError where there is no such file, or no command in it.
+    """
+    try:
+        text = Path(flagfile).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{flagfile} cannot be read ({error.strerror}); it is named by a recipe") from error
+    found = {}
+    for word in ("Question", "Device"):
+        lines = re.search(rf"^# {word}:(.*(?:\n# {{5,}}.*)*)", text, re.MULTILINE)
+        found[word.lower()] = " ".join(lines[1].replace("\n#", " ").split()) if lines else ""
+    script = re.search(r"# Command: +python experiments/(\w+)\.py", text)
+    if script is None:
+        raise InputError(f"{flagfile} has no header line such as '# Command:  python experiments/digits_sep.py ...'")
+    minutes = re.search(r"([\d.]+)(?: to [\d.]+)? minutes", found["device"])
+    return {**found, "script": script[1], "minutes": minutes[1] if minutes else ""}
+
+
+def run_dirs(recipes: Mapping[str, Recipe], root: str | Path) -> dict[str, Path]:
+    """Where each recipe runs: <root>/<name>, but for those that others expect elsewhere."""
+    return {name: Path(recipe.run_dir) if recipe.run_dir else Path(root) / name for name, recipe in recipes.items()}
+
+
+def arguments(recipe: Recipe, config: RecipesConfig, directories: Mapping[str, Path]) -> list[str]:
+    """The arguments of the recipe's script, without run_dir; data_dir where its data set is not embedded."""
+    found = [f"--flagfile={recipe.flagfile}"]
+    for name, value in recipe.flags.items():
+        found.append(f"--{name}={_REFERENCE.sub(lambda match: str(directories[match[1]]), value)}")
+    dataset = re.search(r"^--dataset=(\w+)", Path(recipe.flagfile).read_text(encoding="utf-8"), re.MULTILINE)
+    if dataset and dataset[1] != "digits":
+        own = config.tiny_imagenet_dir if dataset[1] == "tiny_imagenet" else None
+        if (own or config.data_dir) is not None:
+            found.append(f"--data_dir={own or config.data_dir}")
+    return found
+
+
+def keep(run_dir: str | Path, target: str | Path) -> list[str]:
+    """Copies result.json and the figures of a finished run; what `target` had before goes.
+
+    Of the attack on single pairs one figure is kept, that of the first method, as in the paper.
+    Returns: the names of the files; none, and nothing is copied, where the run is not complete.
+    """
+    source, target = Path(run_dir), Path(target)
+    try:
+        if not json.loads((source / "result.json").read_text()).get("complete", True):
+            return []
+    except (OSError, ValueError):
+        return []
+    target.mkdir(parents=True, exist_ok=True)
+    for old in target.glob("*.png"):
+        old.unlink()
+    attacks = [path for path in source.glob("attack_*.png") if path.stem != "attack_course"]
+    attacks.sort(key=lambda path: (path.stem != "attack_mat", path.stem))
+    figures = [path for path in sorted(source.glob("*.png")) if path not in attacks[1:]]
+    for path in (source / "result.json", *figures):
+        shutil.copyfile(path, target / path.name)
+    return [path.name for path in (source / "result.json", *figures)]
