@@ -81,6 +81,12 @@ def render() -> dict[pathlib.Path, str]:
         "A folder holds what a run printed and drew: the rows of every seed, its configuration and where it comes from."
     ]
     results = {path.parent.name: _read(path.parent.name) for path in sorted((ROOT / "results").glob("*/result.json"))}
+    parts.append(
+        "## At a glance: does SEP move explanation robustness as the paper says?\n\n"
+        "The paper's order at the end of the attack is sep_pos < mat < sep_neg in explanation loss. Loss / chance, the "
+        "share removed and the cosine ask the same with the concentration of the maps taken out.\n\n"
+        f"{report.order_table(results)}"
+    )
     parts.append(f"## The paper, item by item\n\n{report.paper_table(results)}")
     parts.append(f"## Hyper-parameters\n\n{report.settings_table(results)}")
     for name, result in results.items():

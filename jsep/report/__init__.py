@@ -27,7 +27,7 @@ from jsep.report.landscape import landscape_table
 from jsep.report.landscape_page import write_landscape
 from jsep.report.page import write
 from jsep.report.panels import first_of_each_class
-from jsep.report.paper import PAPER_ITEMS, PaperItem, paper_table
+from jsep.report.paper import PAPER_ITEMS, PaperItem, order_table, paper_table
 from jsep.report.precision import precision_table
 from jsep.report.records import kind_of, read_json
 from jsep.report.selection import selection_table, write_selection
@@ -54,6 +54,7 @@ __all__ = [
     "kind_of",
     "landscape_table",
     "markdown_table",
+    "order_table",
     "paper_table",
     "precision_table",
     "read_json",

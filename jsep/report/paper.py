@@ -199,6 +199,34 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
 claims."""
 
 
+_AT_A_GLANCE = ("explanation loss at the end", *(words for _, words in ADJUSTED.values()), "robust accuracy")
+"""The findings of `_sep`, by what they say they are of."""
+
+
+def order_table(results: Mapping[str, Result]) -> str:
+    """In Markdown, for every study with SEP of both signs: does the paper's order hold, by its metric and by those
+    without concentration, and is the robust accuracy equal?
+
+    Args: results: the content of result.json by the name of its folder.
+    """
+    lines = [
+        "| study | order by loss left | by loss / chance | by share removed | by cosine | equal robust accuracy |",
+        "|---|---|---|---|---|---|",
+    ]
+    for item in PAPER_ITEMS:
+        name = next((name for name in item.results if name in results), None)
+        if name is None:
+            continue
+        answers = [judge(results[name]) for judge in item.judges]
+        verdicts = {answer.what: answer for answer in answers if isinstance(answer, Finding)}
+        if not set(_AT_A_GLANCE) <= set(verdicts):
+            continue
+        cells = [verdicts[what].verdict for what in _AT_A_GLANCE]
+        basis = verdicts[_AT_A_GLANCE[0]].basis
+        lines.append(f"| [{item.name}](#{name}) ({basis}) | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def paper_table(results: Mapping[str, Result]) -> str:
     """The comparison in Markdown: a row for each question of each item, and what has not been run.
 

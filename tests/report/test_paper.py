@@ -182,3 +182,18 @@ def test_every_judge_answers_a_result_that_has_nothing() -> None:
             answer = judge({"rows": []})
             for found in [answer] if isinstance(answer, findings.Finding) else answer:
                 assert found.verdict == findings.UNKNOWN, (item.name, found)
+
+
+def test_order_table_has_a_row_for_each_study_and_the_verdict_of_each_metric() -> None:
+    study = make_study(-1e-7, 1e-7)
+    comparisons = study["statistics"]["comparisons"]
+    for metric, sign in (("excess_end", 1), ("relative_reduction", -1), ("cosine_end", 1)):
+        comparisons += [
+            {**c, "metric": metric, **{k: sign * c[k] for k in ("difference", "low", "high")}} for c in comparisons[:2]
+        ]
+    for entry in comparisons:
+        entry["low"], entry["high"] = sorted((entry["low"], entry["high"]))
+    *_, row = paper.order_table({"mnist_sep": study, "selection": {}}).splitlines()
+    # The cosine rises where it should fall; the accuracies are 2 points apart without spread.
+    study_cell = "[Table 2: MNIST, ConvNet](#mnist_sep) (3 seeds, 2 pairs)"
+    assert row == f"| {study_cell} | holds | holds | holds | does not hold | holds |"
