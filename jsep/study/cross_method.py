@@ -44,10 +44,16 @@ class CrossMethodConfig(FlatConfig):
 
 
 def run_cross_method(
-    config: CrossMethodConfig, run_dir: str | Path, *, overwrite: bool = False, on_progress: OnProgress | None = None
+    config: CrossMethodConfig,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Attacks every model of the studies with every method on the pairs of its study; writes result.json and cross.png.
 
+    Every row is kept when it is finished: with `resume` an interrupted run goes on after the last of them.
     Raises: InputError for bad input, before anything is written.
     """
     progress = on_progress or (lambda what, record: None)
@@ -56,60 +62,67 @@ def run_cross_method(
     for study in studies:
         if study.test.info != studies[0].test.info or len(study.test) != len(studies[0].test):
             raise InputError("the studies of one matrix must have the same data set and test images")
-    directory = RunDirectory(run_dir, config, overwrite=overwrite)
+    directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     started = time.perf_counter()
-    result: dict[str, Any] = {
+    result: dict[str, Any] = directory.read_result() or {
         "format": RESULT_FORMAT,
         "kind": "cross_method",
         "experiment": config.experiment,
         "config": config.as_dict(),
         "studies": [study.config.as_dict() for study in studies],
         "environment": environment.describe(),
+        "complete": False,
         "rows": [],
     }
-    chosen = [
-        sum(
-            not config.max_seeds or model.seed in list(study.config.seeds)[: config.max_seeds]
-            for model in study.trained
-        )
-        for study in studies
-    ]
-    for study in studies:
-        pairs = study.pairs
-        if config.max_pairs:
-            count = config.max_pairs
-            pairs = dataclasses.replace(pairs, victims=pairs.victims[:count], targets=pairs.targets[:count])
-        for model in study.trained:
-            if config.max_seeds and model.seed not in list(study.config.seeds)[: config.max_seeds]:
-                continue
-            progress(f"accuracies of {model.name}", {})
-            accuracies = _accuracies(config, study, model)
-            for method in config.methods:
-                part = {"unit": len(result["rows"]), "num_units": sum(chosen) * len(config.methods), "of": "attack"}
-                progress(f"{method} of {model.name}", part)
-                attack = dataclasses.replace(study.config.explanation_attack(), method=method, attacked_method=None)
-                key = jax.random.fold_in(jax.random.key(model.seed), 4)
-                measured = evaluate.explanation_robustness(
-                    key, study.model_fn, model.variables, study.test, pairs, attack, chunk_size=config.chunk_size
-                )
-                described = evaluate.describe_pairs(measured, chunk_size=config.chunk_size)
-                described.pop("per_pair")
-                result["rows"].append(
-                    {
-                        "trained_with": study.config.sep_method,
-                        "method": model.method,
-                        "seed": model.seed,
-                        "explained_by": method,
-                        **accuracies,
-                        **measured.summary(),
-                        **described,
-                    }
-                )
+    before = result["environment"].get("seconds", 0.0)
+    attacked = [(study, model) for study in studies for model in study.trained if _is_chosen(config, study, model)]
+    # The rows are in this order: of those that there are already only their number counts.
+    for place, (study, model) in enumerate(attacked):
+        first = place * len(config.methods)
+        missing = config.methods[max(len(result["rows"]) - first, 0) :]
+        if not missing:
+            continue
+        progress(f"accuracies of {model.name}", {})
+        accuracies = _accuracies(config, study, model)
+        for method in missing:
+            part = {"unit": len(result["rows"]), "num_units": len(attacked) * len(config.methods), "of": "attack"}
+            progress(f"{method} of {model.name}", part)
+            measured = _attack(config, study, model, method)
+            result["rows"].append(
+                {
+                    "trained_with": study.config.sep_method,
+                    "method": model.method,
+                    "seed": model.seed,
+                    "explained_by": method,
+                    **accuracies,
+                    **measured,
+                }
+            )
+            result["environment"]["seconds"] = round(before + time.perf_counter() - started, 1)
+            directory.write_result(result)
     _mark_degraded(result["rows"])
-    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
+    result["complete"] = True
     directory.write_result(result)
     report.write_cross_method(directory.path, result)
     return result
+
+
+def _is_chosen(config: CrossMethodConfig, study: TrainedStudy, model: TrainedModel) -> bool:
+    return not config.max_seeds or model.seed in list(study.config.seeds)[: config.max_seeds]
+
+
+def _attack(config: CrossMethodConfig, study: TrainedStudy, model: TrainedModel, method: str) -> dict[str, Any]:
+    """What one model's maps by `method` are worth on the pairs of its study, for a row."""
+    pairs, count = study.pairs, config.max_pairs or None
+    pairs = dataclasses.replace(pairs, victims=pairs.victims[:count], targets=pairs.targets[:count])
+    settings = dataclasses.replace(study.config.explanation_attack(), method=method, attacked_method=None)
+    key = jax.random.fold_in(jax.random.key(model.seed), 4)
+    measured = evaluate.explanation_robustness(
+        key, study.model_fn, model.variables, study.test, pairs, settings, chunk_size=config.chunk_size
+    )
+    described = evaluate.describe_pairs(measured, chunk_size=config.chunk_size)
+    described.pop("per_pair")
+    return {**measured.summary(), **described}
 
 
 def _mark_degraded(rows: list[dict[str, Any]]) -> None:
