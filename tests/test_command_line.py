@@ -61,6 +61,31 @@ def test_a_mistyped_flag_suggests_what_was_meant(own_flags: flags.FlagValues, ty
     assert help_text.suggestion(typed) == said
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("--epochs=three", "flag --epochs=three: expected a whole number such as 25, got 'three'"),
+        ("--epochs=3.5", "flag --epochs=3.5: expected a whole number such as 25, got '3.5'"),
+        ("--epochs", "flag --epochs: expected a value, got none; write --epochs=VALUE"),
+        ("--resume=maybe", "flag --resume=maybe: expected true or false, got 'maybe'; write --resume or --noresume"),
+        ("--rate=a/b", "flag --rate=a/b: expected a number or a fraction such as 8/255, got 'a/b'"),
+        ("--flagfile", "flag --flagfile: expected a file, got none; write --flagfile=FILE"),
+        (
+            "--flagfile=none.flags",
+            "flag --flagfile=none.flags: No such file or directory; the recipes are in experiments/flags",
+        ),
+    ],
+)
+def test_a_bad_value_says_what_was_expected(given: str, said: str) -> None:
+    values = flags.FlagValues()
+    flags.DEFINE_integer("epochs", 1, "", flag_values=values)
+    flags.DEFINE_bool("resume", False, "", flag_values=values)
+    flags.DEFINE(command_line.FractionParser(), "rate", 1.0, "", flag_values=values)
+    with pytest.raises(flags.Error) as caught:
+        values(["script", given])
+    assert help_text.bad_value(str(caught.value)) == said
+
+
 def test_every_meant_flag_is_a_flag_of_a_study_or_its_run() -> None:
     known = {*study.StudyConfig.__dataclass_fields__, "run_dir", "resume", "overwrite"}
     for meant in help_text.MEANT.values():
