@@ -17,7 +17,7 @@ from jsep.checks import InputError
 from jsep.study import comparisons, environment
 from jsep.study.config import StudyConfig
 from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
-from jsep.study.progress import OnProgress
+from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.run_directory import RESULT_FORMAT, MetricsLog, RunDirectory
 from jsep.study.splits import load_split
 from jsep.types import Key, PyTree
@@ -90,6 +90,7 @@ def run(
     config.feature_train_config().steps_per_epoch(len(splits.train))
     directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     log = MetricsLog(directory)
+    counter = StepCounter(progress)
     started = time.perf_counter()
     try:
         pairs = _pairs(config, splits, directory, log, progress, mesh)
@@ -115,7 +116,7 @@ def run(
                 }
                 progress(f"{method}, seed {seed}", part)
                 row, maps = _train_and_evaluate(
-                    config, method, seed, model, splits, pairs, directory, log, progress, mesh
+                    config, method, seed, model, splits, pairs, directory, log, progress, counter, mesh
                 )
                 if seed == config.seed:
                     directory.add_maps(maps)
@@ -249,6 +250,7 @@ def _train_and_evaluate(
     directory: RunDirectory,
     log: MetricsLog,
     progress: OnProgress,
+    counter: StepCounter,
     mesh: Mesh | None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A row of result.json, and the arrays of maps.npz."""
@@ -269,7 +271,7 @@ def _train_and_evaluate(
     probe_images = splits.validation.as_float(np.arange(min(config.probe_images, len(splits.validation))))
 
     def accuracies(
-        key: Key, variables: PyTree, dataset: data.Dataset, epsilon: float, alpha: float, num_steps: int
+        key: Key, variables: PyTree, dataset: data.Dataset, epsilon: float, alpha: float, num_steps: int, **how: Any
     ) -> tuple[float, float]:
         return evaluate.accuracies(
             key,
@@ -281,6 +283,7 @@ def _train_and_evaluate(
             alpha=alpha,
             num_steps=num_steps,
             chunk_size=config.chunk_size,
+            **how,
         )
 
     def validate(variables: PyTree) -> dict[str, float]:
@@ -303,8 +306,12 @@ def _train_and_evaluate(
         epsilon=config.budget_in_tests,
         alpha=config.test_alpha,
         num_steps=config.test_num_steps,
+        on_progress=counter,
     )
+    counter.begin(f"accuracies of {method}, seed {seed}", len(splits.test))
     compared, variables = _last_and_best(config, state, best, test)
+    num_chunks = -(-len(pairs.victims) // config.chunk_size)
+    counter.begin(f"attacking the explanations of {method}, seed {seed}", num_chunks * explanation.total_steps)
     results = evaluate.explanation_robustness(
         attack_key,
         model_fn,
@@ -313,6 +320,7 @@ def _train_and_evaluate(
         pairs,
         explanation,
         chunk_size=config.chunk_size,
+        on_step=None if mesh else counter,  # a callback would make the devices wait for each other
     )
     victims = np.asarray(pairs.victims)
     under_noise = evaluate.noise_sensitivity(
