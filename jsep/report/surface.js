@@ -45,7 +45,8 @@
   function project(x, y, z, width, height) {
     const [c, s] = [Math.cos(view.turn), Math.sin(view.turn)];
     const [u, v] = [x * c - y * s, x * s + y * c];
-    const size = 0.36 * Math.min(width, height * 1.15) * view.zoom;
+    // Whole at the first view, corners and floor.
+    const size = 0.335 * Math.min(width, height) * view.zoom;
     return {
       left: width / 2 + u * size,
       top: height / 2 + (v * Math.cos(view.tilt) - z * Math.sin(view.tilt)) * size + 0.05 * height,
@@ -112,12 +113,18 @@
     pen.fillStyle = ink;
     pen.font = "13px system-ui, sans-serif";
     pen.textAlign = "center";
+    // The words lie over the surface: with an edge in the colour of the paper.
+    pen.strokeStyle = getComputedStyle(canvas).backgroundColor;
+    pen.lineWidth = 4;
+    pen.lineJoin = "round";
     for (const [text, x, y] of [
       [`attack path, −${reach} to ${reach} epsilon`, 0, 1.25],
       [`random direction, −${reach} to ${reach} epsilon`, 1.3, 0],
     ]) {
       const place = project(x, y, -0.6, width, height);
-      pen.fillText(text, Math.min(Math.max(place.left, 110), width - 110), place.top);
+      const [left, top] = [Math.min(Math.max(place.left, 110), width - 110), Math.min(place.top, height - 6)];
+      pen.strokeText(text, left, top);
+      pen.fillText(text, left, top);
     }
     // The scale, at the left edge.
     const bar = { left: 14, top: 34, width: 12, height: Math.min(180, height - 80) };
