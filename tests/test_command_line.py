@@ -122,6 +122,28 @@ def test_operations_of_a_matrix_product_are_counted() -> None:
     assert costs.count_flops(jnp.matmul, *shapes) == 2 * 8 * 16 * 32
 
 
+def test_operations_of_a_loop_count_as_often_as_it_runs() -> None:
+    def turns(count: int, x: jax.Array) -> jax.Array:
+        return jax.lax.scan(lambda z, _: (z @ z, None), x, length=count)[0]
+
+    def nested(x: jax.Array) -> jax.Array:
+        # A jitted function in between hides nothing.
+        return jax.lax.scan(lambda z, _: (jax.jit(lambda y: turns(3, y))(z), None), x, length=5)[0]
+
+    shape = jax.ShapeDtypeStruct((16, 16), jnp.float32)
+    once = costs.count_flops(jnp.matmul, shape, shape)
+    assert costs.count_flops(lambda x: turns(1, x), shape) == pytest.approx(once, rel=0.01)
+    assert costs.count_flops(lambda x: turns(7, x), shape) == pytest.approx(7 * once, rel=0.01)
+    assert costs.count_flops(nested, shape) == pytest.approx(15 * once, rel=0.01)
+
+
+def test_operations_of_a_method_that_samples_grow_with_its_samples() -> None:
+    model = models.create("convnet", num_classes=10, input_shape=(8, 8, 1))
+    plain, sampled = (costs.count(model, (8, 8, 1), method=method) for method in ("gradient", "smooth_grad"))
+    # Its default is 32 samples.
+    assert sampled.map_gradient > 16 * plain.map_gradient
+
+
 def test_plan_counts_steps_models_and_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     fixed = costs.Costs(1.0, 10.0, 100.0, 1000.0, 0.0, 4)
     with_term = costs.Costs(1.0, 10.0, 100.0, 1000.0, 10_000.0, 4)
