@@ -217,10 +217,12 @@ def _parse(argv: Sequence[str], takes_arguments: bool) -> list[str]:
     try:
         rest = flags.FLAGS(list(argv))
         if len(rest) > 1 and not takes_arguments:
-            raise InputError(f"unexpected argument {rest[1]!r}; flags begin with -- and have no spaces around =")
+            raise InputError(f"unexpected argument {rest[1]!r}; write flags as --name=value, without spaces")
     except flags.UnrecognizedFlagError as error:
         _fail(EXIT_BAD_INPUT, f"unknown flag --{error.flagname}{help_text.suggestion(error.flagname)}")
-    except (flags.Error, InputError) as error:
+    except flags.Error as error:
+        _fail(EXIT_BAD_INPUT, help_text.bad_value(str(error)))
+    except InputError as error:
         _fail(EXIT_BAD_INPUT, error)
     return rest
 

@@ -10,7 +10,7 @@ from absl import flags
 
 from jsep import report, study
 
-command_line.define_flags(study.CrossMethodConfig(experiment="cross_method"), resumable=False)
+command_line.define_flags(study.CrossMethodConfig(experiment="cross_method"))
 
 
 def main() -> None:
@@ -18,7 +18,8 @@ def main() -> None:
     config = command_line.parsed_config(study.CrossMethodConfig)
 
     def body(run_dir: pathlib.Path, progress: command_line.TerminalProgress) -> str:
-        result = study.run_cross_method(config, run_dir, overwrite=flags.FLAGS.overwrite, on_progress=progress)
+        settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite}
+        result = study.run_cross_method(config, run_dir, on_progress=progress, **settings)
         return f"{report.cross_method_table(result)}\nfigure: {run_dir / 'cross.png'}"
 
     command_line.run_in_directory(body, config.experiment)

@@ -70,6 +70,27 @@ def suggestion(unknown: str) -> str:
     return f"; did you mean --{near[0]}?" if near else "; --help lists the flags"
 
 
+_BAD_VALUES = (
+    (r"(.*): invalid literal for int\(\) with base 10: ('.*')", r"\1: expected a whole number such as 25, got \2"),
+    (r"flag --(\w+)=(.*): \('Non-boolean argument to boolean flag', .*\)",
+     r"flag --\1=\2: expected true or false, got '\2'; write --\1 or --no\1"),
+    (r"Missing value for flag --(\w+)", r"flag --\1: expected a value, got none; write --\1=VALUE"),
+    (r"--flagfile with no argument", r"flag --flagfile: expected a file, got none; write --flagfile=FILE"),
+    (r"ERROR:: Unable to open flagfile: \[Errno \d+\] (.*): '(.*)'",
+     r"flag --flagfile=\2: \1; the recipes are in experiments/flags"),
+)  # fmt: skip
+"""absl's messages -> ours, which say what was expected."""
+
+
+def bad_value(message: str) -> str:
+    """What is wrong with a flag's value: expected, got, what to do."""
+    for pattern, words in _BAD_VALUES:
+        found = re.fullmatch(pattern, message, re.DOTALL)
+        if found:
+            return found.expand(words)
+    return message
+
+
 def _default(flag: flags.Flag) -> str:
     value = flag.default
     if value is None or value == "" or value == []:

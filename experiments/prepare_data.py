@@ -5,12 +5,14 @@ Then: --dataset=cifar10.npz in any experiment.
 """
 
 import os
+import sys
 
 import command_line
 from absl import flags
 
 from jsep import data
 from jsep.checks import InputError, check_choice
+from jsep.study.progress import StepCounter
 
 flags.DEFINE_string("dataset", "cifar10", f"data set: {', '.join(data.LOADERS)}")
 flags.DEFINE_string("data_dir", None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
@@ -24,11 +26,18 @@ def main() -> None:
     check_choice("data set", name, data.LOADERS)
     if os.path.exists(out) and not flags.FLAGS.overwrite:
         raise InputError(f"{out} exists; replace it with --overwrite, or choose another name with --out")
+    print(f"opening {name}", file=sys.stderr, flush=True)
     splits = {
         split: data.load(name, data_dir=flags.FLAGS.data_dir, split=split, stream=True)
         for split in ("train", "validation", "test")
     }
-    data.save_npz(out, splits)
+    progress = command_line.TerminalProgress()
+    counter = StepCounter(progress)
+    counter.begin(f"reading {name}", sum(map(len, splits.values())))
+    try:
+        data.save_npz(out, splits, on_progress=counter)
+    finally:
+        progress.close()
     counts = ", ".join(f"{len(dataset):,} {split}" for split, dataset in splits.items())
     print(f"{out}: {name}, {counts} images, {os.path.getsize(out) / 2**20:.1f} MiB")
 

@@ -11,8 +11,13 @@ import re
 import sys
 from collections.abc import Callable
 
+import command_line
+from absl import flags
+
 from jsep import report
 from jsep.study import recipes
+
+flags.DEFINE_bool("check", False, "write nothing; exit code 1 where a file is not up to date")
 
 ROOT = pathlib.Path(__file__).parent.parent
 MARK = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -97,20 +102,23 @@ def render() -> dict[pathlib.Path, str]:
 
 
 def main() -> None:
+    """Writes the files that are not up to date, or lists them."""
     stale = []
     for path, text in render().items():
         if path.exists() and path.read_text() == text:
             continue
         stale.append(path.relative_to(ROOT))
-        if "--check" not in sys.argv:
+        if not flags.FLAGS.check:
             path.write_text(text)
             print(f"wrote {stale[-1]}")
-    if stale and "--check" in sys.argv:
+    if stale and flags.FLAGS.check:
         print(
             f"not up to date: {', '.join(map(str, stale))}; run: python experiments/render_results.py", file=sys.stderr
         )
         sys.exit(1)
+    if not stale:
+        print("README.md, docs/ and results/README.md are up to date")
 
 
 if __name__ == "__main__":
-    main()
+    command_line.main(main)

@@ -1,4 +1,5 @@
-"""The page of a run, drawn again from its files; or one page that compares several runs on the same data.
+"""The page of a run, drawn again from its files; or one page that compares several studies, or several landscape
+analyses, on the same data.
 
 python experiments/report.py RUN_DIR                                  writes RUN_DIR/index.html
 python experiments/report.py RUN_DIR RUN_DIR ... --out=compare.html   writes compare.html
@@ -12,7 +13,7 @@ from jsep.checks import InputError
 
 flags.DEFINE_string("out", None, "the page that compares several runs; default: compare.html")
 
-PAGES = {"study": report.write, "landscape": report.write_landscape}
+PAGES = {"study": report.write, "evaluation": report.write, "landscape": report.write_landscape}
 
 
 def main(*run_dirs: str) -> None:

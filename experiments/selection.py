@@ -10,7 +10,7 @@ from absl import flags
 
 from jsep import report, study
 
-command_line.define_flags(study.SelectionConfig(experiment="selection"), resumable=False)
+command_line.define_flags(study.SelectionConfig(experiment="selection"))
 
 
 def main() -> None:
@@ -18,7 +18,8 @@ def main() -> None:
     config = command_line.parsed_config(study.SelectionConfig)
 
     def body(run_dir: pathlib.Path, progress: command_line.TerminalProgress) -> str:
-        result = study.run_selection(config, run_dir, overwrite=flags.FLAGS.overwrite, on_progress=progress)
+        settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite}
+        result = study.run_selection(config, run_dir, on_progress=progress, **settings)
         return f"{report.selection_table(result)}\nfigures: {run_dir / 'clusters.png'}, {run_dir / 'draws.png'}"
 
     command_line.run_in_directory(body, config.experiment)

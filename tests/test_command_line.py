@@ -61,6 +61,31 @@ def test_a_mistyped_flag_suggests_what_was_meant(own_flags: flags.FlagValues, ty
     assert help_text.suggestion(typed) == said
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("--epochs=three", "flag --epochs=three: expected a whole number such as 25, got 'three'"),
+        ("--epochs=3.5", "flag --epochs=3.5: expected a whole number such as 25, got '3.5'"),
+        ("--epochs", "flag --epochs: expected a value, got none; write --epochs=VALUE"),
+        ("--resume=maybe", "flag --resume=maybe: expected true or false, got 'maybe'; write --resume or --noresume"),
+        ("--rate=a/b", "flag --rate=a/b: expected a number or a fraction such as 8/255, got 'a/b'"),
+        ("--flagfile", "flag --flagfile: expected a file, got none; write --flagfile=FILE"),
+        (
+            "--flagfile=none.flags",
+            "flag --flagfile=none.flags: No such file or directory; the recipes are in experiments/flags",
+        ),
+    ],
+)
+def test_a_bad_value_says_what_was_expected(given: str, said: str) -> None:
+    values = flags.FlagValues()
+    flags.DEFINE_integer("epochs", 1, "", flag_values=values)
+    flags.DEFINE_bool("resume", False, "", flag_values=values)
+    flags.DEFINE(command_line.FractionParser(), "rate", 1.0, "", flag_values=values)
+    with pytest.raises(flags.Error) as caught:
+        values(["script", given])
+    assert help_text.bad_value(str(caught.value)) == said
+
+
 def test_every_meant_flag_is_a_flag_of_a_study_or_its_run() -> None:
     known = {*study.StudyConfig.__dataclass_fields__, "run_dir", "resume", "overwrite"}
     for meant in help_text.MEANT.values():
@@ -95,6 +120,28 @@ def test_a_bar_of_steps_shows_the_time_left(capsys: pytest.CaptureFixture[str], 
 def test_operations_of_a_matrix_product_are_counted() -> None:
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((8, 16), (16, 32))]
     assert costs.count_flops(jnp.matmul, *shapes) == 2 * 8 * 16 * 32
+
+
+def test_operations_of_a_loop_count_as_often_as_it_runs() -> None:
+    def turns(count: int, x: jax.Array) -> jax.Array:
+        return jax.lax.scan(lambda z, _: (z @ z, None), x, length=count)[0]
+
+    def nested(x: jax.Array) -> jax.Array:
+        # A jitted function in between hides nothing.
+        return jax.lax.scan(lambda z, _: (jax.jit(lambda y: turns(3, y))(z), None), x, length=5)[0]
+
+    shape = jax.ShapeDtypeStruct((16, 16), jnp.float32)
+    once = costs.count_flops(jnp.matmul, shape, shape)
+    assert costs.count_flops(lambda x: turns(1, x), shape) == pytest.approx(once, rel=0.01)
+    assert costs.count_flops(lambda x: turns(7, x), shape) == pytest.approx(7 * once, rel=0.01)
+    assert costs.count_flops(nested, shape) == pytest.approx(15 * once, rel=0.01)
+
+
+def test_operations_of_a_method_that_samples_grow_with_its_samples() -> None:
+    model = models.create("convnet", num_classes=10, input_shape=(8, 8, 1))
+    plain, sampled = (costs.count(model, (8, 8, 1), method=method) for method in ("gradient", "smooth_grad"))
+    # Its default is 32 samples.
+    assert sampled.map_gradient > 16 * plain.map_gradient
 
 
 def test_plan_counts_steps_models_and_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:

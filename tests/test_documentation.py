@@ -54,8 +54,9 @@ def test_code_of_the_short_pages_runs(name: str, tmp_path: pathlib.Path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_tutorial_runs_and_prints_what_it_says(page: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    if "import torch" in page.read_text():
-        pytest.importorskip("torch")
+    for library in ("torch", "haiku"):
+        if f"import {library}" in page.read_text():
+            pytest.importorskip(library)
     plt.switch_backend("Agg")
     assert blocks.run(page, tmp_path) >= 5
     shown = set(re.findall(r"!\[[^\]]*\]\((\w+\.png)\)", page.read_text()))

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 
+import address
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -25,6 +26,21 @@ def test_outputs_are_committed_small_and_of_no_machine(path: pathlib.Path) -> No
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
     shown = "".join("".join([*o.get("text", []), *o.get("data", {}).get("text/plain", [])]) for o in outputs)
     assert not re.search(r"(?<![\w.])/(?:home|root|tmp|usr|opt|work|mnt)/", shown)
+
+
+def test_address_of_the_repository_is_that_of_the_project_wherever_it_stands() -> None:
+    found = []
+    for names, pattern in address.PLACES:
+        for path in ROOT.glob(names):
+            text = path.read_text()
+            found += pattern.findall(text)
+            assert address.written(text, pattern, address.address()) == text, f"run docs/_build/address.py: {path.name}"
+            moved = address.written(text, pattern, "https://github.com/someone/elsewhere")
+            assert set(pattern.findall(moved)) <= {"https://github.com/someone/elsewhere", "someone/elsewhere"}
+    # Every notebook has one, and one badge.
+    assert len(found) == 2 * len(NOTEBOOKS)
+    readme = (ROOT / "README.md").read_text()
+    assert [path.name for path in NOTEBOOKS if f"/blob/main/notebooks/{path.name})" not in readme] == []
 
 
 @pytest.mark.slow

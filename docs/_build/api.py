@@ -151,7 +151,7 @@ def _entry(part: str, name: str, value: Any, constants: dict[str, str]) -> Entry
 
 @functools.cache
 def entries(part: str) -> list[Entry]:
-    """The public names of `jsep.<part>`."""
+    """The public names of `jsep.<part>`: functions, then what they take and return, then constants."""
     module = importlib.import_module(f"jsep.{part}")
     # A part may hand on a constant of another one.
     constants = {name: text for other in (*jsep.__all__, part) for name, text in _constants(other).items() if text}
@@ -163,7 +163,8 @@ def entries(part: str) -> list[Entry]:
         names = [name for name in dict.fromkeys(names) if not name.startswith("_")]
     else:
         names = list(module.__all__)
-    return [_entry(part, name, getattr(module, name), constants) for name in names]
+    found = [_entry(part, name, getattr(module, name), constants) for name in names]
+    return sorted(found, key=lambda entry: (not entry.signature, inspect.isclass(entry.value)))
 
 
 def undocumented() -> list[str]:

@@ -5,7 +5,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +120,11 @@ def _info(path: str, stored: Mapping[str, Any]) -> DatasetInfo:
         raise InputError(f"{path}: its info cannot be read ({error}); write the file again") from error
 
 
-def save(path: str | Path, splits: Mapping[str, Dataset]) -> None:
+def save(path: str | Path, splits: Mapping[str, Dataset], *, on_progress: Callable[[int], None] | None = None) -> None:
     """Writes the splits "train", "validation" and "test" of one data set as a file that `load` maps into memory.
 
     What `load` gives back equals what it was given, name and class names too. Images in records are read piece by
-    piece.
+    piece; on_progress: called with the number of images of every piece that is written.
     Raises: InputError when a split is missing or the file cannot be written.
     """
     missing = {"train", "validation", "test"} - set(splits)
@@ -141,7 +141,7 @@ def save(path: str | Path, splits: Mapping[str, Dataset]) -> None:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             _write(archive, "info", np.array(json.dumps(stored)))
             for name, split in splits.items():
-                _write(archive, f"x_{name}", split.images)
+                _write(archive, f"x_{name}", split.images, on_progress)
                 _write(archive, f"y_{name}", split.labels)
         os.replace(temporary, path)
     except OSError as error:
@@ -149,10 +149,17 @@ def save(path: str | Path, splits: Mapping[str, Dataset]) -> None:
         raise InputError(f"{path} cannot be written ({error.strerror}); choose another place") from error
 
 
-def _write(archive: zipfile.ZipFile, name: str, array: np.ndarray | RecordImages) -> None:
+def _write(
+    archive: zipfile.ZipFile,
+    name: str,
+    array: np.ndarray | RecordImages,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
     with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
         header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
         np.lib.format.write_array_header_1_0(stream, header)
         rows = [array] if array.ndim == 0 else (array[i : i + _ROWS] for i in range(0, len(array), _ROWS))
         for part in rows:
             stream.write(np.ascontiguousarray(part).tobytes())
+            if on_progress is not None:
+                on_progress(len(part))

@@ -69,6 +69,11 @@ class ExplanationAttackConfig:
         if self.epsilon is None and (self.num_starts > 1 or (self.attack == "auto" and self.norm != "linf")):
             raise InputError(f"random starts and the {self.norm} ensemble need a ball: give epsilon")
 
+    @property
+    def total_steps(self) -> int:
+        """Steps of the attack on a pair, all starts or members together."""
+        return attack.num_search_steps(self.version) if self.attack == "auto" else self.num_steps * self.num_starts
+
     def targeted(self) -> dict[str, Any]:
         """The settings of `attack.attack_explanation`."""
         names = ("num_steps", "learning_rate", "map_weight", "output_weight", "epsilon", "norm", "softmax_tolerance")
@@ -285,9 +290,6 @@ def explanation_robustness(
         chunk_size = min(chunk_size, len(victims))
         chunks = ChunkStore(store, (jax.random.key_data(key), variables, victims, targets, repr(config), chunk_size))
         parts = []
-        num_steps = (
-            attack.num_search_steps(config.version) if config.attack == "auto" else config.num_steps * config.num_starts
-        )
         for first in range(0, len(victims), chunk_size):
             # Padded by the last pair: one compilation for all chunks, of whatever number of pairs.
             rows = np.minimum(np.arange(first, first + chunk_size), len(victims) - 1)
@@ -298,7 +300,7 @@ def explanation_robustness(
                 )
                 chunks.save(first, part)
             elif on_step is not None:
-                on_step(num_steps)
+                on_step(config.total_steps)
             parts.append(part)
         joined = {name: np.concatenate([part[name] for part in parts])[: len(victims)] for name in parts[0]}
         results = PairResults(**joined)

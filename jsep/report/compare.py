@@ -10,12 +10,17 @@ from jsep.checks import InputError
 from jsep.report.answer import answer
 from jsep.report.charts import overview_panels, training_panels
 from jsep.report.columns import degraded_meaning
+from jsep.report.landscape_compare import FILES as LANDSCAPE_FILES
+from jsep.report.landscape_compare import Analysis, landscape_sections
+from jsep.report.landscape_page import read_landscape
 from jsep.report.numbers import Row, intervals_of, number_tables
 from jsep.report.page import FILES, provenance_line
 from jsep.report.parts import assemble, command_box, replace_file, scrolling, text
 from jsep.report.records import Run, kind_of, read, read_json
 from jsep.report.style import colours, marks
 from jsep.report.summary import summarise
+
+_KINDS = ("study", "landscape")
 
 GENERATED = '<meta name="generator" content="jsep">'
 """What a page of this package says of itself."""
@@ -30,26 +35,35 @@ def write_comparison(run_dirs: Sequence[str | pathlib.Path], out: str | pathlib.
     """Writes the page that compares runs, which needs no network.
 
     Args:
-        run_dirs: two or more run directories of studies, all on the same data set.
+        run_dirs: two or more run directories, all of studies or all of landscape analyses, on the same data set.
         out: the HTML file to write; a page of this package that is there already is replaced.
 
     Returns:
         Its path.
 
     Raises:
-        InputError: fewer than two runs, the same one twice, one that cannot be read or is no study, different data
-            sets, or `out` is a file of another kind or cannot be written.
+        InputError: fewer than two runs, the same one twice, one that cannot be read or is of another kind, different
+            data sets, or `out` is a file of another kind or cannot be written.
     """
-    for run_dir in run_dirs:
-        kind = kind_of(read_json(run_dir))
-        if kind != "study":
-            raise InputError(f"{run_dir} holds a result of kind {kind!r}; only studies can be compared")
-    runs = [read(run_dir) for run_dir in run_dirs]
+    kinds = {str(run_dir): kind_of(read_json(run_dir)) for run_dir in run_dirs}
+    for run_dir, kind in kinds.items():
+        if kind not in _KINDS:
+            raise InputError(f"{run_dir} holds a result of kind {kind!r}; only those of {' or '.join(_KINDS)} compare")
+    if len(set(kinds.values())) > 1:
+        listed = ", ".join(f"a {kind} in {run_dir}" for run_dir, kind in kinds.items())
+        raise InputError(f"expected runs of one kind, got {listed}; compare those of one at a time")
+    of_landscapes = "landscape" in kinds.values()
+    analyses = [read_landscape(pathlib.Path(run_dir)) for run_dir in run_dirs] if of_landscapes else []
+    runs = (
+        [Run(pathlib.Path(d), result, (), None, ()) for d, (result, _) in zip(run_dirs, analyses, strict=True)]
+        if of_landscapes
+        else [read(run_dir) for run_dir in run_dirs]
+    )
     labels = _check(runs)
     path = pathlib.Path(out)
     if path.is_dir() or (path.exists() and GENERATED not in path.read_text(encoding="utf-8", errors="replace")[:2000]):
         raise InputError(f"{path} exists and is no page of jsep; choose another name with --out")
-    page = _page(runs, labels, path)
+    page = _landscape_page(runs, analyses, labels, path) if of_landscapes else _page(runs, labels, path)
     try:
         replace_file(path, page.encode())
     except OSError as error:
@@ -76,7 +90,7 @@ def _check(runs: Sequence[Run]) -> list[str]:
 
 
 def _dataset(run: Run) -> str:
-    for part in ("pairs", "config"):
+    for part in ("pairs", "config", "study"):
         known = run.result.get(part)
         if isinstance(known, Mapping) and known.get("dataset"):
             return str(known["dataset"])
@@ -111,6 +125,25 @@ def _page(runs: Sequence[Run], labels: Sequence[str], out: pathlib.Path) -> str:
     )
 
 
+def _landscape_page(runs: Sequence[Run], analyses: Sequence[Analysis], labels: Sequence[str], out: pathlib.Path) -> str:
+    own = landscape_sections(analyses, labels)
+    sections = {
+        "runs": ("Runs", _runs_section(runs, labels, out)),
+        **own,
+        "settings": ("Settings", _settings_section(runs, labels)),
+        "reproduce": ("Reproduce", _reproduce_section(runs, labels)),
+    }
+    return assemble(
+        kind="Comparison of landscapes",
+        title=", ".join(labels) if len(labels) <= 3 else f"{len(labels)} runs",
+        lede="The landscapes of the runs, side by side, and the settings in which they differ.",
+        run=f"{_dataset(runs[0])}; {len(runs)} runs, {sum(len(run.result['rows']) for run in runs)} models",
+        sections={key: name for key, (name, _) in sections.items()},
+        main="\n".join(content for _, content in sections.values()),
+        files=LANDSCAPE_FILES,
+    )
+
+
 def _link(run: Run, label: str, out: pathlib.Path) -> str:
     page = run.directory / "index.html"
     if not page.is_file():
@@ -123,15 +156,21 @@ def _link(run: Run, label: str, out: pathlib.Path) -> str:
     return f'<a href="{address}">{text(label)}</a>'
 
 
+def _found(run: Run) -> str:
+    if kind_of(run.result) == "landscape":
+        return f"{len(run.result['rows'])} models at {run.result['num_images']} images"
+    return answer(run.result).verdict
+
+
 def _runs_section(runs: Sequence[Run], labels: Sequence[str], out: pathlib.Path) -> str:
     body = ""
     for run, label in zip(runs, labels, strict=True):
-        found = answer(run.result)
+        found = _found(run)
         complete = "" if run.result.get("complete", True) else " This run is not complete."
         body += (
             f'<tr><th scope="row">{_link(run, label, out)}</th>'
             f'<td class="text">{text(run.result.get("experiment"))}</td>'
-            f'<td class="text wrap">{text(found.verdict + complete)}</td>'
+            f'<td class="text wrap">{text(found + complete)}</td>'
             f'<td class="text wrap">{provenance_line(_mapping(run, "environment"))}</td></tr>\n'
         )
     hashes = {_mapping(run, "pairs").get("hash") for run in runs}
@@ -140,7 +179,12 @@ def _runs_section(runs: Sequence[Run], labels: Sequence[str], out: pathlib.Path)
         if len(hashes) == 1 and None not in hashes
         else "The runs were tested on different pairs of images: a part of their differences is that of the pairs."
     )
-    names = ("run", "experiment", "what it found", "where it comes from")
+    names = (
+        "run",
+        "experiment",
+        "what it found" if kind_of(runs[0].result) == "study" else "what was measured",
+        "where it comes from",
+    )
     head = "".join(f'<th scope="col" class="text">{name}</th>' for name in names)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
     return f'<section id="runs"><h2>The runs</h2>{scrolling("The runs", table)}<p class="note">{same}</p></section>'

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,17 +34,13 @@ from jsep.report.style import to_png
 
 FILES = ("page.css", "explorer.css", "theme.js", "surface.js")
 
-SURFACE = """<div class="choices"><label>Function <select id="surface-function"></select></label>
-<label>Model <select id="surface-method"></select></label></div>
-<canvas id="surface" class="surface" tabindex="0" role="img" aria-describedby="surface-reading"
- aria-label="Surface of the chosen function in the plane of the attack's path and a random direction; arrow keys turn
- and tilt it, plus and minus zoom, 0 resets"></canvas>
-<p id="surface-reading" class="status" aria-live="polite"></p>
-<p>Drag, or focus the picture and use the arrow keys; + and − zoom, 0 resets. One height scale for all models of a
-function.</p>"""
+_CHOICES = """<div class="choices"><label>Function <select id="surface-function"></select></label>
+<label>Model <select id="surface-method"></select></label></div>"""
+_HELP = "Drag, or focus the picture and use the arrow keys; + and − zoom, 0 resets. One height scale for all models"
 
 
-def _read(run_dir: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read_landscape(run_dir: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """result.json and maps.npz of an analysis. Raises: InputError where they cannot be read."""
     try:
         result = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
         with np.load(run_dir / "maps.npz") as archive:
@@ -53,7 +49,7 @@ def _read(run_dir: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]
         raise InputError(f"{run_dir} holds no landscape analysis that can be read ({error})") from error
 
 
-def _pictures(result: Mapping[str, Any], arrays: figures.Arrays) -> list[tuple[str, str, str, Figure]]:
+def pictures(result: Mapping[str, Any], arrays: figures.Arrays) -> list[tuple[str, str, str, Figure]]:
     """(file, heading, caption, figure)."""
     how = describe_slices(result)
     count = result["num_images"]
@@ -117,9 +113,9 @@ def write_landscape(run_dir: str | pathlib.Path) -> pathlib.Path:
     Raises: InputError where result.json or maps.npz cannot be read.
     """
     path = pathlib.Path(run_dir)
-    result, arrays = _read(path)
+    result, arrays = read_landscape(path)
     shown = []
-    for file, heading, caption, figure in _pictures(result, arrays):
+    for file, heading, caption, figure in pictures(result, arrays):
         data = to_png(figure)
         replace_file(path / file, data)
         shown.append((heading, caption, data, round(96 * figure.get_figwidth())))
@@ -128,8 +124,8 @@ def write_landscape(run_dir: str | pathlib.Path) -> pathlib.Path:
     return page
 
 
-def surface_data(result: Mapping[str, Any], arrays: figures.Arrays) -> dict[str, Any]:
-    """What surface.js draws; values that are not finite are null."""
+def surface_data(result: Mapping[str, Any], arrays: figures.Arrays, label: str = "") -> dict[str, Any]:
+    """What surface.js draws of one run; values that are not finite are null."""
     functions = {}
     for scalar in scalars_of(result):
         scale, unit = unit_of(scalar)
@@ -138,10 +134,12 @@ def surface_data(result: Mapping[str, Any], arrays: figures.Arrays) -> dict[str,
             rows = scale * np.asarray(arrays[f"{method}/{scalar}/plane"], float)
             surfaces[method] = [[float(f"{v:.5g}") if np.isfinite(v) else None for v in row] for row in rows]
         functions[SCALAR_NAMES[scalar]] = {"unit": unit, "surfaces": surfaces}
-    return {"places": [round(float(v), 5) for v in arrays["plane_coordinates"]], "functions": functions}
+    places = [round(float(v), 5) for v in arrays["plane_coordinates"]]
+    return {"label": label, "places": places, "functions": functions}
 
 
-def _html_table(markdown: str) -> str:
+def html_table(markdown: str) -> str:
+    """A Markdown table as one of HTML, its first column as headings."""
     rows = [line.strip("| ").split(" | ") for line in markdown.splitlines() if line.startswith("| ")]
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in rows[0])
     body = ""
@@ -151,15 +149,28 @@ def _html_table(markdown: str) -> str:
     return scrolling("Table", f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>")
 
 
-def surface_section(result: Mapping[str, Any], arrays: figures.Arrays) -> str:
-    """The surface to turn, with its data; needs surface.js."""
-    return f"""<section id="surface-section"><h2>Surface</h2><div class="needs-js">{SURFACE}</div>
-<p class="no-js">The surface needs JavaScript; the planes below show the same values in colour.</p>
-{embedded_json("surface-data", surface_data(result, arrays))}</section>"""
+def surface_section(panels: Sequence[Mapping[str, Any]], pages: str) -> str:
+    """The surfaces to turn, one a run, all at once; needs surface.js.
+
+    Args: panels: of `surface_data`; pages: where the same values are without JavaScript, in words.
+    """
+    several = len(panels) > 1
+    boxes = ""
+    for panel in panels:
+        of_run = f" of {text(panel['label'])}" if several else ""
+        title = f"<h3>{text(panel['label'])}</h3>" if several else ""
+        boxes += f"""<div class="surface-panel">{title}<canvas class="surface" tabindex="0" role="img"
+ aria-label="Surface{of_run} of the chosen function in the plane of the attack's path and a random direction; arrow keys
+ turn and tilt it, plus and minus zoom, 0 resets"></canvas><p class="status" aria-live="polite"></p></div>\n"""
+    scale = f"{_HELP} of a function{' in all runs, which turn together' if several else ''}."
+    return f"""<section id="surface-section"><h2>{"Surfaces" if several else "Surface"}</h2>
+<div class="needs-js">{_CHOICES}<div class="surfaces">{boxes}</div><p>{scale}</p></div>
+<p class="no-js">The surface needs JavaScript; {pages} the same values in colour.</p>
+{embedded_json("surface-data", list(panels))}</section>"""
 
 
 def _page(result: Mapping[str, Any], arrays: figures.Arrays, shown: list[tuple[str, str, bytes, int]]) -> str:
-    pictures = "".join(
+    printed = "".join(
         f"<h3>{text(heading)}</h3>\n"
         + printed_figure(heading, caption, caption, data, width, lines=not heading.startswith("Plane"))
         for heading, caption, data, width in shown
@@ -167,9 +178,9 @@ def _page(result: Mapping[str, Any], arrays: figures.Arrays, shown: list[tuple[s
     numbers = [model_table(result), curvature_table(result)]
     if result["correlations"]:
         numbers.append(correlation_table(result))
-    main = f"""{surface_section(result, arrays)}
-<section id="pictures"><h2>Pictures</h2>{pictures}</section>
-<section id="numbers"><h2>Numbers</h2>{"".join(_html_table(table) for table in numbers)}</section>
+    main = f"""{surface_section([surface_data(result, arrays)], "the planes below show")}
+<section id="pictures"><h2>Pictures</h2>{printed}</section>
+<section id="numbers"><h2>Numbers</h2>{"".join(html_table(table) for table in numbers)}</section>
 <section id="reproduce"><h2>How to reproduce</h2>{command_box(result["environment"].get("command"))}
 {facts_table("Configuration", result["config"])}
 {facts_table("Environment", result["environment"], skip=("command",))}</section>"""

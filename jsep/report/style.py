@@ -17,8 +17,9 @@ MAX_PNG_BYTES = 400 * 1024
 WIDTH_INCHES = 9.6
 _DPI = 140
 
-# Okabe and Ito's palette, told apart in the common forms of colour blindness. Known methods keep their
-# colour in every report; others take what is left, in the order in which they appear.
+# Okabe and Ito's palette, told apart in the common forms of colour blindness, with a brown in place of its yellow,
+# which is lost on white paper. Known methods keep their colour in every report; others take what is left, in the order
+# in which they appear.
 _COLOURS = {
     "mat": "#0072B2",
     "sep_pos": "#009E73",
@@ -26,19 +27,19 @@ _COLOURS = {
     "standard": "#555555",
     "trades": "#CC79A7",
 }
-_SPARE = ("#56B4E9", "#E69F00", "#CC79A7", "#000000", "#F0E442", "#009E73", "#D55E00", "#0072B2", "#555555")
-# The same hues, light enough on a dark page.
+_SPARE = ("#56B4E9", "#E69F00", "#CC79A7", "#000000", "#7A3B00", "#009E73", "#D55E00", "#0072B2", "#555555")
+# The same hues for a dark page, no two of them alike there either.
 _ON_DARK = {
-    "#0072B2": "#5FB3EA",
+    "#0072B2": "#4A9EDB",
     "#009E73": "#33C79D",
     "#D55E00": "#F58B4C",
-    "#555555": "#B4BAC1",
+    "#555555": "#8A9199",
     "#CC79A7": "#E2A0C6",
     "#000000": "#E8E9EA",
     "#E69F00": "#F0B13C",
+    "#56B4E9": "#A9DDF7",
+    "#7A3B00": "#B07D52",
 }
-# Yellow is lost on white paper.
-_ON_LIGHT = {"#F0E442": "#A89B00"}
 # Marks differ too: colour is never the only sign.
 _MARKS = {"mat": "o", "sep_pos": "^", "sep_neg": "v", "standard": "s", "trades": "D"}
 _SPARE_MARKS = ("P", "X", "*", "<", ">", "p", "h", "d", "8")
@@ -112,7 +113,7 @@ def marks(methods: Sequence[str]) -> dict[str, str]:
 
 def page_colours(colour: str) -> str:
     """A colour of `colours` as a CSS value that suits a light and a dark page."""
-    return f"light-dark({_ON_LIGHT.get(colour, colour)},{_ON_DARK.get(colour, colour)})"
+    return f"light-dark({colour},{_ON_DARK.get(colour, colour)})"
 
 
 def _assign(methods: Sequence[str], known: dict[str, str], spare: Sequence[str]) -> dict[str, str]:

@@ -144,12 +144,7 @@ def _run(
 ) -> tuple[evaluate.PairResults, float]:
     started = time.perf_counter()
     num_chunks = -(-len(pairs.victims) // config.chunk_size)
-    steps = (
-        attack.num_search_steps(settings.version)
-        if settings.attack == "auto"
-        else settings.num_steps * settings.num_starts
-    )
-    counter.begin(f"attacking {name}", num_chunks * steps)
+    counter.begin(f"attacking {name}", num_chunks * settings.total_steps)
     results = evaluate.explanation_robustness(
         jax.random.key(config.seed),
         study.model_fn,

@@ -2,11 +2,12 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend import core
 
 from jsep import explain, models, train
 from jsep.types import Array, PyTree
@@ -43,12 +44,37 @@ class Probe:
 
 
 def count_flops(function: Callable[..., Any], *arguments: Any) -> float:
-    """The floating-point operations of a traced function; the body of a loop counts once.
+    """The floating-point operations of a traced function.
 
+    The body of a loop of known length counts as often as it runs; that of another, which ends when it likes, once.
     Args: arguments: arrays or `jax.ShapeDtypeStruct`s; nothing is computed.
     """
+    return _once(function, arguments) + _repeated(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def _once(function: Callable[..., Any], arguments: Sequence[Any]) -> float:
+    """As XLA counts: the body of every loop once."""
     counted = jax.jit(function).lower(*arguments).cost_analysis()
     return float(counted.get("flops", 0.0)) if isinstance(counted, dict) else 0.0
+
+
+def _repeated(jaxpr: core.Jaxpr) -> float:
+    """The operations of all turns of the loops but the first."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        inside = sum(_repeated(body) for body in _bodies(equation))
+        if equation.primitive.name == "scan" and equation.params["length"] > 1:
+            body = equation.params["jaxpr"]
+            a_turn = _once(core.jaxpr_as_fun(body), [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in body.in_avals])
+            total += (equation.params["length"] - 1) * (a_turn + inside)
+        total += inside
+    return total
+
+
+def _bodies(equation: core.JaxprEqn) -> list[core.Jaxpr]:
+    leaves = jax.tree.leaves(equation.params, is_leaf=lambda leaf: isinstance(leaf, core.Jaxpr | core.ClosedJaxpr))
+    found = [leaf.jaxpr if isinstance(leaf, core.ClosedJaxpr) else leaf for leaf in leaves]
+    return [leaf for leaf in found if isinstance(leaf, core.Jaxpr)]
 
 
 def _cross_entropy(model_fn: Callable[..., Array], variables: PyTree, images: Array, labels: Array) -> Array:

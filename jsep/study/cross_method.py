@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,16 @@ class CrossMethodConfig(FlatConfig):
 
 
 def run_cross_method(
-    config: CrossMethodConfig, run_dir: str | Path, *, overwrite: bool = False, on_progress: OnProgress | None = None
+    config: CrossMethodConfig,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Attacks every model of the studies with every method on the pairs of its study; writes result.json and cross.png.
 
+    Every row is kept when it is finished: with `resume` an interrupted run goes on after the last of them.
     Raises: InputError for bad input, before anything is written.
     """
     progress = on_progress or (lambda what, record: None)
@@ -58,20 +64,38 @@ def run_cross_method(
     for study in studies:
         if study.test.info != studies[0].test.info or len(study.test) != len(studies[0].test):
             raise InputError("the studies of one matrix must have the same data set and test images")
-    directory = RunDirectory(run_dir, config, overwrite=overwrite)
+    directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     started = time.perf_counter()
-    result: dict[str, Any] = {
+    result: dict[str, Any] = directory.read_result() or {
         "format": RESULT_FORMAT,
         "kind": "cross_method",
         "experiment": config.experiment,
         "config": config.as_dict(),
         "studies": [study.config.as_dict() for study in studies],
         "environment": environment.describe(),
+        "complete": False,
+        "rows": [],
     }
-    limits = {"max_seeds": config.max_seeds, "max_pairs": config.max_pairs, "chunk_size": config.chunk_size}
-    result |= measure_cross(studies, config.methods, on_progress=progress, **limits)
-    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
-    directory.write_result(result)
+    before = result["environment"].get("seconds", 0.0)
+
+    def keep(rows: list[dict[str, Any]]) -> None:
+        result["rows"] = rows
+        result["environment"]["seconds"] = round(before + time.perf_counter() - started, 1)
+        directory.write_result(result)
+
+    if not result["complete"]:
+        result |= measure_cross(
+            studies,
+            config.methods,
+            max_seeds=config.max_seeds,
+            max_pairs=config.max_pairs,
+            chunk_size=config.chunk_size,
+            on_progress=progress,
+            rows=result["rows"],
+            on_row=keep,
+        )
+        result["complete"] = True
+        directory.write_result(result)
     report.write_cross_method(directory.path, result)
     return result
 
@@ -84,43 +108,43 @@ def measure_cross(
     max_pairs: int = 0,
     chunk_size: int,
     on_progress: OnProgress,
+    rows: Sequence[dict[str, Any]] = (),
+    on_row: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
 ) -> dict[str, Any]:
-    """What result.json holds of the matrix.
+    """What result.json holds of the matrix. rows: the first ones, of an earlier call; on_row: gets all rows so far.
 
     "rows": every model attacked with every method; "comparisons": for each explanation of a SEP term and each that
     is attacked, SEP less MAT on shared pairs, as in the statistics of a study.
     """
-    rows: list[dict[str, Any]] = []
+    rows = list(rows)
     chosen = [
-        [m for m in study.trained if m.seed in list(study.config.seeds)[: max_seeds or None]] for study in studies
+        (study, model)
+        for study in studies
+        for model in study.trained
+        if model.seed in list(study.config.seeds)[: max_seeds or None]
     ]
-    for study, trained in zip(studies, chosen, strict=True):
-        pairs = study.pairs
-        if max_pairs:
-            pairs = dataclasses.replace(pairs, victims=pairs.victims[:max_pairs], targets=pairs.targets[:max_pairs])
-        for model in trained:
-            on_progress(f"accuracies of {model.name}", {})
-            accuracies = _accuracies(study, model, chunk_size)
-            for method in methods:
-                part = {"unit": len(rows), "num_units": sum(map(len, chosen)) * len(methods), "of": "attack"}
-                on_progress(f"{method} of {model.name}", part)
-                attack = dataclasses.replace(study.config.explanation_attack(), method=method, attacked_method=None)
-                key = jax.random.fold_in(jax.random.key(model.seed), 4)
-                measured = evaluate.explanation_robustness(
-                    key, study.model_fn, model.variables, study.test, pairs, attack, chunk_size=chunk_size
-                )
-                rows.append(
-                    {
-                        "trained_with": study.config.sep_method,
-                        "method": model.method,
-                        "seed": model.seed,
-                        "explained_by": method,
-                        "pairs_hash": study.pairs.hash,
-                        **accuracies,
-                        **measured.summary(),
-                        **evaluate.describe_pairs(measured, chunk_size=chunk_size),
-                    }
-                )
+    # The rows are in this order: of those that there are already only their number counts.
+    for place, (study, model) in enumerate(chosen):
+        missing = methods[max(len(rows) - place * len(methods), 0) :]
+        if not missing:
+            continue
+        on_progress(f"accuracies of {model.name}", {})
+        accuracies = _accuracies(study, model, chunk_size)
+        for method in missing:
+            part = {"unit": len(rows), "num_units": len(chosen) * len(methods), "of": "attack"}
+            on_progress(f"{method} of {model.name}", part)
+            rows.append(
+                {
+                    "trained_with": study.config.sep_method,
+                    "method": model.method,
+                    "seed": model.seed,
+                    "explained_by": method,
+                    "pairs_hash": study.pairs.hash,
+                    **accuracies,
+                    **_attack(study, model, method, max_pairs, chunk_size),
+                }
+            )
+            on_row(rows)
     _mark_degraded(rows)
     compared = _compare(rows)
     # The values of single pairs are many, and what they are for is done.
@@ -151,6 +175,18 @@ def _compare(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             cell = {"trained_with": trained_with, "explained_by": explained_by}
             found += [{**cell, **entry} for entry in describe([*of_mat, *of_sep])["comparisons"]]
     return found
+
+
+def _attack(study: TrainedStudy, model: TrainedModel, method: str, max_pairs: int, chunk_size: int) -> dict[str, Any]:
+    """What one model's maps by `method` are worth on the pairs of its study, for a row."""
+    pairs, count = study.pairs, max_pairs or None
+    pairs = dataclasses.replace(pairs, victims=pairs.victims[:count], targets=pairs.targets[:count])
+    settings = dataclasses.replace(study.config.explanation_attack(), method=method, attacked_method=None)
+    key = jax.random.fold_in(jax.random.key(model.seed), 4)
+    measured = evaluate.explanation_robustness(
+        key, study.model_fn, model.variables, study.test, pairs, settings, chunk_size=chunk_size
+    )
+    return {**measured.summary(), **evaluate.describe_pairs(measured, chunk_size=chunk_size)}
 
 
 def _mark_degraded(rows: list[dict[str, Any]]) -> None:

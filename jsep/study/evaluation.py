@@ -210,11 +210,6 @@ class _Measurement:
 
     def _robustness(self, model: EvaluatedModel) -> evaluate.PairResults:
         settings = self.config.explanation_attack()
-        steps = (
-            attack.num_search_steps(settings.version)
-            if settings.attack == "auto"
-            else settings.num_steps * settings.num_starts
-        )
         num_chunks = -(-len(self.subject.pairs.victims) // self.config.chunk_size)
         return evaluate.explanation_robustness(
             self._key(model, 4),
@@ -225,7 +220,7 @@ class _Measurement:
             settings,
             chunk_size=self.config.chunk_size,
             store=self._store(model, "pairs"),
-            on_step=self._begin(f"attacking the explanations of {model.name}", num_chunks * steps),
+            on_step=self._begin(f"attacking the explanations of {model.name}", num_chunks * settings.total_steps),
         )
 
     def _properties(self, model: EvaluatedModel, results: evaluate.PairResults) -> dict[str, np.ndarray]:

@@ -123,6 +123,8 @@ def _study_tasks(config: StudyConfig, images: _Data, done: Collection[tuple[str,
             f"evaluate {method}, {len(seeds)} seed(s): PGD of {config.test_num_steps} steps on {images.test} images, "
         )
         what += f"explanation attack of {_steps_of_attack(config)} steps on {config.num_pairs} pairs by {attacked}"
+        if attacked != config.explanation_method:
+            what += f"; maps by {config.explanation_method}, which are not in the estimate"
         tasks.append(Task(what, len(seeds) * (accuracy + pairs)))
     return tasks
 

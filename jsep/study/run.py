@@ -16,7 +16,7 @@ from jsep.checks import InputError
 from jsep.study import comparisons, environment
 from jsep.study.config import StudyConfig
 from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
-from jsep.study.progress import OnProgress
+from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.run_directory import RESULT_FORMAT, MetricsLog, RunDirectory
 from jsep.study.setup import Splits, create_model, load_splits, training_key
 from jsep.study.trained import load_start
@@ -53,6 +53,7 @@ def run(
     config.feature_train_config().steps_per_epoch(len(splits.train))
     directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     log = MetricsLog(directory)
+    counter = StepCounter(progress)
     started = time.perf_counter()
     try:
         pairs = _pairs(config, splits, directory, log, progress, mesh)
@@ -78,7 +79,18 @@ def run(
                 }
                 progress(f"{method}, seed {seed}", part)
                 row, maps = _train_and_evaluate(
-                    config, method, seed, model, splits, pairs, directory, log, progress, mesh, start.get(seed)
+                    config,
+                    method,
+                    seed,
+                    model,
+                    splits,
+                    pairs,
+                    directory,
+                    log,
+                    progress,
+                    counter,
+                    mesh,
+                    start.get(seed),
                 )
                 if seed == config.seed:
                     directory.add_maps(maps)
@@ -214,6 +226,7 @@ def _train_and_evaluate(
     directory: RunDirectory,
     log: MetricsLog,
     progress: OnProgress,
+    counter: StepCounter,
     mesh: Mesh | None,
     initial: PyTree | None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -235,7 +248,7 @@ def _train_and_evaluate(
     probe_images = splits.validation.as_float(np.arange(min(config.probe_images, len(splits.validation))))
 
     def accuracies(
-        key: Key, variables: PyTree, dataset: data.Dataset, epsilon: float, alpha: float, num_steps: int
+        key: Key, variables: PyTree, dataset: data.Dataset, epsilon: float, alpha: float, num_steps: int, **how: Any
     ) -> tuple[float, float]:
         return evaluate.accuracies(
             key,
@@ -247,6 +260,7 @@ def _train_and_evaluate(
             alpha=alpha,
             num_steps=num_steps,
             chunk_size=config.chunk_size,
+            **how,
         )
 
     def validate(variables: PyTree) -> dict[str, float]:
@@ -269,8 +283,12 @@ def _train_and_evaluate(
         epsilon=config.budget_in_tests,
         alpha=config.test_alpha,
         num_steps=config.test_num_steps,
+        on_progress=counter,
     )
+    counter.begin(f"accuracies of {method}, seed {seed}", len(splits.test))
     compared, variables = _last_and_best(config, state, best, test)
+    num_chunks = -(-len(pairs.victims) // config.chunk_size)
+    counter.begin(f"attacking the explanations of {method}, seed {seed}", num_chunks * explanation.total_steps)
     results = evaluate.explanation_robustness(
         attack_key,
         model_fn,
@@ -279,6 +297,7 @@ def _train_and_evaluate(
         pairs,
         explanation,
         chunk_size=config.chunk_size,
+        on_step=None if mesh else counter,  # a callback would make the devices wait for each other
     )
     victims = np.asarray(pairs.victims)
     under_noise = evaluate.noise_sensitivity(

@@ -11,6 +11,7 @@ import numpy as np
 
 from jsep import evaluate, explain, models, report
 from jsep.checks import InputError, check_choice, check_count
+from jsep.evaluate.chunk_store import ChunkStore
 from jsep.study import environment
 from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
 from jsep.study.flat_config import FlatConfig, setting
@@ -51,11 +52,17 @@ class SelectionConfig(FlatConfig):
 
 
 def run_selection(
-    config: SelectionConfig, run_dir: str | Path, *, overwrite: bool = False, on_progress: OnProgress | None = None
+    config: SelectionConfig,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Attacks the models of a study on pairs drawn by every rule, compares maps within and between clusters, and writes
     result.json, maps.npz, clusters.png and draws.png.
 
+    The losses of every draw and model are kept when they are there: with `resume` an interrupted run goes on.
     Raises: InputError for bad input, before anything is written.
     """
     progress = on_progress or (lambda what, record: None)
@@ -64,7 +71,7 @@ def run_selection(
     seeds = list(study.config.seeds)[: config.max_seeds or None]
     trained = [model for model in study.trained if model.seed in seeds]
     points = {name: _points(config, study, name) for name in config.feature_networks}
-    directory = RunDirectory(run_dir, config, overwrite=overwrite)
+    directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     started = time.perf_counter()
     result: dict[str, Any] = {
         "format": RESULT_FORMAT,
@@ -76,6 +83,7 @@ def run_selection(
         "draws": [],
         "clusterings": [],
     }
+    chunks = ChunkStore(directory.path / "chunks", ([model.variables for model in trained], repr(config)))
     first = config.feature_networks[0]
     for selection, draw in itertools.product(config.selections, range(config.num_draws)):
         pairs = evaluate.select_pairs(
@@ -88,12 +96,16 @@ def run_selection(
             selection=selection,
         )
         for model in trained:
-            num_attacks = len(config.selections) * config.num_draws * len(trained)
-            part = {"unit": len(result["draws"]), "num_units": num_attacks, "of": "attack"}
-            progress(f"{model.name}, {selection} {draw}", part)
-            result["draws"].append(
-                {"selection": selection, "draw": draw, "hash": pairs.hash, **_attack(config, study, model, pairs)}
-            )
+            place = len(result["draws"])
+            losses = chunks.load(place)
+            if losses is None:
+                num_attacks = len(config.selections) * config.num_draws * len(trained)
+                part = {"unit": place, "num_units": num_attacks, "of": "attack"}
+                progress(f"{model.name}, {selection} {draw}", part)
+                losses = _attack(config, study, model, pairs)
+                chunks.save(place, losses)
+            of_model = {"method": model.method, "seed": model.seed}
+            result["draws"].append({"selection": selection, "draw": draw, "hash": pairs.hash, **of_model, **losses})
     maps = {model.name: _maps(config, study, model) for model in trained if model.seed == seeds[0]}
     for name, count in itertools.product(config.feature_networks, config.cluster_counts):
         for selection in evaluate.CLUSTERINGS:
@@ -141,7 +153,8 @@ def _points(config: SelectionConfig, study: TrainedStudy, name: str) -> np.ndarr
 
 def _attack(
     config: SelectionConfig, study: TrainedStudy, model: TrainedModel, pairs: evaluate.PairIndex
-) -> dict[str, Any]:
+) -> dict[str, np.ndarray]:
+    """The losses of the pairs, (P,) each."""
     results = evaluate.explanation_robustness(
         jax.random.fold_in(jax.random.key(model.seed), 4),
         study.model_fn,
@@ -152,7 +165,7 @@ def _attack(
         chunk_size=config.chunk_size,
     )
     losses = zip(_LOSSES, (results.loss_start, results.loss_end), strict=True)
-    return {"method": model.method, "seed": model.seed, **{name: np.asarray(values) for name, values in losses}}
+    return {name: np.asarray(values) for name, values in losses}
 
 
 def _maps(config: SelectionConfig, study: TrainedStudy, model: TrainedModel) -> np.ndarray:

@@ -57,8 +57,9 @@ class Checkpoints:
         # Imported here: it takes a second, and only training needs it.
         import orbax.checkpoint as ocp
 
-        # Orbax reports every save at INFO and a single-process notice at WARNING; errors still come through.
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # Orbax reports every save at INFO, a single-process notice at WARNING, and at ERROR the tracebacks of its
+        # writers, whose error the save raises as well.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self._ocp = ocp
         self.directory = Path(directory).absolute()
         self._config = json.loads(json.dumps(config))

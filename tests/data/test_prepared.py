@@ -132,7 +132,9 @@ def test_imagenette_images_become_squares_of_their_middle(monkeypatch: pytest.Mo
 def test_saved_npz_gives_the_same_splits_back_mapped_into_memory(tmp_path: pathlib.Path) -> None:
     splits = {split: data.load("digits", split=split) for split in ("train", "validation", "test")}
     path = tmp_path / "digits.npz"
-    data.save_npz(path, splits)
+    written: list[int] = []
+    data.save_npz(path, splits, on_progress=written.append)
+    assert sum(written) == sum(map(len, splits.values()))
     for split, dataset in splits.items():
         again = data.load(str(path), split=split)
         assert isinstance(again.images, np.memmap)

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import landscape_runs
 import pytest
 
 from jsep import report
@@ -54,7 +55,18 @@ def pages(tmp_path_factory, write_run, make_result, make_metrics, make_maps):
     run = write_run(parent / "digits", result=make_result(statistics=statistics), metrics=make_metrics(2, 4), maps=maps)
     page = report.write(run)
     other = write_run(parent / "other", result=make_result())
-    return {"run": page, "compare": report.write_comparison([run, other], parent / "compare.html")}
+    landscapes = [
+        landscape_runs.write(parent / "first"),
+        # It has no "standard", and so nothing to draw for it.
+        landscape_runs.write(parent / "second", seed=2, rows=landscape_runs.make_result()["rows"][1::2]),
+    ]
+    both = report.write_comparison(landscapes, parent / "landscapes.html")
+    return {
+        "landscape": report.write_landscape(landscapes[0]),
+        "landscapes": both,
+        "run": page,
+        "compare": report.write_comparison([run, other], parent / "compare.html"),
+    }
 
 
 def open_page(browser, path, size=DESKTOP, scheme="light"):
@@ -119,7 +131,7 @@ def choose_metric(run_script, value):
     )
 
 
-@pytest.mark.parametrize("which", ["run", "compare"])
+@pytest.mark.parametrize("which", ["run", "compare", "landscape", "landscapes"])
 def test_page_opens_from_disk_without_network_and_without_errors(browser, pages, which):
     browser.get_log("performance")
     browser.get_log("browser")
@@ -273,7 +285,7 @@ def test_tab_reaches_every_control_and_the_focus_is_seen(browser, pages):
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("which", ["run", "compare"])
+@pytest.mark.parametrize("which", ["run", "compare", "landscape", "landscapes"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_page_never_scrolls_sideways(browser, pages, which, size):
     _, _, run_script = open_page(browser, pages[which], size)
@@ -307,3 +319,70 @@ def test_comparison_lists_every_run_with_a_link_to_its_page(browser, pages):
     assert [row.text for row in find_all("#runs tbody th")] == ["digits", "other"]
     find_all("#runs tbody a")[0].click()
     assert browser.current_url == pages["run"].as_uri()
+
+
+def surfaces(run_script):
+    """What the landscape page shows: every picture and its words."""
+    return run_script(
+        "return [...document.querySelectorAll('.surface-panel')].map((box) =>"
+        " [box.querySelector('canvas').toDataURL(), box.querySelector('.status').textContent])"
+    )
+
+
+@pytest.mark.parametrize(("which", "count"), [("landscape", 1), ("landscapes", 2)])
+def test_surfaces_turn_tilt_and_zoom_together_by_keyboard(browser, pages, which, count):
+    from selenium.webdriver.common.keys import Keys
+
+    _, find_all, run_script = open_page(browser, pages[which])
+    choose_surface(run_script, "method", "mat")
+    start = before = surfaces(run_script)
+    assert len(start) == count
+    run_script("arguments[0].focus()", find_all("canvas.surface")[-1])
+    for key in (Keys.ARROW_LEFT, Keys.ARROW_UP, "+"):
+        press(browser, key)
+        after = surfaces(run_script)
+        for (old, words), (new, same_words) in zip(before, after, strict=True):
+            assert old != new, f"{key!r} moves nothing"
+            assert words == same_words
+        before = after
+    press(browser, "0")
+    assert surfaces(run_script) == start
+
+
+def choose_surface(run_script, name, value):
+    run_script(
+        "const select = document.getElementById(`surface-${arguments[0]}`); select.value = arguments[1];"
+        "select.dispatchEvent(new Event('change'))",
+        name,
+        value,
+    )
+
+
+def test_choices_of_the_surface_change_picture_and_words(browser, pages):
+    _, _, run_script = open_page(browser, pages["landscapes"])
+    first, second = surfaces(run_script)
+    assert first[1].startswith("standard: ")
+    assert first[1].endswith("in the plane [nats]")
+    assert second[1] == "standard: not in this run, or not with this function"
+    choose_surface(run_script, "method", "mat")
+    both = surfaces(run_script)
+    assert both[0][0] not in (first[0], both[1][0])
+    assert [words.split(": ")[0] for _, words in both] == ["mat", "mat"]
+    assert both[0][1] != both[1][1]
+    choose_surface(run_script, "function", "explanation loss to the own map")
+    after = surfaces(run_script)
+    # The model stays chosen.
+    assert [words.split(": ")[0] for _, words in after] == ["mat", "mat"]
+    for (old, _), (new, words) in zip(both, after, strict=True):
+        assert old != new
+        assert words.endswith("[1e-7]")
+
+
+def test_surface_is_turned_by_dragging(browser, pages):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    _, find_all, run_script = open_page(browser, pages["landscapes"])
+    choose_surface(run_script, "method", "mat")
+    before = surfaces(run_script)
+    ActionChains(browser).drag_and_drop_by_offset(find_all("canvas.surface")[0], 60, 20).perform()
+    assert [old[0] != new[0] for old, new in zip(before, surfaces(run_script), strict=True)] == [True, True]

@@ -67,7 +67,7 @@ def test_comparison_refuses_what_does_not_compare(tmp_path, write_run, make_resu
         ([one], "two or more runs"),
         ([one, one], "twice"),
         ([one, two], "one data set, got digits in .*one, cifar10 in .*two"),
-        ([one, landscape], "kind 'landscape'"),
+        ([one, landscape], "a study in .*one, a landscape in .*three"),
         ([one, tmp_path / "none"], "readable result.json"),
     ]:
         with pytest.raises(InputError, match=message) as caught:

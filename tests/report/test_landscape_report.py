@@ -5,74 +5,16 @@ import re
 
 import numpy as np
 import pytest
+from landscape_runs import make_arrays, make_result, write
 
 from jsep import report
 from jsep.checks import InputError
 from jsep.report import landscape, landscape_figures, landscape_page
 
-METHODS = ("standard", "mat")
-SCALARS = {
-    "cross_entropy": ["rademacher", "gradient_sign", "attack", "eigenvector", "to_image"],
-    "explanation_to_own": ["rademacher", "attack", "eigenvector", "to_image"],
-}
-PREDICTORS = ("explanation_loss_start", "effective_pixels", "map/local_lipschitz", "explanation_to_own/trace")
-NUMBERS = (
-    "top_eigenvalue", "trace", "frobenius_norm", "average_sharpness", "worst_sharpness"
-)  # fmt: skip
-
-
-def make_result(num_seeds=2):
-    rng = np.random.default_rng(0)
-
-    def entry(scale=1.0):
-        return {"mean": scale * rng.uniform(1, 2), "standard_error": scale * 0.1, "median": scale, "num_finite": 6}
-
-    rows = []
-    for seed in range(num_seeds):
-        for method in METHODS:
-            numbers = {f"{scalar}/{name}": entry(1e-6) for scalar in SCALARS for name in NUMBERS}
-            numbers |= {f"map/{name}": entry() for name in
-                        ("jacobian_spectral_norm", "jacobian_frobenius_norm", "local_lipschitz")}  # fmt: skip
-            numbers |= {name: entry(1e-6) for name in ("explanation_loss_start", "explanation_loss_end")}
-            numbers["relative_reduction"] = entry(0.2)
-            rows.append({
-                "method": method, "seed": seed, "clean_accuracy": 0.5, "robust_accuracy": 0.2, "numbers": numbers,
-                "num_non_finite": 1, "share_outside": 0.04, "seconds": 1.0,
-            })  # fmt: skip
-    correlations = [
-        {"predictor": p, "outcome": o, "level": level, "rho": -0.25, "low": -0.5, "high": 0.1}
-        for p in PREDICTORS for o in landscape.OUTCOME_NAMES for level in ("images", "models")
-    ]  # fmt: skip
-    return {
-        "format": 1, "kind": "landscape", "experiment": "landscape <test>", "num_images": 6, "epsilon": 8 / 255,
-        "norm": "linf", "directions": SCALARS, "rows": rows, "correlations": correlations,
-        "config": {"num_directions": 3, "extent": 2.0, "outside": "clip", "plane_images": 2, "spectrum_probes": 1},
-        "study": {"dataset": "cifar10", "model": "convnet"}, "environment": {"command": "python <script>"},
-    }  # fmt: skip
-
-
-def make_arrays():
-    rng = np.random.default_rng(1)
-    arrays = {"coordinates": np.linspace(-2, 2, 9), "plane_coordinates": np.linspace(-2, 2, 5)}
-    for method in METHODS:
-        for scalar, names in SCALARS.items():
-            lines = rng.uniform(size=(6, 3 + len(names) - 1, 9)) * 1e-6
-            lines[0, 0, 0] = np.nan
-            plane = rng.uniform(size=(5, 5)) * 1e-6
-            plane[0, 0] = np.inf
-            arrays |= {
-                f"{method}/{scalar}/lines": lines, f"{method}/{scalar}/plane": plane,
-                f"{method}/{scalar}/spectrum_nodes": rng.normal(size=(6, 1, 4)) * 1e-5,
-                f"{method}/{scalar}/spectrum_weights": np.full((6, 1, 4), 0.25),
-            }  # fmt: skip
-    return arrays
-
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
-    path = tmp_path_factory.mktemp("landscape")
-    (path / "result.json").write_text(json.dumps(make_result()))
-    np.savez_compressed(path / "maps.npz", **make_arrays())
+    path = write(tmp_path_factory.mktemp("landscape"))
     report.write_landscape(path)
     return path
 
@@ -93,7 +35,7 @@ def test_page_holds_every_picture_and_loads_nothing(run_dir):
 def test_surface_data_are_the_plane_with_holes_where_it_is_not_finite(run_dir):
     page = (run_dir / "index.html").read_text()
     text = re.search(r'id="surface-data">(.*?)</script>', page, re.DOTALL).group(1)
-    data = json.loads(text)
+    (data,) = json.loads(text)
     chosen = data["functions"]["explanation loss to the own map"]
     assert chosen["unit"] == "1e-7"
     assert chosen["surfaces"]["mat"][0][0] is None
@@ -140,3 +82,40 @@ def test_table_has_a_row_for_each_method_function_and_predictor():
 def test_directory_without_an_analysis_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="holds no landscape analysis that can be read"):
         landscape_page.write_landscape(tmp_path)
+
+
+def _surfaces(page):
+    return json.loads(re.search(r'id="surface-data">(.*?)</script>', page, re.DOTALL).group(1))
+
+
+def test_comparison_of_landscapes_has_the_surfaces_slices_and_numbers_of_every_run(tmp_path):
+    config = {**make_result()["config"], "extent": 3.0}
+    runs = [write(tmp_path / "one"), write(tmp_path / "two", seed=2, config=config)]
+    page = report.write_comparison(runs, tmp_path / "both.html").read_text()
+    panels = _surfaces(page)
+    assert [panel["label"] for panel in panels] == ["one", "two"]
+    for panel, seed in zip(panels, (1, 2), strict=True):
+        expected = 1e7 * make_arrays(seed)["mat/explanation_to_own/plane"]
+        found = panel["functions"]["explanation loss to the own map"]["surfaces"]["mat"]
+        np.testing.assert_allclose(np.array(found[2], float), expected[2], rtol=1e-4)
+    # A picture of the slices for each function and run, and each method's row of one run under that of the other.
+    assert page.count("data:image/png;base64,") == 2 * 2
+    rows = re.findall(r'<tr><th scope="row">(standard|mat)</th><td>(one|two)</td>', page)
+    assert rows == [("standard", "one"), ("standard", "two"), ("mat", "one"), ("mat", "two")]
+    differ = page.split('<section id="settings">')[1].split("<details>")[0]
+    assert "extent" in differ
+    assert "plane_images" not in differ
+
+
+def test_landscapes_compare_with_landscapes_on_the_same_data_alone(tmp_path, write_run):
+    one = write(tmp_path / "one")
+    other = write(tmp_path / "two", study={"dataset": "digits", "model": "convnet"})
+    study_run = write_run(tmp_path / "three")
+    for runs, message in [
+        ([one, other], "one data set, got cifar10 in .*one, digits in .*two"),
+        ([one, study_run], "runs of one kind, got a landscape in .*one, a study in .*three"),
+        ([one, write(tmp_path / "four", kind="selection")], "kind 'selection'; only those of study or landscape"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            report.write_comparison(runs, tmp_path / "both.html")
+    assert not (tmp_path / "both.html").exists()

@@ -317,6 +317,16 @@ def test_selection_study_attacks_every_model_on_the_same_draws(finished, tmp_pat
         assert entry["model"] in ("mat_seed0", "sep_neg_seed0")
         assert entry["loss_inter"] > 0
     assert len(found["clusterings"]) == 3 * 4 * 2
+    # Stopped during its last but one attack, it goes on from there.
+    for place in (6, 7):
+        (tmp_path / "run" / "chunks" / f"chunk_{place:06d}.npz").unlink()
+    asked = []
+    resumed = study.run_selection(
+        config, tmp_path / "run", resume=True, on_progress=lambda what, record: asked.append((what, record))
+    )
+    assert [record["unit"] for _, record in asked if record.get("of") == "attack"] == [6, 7]
+    for part in ("draws", "clusterings", "summary"):
+        assert resumed[part] == found[part]
 
 
 def test_selection_study_refuses_bad_input_before_it_writes(finished, tmp_path):
@@ -354,6 +364,16 @@ def test_cross_method_study_measures_every_model_with_every_method(finished, tmp
             assert own[name] == pytest.approx(row[name], rel=1e-4), name
         other = cells[row["method"], "gradient"]
         assert other["explanation_loss_start"] != pytest.approx(own["explanation_loss_start"], rel=1e-3)
+    # Stopped during its last attack, it goes on from there.
+    partial = {**found, "complete": False, "rows": found["rows"][:-1]}
+    (tmp_path / "run" / "result.json").write_text(json.dumps(partial))
+    asked = []
+    resumed = study.run_cross_method(
+        config, tmp_path / "run", resume=True, on_progress=lambda what, record: asked.append((what, record))
+    )
+    assert [record["unit"] for _, record in asked if record.get("of") == "attack"] == [3]
+    assert resumed["rows"] == found["rows"]
+    assert resumed["complete"]
 
 
 def test_cross_method_study_refuses_bad_input(tmp_path):

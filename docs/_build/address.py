@@ -1,0 +1,43 @@
+"""The address of the repository, set in one place: `Repository` in pyproject.toml.
+
+    python docs/_build/address.py
+
+writes it wherever else it stands: the first cell of each notebook, the badges of README.md. A test holds them equal.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PLACES = (
+    ("notebooks/*.ipynb", re.compile(r'(?<=REPOSITORY = \\")[^"\\]+')),
+    ("README.md", re.compile(r"(?<=colab\.research\.google\.com/github/)[^/)]+/[^/)]+(?=/blob/)")),
+)
+"""Files, and what of them is the address: whole, or OWNER/NAME where it is one on GitHub."""
+
+
+def address() -> str:
+    """Such as https://github.com/OWNER/jsep."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+
+
+def written(text: str, pattern: re.Pattern[str], url: str) -> str:
+    """`text` with the address where `pattern` finds one."""
+    short = url.removeprefix("https://github.com/")
+    return pattern.sub(lambda found: url if "://" in found[0] else short, text)
+
+
+def main() -> None:
+    for names, pattern in PLACES:
+        for path in sorted(ROOT.glob(names)):
+            before = path.read_text()
+            after = written(before, pattern, address())
+            if after != before:
+                path.write_text(after)
+                print(f"{path.relative_to(ROOT)}: {address()}")
+
+
+if __name__ == "__main__":
+    main()
