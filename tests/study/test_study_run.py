@@ -364,16 +364,21 @@ def test_cross_method_study_measures_every_model_with_every_method(finished, tmp
             assert own[name] == pytest.approx(row[name], rel=1e-4), name
         other = cells[row["method"], "gradient"]
         assert other["explanation_loss_start"] != pytest.approx(own["explanation_loss_start"], rel=1e-3)
-    # Stopped during its last attack, it goes on from there.
-    partial = {**found, "complete": False, "rows": found["rows"][:-1]}
-    (tmp_path / "run" / "result.json").write_text(json.dumps(partial))
+    # Stopped before its last attack, it goes on from there.
     asked = []
+
+    def stop_before_the_last(what, record):
+        if record.get("unit") == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.run_cross_method(config, tmp_path / "other", on_progress=stop_before_the_last)
     resumed = study.run_cross_method(
-        config, tmp_path / "run", resume=True, on_progress=lambda what, record: asked.append((what, record))
+        config, tmp_path / "other", resume=True, on_progress=lambda what, record: asked.append((what, record))
     )
     assert [record["unit"] for _, record in asked if record.get("of") == "attack"] == [3]
-    assert resumed["rows"] == found["rows"]
-    assert resumed["complete"]
+    for name in ("rows", "comparisons", "complete"):
+        assert resumed[name] == found[name]
 
 
 def test_cross_method_study_refuses_bad_input(tmp_path):
