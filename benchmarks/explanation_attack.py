@@ -76,9 +76,18 @@ def main() -> None:
     model = models.create("convnet", num_classes=10, input_shape=SHAPE)
     variables = jax.jit(lambda: models.init(jax.random.key(0), model, SHAPE))()
     device = harness.torch_device()
-    network = torch_twins.twin(model, jax.device_get(variables), SHAPE, device).requires_grad_(False)
     victims, targets = np.random.default_rng(0).uniform(size=(2, settings.pairs, *SHAPE)).astype(np.float32)
-    given = [torch_twins.images_of(images, device) for images in (victims, targets)]
+
+    def prepared(memory_format: torch.memory_format) -> tuple[torch.nn.Module, list[torch.Tensor]]:
+        network = torch_twins.twin(model, jax.device_get(variables), SHAPE, device, memory_format)
+        given = [torch_twins.images_of(images, device, memory_format) for images in (victims, targets)]
+        return network.requires_grad_(False), given
+
+    def tried(memory_format: torch.memory_format) -> None:
+        network, given = prepared(memory_format)
+        by_torch(network, 3, *(images[: settings.chunk] for images in given))
+
+    network, given = prepared(torch_twins.fastest_format(tried))
     run, placed = by_jsep(model, settings.steps, settings.chunk), jax.device_put((variables, victims, targets))
 
     def in_parts(size: int) -> np.ndarray:

@@ -36,9 +36,7 @@ def by_jsep(model: models.Classifier, method: str, chunk: int) -> Callable[..., 
         if method == "integrated_gradients":
             return explain.integrated_gradients(logits_fn, image, label, num_steps=STEPS, chunk_size=size)
         if method == "smooth_grad":
-            return explain.smooth_grad(
-                key, logits_fn, image, label, sigma=SIGMA, num_samples=SAMPLES, chunk_size=size
-            )
+            return explain.smooth_grad(key, logits_fn, image, label, sigma=SIGMA, num_samples=SAMPLES, chunk_size=size)
         return explain.occlusion(logits_fn, image, label, window=WINDOW, stride=STRIDE, chunk_size=size)
 
     @jax.jit
@@ -59,9 +57,7 @@ def by_captum(network: torch.nn.Module, method: str, chunk: int, images: Any, la
         tunnel = attr.NoiseTunnel(attr.Saliency(network))
         together = max(chunk // SAMPLES, 1)
         parts = [
-            tunnel.attribute(
-                x, target=y, nt_type="smoothgrad", nt_samples=SAMPLES, stdevs=SIGMA, abs=False
-            )
+            tunnel.attribute(x, target=y, nt_type="smoothgrad", nt_samples=SAMPLES, stdevs=SIGMA, abs=False)
             for x, y in zip(images.split(together), labels.split(together), strict=True)
         ]
         found = torch.cat(parts)
@@ -83,15 +79,24 @@ def main() -> None:
     model = models.create("convnet", num_classes=10, input_shape=SHAPE)
     variables = jax.jit(lambda: models.init(jax.random.key(0), model, SHAPE))()
     device = harness.torch_device()
-    network = torch_twins.twin(model, jax.device_get(variables), SHAPE, device).requires_grad_(False)
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(settings.images, *SHAPE)).astype(np.float32)
     labels = rng.integers(10, size=settings.images).astype(np.int32)
     placed = jax.device_put((variables, images, labels))
-    given = torch_twins.images_of(images, device), torch_twins.labels_of(labels, device)
     counted = costs.count(model, SHAPE)
     for method, evaluations in EVALUATIONS.items():
         run = by_jsep(model, method, settings.chunk)
+
+        def prepared(memory_format: torch.memory_format) -> tuple[Any, ...]:
+            network = torch_twins.twin(model, jax.device_get(variables), SHAPE, device, memory_format)
+            given = torch_twins.images_of(images, device, memory_format), torch_twins.labels_of(labels, device)
+            return network.requires_grad_(False), *given
+
+        def tried(memory_format: torch.memory_format, method: str = method) -> None:
+            network, x, y = prepared(memory_format)
+            by_captum(network, method, settings.chunk, x[:4], y[:4])
+
+        network, *given = prepared(torch_twins.fastest_format(tried))
         contenders: dict[str, harness.Contender] = {
             harness.OURS: lambda run=run: np.asarray(run(*placed)),
             "captum": functools.partial(by_captum, network, method, settings.chunk, *given),

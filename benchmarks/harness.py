@@ -77,7 +77,7 @@ def significant(value: float, digits: int = 4) -> float:
 
 
 def kind_of_device() -> str:
-    """"cpu" or "gpu": which column of the table a run belongs to."""
+    """ "cpu" or "gpu": which column of the table a run belongs to."""
     return "cpu" if jax.default_backend() == "cpu" else "gpu"
 
 

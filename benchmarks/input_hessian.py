@@ -84,10 +84,19 @@ def main() -> None:
     model = models.create("convnet", num_classes=10, input_shape=SHAPE)
     variables = jax.jit(lambda: models.init(jax.random.key(0), model, SHAPE))()
     device = harness.torch_device()
-    network = torch_twins.twin(model, jax.device_get(variables), SHAPE, device).requires_grad_(False)
     images, targets = np.random.default_rng(0).uniform(size=(2, settings.images, *SHAPE)).astype(np.float32)
     run, placed = by_jsep(model, settings.matvecs, settings.chunk), jax.device_put((variables, images, targets))
-    given = [torch_twins.images_of(x, device) for x in (images, targets)]
+
+    def prepared(memory_format: torch.memory_format) -> tuple[torch.nn.Module, list[torch.Tensor]]:
+        network = torch_twins.twin(model, jax.device_get(variables), SHAPE, device, memory_format)
+        given = [torch_twins.images_of(x, device, memory_format) for x in (images, targets)]
+        return network.requires_grad_(False), given
+
+    def tried(memory_format: torch.memory_format) -> None:
+        network, given = prepared(memory_format)
+        by_torch(network, 3, *(x[: settings.chunk] for x in given))
+
+    network, given = prepared(torch_twins.fastest_format(tried))
 
     def in_parts() -> np.ndarray:
         parts = zip(*(x.split(settings.chunk) for x in given), strict=True)

@@ -60,20 +60,31 @@ def main() -> None:
     model = models.create("convnet", num_classes=10, input_shape=SHAPE)
     variables = jax.jit(lambda: models.init(jax.random.key(0), model, SHAPE))()
     device = harness.torch_device()
-    network = torch_twins.twin(model, jax.device_get(variables), SHAPE, device).requires_grad_(False)
     images = np.random.default_rng(0).uniform(size=(settings.images, *SHAPE)).astype(np.float32)
     logits_of = jax.jit(lambda images: model.apply(variables, images))
     # The predicted classes: APGD of torchattacks leaves out the images that are wrong from the start.
     labels = np.asarray(jnp.argmax(logits_of(images), axis=1)).astype(np.int32)
     placed = jax.device_put((variables, images, labels))
-    given = torch_twins.images_of(images, device), torch_twins.labels_of(labels, device)
+
+    def prepared(memory_format: torch.memory_format) -> tuple[Any, ...]:
+        network = torch_twins.twin(model, jax.device_get(variables), SHAPE, device, memory_format)
+        given = torch_twins.images_of(images, device, memory_format), torch_twins.labels_of(labels, device)
+        return network.requires_grad_(False), *given
+
+    def tried(memory_format: torch.memory_format) -> None:
+        network, x, y = prepared(memory_format)
+        by_torchattacks(network, "pgd")(x[: settings.chunk], y[: settings.chunk])
+
+    network, *given = prepared(torch_twins.fastest_format(tried))
     pgd = foolbox.attacks.LinfPGD(abs_stepsize=EPSILON / 4, steps=STEPS["pgd"], random_start=True)
     counted = costs.count(model, SHAPE)
 
     def in_chunks(one: Any, images: Any, labels: Any) -> np.ndarray:
         starts = range(0, settings.images, settings.chunk)
         parts = [one(images[i : i + settings.chunk], labels[i : i + settings.chunk]) for i in starts]
-        return np.concatenate([torch_twins.array_of(x) if isinstance(x, torch.Tensor) else np.asarray(x) for x in parts])
+        return np.concatenate(
+            [torch_twins.array_of(x) if isinstance(x, torch.Tensor) else np.asarray(x) for x in parts]
+        )
 
     for name, steps in STEPS.items():
         run = by_jsep(model, name, settings.chunk)

@@ -3,7 +3,7 @@
 python benchmarks/training_step.py --model convnet --batch 128
 python benchmarks/training_step.py --model resnet18 --batch 16 --sep
 
-PyTorch is written as its users would: channels last, parameters without gradient during the attack, batch normalisation
+PyTorch is written as its users would: the faster order of channels in memory, parameters without gradient during the attack, batch normalisation
 in evaluation mode there, the SGD that updates all parameters at once; then the same through torch.compile. What is
 compiled cannot be differentiated twice, so the SEP term, a double backward pass, stays eager in both.
 """
@@ -49,11 +49,12 @@ class Ours:
 class Theirs:
     """The same steps in PyTorch."""
 
-    def __init__(self, model, variables, images, labels, sep: bool, is_compiled: bool) -> None:
+    def __init__(self, model, variables, images, labels, sep: bool, is_compiled: bool, memory_format) -> None:
         device = harness.torch_device()
-        self.network = torch_twins.twin(model, variables, SHAPE, device)
+        self.network = torch_twins.twin(model, variables, SHAPE, device, memory_format)
         self.run_network = torch.compile(self.network) if is_compiled else self.network
-        self.images, self.labels = torch_twins.images_of(images, device), torch_twins.labels_of(labels, device)
+        self.images = torch_twins.images_of(images, device, memory_format)
+        self.labels = torch_twins.labels_of(labels, device)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=5e-4, foreach=True
         )
@@ -103,10 +104,13 @@ def main() -> None:
     images = rng.uniform(size=(settings.batch, *SHAPE)).astype(np.float32)
     labels = rng.integers(10, size=settings.batch).astype(np.int32)
     ours = Ours(model, images, labels, settings.sep)
-    peers = {
-        name: Theirs(model, ours.variables, images, labels, settings.sep, is_compiled)
-        for name, is_compiled in (("torch eager", False), ("torch.compile", True))
-    }
+
+    def peer(memory_format: torch.memory_format, is_compiled: bool = False, batch: int | None = None) -> Theirs:
+        data = images[:batch], labels[:batch]
+        return Theirs(model, ours.variables, *data, settings.sep, is_compiled, memory_format)
+
+    memory_format = torch_twins.fastest_format(lambda it: peer(it, batch=max(settings.batch // 4, 1))())
+    peers = {"torch eager": peer(memory_format), "torch.compile": peer(memory_format, is_compiled=True)}
     logits = jax.jit(lambda variables, images: model.apply(variables, images))(ours.variables, images)
     with torch.no_grad():
         eager = peers["torch eager"]
