@@ -110,7 +110,7 @@ def main() -> None:
     ours, theirs = (timing.result for timing in timings.values())
     counted = costs.count(model, SHAPE)
     record = harness.comparison(
-        f"{settings.matvecs} Lanczos steps, explanation loss, ConvNet, {settings.images} images, {settings.chunk} at once",
+        f"{settings.matvecs} Lanczos steps, ConvNet, {settings.images} images, {settings.chunk} at once",
         timings,
         # A product costs about what the tangents of the gradient cost, as much as the gradient.
         flops=settings.images * (settings.matvecs + 1) * counted.map_gradient,

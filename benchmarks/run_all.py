@@ -26,9 +26,15 @@ RUNS: tuple[tuple[str, float, str, str], ...] = (
     ("prediction_attacks", 0.1, "--images 60 --chunk 30", "--images 500 --chunk 500"),
     ("input_hessian", 0.06, "--images 32 --chunk 16", "--images 64 --chunk 64"),
     ("start_up", 0.07, "", ""),
-    ("scaling", 0.1, "--repeats 3", "--repeats 3"),
-    ("simulated_devices", 0.06, "--batch 128", ""),
+    ("scaling", 0.1, "--repeats 2", "--repeats 3"),
+    ("simulated_devices", 0.05, "--batch 128", ""),
+    ("landscape_cost", 0.05, "--images 2", "--images 150 --chunk 410"),
+    ("layers", 0.02, "--batch 64", "--batch 512"),
+    ("step_costs", 0.05, "", ""),
 )
+
+UNTIMED = ("start_up", "scaling", "layers", "step_costs")
+"""They make all their rounds, whatever the time."""
 
 
 def main() -> None:
@@ -51,7 +57,7 @@ def main() -> None:
         if (settings.only and script not in settings.only) or (on_gpu and script == "simulated_devices"):
             continue
         arguments = (on_gpu_arguments if on_gpu else on_cpu_arguments).split()
-        if script not in ("start_up", "scaling"):
+        if script not in UNTIMED:
             # Half of the share is for compiling and for the calls that do not count.
             arguments += ["--budget", f"{settings.minutes * 60 * share / 2:.0f}"]
         print(f"{time.strftime('%H:%M:%S')} {script} {' '.join(arguments)}", file=sys.stderr, flush=True)

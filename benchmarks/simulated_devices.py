@@ -51,13 +51,11 @@ def main() -> None:
     model = models.create("convnet", num_classes=10, input_shape=SHAPE)
     contenders = {str(n): stepper(model, settings.batch, n) for n in (1, 2, settings.devices)}
     timings = harness.compare(contenders, repeats=settings.repeats, budget=settings.budget)
-    alone = timings["1"]
+    alone, shared = timings["1"], {name: timing for name, timing in timings.items() if name != "1"}
     record = {
         "work": f"MAT step, ConvNet, batch {settings.batch}, shared out over simulated devices of one processor",
-        "overhead": {name: round(t.median / alone.median - 1, 3) for name, t in timings.items() if name != "1"},
-        "overhead_at_best": {
-            name: round(t.fastest / alone.fastest - 1, 3) for name, t in timings.items() if name != "1"
-        },
+        "overhead": {name: round(t.median / alone.median - 1, 3) for name, t in shared.items()},
+        "overhead_at_best": {name: round(t.fastest / alone.fastest - 1, 3) for name, t in shared.items()},
         "agreement": {f"loss of the first step, {name} devices": t.result for name, t in timings.items()},
         "contenders": {f"{name} devices": t.record() for name, t in timings.items()},
     }

@@ -1,5 +1,6 @@
 """The models in PyTorch, with the weights of ours: what the peers differentiate."""
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +35,7 @@ class ConvNet(_Normalised):
         sizes = [channels, *model.widths]
         self.convs = torch.nn.ModuleList(
             torch.nn.Conv2d(inputs, outputs, 3, stride=1 if index == 0 else 2, padding=1)
-            for index, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False))
+            for index, (inputs, outputs) in enumerate(itertools.pairwise(sizes))
         )
         shrink = 2 ** (len(model.widths) - 1)
         self.grid = (-(-height // shrink), -(-width // shrink), sizes[-1])

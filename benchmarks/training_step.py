@@ -3,9 +3,10 @@
 python benchmarks/training_step.py --model convnet --batch 128
 python benchmarks/training_step.py --model resnet18 --batch 16 --sep
 
-PyTorch is written as its users would: the faster order of channels in memory, parameters without gradient during the attack, batch normalisation
-in evaluation mode there, the SGD that updates all parameters at once; then the same through torch.compile. What is
-compiled cannot be differentiated twice, so the SEP term, a double backward pass, stays eager in both.
+PyTorch is written as its users would: the faster order of channels in memory, parameters without gradient during the
+attack, batch normalisation in evaluation mode there, the SGD that updates all parameters at once; then the same through
+torch.compile. What is compiled cannot be differentiated twice, so the SEP term, a double backward pass, stays eager in
+both.
 """
 
 import harness  # before JAX
