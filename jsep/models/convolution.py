@@ -7,8 +7,8 @@ On GPU and TPU it is `lax.conv_general_dilated`. On CPU three things are slow th
   written as the same primitive, always in the layout of the forward one.
 * The gradients of a strided convolution: the dilated cotangent of the one, the layout of the other. Here its forward
   pass is the library's, and its transposes are those of a sum of products, one for each entry of the kernel.
-* Few input channels, as of an image: 3 to 32 channels ran 4 times slower than as a product of patches and kernel matrix,
-  whose transposes are products too.
+* Few input channels, as of an image: from 3 to 32 channels it ran 4 times slower than as a product of patches and
+  kernel matrix, whose transposes are products too.
 
 A depthwise convolution is a sum of shifted images there, for the same two reasons.
 """
@@ -44,8 +44,8 @@ def conv2d(images: Array, kernel: Array, *, strides: int, padding: int) -> Array
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def strided_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> Array:
-    """A convolution with strides, with a 1x1 kernel or of few channels. Jitted for its name: it stays one operation in a
-    jaxpr, which `jsep.explain.program` knows as a convolution."""
+    """A convolution with strides, with a 1x1 kernel or of few channels. Jitted for its name: it stays one operation in
+    a jaxpr, which `jsep.explain.program` knows as a convolution."""
     size, _, channels, features = kernel.shape
     if size > 1 and channels > _FEW_CHANNELS:
         return _conv(images, kernel, ((padding, padding), (padding, padding)), strides)
@@ -147,9 +147,7 @@ def _batch(args: tuple[Array, Array], dims: tuple[Any, Any], *, padding: Padding
 
 
 def _out_shape(lhs: Any, rhs: Any, *, padding: Padding, strides: int) -> Any:
-    rows, columns = (
-        (lhs.shape[axis + 1] + sum(padding[axis]) - rhs.shape[axis]) // strides + 1 for axis in range(2)
-    )
+    rows, columns = ((lhs.shape[axis + 1] + sum(padding[axis]) - rhs.shape[axis]) // strides + 1 for axis in range(2))
     return jax.core.ShapedArray((lhs.shape[0], rows, columns, rhs.shape[3]), lhs.dtype)
 
 
