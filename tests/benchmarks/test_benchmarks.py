@@ -71,6 +71,16 @@ def test_imports_cost_little_more_than_jax() -> None:
     assert statistics.median(seconds["jsep"]) <= 1.5 * statistics.median(seconds["jax"])
 
 
+@pytest.mark.slow
+def test_scripts_keep_compiled_programs_by_default(tmp_path: pathlib.Path) -> None:
+    command = ["experiments/digits_sep.py", "--flagfile=experiments/flags/digits_sep_smoke.flags"]
+    subprocess.run(
+        [sys.executable, *command, f"--run_dir={tmp_path / 'run'}"],
+        check=True, cwd=ROOT, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True,
+    )  # fmt: skip
+    assert len(list((tmp_path / ".cache" / "jsep").iterdir())) > 5
+
+
 SMALL = {
     "training_step": "--model convnet --batch 4 --sep",
     "explanation_attack": "--pairs 2 --steps 3 --chunk 2",
