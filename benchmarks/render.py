@@ -152,6 +152,7 @@ def details_table(results: Results) -> str:
                     name,
                     f"{number(contender['median_seconds'])} ({100 * contender['spread']:.0f} %)",
                     str(len(contender["all_seconds"])),
+                    f"{100 * contender['share_of_others']:.0f} %",
                     number(contender["first_call_seconds"]),
                     number(contender["peak_memory_mib"]),
                     number(record["flops"] / contender["median_seconds"] / 1e9),
@@ -164,6 +165,7 @@ def details_table(results: Results) -> str:
             "who",
             "median seconds (spread)",
             "rounds",
+            "others' share",
             "first call, s",
             "peak memory, MiB",
             "GFLOP/s",
@@ -269,7 +271,9 @@ def readme(cpu: Results, gpu: Results) -> str:
         "## Times, memory, operations",
         "Operations are counted on the traced program of ours and stand for all contenders. Peak memory is what a call "
         "took beyond what was there before it. The last column is the share of the fastest product of two square "
-        "matrices in the same process. The spread is (slowest - fastest) / median.",
+        "matrices in the same process. The spread is (slowest - fastest) / median, others' share the "
+        "processor time that other programs had during the calls; a call with more than 5 % is made again, at most "
+        "twice.",
         details_table(cpu) if cpu else f"{NOT_MEASURED}\n",
         "## Where the time goes",
         "Milliseconds of one layer alone, ours / PyTorch's.",

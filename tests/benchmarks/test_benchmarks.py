@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import harness
 import prediction
 import pytest
 import render
@@ -57,6 +58,35 @@ def test_prediction_of_a_run_follows_its_formula() -> None:
     for wrong in ({"num_devices": 0}, {"flops_per_second": 0.0}, {"overhead": -0.1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             prediction.predict_run(**{**settings, **wrong})
+
+
+def test_contenders_take_turns_and_first_calls_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    clock = iter(range(10_000))
+    monkeypatch.setattr(harness.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(harness.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(harness, "_busy_seconds", lambda: 0.0)
+    contenders = {name: lambda name=name: calls.append(name) or f"result of {name}" for name in ("jsep", "peer")}
+    timings = harness.compare(contenders, repeats=3)
+    assert calls == ["jsep"] * 2 + ["peer"] * 2 + ["jsep", "peer", "peer", "jsep", "jsep", "peer"]
+    assert timings["peer"].result == "result of peer"
+    assert [len(timing.seconds) for timing in timings.values()] == [3, 3]
+    timings = {"jsep": harness.Timing(9.0, (1.0, 2.0, 4.0), None), "peer": harness.Timing(1.0, (3.0, 8.0, 5.0), None)}
+    monkeypatch.setattr(harness, "ceiling_flops_per_second", lambda: {"float32": 100.0})
+    record = harness.comparison("work", timings, flops=50.0, agreement={})
+    assert record["times_faster"] == {"peer": 2.5}
+    assert record["times_faster_at_best"] == {"peer": 3.0}
+    assert record["share_of_ceiling"] == 0.25
+    assert record["contenders"]["jsep"]["spread"] == 1.5
+
+
+def test_a_call_beside_others_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter([harness._Call(10 * share, share) for share in (0.5, 0.2, 0.01, 0.0, 0.3, 0.4, 0.35)])
+    monkeypatch.setattr(harness, "_timed", lambda run: next(calls))
+    monkeypatch.setattr(harness.time, "sleep", lambda seconds: None)
+    timing = harness.compare({"jsep": lambda: None}, repeats=3)["jsep"]
+    assert timing.seconds == pytest.approx((0.1, 0.0, 3.0))  # the least disturbed of up to three
+    assert timing.share_of_others == pytest.approx((0.01 + 0.0 + 0.3) / 3)
 
 
 @pytest.mark.slow
