@@ -93,6 +93,7 @@ def torch_device() -> Any:
     if kind_of_device() == "cpu":
         return torch.device("cpu")
     torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = True  # as JAX and cuDNN do
     return torch.device("cuda")
 
 
@@ -280,7 +281,8 @@ def comparison(
     Args: work: what was done, in words; flops: floating-point operations of our call; agreement: numbers that show that
       all did the same work, by name.
     """
-    ceiling = ceiling_flops_per_second()[precision]
+    ceilings = ceiling_flops_per_second()
+    ceiling = ceilings.get(precision, ceilings["float32"])
     ours = timings[OURS].median
     peers = {name: timing for name, timing in timings.items() if name != OURS}
     return {

@@ -17,10 +17,20 @@ FOLDER = pathlib.Path(__file__).parent
 
 # (script, its share of the time, arguments on a processor, arguments on a GPU)
 RUNS: tuple[tuple[str, float, str, str], ...] = (
-    ("training_step", 0.07, "--model convnet --batch 128", "--model convnet --batch 128"),
-    ("training_step", 0.09, "--model convnet --batch 128 --sep", "--model convnet --batch 128 --sep"),
-    ("training_step", 0.13, "--model resnet18 --batch 16", "--model resnet18 --batch 128"),
-    ("training_step", 0.15, "--model resnet18 --batch 16 --sep", "--model resnet18 --batch 128 --sep"),
+    ("training_step", 0.07, "--model convnet --batch 128", "--model convnet --batch 128 --precision bfloat16"),
+    (
+        "training_step",
+        0.09,
+        "--model convnet --batch 128 --sep",
+        "--model convnet --batch 128 --precision bfloat16 --sep",
+    ),
+    ("training_step", 0.13, "--model resnet18 --batch 8", "--model resnet18 --batch 128 --precision bfloat16"),
+    (
+        "training_step",
+        0.15,
+        "--model resnet18 --batch 8 --sep",
+        "--model resnet18 --batch 128 --precision bfloat16 --sep",
+    ),
     ("explanation_attack", 0.08, "--pairs 30 --steps 30 --chunk 15", "--pairs 150 --steps 1500 --chunk 150"),
     ("explanations", 0.09, "--images 64 --chunk 64", "--images 64 --chunk 2048"),
     ("prediction_attacks", 0.1, "--images 60 --chunk 30", "--images 500 --chunk 500"),

@@ -1,13 +1,15 @@
 """One step of adversarial training (MAT, 10 PGD steps and the update), and of MAT with SEP, beside PyTorch.
 
 python benchmarks/training_step.py --model convnet --batch 128
-python benchmarks/training_step.py --model resnet18 --batch 16 --sep
+python benchmarks/training_step.py --model resnet18 --batch 8 --sep
 
 PyTorch is written as its users would: the faster order of channels in memory, parameters without gradient during the
 attack, batch normalisation in evaluation mode there, the SGD that updates all parameters at once; then the same through
 torch.compile. What is compiled cannot be differentiated twice, so the SEP term, a double backward pass, stays eager in
 both.
 """
+
+import functools
 
 import harness  # before JAX
 import jax
@@ -26,13 +28,14 @@ LEARNING_RATE, NOISE, SEP_WEIGHT = 1e-4, 0.1, 3000.0
 class Ours:
     """Steps on one batch, state after state."""
 
-    def __init__(self, model, images, labels, sep: bool) -> None:
+    def __init__(self, model, images, labels, sep: bool, precision: str) -> None:
         self.config = train.TrainConfig(
             epochs=1000,
             batch_size=len(images),
             optimizer=train.OptimizerConfig(learning_rate=LEARNING_RATE, schedule="constant"),
             attack=train.PgdConfig(epsilon=EPSILON, alpha=ALPHA, num_steps=STEPS),
             sep_weight=SEP_WEIGHT if sep else 0.0,
+            precision=precision,
         )
         self.run_steps = train.make_run_steps(model, self.config, len(images))
         self.state = train.init_state(jax.random.key(0), model, SHAPE, self.config, len(images))
@@ -50,7 +53,9 @@ class Ours:
 class Theirs:
     """The same steps in PyTorch."""
 
-    def __init__(self, model, variables, images, labels, sep: bool, is_compiled: bool, memory_format) -> None:
+    def __init__(
+        self, model, variables, images, labels, sep: bool, precision: str, is_compiled: bool, memory_format
+    ) -> None:
         device = harness.torch_device()
         self.network = torch_twins.twin(model, variables, SHAPE, device, memory_format)
         self.run_network = torch.compile(self.network) if is_compiled else self.network
@@ -60,6 +65,10 @@ class Theirs:
             self.network.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=5e-4, foreach=True
         )
         self.sep = sep
+        # As ours: the parameters stay in float32, the passes round.
+        self.autocast = functools.partial(
+            torch.autocast, device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+        )
 
     def attacked(self) -> torch.Tensor:
         self.network.eval().requires_grad_(False)
@@ -75,6 +84,10 @@ class Theirs:
         return x.detach()
 
     def __call__(self) -> float:
+        with self.autocast():
+            return self.step()
+
+    def step(self) -> float:
         x = self.attacked()
         self.network.train()
         loss = torch.nn.functional.cross_entropy(self.run_network(x), self.labels)
@@ -98,17 +111,18 @@ def main() -> None:
     options.add_argument("--model", default="convnet", choices=("convnet", "resnet18"))
     options.add_argument("--batch", type=int, default=128)
     options.add_argument("--sep", action="store_true", help="with the SEP term")
+    options.add_argument("--precision", default="float32", choices=train.PRECISIONS, help="of the passes, on all sides")
     settings = options.parse_args()
 
     model = models.create(settings.model, num_classes=10, input_shape=SHAPE)
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(settings.batch, *SHAPE)).astype(np.float32)
     labels = rng.integers(10, size=settings.batch).astype(np.int32)
-    ours = Ours(model, images, labels, settings.sep)
+    ours = Ours(model, images, labels, settings.sep, settings.precision)
 
     def peer(memory_format: torch.memory_format, is_compiled: bool = False, batch: int | None = None) -> Theirs:
         data = images[:batch], labels[:batch]
-        return Theirs(model, ours.variables, *data, settings.sep, is_compiled, memory_format)
+        return Theirs(model, ours.variables, *data, settings.sep, settings.precision, is_compiled, memory_format)
 
     memory_format = torch_twins.fastest_format(lambda it: peer(it, batch=max(settings.batch // 4, 1))())
     peers = {"torch eager": peer(memory_format), "torch.compile": peer(memory_format, is_compiled=True)}
@@ -126,6 +140,7 @@ def main() -> None:
         f"MAT{term} step, {settings.model}, batch {settings.batch}, {STEPS} PGD steps and the update",
         timings,
         flops=flops,
+        precision=settings.precision,
         agreement={"difference of logits": same, **losses},
         model=settings.model,
         batch=settings.batch,
