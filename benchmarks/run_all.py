@@ -32,7 +32,7 @@ RUNS: tuple[tuple[str, float, str, str], ...] = (
         "--model resnet18 --batch 128 --precision bfloat16 --sep",
     ),
     ("explanation_attack", 0.08, "--pairs 30 --steps 30 --chunk 15", "--pairs 150 --steps 1500 --chunk 150"),
-    ("explanations", 0.09, "--images 64 --chunk 64", "--images 64 --chunk 2048"),
+    ("explanations", 0.09, "--images 64", "--images 64 --chunks 512 2048 8192"),
     ("prediction_attacks", 0.1, "--images 60 --chunk 30", "--images 500 --chunk 500"),
     ("input_hessian", 0.06, "--images 32 --chunk 16", "--images 64 --chunk 64"),
     ("start_up", 0.07, "", ""),

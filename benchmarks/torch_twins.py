@@ -1,10 +1,11 @@
 """The models in PyTorch, with the weights of ours: what the peers differentiate."""
 
+import functools
 import itertools
-import time
 from collections.abc import Callable
 from typing import Any
 
+import harness
 import numpy as np
 import torch
 
@@ -141,14 +142,9 @@ def images_of(
 
 
 def fastest_format(run: Callable[[torch.memory_format], Any]) -> torch.memory_format:
-    """The order of the channels in memory with which `run` is faster here, each tried twice and timed once."""
-    seconds = {}
-    for memory_format in (torch.channels_last, torch.contiguous_format):
-        run(memory_format)
-        started = time.perf_counter()
-        run(memory_format)
-        seconds[memory_format] = time.perf_counter() - started
-    return min(seconds, key=lambda memory_format: seconds[memory_format])
+    """The order of the channels in memory with which `run` is faster here."""
+    formats = (torch.channels_last, torch.contiguous_format)
+    return harness.fastest({it: functools.partial(run, it) for it in formats})
 
 
 def labels_of(labels: np.ndarray, device: torch.device) -> torch.Tensor:

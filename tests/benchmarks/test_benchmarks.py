@@ -114,7 +114,7 @@ def test_scripts_keep_compiled_programs_by_default(tmp_path: pathlib.Path) -> No
 SMALL = {
     "training_step": "--model convnet --batch 4 --sep",
     "explanation_attack": "--pairs 2 --steps 3 --chunk 2",
-    "explanations": "--images 2 --chunk 32",
+    "explanations": "--images 2 --chunks 32",
     "prediction_attacks": "--images 4 --chunk 2",
     "input_hessian": "--images 2 --chunk 2 --matvecs 4",
     "scaling": "--series explanation_steps",
