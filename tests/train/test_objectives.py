@@ -58,7 +58,7 @@ def test_images_attacked_in_chunks_are_those_attacked_at_once(tiny: Any, digits:
     )
     np.testing.assert_allclose(whole, parts, atol=1e-5)
     assert np.abs(whole - digits.images[:10]).max() > 0.1
-    sizes = {batch: step._attack_chunk_size(batch) for batch in (128, 100, 64, 16, 37, 7)}
+    sizes = {batch: step._chunk_size(batch) for batch in (128, 100, 64, 16, 37, 7)}
     assert sizes == {128: 32, 100: 25, 64: 32, 16: 16, 37: 37, 7: 7}
 
 
