@@ -92,10 +92,10 @@ def landscape_points(repeats: int, *, directions: int = 4, points: int = 11) -> 
 
 SERIES: dict[str, tuple[Callable[..., Point], str, tuple[int, ...], str]] = {
     "batch": (training_step, "batch", (16, 32, 64, 128), "MAT step, ConvNet"),
-    "attack_steps": (training_step, "steps", (5, 10, 20, 40), "MAT step, ConvNet, batch 32"),
+    "attack_steps": (training_step, "steps", (5, 10, 20), "MAT step, ConvNet, batch 32"),
     "image_side": (training_step, "side", (16, 32, 64), "MAT step, ConvNet, batch 32"),
-    "pairs": (attacked_pairs, "pairs", (8, 16, 32, 64), "explanation attack, 10 steps, 8 pairs at once"),
-    "explanation_steps": (attacked_pairs, "steps", (10, 20, 40, 80), "explanation attack, 8 pairs"),
+    "pairs": (attacked_pairs, "pairs", (8, 16, 32), "explanation attack, 10 steps, 8 pairs at once"),
+    "explanation_steps": (attacked_pairs, "steps", (10, 20, 40), "explanation attack, 8 pairs"),
     "directions": (landscape_points, "directions", (4, 8, 16), "slices, 11 points each, 16 at once"),
     "points": (landscape_points, "points", (11, 21, 41), "slices, 4 directions, 16 points at once"),
 }
