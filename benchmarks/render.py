@@ -134,7 +134,11 @@ def count_verdicts(cpu: Results) -> str:
     verdicts = [_verdict(_ratio(cpu, goal), goal.cpu) for goal in GOALS if goal.cpu is not None]
     measured = [verdict for verdict in verdicts if verdict != "-"]
     reached = sum(verdict == "reached" for verdict in measured)
-    return f"{reached} of {len(verdicts)} ratios on two cores reach their goal, {len(measured) - reached} are below it."
+    beside = sum(bool(_quiet(cpu, goal)) for goal in GOALS if goal.cpu is not None)
+    return (
+        f"{reached} of {len(verdicts)} ratios on two cores reach their goal, {len(measured) - reached} are below it; "
+        f"{beside} of them were measured beside other programs."
+    )
 
 
 def start_up_table(cpu: Results) -> str:
@@ -278,8 +282,8 @@ def readme(cpu: Results, gpu: Results) -> str:
         "ratio is theirs over ours, of medians after two calls that do not count. Peers are written as their users "
         "would: no gradients where none are needed, the faster order of channels in memory, the same chunks.",
         "## Goals",
-        f"{count_verdicts(cpu)} Where other programs had more than {100 * MANY_OTHERS:.0f} % of the processor during the "
-        "calls, the verdict says so: such a ratio may be wrong by a factor in either direction, since a library whose "
+        f"{count_verdicts(cpu)} Where other programs had more than {100 * MANY_OTHERS:.0f} % of the processor during "
+        "the calls, the verdict says so: such a ratio may be wrong by a factor in either direction, since a library whose "
         "threads wait for each other loses more.",
         goals_table(cpu, gpu),
         start_up_table(cpu),
