@@ -158,6 +158,11 @@ def _timed(run: Contender) -> _Call:
     return _Call(seconds, others / (seconds * (os.cpu_count() or 1)))
 
 
+def share_of_others(run: Contender) -> float:
+    """The share of the processor's time that other programs have during a call."""
+    return _timed(run).share_of_others
+
+
 def _busy_seconds() -> float:
     """Seconds that all processors together have worked since the start of the machine; 0 where it does not tell."""
     try:

@@ -110,15 +110,21 @@ def main() -> None:
     options = harness.parser(__doc__)
     options.add_argument("--batch", type=int, default=64)
     settings = options.parse_args()
-    repeats = max(settings.repeats, 11)
-    found = {
-        f"{name}: {channels} to {features} channels, {side}x{side}, stride {strides}": convolution(
-            settings.batch, repeats, side, channels, features, strides
-        )
-        for name, (side, channels, features, strides) in CONVOLUTIONS.items()
+    repeats, found = max(settings.repeats, 11), {}
+
+    def measure() -> None:
+        for name, (side, channels, features, strides) in CONVOLUTIONS.items():
+            what = f"{name}: {channels} to {features} channels, {side}x{side}, stride {strides}"
+            found[what] = convolution(settings.batch, repeats, side, channels, features, strides)
+        found["softplus after ConvNet 1"] = activation(settings.batch, repeats)
+
+    share = harness.share_of_others(measure)
+    record = {
+        "work": f"milliseconds of one layer, batch {settings.batch}",
+        "batch": settings.batch,
+        "share_of_others": round(share, 3),
+        "layers": found,
     }
-    found["softplus after ConvNet 1"] = activation(settings.batch, repeats)
-    record = {"work": f"milliseconds of one layer, batch {settings.batch}", "batch": settings.batch, "layers": found}
     harness.save(settings, "layers", record)
 
 

@@ -213,7 +213,8 @@ def layers_table(results: Results) -> str:
             pair = layer.get(what)
             row.append("-" if pair is None else f"{number(pair['jsep'])} / {number(pair['torch'])}")
         rows.append(row)
-    return table([f"layer, batch {record['batch']}", "forward", "input gradient", "weight gradient"], rows)
+    header = [f"layer, batch {record['batch']}", "forward", "input gradient", "weight gradient"]
+    return f"{table(header, rows)}\nOther programs had {100 * record['share_of_others']:.0f} % of the processor.\n"
 
 
 def scaling_table(results: Results) -> str:
@@ -283,8 +284,8 @@ def readme(cpu: Results, gpu: Results) -> str:
         "would: no gradients where none are needed, the faster order of channels in memory, the same chunks.",
         "## Goals",
         f"{count_verdicts(cpu)} Where other programs had more than {100 * MANY_OTHERS:.0f} % of the processor during "
-        "the calls, the verdict says so: such a ratio may be wrong by a factor in either direction, since a library whose "
-        "threads wait for each other loses more.",
+        "the calls, the verdict says so: such a ratio may be wrong by a factor in either direction, since a library "
+        "whose threads wait for each other loses more.",
         goals_table(cpu, gpu),
         start_up_table(cpu),
         "## Times, memory, operations",
