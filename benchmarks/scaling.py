@@ -6,6 +6,7 @@ Memory is what XLA plans for the compiled program's intermediate values; times a
 """
 
 import functools
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ Point = dict[str, float]
 
 def measured(repeats: int, make: Callable[..., Any], *arguments: Any) -> Point:
     """Compiles `make` for the arguments and times it."""
+    jax.clear_caches()
     started = time.perf_counter()
     compiled = make.lower(*arguments).compile()  # type: ignore[attr-defined]
     compile_seconds = time.perf_counter() - started
@@ -43,6 +45,7 @@ def training_step(repeats: int, *, batch: int = 32, steps: int = 10, side: int =
     shape = (side, side, 3)
     model = models.create("convnet", num_classes=10, input_shape=shape)
     config = train.TrainConfig(epochs=1000, batch_size=batch, attack=train.PgdConfig(num_steps=steps))
+    jax.clear_caches()  # a setting of two series is compiled twice, so that both times are true
     run_steps = train.make_run_steps(model, config, batch)
     state = train.init_state(jax.random.key(0), model, shape, config, batch)
     images = np.random.default_rng(0).uniform(size=(batch, *shape)).astype(np.float32)
@@ -113,12 +116,15 @@ def main() -> None:
     options = harness.parser(__doc__)
     options.add_argument("--series", nargs="*", default=list(SERIES), choices=list(SERIES))
     settings = options.parse_args()
-    found = {}
+    path = settings.out / f"scaling.{harness.kind_of_device()}.json"
+    # Series that are not asked for stay as they were measured.
+    found = json.loads(path.read_text())["series"] if path.exists() else {}
     for name in settings.series:
         measure, what, values, work = SERIES[name]
         points = [measure(settings.repeats, **{what: value}) for value in values]
         found[name] = {
             "work": work,
+            "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
             "values": list(values),
             **{column: [point[column] for point in points] for column in points[0]},
             **{
