@@ -1,10 +1,10 @@
-# make demo | paper-quick | paper | docs | test | test-slow | lint | format | clean. PYTHON chooses the interpreter of the environment.
+# make demo | paper-quick | paper | bench | docs | test | test-slow | lint | format | clean. PYTHON chooses the interpreter of the environment.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo paper-quick paper docs test test-slow browser lint format env clean
+.PHONY: demo paper-quick paper bench docs test test-slow browser lint format env clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python experiments/digits_sep.py --flagfile=experiments/flags/digits_sep.flags --run_dir=runs/demo --overwrite
@@ -29,6 +29,12 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.oracle browser
 	$(BIN)/python -m pytest -n 2 -m slow --durations=10
+
+# Beside nothing else, or say what: make bench MINUTES=40 BESIDE="a video".
+MINUTES ?= 20
+BESIDE  ?= nothing
+bench: $(VENV)/.oracle
+	$(BIN)/python benchmarks/run_all.py --minutes $(MINUTES) --beside "$(BESIDE)"
 
 browser:
 	@bash .ci/browser

@@ -1,20 +1,14 @@
 """What the input landscape of an explanation loss costs: slices and Lanczos steps on the CIFAR ConvNet.
 
-python benchmarks/landscape_cost.py --images 150 --beside "nothing" --out benchmarks/results/landscape_cost.json
+python benchmarks/landscape_cost.py --images 4
 
 The work: the loss of the Gradient x Input map to another image's map, 10 Rademacher directions x 41 points and 20
-Lanczos steps, for each image. The weights are random: the cost does not depend on them. Compiling is timed apart.
+Lanczos steps, for each image. The weights are random: the cost does not depend on them. There is no peer.
 """
 
-import argparse
 import functools
-import json
-import os
-import pathlib
-import platform
-import resource
-import time
 
+import harness  # before JAX
 import jax
 import numpy as np
 
@@ -61,47 +55,44 @@ def loss(model_fn, variables, image, target):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="convnet", choices=list(models.MODELS))
-    parser.add_argument("--images", type=int, default=150)
-    parser.add_argument("--directions", type=int, default=10)
-    parser.add_argument("--points", type=int, default=41)
-    parser.add_argument("--matvecs", type=int, default=20)
-    parser.add_argument("--chunk", type=int, default=16, help="points, or images in Lanczos, in memory at once")
-    parser.add_argument("--beside", required=True, help="what else ran on the machine; 'nothing' where nothing did")
-    parser.add_argument("--out", type=pathlib.Path)
-    settings = parser.parse_args()
+    options = harness.parser(__doc__)
+    options.add_argument("--model", default="convnet", choices=list(models.MODELS))
+    options.add_argument("--images", type=int, default=4)
+    options.add_argument("--directions", type=int, default=10)
+    options.add_argument("--points", type=int, default=41)
+    options.add_argument("--matvecs", type=int, default=20)
+    options.add_argument("--chunk", type=int, default=16, help="points, or images in Lanczos, in memory at once")
+    settings = options.parse_args()
 
     model = models.create(settings.model, num_classes=10, input_shape=(32, 32, 3))
     variables = jax.jit(lambda: models.init(jax.random.key(0), model, (32, 32, 3)))()
     images, targets = np.random.default_rng(0).uniform(size=(2, settings.images, 32, 32, 3)).astype(np.float32)
-    work = {
-        "model_fn": models.model_fn(model),
-        **{name: getattr(settings, name) for name in ("directions", "points", "matvecs", "chunk")},
+    shape = {name: getattr(settings, name) for name in ("directions", "points", "matvecs", "chunk")}
+    placed = jax.device_put((jax.random.split(jax.random.key(1), settings.images), variables, images, targets))
+    model_fn = models.model_fn(model)
+    functions = {
+        f"slices, {settings.directions} directions x {settings.points} points": slices_of,
+        f"{settings.matvecs} Lanczos steps": eigenvalues_of,
     }
-    keys = jax.random.split(jax.random.key(1), settings.images)
-    record = {name: getattr(settings, name) for name in ("model", "images", "directions", "points", "matvecs", "chunk")}
-    for name, function in (("slices", slices_of), ("lanczos", eigenvalues_of)):
-        started = time.perf_counter()
-        compiled = function.lower(keys, variables, images, targets, **work).compile()
-        record[f"{name}_compile_seconds"] = round(time.perf_counter() - started, 2)
-        started = time.perf_counter()
-        values = np.asarray(compiled(keys, variables, images, targets))
-        record[f"{name}_seconds"] = round(time.perf_counter() - started, 2)
-        assert np.all(np.isfinite(values))
-    record["total_seconds"] = round(sum(value for name, value in record.items() if name.endswith("_seconds")), 2)
-    # ru_maxrss is in KiB on Linux: the peak of the whole process, compiler included.
-    record["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    record |= {
-        "beside": settings.beside,
-        "device": jax.devices()[0].device_kind,
-        "num_cpus": os.cpu_count(),
-        "jax": jax.__version__,
-        "python": platform.python_version(),
+    contenders: dict[str, harness.Contender] = {
+        name: lambda function=function: np.asarray(function(*placed, model_fn=model_fn, **shape))
+        for name, function in functions.items()
     }
-    print(json.dumps(record, indent=1))
-    if settings.out:
-        settings.out.write_text(json.dumps(record, indent=1) + "\n")
+    timings = harness.compare(contenders, repeats=settings.repeats, budget=settings.budget)
+    for name, timing in timings.items():
+        if not np.all(np.isfinite(timing.result)):
+            raise SystemExit(f"{name} is not finite")
+    record = {
+        "work": f"the landscape of {settings.images} images, {settings.model}, {settings.chunk} in memory at once",
+        "model": settings.model,
+        "images": settings.images,
+        **shape,
+        "seconds_per_image": {
+            name: harness.significant(timing.median / settings.images) for name, timing in timings.items()
+        },
+        "contenders": {name: timing.record() for name, timing in timings.items()},
+    }
+    harness.save(settings, "landscape_cost", record)
 
 
 if __name__ == "__main__":

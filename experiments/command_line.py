@@ -188,6 +188,8 @@ def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: 
     """Runs `body` in the directory of the run, with progress on the terminal, and prints what it returns."""
     if flags.FLAGS.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.FLAGS.compilation_cache))
+        # JAX keeps only what took a second; a run has hundreds of programs that take a tenth of one.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     progress = TerminalProgress(silent=not devices.is_first())
     try:
         printed = body(Path(flags.FLAGS.run_dir or Path("runs") / experiment), progress)

@@ -17,7 +17,10 @@ from mkdocs.utils import get_relative_url
 LOG = logging.getLogger("mkdocs.hooks.jsep")
 ROOT = Path(__file__).resolve().parents[2]
 
-OUTSIDE = ("BUILD.md", "CHANGELOG.md", "LICENSE", "experiments/README.md", "experiments/flags/*.flags", "results/*.md")
+OUTSIDE = (
+    "BUILD.md", "CHANGELOG.md", "LICENSE",
+    "benchmarks/README.md", "experiments/README.md", "experiments/flags/*.flags", "results/*.md",
+)  # fmt: skip
 OUTSIDE_ASSETS = ("results/*/*.png", "results/*/result.json", "notebooks/*.ipynb")
 
 MARKDOWN_LINK = re.compile(r"(\]\()(?!\w+:|#|//)([^)#\s]+)")

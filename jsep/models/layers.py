@@ -17,7 +17,20 @@ ACTIVATIONS = ("softplus", "relu", "gelu")
 
 @jax.custom_jvp
 def _softplus(x: Array) -> Array:
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+    return jnp.maximum(x, 0) + _log1p_of_small(jnp.exp(-jnp.abs(x)))
+
+
+def _log1p_of_small(x: Array) -> Array:
+    """log(1 + x) for x in [0, 1], to rounding."""
+    if x.dtype != jnp.float32 or jax.default_backend() != "cpu":
+        return jnp.log1p(x)
+    # 2 artanh(q), q = x / (2 + x) <= 1/3, whose series is cut after q^13. On CPU XLA's own takes three times as long.
+    q = x / (2 + x)
+    square = q * q
+    series = jnp.float32(1 / 13)
+    for power in (11, 9, 7, 5, 3, 1):
+        series = series * square + jnp.float32(1 / power)
+    return 2 * q * series
 
 
 @_softplus.defjvp

@@ -54,12 +54,14 @@ def adversarial_images(
     config: PgdConfig,
     *,
     train_batch_fn: Callable[[PyTree, Array], Array] | None = None,
+    chunk_size: int | None = None,
 ) -> Array:
     """PGD on the cross-entropy of every image of a batch; no gradient flows back through it.
 
     The batch normalisation is in evaluation mode (Pang et al. 2021), each image attacked alone, and in training mode
     with `train_batch_fn`: (variables, images) -> logits (B, K), where the images of a batch act on one another.
-    Args: images: (B, H, W, C) in [0, 1]; labels: (B,). Returns: (B, H, W, C).
+    Args: images: (B, H, W, C) in [0, 1]; labels: (B,); chunk_size: images that are attacked at once where each is
+      attacked alone, None for all. Returns: (B, H, W, C).
     """
     variables = jax.lax.stop_gradient(variables)
     if train_batch_fn is not None:
@@ -80,7 +82,10 @@ def adversarial_images(
         objective = attack.cross_entropy(lambda z: model_fn(variables, z), label)
         return attack.pgd(key, objective, image, **dataclasses.asdict(config))[0]
 
-    return jax.vmap(one)(jax.random.split(key, len(images)), images, labels)
+    rows = jax.random.split(key, len(images)), images, labels
+    if chunk_size is None or chunk_size >= len(images):
+        return jax.vmap(one)(*rows)
+    return jax.lax.map(lambda row: one(*row), rows, batch_size=chunk_size)
 
 
 def _train_batch_fn(batch_fn: BatchFn, attack_batch_norm: str) -> Callable[[PyTree, Array], Array] | None:
@@ -113,12 +118,17 @@ def make_standard(model_fn: ModelFn, batch_fn: BatchFn, config: PgdConfig) -> Tr
 
 
 def make_mat(
-    model_fn: ModelFn, batch_fn: BatchFn, config: PgdConfig, *, attack_batch_norm: str = "evaluation"
+    model_fn: ModelFn,
+    batch_fn: BatchFn,
+    config: PgdConfig,
+    *,
+    attack_batch_norm: str = "evaluation",
+    attack_chunk_size: int | None = None,
 ) -> TrainObjective:
     """Madry adversarial training: mean over the batch of max_(x' in ball(x)) cross-entropy(f(x'), y), the max by PGD.
 
     The metrics "cross_entropy" and "accuracy" are those of the adversarial images. attack_batch_norm: of
-    `BATCH_NORM_MODES`, during the attack.
+    `BATCH_NORM_MODES`, during the attack; attack_chunk_size: images that are attacked at once, None for all.
     Reference: Madry et al. 2018, equation 2.1.
     """
     train_batch_fn = _train_batch_fn(batch_fn, attack_batch_norm)
@@ -127,7 +137,10 @@ def make_mat(
         key: Key, params: PyTree, batch_stats: PyTree, images: Array, labels: Array
     ) -> tuple[Array, Auxiliary]:
         variables = {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
-        attacked = adversarial_images(key, model_fn, variables, images, labels, config, train_batch_fn=train_batch_fn)
+        attacked = adversarial_images(
+            key, model_fn, variables, images, labels, config,
+            train_batch_fn=train_batch_fn, chunk_size=attack_chunk_size,
+        )  # fmt: skip
         return _cross_entropy_and_accuracy(batch_fn, params, batch_stats, attacked, labels)
 
     return objective
@@ -168,5 +181,5 @@ OBJECTIVES: dict[str, Callable[..., TrainObjective]] = {
     "mat": make_mat,
     "trades": make_trades,
 }
-"""name -> (model_fn, batch_fn, PgdConfig; mat and trades: attack_batch_norm; trades: trades_beta) -> training
-objective."""
+"""name -> (model_fn, batch_fn, PgdConfig; mat and trades: attack_batch_norm; mat: attack_chunk_size; trades:
+trades_beta) -> training objective."""

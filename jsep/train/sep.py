@@ -157,7 +157,13 @@ def batch_penalty(
       explained classes. Returns: () >= 0.
     Reference: PAPER Algorithm 1.
     """
-    keys = jax.random.split(key, len(images))
+    return jnp.mean(image_penalties(jax.random.split(key, len(images)), config, model_fn, variables, images, labels))
+
+
+def image_penalties(
+    keys: Key, config: SepConfig, model_fn: ModelFn, variables: PyTree, images: Array, labels: Array
+) -> Array:
+    """The SEP term (B,) of every image, of which `batch_penalty` is the mean; keys: (B,), one an image."""
     # A key for what the explanation itself draws, apart from the noise's.
     method_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
     if config.noise == "worst":
@@ -182,7 +188,7 @@ def batch_penalty(
         penalties = jax.vmap(functools.partial(_penalty_reverse, config, model_fn, variables))(
             images, noises, labels, method_keys
         )
-    return jnp.mean(penalties)
+    return penalties
 
 
 def scale_free_weight(sep_weight: float, num_pixels: int) -> float:

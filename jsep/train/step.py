@@ -19,8 +19,8 @@ from jsep.train.objectives import OBJECTIVES, PgdConfig
 from jsep.train.optimizer import OptimizerConfig, make_optimizer
 from jsep.train.precision import PRECISIONS, in_precision
 from jsep.train.rivals import RivalConfig, batch_rival
-from jsep.train.sep import SepConfig, batch_penalty
-from jsep.types import Array, Key, PyTree
+from jsep.train.sep import SepConfig, batch_penalty, image_penalties
+from jsep.types import Array, Key, ModelFn, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +218,40 @@ def epoch_order(key: Key, epoch: Array | int, num_images: int) -> Array:
     return jax.random.permutation(jax.random.fold_in(jax.random.split(key)[0], epoch), num_images)
 
 
+def _chunk_size(batch_size: int) -> int:
+    """How many images of a batch a processor works on at once: the largest divisor from 8 to 32, or all. The
+    activations of more leave the caches, which made the attack on 128 images a quarter slower."""
+    size = max(size for size in range(1, min(batch_size, 32) + 1) if batch_size % size == 0)
+    return size if size >= 8 else batch_size
+
+
+def _in_chunks(
+    chunk_size: int,
+    config: TrainConfig,
+    model_fn: ModelFn,
+    state: TrainState,
+    key: Key,
+    images: Array,
+    labels: Array,
+) -> tuple[Array, PyTree]:
+    """The value of `batch_penalty` and its gradient in the parameters, chunk after chunk."""
+    num_chunks = len(images) // chunk_size
+    rows = (jax.random.split(key, len(images)), images, labels)
+    chunks = jax.tree.map(lambda row: row.reshape(num_chunks, chunk_size, *row.shape[1:]), rows)
+
+    def add(total: tuple[Array, PyTree], chunk: tuple[Key, Array, Array]) -> tuple[tuple[Array, PyTree], None]:
+        def value_of(params: PyTree) -> Array:
+            keys, images, labels = chunk
+            variables = state._replace(params=params).variables
+            return jnp.sum(image_penalties(keys, config.sep, model_fn, variables, images, labels))
+
+        return jax.tree.map(jnp.add, total, jax.value_and_grad(value_of)(state.params)), None
+
+    nothing = (jnp.float32(0), jax.tree.map(jnp.zeros_like, state.params))
+    total, _ = jax.lax.scan(add, nothing, chunks)
+    return jax.tree.map(lambda leaf: leaf / len(images), total)
+
+
 def _add_scaled(tree: PyTree, scale: Array, other: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: a + scale * b, tree, other)
 
@@ -231,6 +265,10 @@ def _compiled_steps(
     options: dict[str, Any] = {"trades_beta": config.trades_beta} if config.objective == "trades" else {}
     if config.objective in ("mat", "trades"):
         options["attack_batch_norm"] = config.attack_batch_norm
+    one_processor = mesh is None and jax.default_backend() == "cpu"
+    chunk_size = _chunk_size(config.batch_size) if one_processor else config.batch_size
+    if config.objective == "mat":
+        options["attack_chunk_size"] = chunk_size
     objective = OBJECTIVES[config.objective](model_fn, batch_fn, config.attack, **options)
     optimizer = make_optimizer(config.optimizer, config.epochs * steps_per_epoch)
     warmup_steps = config.sep_warmup_epochs * steps_per_epoch
@@ -267,7 +305,10 @@ def _compiled_steps(
                 term_key = jax.random.fold_in(noise_key, index) if index else noise_key
                 return term(term_key, settings, model_fn, state._replace(params=params).variables, images, labels)
 
-            value, term_gradient = jax.value_and_grad(value_of)(state.params)
+            if name == "sep" and chunk_size < config.batch_size:
+                value, term_gradient = _in_chunks(chunk_size, config, model_fn, state, noise_key, images, labels)
+            else:
+                value, term_gradient = jax.value_and_grad(value_of)(state.params)
             norm = jnp.abs(weight) * optax.global_norm(term_gradient)
             gradient = _add_scaled(gradient, weight, term_gradient)
             metrics["loss"] = metrics["loss"] + weight * value

@@ -12,6 +12,7 @@ import pytest
 
 from jsep import data, models, train
 from jsep.checks import InputError, is_disk_full
+from jsep.train import loop, step
 from jsep.train.objectives import Auxiliary
 from jsep.train.step import FAULT_TERMS
 from jsep.types import Array
@@ -75,6 +76,24 @@ def test_one_compilation_serves_both_signs_and_every_weight(digits: data.Dataset
         run(SEP, digits, [2, 4], weight)
     assert run_steps._cache_size() == 1
     assert train.make_run_steps(MODEL, dataclasses.replace(SEP, sep_weight=0.0), 64) is not run_steps
+
+
+def test_sep_term_in_chunks_is_that_of_the_batch(digits: data.Dataset) -> None:
+    state, model_fn = state_of(SEP), models.model_fn(MODEL)
+    given = digits.images[:24], digits.labels[:24]
+
+    @jax.jit
+    def both() -> tuple[Any, Any]:
+        def whole(params: Any) -> Array:
+            return train.batch_penalty(KEY, SEP.sep, model_fn, state._replace(params=params).variables, *given)
+
+        chunks = step._in_chunks(8, SEP, model_fn, state, KEY, *given)
+        return chunks, jax.value_and_grad(whole)(state.params)
+
+    chunks, whole = both()
+    assert float(whole[0]) > 0
+    for actual, expected in zip(jax.tree.leaves(chunks), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 def test_sep_gradient_enters_linearly_with_its_sign(digits: data.Dataset) -> None:
@@ -186,6 +205,45 @@ def test_no_implicit_transfer_inside_a_stretch(digits: data.Dataset) -> None:
     assert int(state.step) == 4
     with jax.transfer_guard("disallow"), pytest.raises(Exception, match="Disallowed host-to-device transfer"):
         run_steps(state, digits.images, *arguments[1:], stops[0])
+
+
+def test_a_stretch_writes_over_the_state_it_is_given(digits: data.Dataset) -> None:
+    run_steps = train.make_run_steps(MODEL, PLAIN, 64)
+    state = state_of(PLAIN)
+    leaves = [leaf for leaf in jax.tree.leaves(state) if leaf.size > 1]
+    size = sum(leaf.nbytes for leaf in leaves)
+    arguments = jax.device_put((digits.images, digits.labels, KEY, {}, np.int32(1)))
+    compiled = run_steps.lower(state, *arguments).compile()
+    assert compiled.memory_analysis().alias_size_in_bytes >= size > 0
+    run_steps(state, *arguments)
+    assert all(leaf.is_deleted() for leaf in leaves)
+
+
+def test_an_epoch_is_one_call_without_transfers_and_one_synchronisation(
+    digits: data.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stops, fetched = [], []
+    make_runner, device_get = loop.make_runner, jax.device_get
+
+    def guarded_runner(*arguments: Any, **settings: Any) -> Any:
+        run = make_runner(*arguments, **settings)
+
+        def guarded(state: train.TrainState, weights: dict, stop: int) -> Any:
+            stops.append(stop)
+            with jax.transfer_guard("disallow"):
+                return run(state, weights, stop)
+
+        return guarded
+
+    def counted(tree: Any) -> Any:
+        fetched.append(tree)
+        return device_get(tree)
+
+    monkeypatch.setattr(loop, "make_runner", guarded_runner)
+    monkeypatch.setattr(jax, "device_get", counted)
+    train.fit(KEY, MODEL, digits, PLAIN, log_every=10**6)
+    assert stops == [4, 8, 12, 16]
+    assert len(fetched) == 4
 
 
 # The loop.

@@ -13,6 +13,7 @@ import pytest
 
 from jsep import models, train
 from jsep.checks import InputError
+from jsep.train import step
 from jsep.train.optimizer import make_optimizer, make_schedule
 
 KEY = jax.random.key(0)
@@ -47,6 +48,18 @@ def test_mat_images_stay_in_ball_and_box_and_raise_every_loss(norm: str, tiny: A
         np.array([oracles.cross_entropy(row, k) for row, k in zip(rows, labels, strict=True)]) for rows in logits
     )
     assert np.all(robust > clean)
+
+
+def test_images_attacked_in_chunks_are_those_attacked_at_once(tiny: Any, digits: Any) -> None:
+    config = train.PgdConfig(norm="l2", epsilon=1.0, alpha=0.5, num_steps=3)
+    given = tiny.model_fn, tiny.variables, digits.images[:10], digits.labels[:10], config
+    whole, parts = (
+        jax.jit(lambda size=size: train.adversarial_images(KEY, *given, chunk_size=size))() for size in (None, 4)
+    )
+    np.testing.assert_allclose(whole, parts, atol=1e-5)
+    assert np.abs(whole - digits.images[:10]).max() > 0.1
+    sizes = {batch: step._chunk_size(batch) for batch in (128, 100, 64, 16, 37, 7)}
+    assert sizes == {128: 32, 100: 25, 64: 32, 16: 16, 37: 37, 7: 7}
 
 
 def test_mat_gradient_is_that_of_cross_entropy_on_fixed_adversarial_images(tiny: Any, digits: Any) -> None:

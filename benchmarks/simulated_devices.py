@@ -1,0 +1,69 @@
+"""What sharing a batch out over devices costs by itself: the same MAT step on one device and on eight simulated ones.
+
+python benchmarks/simulated_devices.py
+
+Eight devices of one processor have no more cores than one, so a step takes as long where sharing out is free. What it
+takes longer is the overhead: the sums over devices, and smaller pieces of work.
+"""
+
+import os
+
+import harness  # before JAX
+import jax
+import numpy as np
+
+from jsep import devices, models, train
+
+SHAPE = (32, 32, 3)
+
+
+def stepper(model: models.Classifier, batch: int, num_devices: int) -> harness.Contender:
+    """Training steps on `num_devices` devices."""
+    config = train.TrainConfig(
+        epochs=1000, batch_size=batch, optimizer=train.OptimizerConfig(learning_rate=1e-4, schedule="constant")
+    )
+    mesh = devices.make_mesh(num_devices)
+    run_steps = train.make_run_steps(model, config, batch, mesh)
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(batch, *SHAPE)).astype(np.float32)
+    labels = rng.integers(10, size=batch).astype(np.int32)
+    state = train.init_state(jax.random.key(0), model, SHAPE, config, batch)
+    held = {"state": devices.replicate(state, mesh), "step": 0}
+    data = devices.replicate((images, labels, jax.random.key(1)), mesh)
+
+    def run() -> float:
+        held["step"] += 1
+        stop = devices.replicate(np.int32(held["step"]), mesh)
+        held["state"], sums, _ = run_steps(held["state"], *data, {}, stop)
+        jax.block_until_ready(held["state"])
+        return float(sums["loss"])
+
+    return run
+
+
+def main() -> None:
+    options = harness.parser(__doc__)
+    options.add_argument("--batch", type=int, default=128)
+    options.add_argument("--devices", type=int, default=8)
+    settings = options.parse_args()
+    if harness.kind_of_device() == "gpu":
+        raise SystemExit("simulated devices are those of a processor: run with JAX_PLATFORMS=cpu")
+    model = models.create("convnet", num_classes=10, input_shape=SHAPE)
+    contenders = {str(n): stepper(model, settings.batch, n) for n in (1, 2, settings.devices)}
+    timings = harness.compare(contenders, repeats=settings.repeats, budget=settings.budget)
+    alone, shared = timings["1"], {name: timing for name, timing in timings.items() if name != "1"}
+    record = {
+        "work": f"MAT step, ConvNet, batch {settings.batch}, shared out over simulated devices of one processor",
+        "overhead": {name: round(t.median / alone.median - 1, 3) for name, t in shared.items()},
+        "overhead_at_best": {name: round(t.fastest / alone.fastest - 1, 3) for name, t in shared.items()},
+        "agreement": {f"loss of the first step, {name} devices": t.result for name, t in timings.items()},
+        "contenders": {f"{name} devices": t.record() for name, t in timings.items()},
+    }
+    harness.save(settings, "simulated_devices", record)
+
+
+if __name__ == "__main__":
+    # Before JAX looks for its devices.
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    jax.config.update("jax_num_cpu_devices", 8)
+    main()

@@ -1,0 +1,154 @@
+"""One step of adversarial training (MAT, 10 PGD steps and the update), and of MAT with SEP, beside PyTorch.
+
+python benchmarks/training_step.py --model convnet --batch 128
+python benchmarks/training_step.py --model resnet18 --batch 8 --sep
+
+PyTorch is written as its users would: the faster order of channels in memory, parameters without gradient during the
+attack, batch normalisation in evaluation mode there, the SGD that updates all parameters at once; then the same through
+torch.compile. What is compiled cannot be differentiated twice, so the SEP term, a double backward pass, stays eager in
+both.
+"""
+
+import functools
+
+import harness  # before JAX
+import jax
+import numpy as np
+import torch
+import torch_twins
+
+from jsep import models, train
+from jsep.study import costs
+
+SHAPE = (32, 32, 3)
+EPSILON, ALPHA, STEPS = 8 / 255, 2 / 255, 10
+LEARNING_RATE, NOISE, SEP_WEIGHT = 1e-4, 0.1, 3000.0
+
+
+class Ours:
+    """Steps on one batch, state after state."""
+
+    def __init__(self, model, images, labels, sep: bool, precision: str) -> None:
+        self.config = train.TrainConfig(
+            epochs=1000,
+            batch_size=len(images),
+            optimizer=train.OptimizerConfig(learning_rate=LEARNING_RATE, schedule="constant"),
+            attack=train.PgdConfig(epsilon=EPSILON, alpha=ALPHA, num_steps=STEPS),
+            sep_weight=SEP_WEIGHT if sep else 0.0,
+            precision=precision,
+        )
+        self.run_steps = train.make_run_steps(model, self.config, len(images))
+        self.state = train.init_state(jax.random.key(0), model, SHAPE, self.config, len(images))
+        self.variables = jax.device_get(self.state.variables)
+        self.data = jax.device_put((images, labels, jax.random.key(1), self.config.weights()))
+        self.step = 0
+
+    def __call__(self) -> float:
+        self.step += 1
+        self.state, sums, _ = self.run_steps(self.state, *self.data, np.int32(self.step))
+        jax.block_until_ready(self.state)
+        return float(sums["loss"])
+
+
+class Theirs:
+    """The same steps in PyTorch."""
+
+    def __init__(
+        self, model, variables, images, labels, sep: bool, precision: str, is_compiled: bool, memory_format
+    ) -> None:
+        device = harness.torch_device()
+        self.network = torch_twins.twin(model, variables, SHAPE, device, memory_format)
+        self.run_network = torch.compile(self.network) if is_compiled else self.network
+        self.images = torch_twins.images_of(images, device, memory_format)
+        self.labels = torch_twins.labels_of(labels, device)
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=5e-4, foreach=True
+        )
+        self.sep = sep
+        # As ours: the parameters stay in float32, the passes round.
+        self.autocast = functools.partial(
+            torch.autocast, device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+        )
+
+    def attacked(self) -> torch.Tensor:
+        self.network.eval().requires_grad_(False)
+        x = (self.images + torch.empty_like(self.images).uniform_(-EPSILON, EPSILON)).clamp_(0, 1)
+        low, high = (self.images - EPSILON).clamp_(0, 1), (self.images + EPSILON).clamp_(0, 1)
+        for _ in range(STEPS):
+            x.requires_grad_(True)
+            loss = torch.nn.functional.cross_entropy(self.run_network(x), self.labels, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, x)
+            with torch.no_grad():
+                x = torch.minimum(torch.maximum(x.add(gradient.sign_(), alpha=ALPHA), low), high)
+        self.network.requires_grad_(True)
+        return x.detach()
+
+    def __call__(self) -> float:
+        with self.autocast():
+            return self.step()
+
+    def step(self) -> float:
+        x = self.attacked()
+        self.network.train()
+        loss = torch.nn.functional.cross_entropy(self.run_network(x), self.labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        total = loss.detach()
+        if self.sep:
+            self.network.eval()
+            clean = self.images.detach().requires_grad_(True)
+            noisy = (self.images + NOISE * torch.randn_like(self.images)).requires_grad_(True)
+            maps = [torch_twins.maps_of(self.network, z, self.labels) for z in (noisy, clean)]
+            penalty = SEP_WEIGHT * (maps[0] - maps[1]).square().mean()
+            penalty.backward()
+            total = total + penalty.detach()
+        self.optimizer.step()
+        return float(total)  # which waits
+
+
+def main() -> None:
+    options = harness.parser(__doc__)
+    options.add_argument("--model", default="convnet", choices=("convnet", "resnet18"))
+    options.add_argument("--batch", type=int, default=128)
+    options.add_argument("--sep", action="store_true", help="with the SEP term")
+    options.add_argument("--precision", default="float32", choices=train.PRECISIONS, help="of the passes, on all sides")
+    settings = options.parse_args()
+
+    model = models.create(settings.model, num_classes=10, input_shape=SHAPE)
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(settings.batch, *SHAPE)).astype(np.float32)
+    labels = rng.integers(10, size=settings.batch).astype(np.int32)
+    ours = Ours(model, images, labels, settings.sep, settings.precision)
+
+    def peer(memory_format: torch.memory_format, is_compiled: bool = False, batch: int | None = None) -> Theirs:
+        data = images[:batch], labels[:batch]
+        return Theirs(model, ours.variables, *data, settings.sep, settings.precision, is_compiled, memory_format)
+
+    memory_format = torch_twins.fastest_format(lambda it: peer(it, batch=max(settings.batch // 4, 1))())
+    peers = {"torch eager": peer(memory_format), "torch.compile": peer(memory_format, is_compiled=True)}
+    logits = jax.jit(lambda variables, images: model.apply(variables, images))(ours.variables, images)
+    with torch.no_grad():
+        eager = peers["torch eager"]
+        same = harness.difference(logits, torch_twins.array_of(eager.network(eager.images)))
+    contenders = {harness.OURS: ours, **peers}
+    counted = costs.count(model, SHAPE, config=ours.config)
+    flops = settings.batch * (STEPS * counted.input_gradient + counted.train_gradient + counted.term_gradient)
+    timings = harness.compare(contenders, repeats=settings.repeats, budget=settings.budget)
+    losses = {f"loss of the first step, {name}": timing.result for name, timing in timings.items()}
+    term = " + SEP" if settings.sep else ""
+    record = harness.comparison(
+        f"MAT{term} step, {settings.model}, batch {settings.batch}, {STEPS} PGD steps and the update",
+        timings,
+        flops=flops,
+        precision=settings.precision,
+        agreement={"difference of logits": same, **losses},
+        model=settings.model,
+        batch=settings.batch,
+        sep=settings.sep,
+        images_per_second=harness.significant(settings.batch / timings[harness.OURS].median),
+    )
+    harness.save(settings, f"{'sep' if settings.sep else 'mat'}_step_{settings.model}", record)
+
+
+if __name__ == "__main__":
+    main()

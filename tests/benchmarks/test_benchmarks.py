@@ -1,0 +1,149 @@
+"""The benchmarks' pages are those of their results; predictions follow their formula; scripts end with a record."""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+import harness
+import prediction
+import pytest
+import render
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("page", list(render.PAGES))
+def test_page_is_what_the_results_say(page: str) -> None:
+    path = render.PAGES[page]
+    assert path.read_text() == render.rendered()[path], "run: python benchmarks/render.py"
+
+
+def test_every_result_names_its_machine_and_every_row_has_a_goal() -> None:
+    cpu = render.load(render.RESULTS, "cpu")
+    compared = {name for name, record in cpu.items() if "times_faster" in record}
+    assert compared <= {goal.result for goal in render.GOALS}
+    assert len(compared) > 5
+    for record in cpu.values():
+        assert record["provenance"].keys() >= {"date", "commit", "device", "beside", "jax", "torch"}
+    for goal in render.GOALS:
+        assert goal.result not in cpu or goal.peer in cpu[goal.result]["times_faster"]
+
+
+def test_ratio_and_verdict_are_of_the_medians() -> None:
+    others = {"jsep": 0.01, "torch eager": 0.02, "torch.compile": 0.3}
+    record = {
+        "contenders": {name: {"share_of_others": share} for name, share in others.items()},
+        "times_faster": {"torch eager": 1.25, "torch.compile": 0.5},
+    }
+    table = render.goals_table({"mat_step_convnet": record}, {})
+    assert "| MAT step, ConvNet | torch eager | >= 1x | 1.25x | reached | >= 3x | not measured | - |" in table
+    assert "| MAT step, ConvNet | torch.compile | >= 1x | 0.5x | below: 50 % of it (others had 30 %) |" in table
+    for name, saved in render.load(render.RESULTS, "cpu").items():
+        for peer, ratio in saved.get("times_faster", {}).items():
+            ours, theirs = (statistics.median(saved["contenders"][who]["all_seconds"]) for who in ("jsep", peer))
+            assert theirs / ours == pytest.approx(ratio, rel=0.01), name
+
+
+def test_prediction_of_a_run_follows_its_formula() -> None:
+    settings = {
+        "flops_per_image": 25.5e9, "num_images": 50_000, "epochs": 25, "flops_per_second": 790e12, "num_devices": 1,
+        "batch_size": 128, "bytes_per_image": 2**20, "bytes_per_step": 2**30, "parameter_bytes": 2**29,
+    }  # fmt: skip
+    alone = prediction.predict_run(**settings)
+    assert alone.hours * 3600 == pytest.approx(25 * 1.614, rel=1e-3)  # an epoch at the limit of an H200: 1.6 s
+    assert alone.gib_per_device == pytest.approx(2 + 128 / 1024)
+    shared = prediction.predict_run(**{**settings, "num_devices": 8, "overhead": 0.1})
+    assert shared.hours == pytest.approx(alone.hours * 1.1 / 8)
+    assert shared.gib_per_device == pytest.approx(2 + 16 / 1024)
+    for wrong in ({"num_devices": 0}, {"flops_per_second": 0.0}, {"overhead": -0.1}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            prediction.predict_run(**{**settings, **wrong})
+
+
+def test_contenders_take_turns_and_first_calls_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    clock = iter(range(10_000))
+    monkeypatch.setattr(harness.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(harness.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(harness, "_busy_seconds", lambda: 0.0)
+    contenders = {name: lambda name=name: calls.append(name) or f"result of {name}" for name in ("jsep", "peer")}
+    timings = harness.compare(contenders, repeats=3)
+    assert calls == ["jsep"] * 2 + ["peer"] * 2 + ["jsep", "peer", "peer", "jsep", "jsep", "peer"]
+    assert timings["peer"].result == "result of peer"
+    assert [len(timing.seconds) for timing in timings.values()] == [3, 3]
+    timings = {"jsep": harness.Timing(9.0, (1.0, 2.0, 4.0), None), "peer": harness.Timing(1.0, (3.0, 8.0, 5.0), None)}
+    monkeypatch.setattr(harness, "ceiling_flops_per_second", lambda: {"float32": 100.0})
+    record = harness.comparison("work", timings, flops=50.0, agreement={})
+    assert record["times_faster"] == {"peer": 2.5}
+    assert record["times_faster_at_best"] == {"peer": 3.0}
+    assert record["share_of_ceiling"] == 0.25
+    assert record["contenders"]["jsep"]["spread"] == 1.5
+
+
+def test_a_call_beside_others_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter([harness._Call(10 * share, share) for share in (0.5, 0.2, 0.01, 0.0, 0.3, 0.4, 0.35)])
+    monkeypatch.setattr(harness, "_timed", lambda run: next(calls))
+    monkeypatch.setattr(harness.time, "sleep", lambda seconds: None)
+    timing = harness.compare({"jsep": lambda: None}, repeats=3)["jsep"]
+    assert timing.seconds == pytest.approx((0.1, 0.0, 3.0))  # the least disturbed of up to three
+    assert timing.share_of_others == pytest.approx((0.01 + 0.0 + 0.3) / 3)
+
+
+@pytest.mark.slow
+def test_imports_cost_little_more_than_jax() -> None:
+    statements = {"jax": "import jax", "jsep": "import jsep"}
+    seconds: dict[str, list[float]] = {name: [] for name in statements}
+    for _ in range(5):
+        for name, statement in statements.items():
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", statement], check=True, cwd=ROOT)
+            seconds[name].append(time.perf_counter() - started)
+    assert statistics.median(seconds["jsep"]) <= 1.5 * statistics.median(seconds["jax"])
+
+
+@pytest.mark.slow
+def test_scripts_keep_compiled_programs_by_default(tmp_path: pathlib.Path) -> None:
+    command = ["experiments/digits_sep.py", "--flagfile=experiments/flags/digits_sep_smoke.flags"]
+    subprocess.run(
+        [sys.executable, *command, f"--run_dir={tmp_path / 'run'}"],
+        check=True, cwd=ROOT, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True,
+    )  # fmt: skip
+    assert len(list((tmp_path / ".cache" / "jsep").iterdir())) > 5
+
+
+SMALL = {
+    "training_step": "--model convnet --batch 4 --sep",
+    "explanation_attack": "--pairs 2 --steps 3 --chunk 2",
+    "explanations": "--images 2 --chunks 32",
+    "prediction_attacks": "--images 4 --chunk 2",
+    "input_hessian": "--images 2 --chunk 2 --matvecs 4",
+    "scaling": "--series explanation_steps",
+    "simulated_devices": "--batch 8",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SMALL)
+def test_script_ends_with_a_record_of_equal_work(script: str, tmp_path: pathlib.Path) -> None:
+    if script not in ("scaling", "simulated_devices"):
+        for needed in ("torch", "captum", "foolbox", "torchattacks"):
+            pytest.importorskip(needed, reason="needs the extra: pip install -e '.[oracle]'")
+    paths = os.pathsep.join(str(ROOT / part) for part in ("", "experiments"))
+    subprocess.run(
+        [sys.executable, f"benchmarks/{script}.py", *SMALL[script].split(), "--repeats", "1", "--out", str(tmp_path)],
+        check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"}, capture_output=True,
+    )  # fmt: skip
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("*.cpu.json")]
+    assert records
+    for record in records:
+        for name, value in record.get("agreement", {}).items():
+            if name == "difference of logits":
+                assert value < 1e-4
+            elif name == "correlation":
+                assert value > 0.95
+        lowest = [value for name, value in record.get("agreement", {}).items() if name.startswith("mean lowest loss")]
+        assert lowest == pytest.approx(lowest[:1] * len(lowest), rel=1e-3)
