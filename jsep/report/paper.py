@@ -188,6 +188,9 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
     ),
     PaperItem("Reviewers: a properly trained baseline", _both("baseline_sep"), _sep()),
     PaperItem("Reviewers: vision transformer", _both("vit_sep"), _sep()),
+    PaperItem(
+        "Reviewers: vision transformer, attention explanations", _both("vit_methods"), (pos_below_neg_in_every_method,)
+    ),
     *(
         PaperItem(f"Reviewers: rivals of SEP, {name}", (folder,), (rivals,))
         for name, folder in (
