@@ -22,6 +22,7 @@ flags.DEFINE_bool("check", False, "write nothing; exit code 1 where a file is no
 ROOT = pathlib.Path(__file__).parent.parent
 MARK = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
+ORDER = re.compile(r"(<!-- order -->\n).*?(<!-- end of order -->)", re.DOTALL)
 FLAGFILES = re.compile(r"(<!-- flagfiles -->\n).*?(<!-- end of flagfiles -->)", re.DOTALL)
 
 FIGURES = {
@@ -86,6 +87,8 @@ def render() -> dict[pathlib.Path, str]:
         "A folder holds what a run printed and drew: the rows of every seed, its configuration and where it comes from."
     ]
     results = {path.parent.name: _read(path.parent.name) for path in sorted((ROOT / "results").glob("*/result.json"))}
+    order = report.order_table(results, page="results/README.md")
+    texts[ROOT / "README.md"] = ORDER.sub(lambda match: f"{match[1]}{order}\n\n{match[2]}", texts[ROOT / "README.md"])
     parts.append(
         "## At a glance: does SEP move explanation robustness as the paper says?\n\n"
         "The paper's order at the end of the attack is sep_pos < mat < sep_neg in explanation loss. Loss / chance, the "

@@ -206,11 +206,12 @@ _AT_A_GLANCE = ("explanation loss at the end", *(words for _, words in ADJUSTED.
 """The findings of `_sep`, by what they say they are of."""
 
 
-def order_table(results: Mapping[str, Result]) -> str:
+def order_table(results: Mapping[str, Result], page: str = "") -> str:
     """In Markdown, for every study with SEP of both signs: does the paper's order hold, by its metric and by those
     without concentration, and is the robust accuracy equal?
 
-    Args: results: the content of result.json by the name of its folder.
+    Args: results: the content of result.json by the name of its folder. page: where the results are shown, for links;
+      "" is the table's own page.
     """
     lines = [
         "| study | order by loss left | by loss / chance | by share removed | by cosine | equal robust accuracy |",
@@ -226,7 +227,7 @@ def order_table(results: Mapping[str, Result]) -> str:
             continue
         cells = [verdicts[what].verdict for what in _AT_A_GLANCE]
         basis = verdicts[_AT_A_GLANCE[0]].basis
-        lines.append(f"| [{item.name}](#{name}) ({basis}) | {' | '.join(cells)} |")
+        lines.append(f"| [{item.name}]({page}#{name}) ({basis}) | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
