@@ -221,7 +221,7 @@ def test_gelu_is_the_exact_one() -> None:
     [
         (
             {"name": "resnet81"},
-            "unknown model 'resnet81': expected one of convnet, resnet18, wrn_28_10, .*; did you mean 'resnet18'",
+            "unknown model 'resnet81': expected one of convnet, resnet18, wrn_16_2, .*; did you mean 'resnet18'",
         ),
         ({"activation": "softplu"}, "unknown activation 'softplu': expected one of softplus, relu, gelu"),
         ({"num_classes": 1}, "num_classes must be an integer >= 2, got 1"),
