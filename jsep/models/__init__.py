@@ -112,7 +112,15 @@ def with_activation(model: Classifier, activation: str, *, softplus_beta: float 
 
 
 def init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTree:
-    """Variables {"params": ..., and "batch_stats": ... where the model has them}, float32."""
+    """Variables {"params": ..., and "batch_stats": ... where the model has them}, float32.
+
+    One compiled program: op by op, a deep network compiles hundreds of small ones.
+    """
+    return _init(key, model, input_shape)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTree:
     variables = model.init(key, jnp.zeros((1, *input_shape)))
     return {name: variables[name] for name in ("params", "batch_stats") if name in variables}
 

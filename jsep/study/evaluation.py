@@ -151,6 +151,7 @@ class _Measurement:
             "cosine_end": np.asarray(results.cosine_end),
             "effective_pixels": np.asarray(results.effective_pixels),
             "label_kept": np.asarray(results.label_kept),
+            "perturbation_size": np.asarray(results.distance),
         }
         properties = self._properties(model, results) if self.config.properties else {}
         values |= properties
