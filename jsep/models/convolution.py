@@ -9,8 +9,6 @@ On GPU and TPU it is `lax.conv_general_dilated`. On CPU three things are slow th
   pass is the library's, and its transposes are those of a sum of products, one for each entry of the kernel.
 * Few input channels, as of an image: from 3 to 32 channels it ran 4 times slower than as a product of patches and
   kernel matrix, whose transposes are products too.
-
-A depthwise convolution is a sum of shifted images there, for the same two reasons.
 """
 
 import functools
@@ -80,21 +78,6 @@ def _shifted(images: Array, size: int, strides: int, padding: int) -> list[Array
         for row in range(size)
         for column in range(size)
     ]
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def depthwise_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> Array:
-    """Cross-correlation of each channel of images (B, H, W, C) with its own kernel of (k, k, 1, C), zero padding on all
-    sides -> (B, H', W', C). Jitted for its name, as `strided_conv2d`."""
-    size, _, _, channels = kernel.shape
-    if jax.default_backend() != "cpu":
-        pads = [(padding, padding)] * 2
-        return jax.lax.conv_general_dilated(
-            images, kernel, (strides, strides), pads, dimension_numbers=_NHWC, feature_group_count=channels
-        )
-    shifted = _shifted(images, size, strides, padding)
-    weights = kernel.reshape(size * size, channels)
-    return sum((x * w for x, w in zip(shifted[1:], weights[1:], strict=True)), shifted[0] * weights[0])
 
 
 # The primitive: lhs (B, H, W, C), rhs (kh, kw, C, F), no dilation; with strides its padding is the same on all sides.

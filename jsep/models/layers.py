@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import check_choice
-from jsep.models.convolution import conv2d, depthwise_conv2d
+from jsep.models.convolution import conv2d
+from jsep.models.depthwise import depthwise_conv2d
 from jsep.types import Array
 
 ACTIVATIONS = ("softplus", "relu", "gelu")

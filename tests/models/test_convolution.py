@@ -11,7 +11,8 @@ import numpy as np
 import oracles
 import pytest
 
-from jsep.models.convolution import conv2d, depthwise_conv2d
+from jsep.models.convolution import conv2d
+from jsep.models.depthwise import depthwise_conv2d
 from jsep.types import Array
 
 CASES = [
@@ -158,21 +159,47 @@ def test_eager_equals_jit() -> None:
         np.testing.assert_allclose(eager, compiled, rtol=1e-5, atol=1e-6)
 
 
+def depthwise(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
+    return depthwise_conv2d(images, kernel, strides, padding)
+
+
+def grouped(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
+    return jax.lax.conv_general_dilated(
+        images, kernel, (strides, strides), [(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=images.shape[-1],
+    )  # fmt: skip
+
+
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("strides", [1, 2])
 def test_depthwise_convolution_and_derivatives_to_the_third_equal_the_library(strides: int) -> None:
-    def own(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
-        return depthwise_conv2d(images, kernel, strides, padding)
-
-    def grouped(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
-        return jax.lax.conv_general_dilated(
-            images, kernel, (strides, strides), [(padding, padding)] * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=images.shape[-1],
-        )  # fmt: skip
-
     rng = np.random.default_rng(0)
     arguments = [rng.normal(size=shape) for shape in ((2, 5, 4, 3), (3, 3, 1, 3)) * 2]
-    mine, theirs = (derivatives(conv, strides, 1)(*arguments) for conv in (own, grouped))
+    mine, theirs = (derivatives(conv, strides, 1)(*arguments) for conv in (depthwise, grouped))
     for actual, expected in zip(mine, theirs, strict=True):
         assert np.abs(expected).max() > 1e-3
         assert oracles.relative_error(actual, expected) < 1e-9
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("in_axes", "strides"), [((0, None), 1), ((None, 2), 2), ((1, 3), 1)])
+def test_derivatives_of_the_depthwise_convolution_under_vmap_equal_a_loop(
+    in_axes: tuple[Any, Any], strides: int
+) -> None:
+    rng = np.random.default_rng(1)
+    images, kernel = rng.normal(size=(2, 5, 4, 3)), rng.normal(size=(3, 3, 1, 3))
+    stacked = [
+        z if axis is None else np.stack([z, rng.normal(size=z.shape), 2 * z], axis)
+        for z, axis in zip((images, kernel), in_axes, strict=True)
+    ]
+
+    def second(conv: Callable[..., Array]) -> Callable[..., Any]:
+        f = scalar(conv, strides, 1)
+        squares = lambda x, w: sum(jnp.sum(g**2) for g in jax.grad(f, (0, 1))(x, w))  # noqa: E731
+        return jax.jit(jax.grad(squares, (0, 1)))
+
+    batched = jax.jit(jax.vmap(second(depthwise), in_axes=in_axes))(*stacked)
+    for index in range(3):
+        row = [z if axis is None else np.take(z, index, axis) for z, axis in zip(stacked, in_axes, strict=True)]
+        for actual, expected in zip(batched, second(grouped)(*row), strict=True):
+            assert oracles.relative_error(actual[index], expected) < 1e-9
