@@ -167,5 +167,7 @@ def to_png(figure: Figure, max_bytes: int = MAX_PNG_BYTES) -> bytes:
 def _of_few_colours(picture: io.BytesIO) -> bytes:
     """The PNG with the 256 colours that come nearest: photographs beside maps take a third of the bytes."""
     few = io.BytesIO()
-    Image.open(picture).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(few, format="png", optimize=True)
+    Image.open(picture).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        few, format="png", optimize=True
+    )
     return few.getvalue()
