@@ -159,6 +159,24 @@ def test_eager_equals_jit() -> None:
         np.testing.assert_allclose(eager, compiled, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("batch", "shape"), [(70, (6, 5)), (64, (4, 4))])
+def test_weight_gradient_of_many_images_is_that_of_the_library(batch: int, shape: tuple[int, int]) -> None:
+    x, w = inputs(3, shape, batch)
+    for order in (1, 2):
+        mine, theirs = (nested(scalar(conv, 1, 1), order)(x, w) for conv in (conv2d, library))
+        for actual, expected in zip(mine, theirs, strict=True):
+            assert oracles.relative_error(actual, expected) < 1e-9
+
+
+def nested(f: Callable[[Array, Array], Array], order: int) -> Callable[..., Any]:
+    """The gradient, or that of the sum of the squares of the gradient."""
+    gradient = jax.grad(f, (0, 1))
+    if order == 1:
+        return jax.jit(gradient)
+    return jax.jit(jax.grad(lambda x, w: sum(jnp.sum(g**2) for g in gradient(x, w)), (0, 1)))
+
+
 def depthwise(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
     return depthwise_conv2d(images, kernel, strides, padding)
 
@@ -193,13 +211,9 @@ def test_derivatives_of_the_depthwise_convolution_under_vmap_equal_a_loop(
         for z, axis in zip((images, kernel), in_axes, strict=True)
     ]
 
-    def second(conv: Callable[..., Array]) -> Callable[..., Any]:
-        f = scalar(conv, strides, 1)
-        squares = lambda x, w: sum(jnp.sum(g**2) for g in jax.grad(f, (0, 1))(x, w))  # noqa: E731
-        return jax.jit(jax.grad(squares, (0, 1)))
-
-    batched = jax.jit(jax.vmap(second(depthwise), in_axes=in_axes))(*stacked)
+    mine, theirs = (nested(scalar(conv, strides, 1), 2) for conv in (depthwise, grouped))
+    batched = jax.jit(jax.vmap(mine, in_axes=in_axes))(*stacked)
     for index in range(3):
         row = [z if axis is None else np.take(z, index, axis) for z, axis in zip(stacked, in_axes, strict=True)]
-        for actual, expected in zip(batched, second(grouped)(*row), strict=True):
+        for actual, expected in zip(batched, theirs(*row), strict=True):
             assert oracles.relative_error(actual[index], expected) < 1e-9
