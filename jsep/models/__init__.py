@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.models.adapters import from_batch_fn
 from jsep.models.convnet import ConvNet
-from jsep.models.layers import ACTIVATIONS, Classifier, softplus
+from jsep.models.layers import ACTIVATIONS, BATCH_NORM_MOMENTUM, Classifier, softplus
 from jsep.models.mobilenet import MobileNetV2
 from jsep.models.resnet import ResNet
 from jsep.models.torch_weights import import_torch
@@ -25,6 +25,7 @@ from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 __all__ = [
     "ACTIVATIONS",
+    "BATCH_NORM_MOMENTUM",
     "MODELS",
     "Classifier",
     "ConvNet",

@@ -15,6 +15,9 @@ from jsep.types import Array
 ACTIVATIONS = ("softplus", "relu", "gelu")
 """The non-linearities of the models; "softplus" has a sharpness."""
 
+BATCH_NORM_MOMENTUM = 0.9
+"""What the running statistics of batch normalisation keep of themselves at a training step."""
+
 
 @jax.custom_jvp
 def _softplus(x: Array) -> Array:

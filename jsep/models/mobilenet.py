@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jsep.models.layers import Classifier, Conv, DepthwiseConv
+from jsep.models.layers import BATCH_NORM_MOMENTUM, Classifier, Conv, DepthwiseConv
 from jsep.types import Array
 
 # The paper's table 2 with the strides of the stem and of the first two stages 1.
@@ -24,7 +24,7 @@ class MobileNetV2(Classifier):
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
         def norm(x: Array) -> Array:
-            return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)(x)
+            return nn.BatchNorm(use_running_average=not train, momentum=BATCH_NORM_MOMENTUM, epsilon=1e-5)(x)
 
         x = self.act(norm(Conv(32)(self.normalise(images))))
         for expansion, channels, num_blocks, first_strides in self.stages:

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jsep.models.layers import Classifier, Conv
+from jsep.models.layers import BATCH_NORM_MOMENTUM, Classifier, Conv
 from jsep.types import Array
 
 
@@ -22,7 +22,7 @@ class ResNet(Classifier):
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
         def norm(x: Array) -> Array:
-            return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)(x)
+            return nn.BatchNorm(use_running_average=not train, momentum=BATCH_NORM_MOMENTUM, epsilon=1e-5)(x)
 
         x = self.act(norm(Conv(self.width)(self.normalise(images))))
         for stage, num_blocks in enumerate(self.stage_sizes):

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jsep.models.layers import Classifier, Conv
+from jsep.models.layers import BATCH_NORM_MOMENTUM, Classifier, Conv
 from jsep.types import Array
 
 
@@ -21,7 +21,7 @@ class WideResNet(Classifier):
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
         def norm_act(x: Array) -> Array:
-            return self.act(nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)(x))
+            return self.act(nn.BatchNorm(use_running_average=not train, momentum=BATCH_NORM_MOMENTUM, epsilon=1e-5)(x))
 
         x = Conv(16)(self.normalise(images))
         for stage in range(3):

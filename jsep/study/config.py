@@ -136,6 +136,9 @@ class StudyConfig(FlatConfig):
     sep_warmup_epochs: int = setting(0, "epochs over which the SEP weight grows to its value")
     sep_form: str = setting("mse", f"distance of maps in the SEP term: {', '.join(train.FORMS)}")
     sep_gradient: str = setting("directional", f"how the SEP term is differentiated: {', '.join(train.GRADIENTS)}")
+    sep_batch_norm: str = setting(
+        "evaluation", f"batch normalisation in the SEP term: {', '.join(train.BATCH_NORM_MODES)}"
+    )
     rival_weight: float = setting(1.0, f"weight of the regulariser of mat_{', mat_'.join(train.RIVALS)}")
     rival_noise_scale: float = setting(4 / 255, "half width of the noise of mat_lga, pixel units")
     rival_cure_step: float = setting(1.5, "finite-difference step of mat_cure, Euclidean pixel units")
@@ -286,6 +289,7 @@ class StudyConfig(FlatConfig):
                 self.sep_form,
                 self.sep_gradient,
                 self.sep_noise_steps,
+                self.sep_batch_norm,
             ),
             sep_warmup_epochs=self.sep_warmup_epochs,
             rival=rival,

@@ -183,6 +183,8 @@ def describe(config: TrainConfig, model: models.Classifier, dataset: Dataset, ke
         del settings["attack_batch_norm"]
     if config.precision == "float32":
         del settings["precision"]
+    if config.sep.batch_norm == "evaluation":
+        del settings["sep"]["batch_norm"]
     if config.sep.noise != "worst":
         del settings["sep"]["noise_steps"]
     return {

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jsep import attack, explain
 from jsep.checks import InputError, check_choice, check_count, check_positive
+from jsep.train.batch_attack import BATCH_NORM_MODES
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
 NOISES = ("gaussian", "uniform", "worst")
@@ -45,6 +46,7 @@ class SepConfig:
     each.
     gradient: "directional" (the directional-derivative identity, for methods that are a function of the input gradient)
       or "reverse" (reverse over reverse, for every differentiable method). Both give the same parameter gradient.
+    batch_norm: of `BATCH_NORM_MODES`, read in training: by the running statistics, or by those of the clean batch.
 
     Raises: InputError for an unknown name, or "directional" with a method that is no function of the input gradient.
     """
@@ -56,12 +58,14 @@ class SepConfig:
     form: str = "mse"
     gradient: str = "directional"
     noise_steps: int = 5
+    batch_norm: str = "evaluation"
 
     def __post_init__(self) -> None:
         explain.check_differentiable(self.method)
         check_choice("SEP noise", self.noise, NOISES)
         check_choice("SEP form", self.form, FORMS)
         check_choice("SEP gradient", self.gradient, GRADIENTS)
+        check_choice("batch normalisation of the SEP term", self.batch_norm, BATCH_NORM_MODES)
         check_positive("noise_scale", self.noise_scale)
         check_count("noise_steps", self.noise_steps)
         if self.gradient == "directional" and explain.method(self.method).from_gradient is None:

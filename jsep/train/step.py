@@ -19,8 +19,9 @@ from jsep.train.objectives import OBJECTIVES, PgdConfig
 from jsep.train.optimizer import OptimizerConfig, make_optimizer
 from jsep.train.precision import PRECISIONS, in_precision
 from jsep.train.rivals import RivalConfig, batch_rival
-from jsep.train.sep import SepConfig, batch_penalty, image_penalties
-from jsep.types import Array, Key, ModelFn, PyTree
+from jsep.train.sep import SepConfig
+from jsep.train.sep_gradient import sep_value_and_gradient
+from jsep.types import Array, Key, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,33 +226,6 @@ def _chunk_size(batch_size: int) -> int:
     return size if size >= 8 else batch_size
 
 
-def _in_chunks(
-    chunk_size: int,
-    config: TrainConfig,
-    model_fn: ModelFn,
-    state: TrainState,
-    key: Key,
-    images: Array,
-    labels: Array,
-) -> tuple[Array, PyTree]:
-    """The value of `batch_penalty` and its gradient in the parameters, chunk after chunk."""
-    num_chunks = len(images) // chunk_size
-    rows = (jax.random.split(key, len(images)), images, labels)
-    chunks = jax.tree.map(lambda row: row.reshape(num_chunks, chunk_size, *row.shape[1:]), rows)
-
-    def add(total: tuple[Array, PyTree], chunk: tuple[Key, Array, Array]) -> tuple[tuple[Array, PyTree], None]:
-        def value_of(params: PyTree) -> Array:
-            keys, images, labels = chunk
-            variables = state._replace(params=params).variables
-            return jnp.sum(image_penalties(keys, config.sep, model_fn, variables, images, labels))
-
-        return jax.tree.map(jnp.add, total, jax.value_and_grad(value_of)(state.params)), None
-
-    nothing = (jnp.float32(0), jax.tree.map(jnp.zeros_like, state.params))
-    total, _ = jax.lax.scan(add, nothing, chunks)
-    return jax.tree.map(lambda leaf: leaf / len(images), total)
-
-
 def _add_scaled(tree: PyTree, scale: Array, other: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: a + scale * b, tree, other)
 
@@ -272,11 +246,7 @@ def _compiled_steps(
     objective = OBJECTIVES[config.objective](model_fn, batch_fn, config.attack, **options)
     optimizer = make_optimizer(config.optimizer, config.epochs * steps_per_epoch)
     warmup_steps = config.sep_warmup_epochs * steps_per_epoch
-    terms: dict[str, tuple[Callable[..., Array], Any]] = {}
-    if config.sep_weight != 0:
-        terms["sep"] = (batch_penalty, config.sep)
-    if config.rival is not None:
-        terms["rival"] = (batch_rival, config.rival)
+    terms = config.weights()
 
     def one_step(state: TrainState, images: Array, labels: Array, key: Key, weights: dict[str, Array]) -> tuple:
         augment_key, attack_key, noise_key = jax.random.split(key, 3)
@@ -290,7 +260,15 @@ def _compiled_steps(
         gradient_norm = optax.global_norm(gradient)
         metrics = {"loss": loss, "gradient_norm": gradient_norm, **metrics}
         checked = [loss, gradient_norm]
-        for index, name in enumerate(TERMS):
+
+        def rival_of(params: PyTree) -> Array:
+            assert config.rival is not None
+            rival_key = jax.random.fold_in(noise_key, TERMS.index("rival"))
+            return batch_rival(
+                rival_key, config.rival, model_fn, state._replace(params=params).variables, images, labels
+            )
+
+        for name in TERMS:
             if name not in terms:
                 checked += [jnp.float32(0), jnp.float32(0)]
                 continue
@@ -300,15 +278,13 @@ def _compiled_steps(
 
             # Its own backward pass: it costs nothing extra, as the images differ, and shows how strong
             # the term really is.
-            def value_of(params: PyTree, index: int = index) -> Array:
-                term, settings = terms[TERMS[index]]
-                term_key = jax.random.fold_in(noise_key, index) if index else noise_key
-                return term(term_key, settings, model_fn, state._replace(params=params).variables, images, labels)
-
-            if name == "sep" and chunk_size < config.batch_size:
-                value, term_gradient = _in_chunks(chunk_size, config, model_fn, state, noise_key, images, labels)
+            if name == "sep":
+                value, term_gradient = sep_value_and_gradient(
+                    noise_key, config.sep, model_fn, batch_fn, state.params, state.batch_stats, images, labels,
+                    chunk_size=chunk_size,
+                )  # fmt: skip
             else:
-                value, term_gradient = jax.value_and_grad(value_of)(state.params)
+                value, term_gradient = jax.value_and_grad(rival_of)(state.params)
             norm = jnp.abs(weight) * optax.global_norm(term_gradient)
             gradient = _add_scaled(gradient, weight, term_gradient)
             metrics["loss"] = metrics["loss"] + weight * value
