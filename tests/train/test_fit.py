@@ -12,7 +12,7 @@ import pytest
 
 from jsep import data, models, train
 from jsep.checks import InputError, is_disk_full
-from jsep.train import loop, step
+from jsep.train import loop
 from jsep.train.objectives import Auxiliary
 from jsep.train.step import FAULT_TERMS
 from jsep.types import Array
@@ -76,24 +76,6 @@ def test_one_compilation_serves_both_signs_and_every_weight(digits: data.Dataset
         run(SEP, digits, [2, 4], weight)
     assert run_steps._cache_size() == 1
     assert train.make_run_steps(MODEL, dataclasses.replace(SEP, sep_weight=0.0), 64) is not run_steps
-
-
-def test_sep_term_in_chunks_is_that_of_the_batch(digits: data.Dataset) -> None:
-    state, model_fn = state_of(SEP), models.model_fn(MODEL)
-    given = digits.images[:24], digits.labels[:24]
-
-    @jax.jit
-    def both() -> tuple[Any, Any]:
-        def whole(params: Any) -> Array:
-            return train.batch_penalty(KEY, SEP.sep, model_fn, state._replace(params=params).variables, *given)
-
-        chunks = step._in_chunks(8, SEP, model_fn, state, KEY, *given)
-        return chunks, jax.value_and_grad(whole)(state.params)
-
-    chunks, whole = both()
-    assert float(whole[0]) > 0
-    for actual, expected in zip(jax.tree.leaves(chunks), jax.tree.leaves(whole), strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 def test_sep_gradient_enters_linearly_with_its_sign(digits: data.Dataset) -> None:

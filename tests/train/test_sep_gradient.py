@@ -43,6 +43,20 @@ def test_value_and_gradient_do_not_depend_on_the_chunks(network: Any, batch_norm
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-12)
 
 
+def test_value_and_gradient_are_those_of_the_penalty_of_the_batch(network: Any) -> None:
+    model, variables, *given = network
+    config = train.SepConfig()
+
+    def whole(params: Any) -> Any:
+        return train.batch_penalty(KEY, config, models.model_fn(model), variables | {"params": params}, *given)
+
+    parts = jax.jit(lambda p: term(network, config, p, 2))(variables["params"])
+    expected = jax.jit(jax.value_and_grad(whole))(variables["params"])
+    assert float(expected[0]) > 0
+    for a, b in zip(jax.tree.leaves(parts), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-12)
+
+
 @pytest.mark.parametrize("gradient", train.GRADIENTS)
 def test_gradient_flows_through_the_statistics_as_finite_differences_say(network: Any, gradient: str) -> None:
     config = train.SepConfig(batch_norm="training", gradient=gradient)
