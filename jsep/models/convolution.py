@@ -21,9 +21,8 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jsep.models.shifted import Padding, pad, shifted
 from jsep.types import Array
-
-Padding = tuple[tuple[int, int], tuple[int, int]]
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _FEW_CHANNELS = 4
@@ -48,40 +47,26 @@ def conv2d(images: Array, kernel: Array, *, strides: int, padding: int) -> Array
 def strided_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> Array:
     """A convolution with strides, with a 1x1 kernel or of few channels. Jitted for its name: it stays one operation in
     a jaxpr, which `jsep.explain.program` knows as a convolution."""
-    size, _, channels, features = kernel.shape
-    if size > 1 and channels > _FEW_CHANNELS:
-        return _conv(images, kernel, ((padding, padding), (padding, padding)), strides)
-    shifted = _shifted(images, size, strides, padding)
-    patches = jnp.concatenate(shifted, axis=-1) if size > 1 else shifted[0]
-    product = patches.reshape(-1, size * size * channels) @ kernel.reshape(size * size * channels, features)
-    return product.reshape(*patches.shape[:3], features)
+    pads = ((padding, padding), (padding, padding))
+    if kernel.shape[0] > 1 and kernel.shape[2] > _FEW_CHANNELS:
+        return _conv(images, kernel, pads, strides)
+    return _product(images, kernel, padding=pads, strides=strides)
+
+
+def _product(images: Array, kernel: Array, *, padding: Padding, strides: int = 1) -> Array:
+    """Patches times the kernel as a matrix."""
+    entries = shifted(pad(images, padding), kernel.shape[0], kernel.shape[1], strides)
+    patches = jnp.concatenate(entries, axis=-1) if len(entries) > 1 else entries[0]
+    product = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, kernel.shape[-1])
+    return product.reshape(*patches.shape[:3], -1)
 
 
 def _sum_of_products(images: Array, kernel: Array, *, padding: Padding, strides: int) -> Array:
     """The pixels that each kernel entry meets times that entry, (C, F), summed over the entries."""
-    (pad, _), _ = padding
-    shifted = _shifted(images, kernel.shape[0], strides, pad)
+    met = shifted(pad(images, padding), kernel.shape[0], kernel.shape[1], strides)
     entries = kernel.reshape(-1, *kernel.shape[2:])
-    products = [x.reshape(-1, x.shape[-1]) @ entry for x, entry in zip(shifted, entries, strict=True)]
-    return sum(products[1:], products[0]).reshape(*shifted[0].shape[:3], kernel.shape[3])
-
-
-def _shifted(images: Array, size: int, strides: int, padding: int) -> list[Array]:
-    """The pixels that each of the size * size kernel entries meets, (B, H', W', C) each."""
-    batch, height, width, channels = images.shape
-    padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    rows = (height + 2 * padding - size) // strides + 1
-    columns = (width + 2 * padding - size) // strides + 1
-    return [
-        jax.lax.slice(
-            padded,
-            (0, row, column, 0),
-            (batch, row + (rows - 1) * strides + 1, column + (columns - 1) * strides + 1, channels),
-            (1, strides, strides, 1),
-        )
-        for row in range(size)
-        for column in range(size)
-    ]
+    products = [x.reshape(-1, x.shape[-1]) @ entry for x, entry in zip(met, entries, strict=True)]
+    return sum(products[1:], products[0]).reshape(*met[0].shape[:3], kernel.shape[3])
 
 
 # The primitive: lhs (B, H, W, C), rhs (kh, kw, C, F), no dilation; with strides its padding is the same on all sides.
@@ -93,14 +78,24 @@ def _conv(lhs: Array, rhs: Array, padding: Padding, strides: int = 1) -> Array:
 
 
 def _run_conv(lhs: Array, rhs: Array, *, padding: Padding, strides: int) -> Array:
-    height, width, images, _ = rhs.shape
-    out = _out_shape(lhs, rhs, padding=padding, strides=strides)
-    is_weight_gradient = strides == 1 and height * width > out.shape[1] * out.shape[2]
-    if is_weight_gradient and images > _MANY_IMAGES:
+    if strides == 1 and rhs.shape[2] > _MANY_IMAGES and _is_weight_gradient(lhs, rhs, padding):
         return _in_groups(lhs, rhs, padding)
-    if _few_pixels(lhs, rhs, padding, strides):
-        return _product(lhs, rhs, padding)
+    if _has_few_pixels(lhs, rhs, padding, strides):
+        return _product(lhs, rhs, padding=padding)
     return _library_conv(lhs, rhs, padding=padding, strides=strides)
+
+
+def _is_weight_gradient(lhs: Any, rhs: Any, padding: Padding) -> bool:
+    """Its kernel is an image that fits into the other and leaves few places; a kernel proper leaves more, or is larger
+    than the image."""
+    _, rows, columns, _ = _out_shape(lhs, rhs, padding=padding, strides=1).shape
+    is_inside = rhs.shape[0] <= lhs.shape[1] and rhs.shape[1] <= lhs.shape[2]
+    return is_inside and rhs.shape[0] * rhs.shape[1] > rows * columns
+
+
+def _has_few_pixels(lhs: Any, rhs: Any, padding: Padding, strides: int) -> bool:
+    _, rows, columns, _ = _out_shape(lhs, rhs, padding=padding, strides=strides).shape
+    return strides == 1 and rows * columns <= _FEW_PIXELS and rhs.shape[0] * rhs.shape[1] <= _FEW_PIXELS
 
 
 def _in_groups(lhs: Array, rhs: Array, padding: Padding) -> Array:
@@ -118,36 +113,15 @@ def _in_groups(lhs: Array, rhs: Array, padding: Padding) -> Array:
     return jax.lax.scan(lambda total, group: (total + of_group(*group), None), start, groups)[0]
 
 
-def _few_pixels(lhs: Any, rhs: Any, padding: Padding, strides: int) -> bool:
-    rows, columns = (lhs.shape[axis + 1] + sum(padding[axis]) - rhs.shape[axis] + 1 for axis in range(2))
-    return strides == 1 and rows * columns <= _FEW_PIXELS and rhs.shape[0] * rhs.shape[1] <= _FEW_PIXELS
-
-
-def _product(lhs: Array, rhs: Array, padding: Padding) -> Array:
-    """Patches times the kernel as a matrix."""
-    rows, columns = (lhs.shape[axis + 1] + sum(padding[axis]) - rhs.shape[axis] + 1 for axis in range(2))
-    zero = jnp.zeros((), lhs.dtype)
-    padded = jax.lax.pad(lhs, zero, ((0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)))
-    shifted = [
-        padded[:, row : row + rows, column : column + columns]
-        for row in range(rhs.shape[0])
-        for column in range(rhs.shape[1])
-    ]
-    patches = jnp.concatenate(shifted, axis=-1)
-    product = patches.reshape(-1, patches.shape[-1]) @ rhs.reshape(-1, rhs.shape[-1])
-    return product.reshape(*patches.shape[:3], -1)
-
-
 def _library_conv(lhs: Array, rhs: Array, *, padding: Padding, strides: int) -> Array:
     return jax.lax.conv_general_dilated(lhs, rhs, (strides, strides), padding, dimension_numbers=_NHWC)
 
 
 def _transpose_lhs(cotangent: Array, lhs: Any, rhs: Array, *, padding: Padding, strides: int) -> Array:
-    if _few_pixels(lhs.aval, rhs, padding, strides):
-        shape = jax.ShapeDtypeStruct(lhs.aval.shape, lhs.aval.dtype)
-        return jax.linear_transpose(lambda x: _product(x, rhs, padding), shape)(cotangent)[0]
+    shape = jax.ShapeDtypeStruct(lhs.aval.shape, lhs.aval.dtype)
+    if _has_few_pixels(lhs.aval, rhs, padding, strides):
+        return jax.linear_transpose(functools.partial(_product, kernel=rhs, padding=padding), shape)(cotangent)[0]
     if strides > 1:
-        shape = jax.ShapeDtypeStruct(lhs.aval.shape, lhs.aval.dtype)
         products = functools.partial(_sum_of_products, kernel=rhs, padding=padding, strides=strides)
         return jax.linear_transpose(products, shape)(cotangent)[0]
     # d lhs = cotangent * mirrored kernel with input and output features exchanged.

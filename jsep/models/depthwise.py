@@ -15,9 +15,8 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jsep.models.shifted import Padding, pad, shifted
 from jsep.types import Array
-
-Padding = tuple[tuple[int, int], tuple[int, int]]
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -55,27 +54,22 @@ def _weights(images: Array, out: Array, padding: Padding) -> Array:
     return _weights_p.bind(images, out, padding=padding)
 
 
-def _shifted(images: Array, rows: int, columns: int, padding: Padding) -> list[Array]:
-    """The pixels that each of the rows * columns kernel entries meets, (B, H', W', C) each."""
-    zero = jnp.zeros((), images.dtype)
-    padded = jax.lax.pad(images, zero, ((0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)))
+def _padded(images: Array, padding: Padding) -> Array:
     # Without the barrier the compiler computes what the images come from again for every shift.
-    padded = jax.lax.optimization_barrier(padded)
-    height, width = padded.shape[1] - rows + 1, padded.shape[2] - columns + 1
-    return [padded[:, row : row + height, column : column + width] for row in range(rows) for column in range(columns)]
+    return jax.lax.optimization_barrier(pad(images, padding))
 
 
 def _sum_of_shifted(images: Array, weights: Array, *, padding: Padding) -> Array:
     rows, columns, channels = weights.shape
-    shifted = _shifted(images, rows, columns, padding)
+    met = shifted(_padded(images, padding), rows, columns)
     entries = weights.reshape(-1, channels)
-    return sum((x * w for x, w in zip(shifted[1:], entries[1:], strict=True)), shifted[0] * entries[0])
+    return sum((x * w for x, w in zip(met[1:], entries[1:], strict=True)), met[0] * entries[0])
 
 
 def _sums_over_pixels(images: Array, out: Array, *, padding: Padding) -> Array:
     rows, columns = _kernel_size(images, out, padding)
     out = jax.lax.optimization_barrier(out)
-    sums = [jnp.sum(x * out, axis=(0, 1, 2)) for x in _shifted(images, rows, columns, padding)]
+    sums = [jnp.sum(x * out, axis=(0, 1, 2)) for x in shifted(_padded(images, padding), rows, columns)]
     return jnp.stack(sums).reshape(rows, columns, -1)
 
 

@@ -1,0 +1,30 @@
+"""The pixels that each entry of a kernel meets: what convolutions written as products and sums are made of."""
+
+import jax
+import jax.numpy as jnp
+
+from jsep.types import Array
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+def pad(images: Array, padding: Padding) -> Array:
+    """Images (B, H, W, C) with zeros around them; padding: (before, after) of rows and columns."""
+    zero = jnp.zeros((), images.dtype)
+    return jax.lax.pad(images, zero, ((0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)))
+
+
+def shifted(padded: Array, rows: int, columns: int, strides: int = 1) -> list[Array]:
+    """The pixels that each of the rows * columns kernel entries meets, (B, H', W', C) each, row by row."""
+    batch, height, width, channels = padded.shape
+    last_row, last_column = ((n - size) // strides * strides for n, size in ((height, rows), (width, columns)))
+    return [
+        jax.lax.slice(
+            padded,
+            (0, row, column, 0),
+            (batch, row + last_row + 1, column + last_column + 1, channels),
+            (1, strides, strides, 1),
+        )
+        for row in range(rows)
+        for column in range(columns)
+    ]
