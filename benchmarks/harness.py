@@ -256,12 +256,15 @@ def provenance(beside: str) -> dict[str, Any]:
     """Where and with what a result was measured."""
     import torch
 
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=ROOT, capture_output=True, text=True
-    )
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+    # What the benchmarks themselves write makes no other program.
+    written = [f":!{path}" for path in ("benchmarks/results", "benchmarks/README.md", "docs/performance.md")]
+    is_changed = bool(git("status", "--porcelain", "--untracked-files=no", "--", ".", *written))
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "commit": commit.stdout.strip(),
+        "commit": git("describe", "--always", "--exclude=*") + ("-dirty" if is_changed else ""),
         "device": jax.devices()[0].device_kind,
         "processor": _processor(),
         "num_cpus": os.cpu_count(),
