@@ -283,5 +283,6 @@ def main(body: Callable[..., None], *, takes_arguments: bool = False) -> None:
             # Without the exit handlers: those of the event files would write once more, and say so in their own words.
             os._exit(EXIT_BAD_INPUT)
 
+    devices.use_all_cores()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     app.run(guarded, flags_parser=functools.partial(_parse, takes_arguments=takes_arguments))

@@ -5,9 +5,13 @@ program needs: those of gradients and batch statistics. Nothing drawn depends on
 """
 
 import functools
+import importlib.util
 import itertools
 import json
+import mmap
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -34,12 +38,48 @@ __all__ = [
     "on_first",
     "replicate",
     "to_host",
+    "use_all_cores",
 ]
 
 AXIS = "batch"
 """The name of the mesh's one axis."""
 
 T = TypeVar("T")
+
+_FUSED, _CONVOLUTION = "xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
+
+
+def use_all_cores() -> bool:
+    """Has XLA run convolutions on all cores of a processor; to be called before JAX computes anything.
+
+    Left alone, XLA gives them to YNNPACK, which runs most of those of small images on one core. This adds an option to
+    XLA_FLAGS that gives them to Eigen, for this process and those that it starts. Returns whether the option stands.
+    It is not added where an accelerator may be found (the plugin of one is installed), or to a jaxlib that does not
+    know it; and a value given in XLA_FLAGS stays.
+    """
+    given = os.environ.get("XLA_FLAGS", "")
+    option = f"--{_FUSED}=-{_CONVOLUTION}"
+    if _FUSED in given:
+        return option in given
+    # An option that it does not know ends the process: libraries of accelerators read the same variable.
+    if any(map(importlib.util.find_spec, ("jax_plugins", "libtpu"))) or not _jaxlib_knows(_FUSED, _CONVOLUTION):
+        return False
+    os.environ["XLA_FLAGS"] = f"{given} {option}".strip()
+    return True
+
+
+def _jaxlib_knows(*words: str) -> bool:
+    """Whether all the words stand in jaxlib's largest library, which holds the names of the options of XLA."""
+    jaxlib = importlib.util.find_spec("jaxlib")
+    folders = (jaxlib and jaxlib.submodule_search_locations) or []
+    libraries = [
+        file for folder in folders for suffix in ("*.so", "*.dylib", "*.pyd") for file in Path(folder).glob(suffix)
+    ]
+    if not libraries:
+        return False
+    largest = max(libraries, key=lambda file: file.stat().st_size)
+    with largest.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return all(content.find(word.encode()) >= 0 for word in words)
 
 
 def connect(coordinator_address: str, num_processes: int, process_id: int) -> None:
