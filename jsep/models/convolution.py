@@ -14,6 +14,7 @@ On GPU and TPU it is `lax.conv_general_dilated`. On CPU five things are slow the
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -28,6 +29,8 @@ _NHWC = ("NHWC", "HWIO", "NHWC")
 _FEW_CHANNELS = 4
 _FEW_PIXELS = 16
 _MANY_IMAGES = 32
+_SMALL_PATCHES = 1 << 22  # numbers: 16 MiB
+_NONE = ((0, 0), (0, 0))
 
 
 def conv2d(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
@@ -61,12 +64,36 @@ def _product(images: Array, kernel: Array, *, padding: Padding, strides: int = 1
     return product.reshape(*patches.shape[:3], -1)
 
 
-def _sum_of_products(images: Array, kernel: Array, *, padding: Padding, strides: int) -> Array:
-    """The pixels that each kernel entry meets times that entry, (C, F), summed over the entries."""
-    met = shifted(pad(images, padding), kernel.shape[0], kernel.shape[1], strides)
-    entries = kernel.reshape(-1, *kernel.shape[2:])
-    products = [x.reshape(-1, x.shape[-1]) @ entry for x, entry in zip(met, entries, strict=True)]
-    return sum(products[1:], products[0]).reshape(*met[0].shape[:3], kernel.shape[3])
+def _sum_over_phases(images: Array, kernel: Array, *, padding: Padding, strides: int) -> Array:
+    """The convolution with strides as a sum of such without: of the pixels whose row and column leave the same rests on
+    division by the strides, with the kernel entries that meet them."""
+    rows, columns = _out_shape(images, kernel, padding=padding, strides=strides).shape[1:3]
+    total: Any = 0
+    for entries, pixels in zip(_entries(kernel, strides), _phases(pad(images, padding), strides), strict=True):
+        height, width = entries.shape[:2]
+        if height * width:
+            met = pixels[:, : rows + height - 1, : columns + width - 1]
+            total += _product(met, entries, padding=_NONE) if height * width == 1 else _conv(met, entries, _NONE)
+    return total
+
+
+def _entries(kernel: Array, strides: int) -> list[Array]:
+    return [kernel[row::strides, column::strides] for row in range(strides) for column in range(strides)]
+
+
+def _phases(images: Array, strides: int) -> list[Array]:
+    """The pixels whose row and column leave each pair of rests. By splitting: its transpose lays them side by side,
+    where that of slices with strides would write every one into an image of zeros."""
+    count, height, width, channels = images.shape
+    rows, columns = -(-height // strides), -(-width // strides)
+    whole = jnp.pad(images, ((0, 0), (0, rows * strides - height), (0, columns * strides - width), (0, 0)))
+    whole = whole.reshape(count, rows, strides, columns, strides, channels)
+    ones = (1,) * strides
+    return [
+        phase.reshape(count, rows, columns, channels)
+        for row in jax.lax.split(whole, ones, axis=2)
+        for phase in jax.lax.split(row, ones, axis=4)
+    ]
 
 
 # The primitive: lhs (B, H, W, C), rhs (kh, kw, C, F), no dilation; with strides its padding is the same on all sides.
@@ -98,6 +125,13 @@ def _has_few_pixels(lhs: Any, rhs: Any, padding: Padding, strides: int) -> bool:
     return strides == 1 and rows * columns <= _FEW_PIXELS and rhs.shape[0] * rhs.shape[1] <= _FEW_PIXELS
 
 
+def _strided_form(lhs: Any, rhs: Any, padding: Padding, strides: int) -> Callable[..., Array]:
+    """The form of a convolution with strides to be transposed."""
+    count, rows, columns, _ = _out_shape(lhs, rhs, padding=padding, strides=strides).shape
+    patches = count * rows * columns * rhs.shape[0] * rhs.shape[1] * rhs.shape[2]
+    return _product if patches <= _SMALL_PATCHES else _sum_over_phases
+
+
 def _in_groups(lhs: Array, rhs: Array, padding: Padding) -> Array:
     """A weight gradient, in which the images play the channels, as a sum over groups of images."""
     images, cotangent = jnp.transpose(lhs, (3, 1, 2, 0)), jnp.transpose(rhs, (2, 0, 1, 3))
@@ -122,8 +156,8 @@ def _transpose_lhs(cotangent: Array, lhs: Any, rhs: Array, *, padding: Padding, 
     if _has_few_pixels(lhs.aval, rhs, padding, strides):
         return jax.linear_transpose(functools.partial(_product, kernel=rhs, padding=padding), shape)(cotangent)[0]
     if strides > 1:
-        products = functools.partial(_sum_of_products, kernel=rhs, padding=padding, strides=strides)
-        return jax.linear_transpose(products, shape)(cotangent)[0]
+        strided = functools.partial(_strided_form(lhs.aval, rhs, padding, strides), kernel=rhs)
+        return jax.linear_transpose(functools.partial(strided, padding=padding, strides=strides), shape)(cotangent)[0]
     # d lhs = cotangent * mirrored kernel with input and output features exchanged.
     mirrored = jnp.swapaxes(rhs[::-1, ::-1], 2, 3)
     pads = tuple((length - 1 - low, length - 1 - high) for length, (low, high) in zip(rhs.shape, padding, strict=False))
@@ -133,8 +167,8 @@ def _transpose_lhs(cotangent: Array, lhs: Any, rhs: Array, *, padding: Padding, 
 def _transpose_rhs(cotangent: Array, lhs: Array, rhs: Any, *, padding: Padding, strides: int) -> Array:
     if strides > 1:
         shape = jax.ShapeDtypeStruct(rhs.aval.shape, rhs.aval.dtype)
-        products = functools.partial(_sum_of_products, lhs, padding=padding, strides=strides)
-        return jax.linear_transpose(products, shape)(cotangent)[0]
+        strided = functools.partial(_strided_form(lhs, rhs.aval, padding, strides), lhs)
+        return jax.linear_transpose(functools.partial(strided, padding=padding, strides=strides), shape)(cotangent)[0]
     # d rhs: the input's channels play the batch, its batch the channels, and the cotangent the kernel.
     out = _conv(jnp.transpose(lhs, (3, 1, 2, 0)), jnp.transpose(cotangent, (1, 2, 0, 3)), padding)
     return jnp.transpose(out, (1, 2, 0, 3))
