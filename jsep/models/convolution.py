@@ -28,6 +28,7 @@ from jsep.types import Array
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _FEW_CHANNELS = 4
 _FEW_PIXELS = 16
+_FEW_ENTRIES = 25  # of the kernel: a larger one is a cotangent
 _MANY_IMAGES = 32
 _SMALL_PATCHES = 1 << 22  # numbers: 16 MiB
 _NONE = ((0, 0), (0, 0))
@@ -41,14 +42,14 @@ def conv2d(images: Array, kernel: Array, *, strides: int, padding: int) -> Array
     if jax.default_backend() != "cpu":
         pads = [(padding, padding)] * 2
         return jax.lax.conv_general_dilated(images, kernel, (strides, strides), pads, dimension_numbers=_NHWC)
-    if strides == 1 and kernel.shape[0] > 1 and kernel.shape[2] > _FEW_CHANNELS:
+    if strides == 1 and kernel.shape[0] > 1:
         return _conv(images, kernel, ((padding, padding), (padding, padding)))
     return strided_conv2d(images, kernel, strides, padding)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def strided_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> Array:
-    """A convolution with strides, with a 1x1 kernel or of few channels. Jitted for its name: it stays one operation in
+    """A convolution with strides or with a 1x1 kernel. Jitted for its name: it stays one operation in
     a jaxpr, which `jsep.explain.program` knows as a convolution."""
     pads = ((padding, padding), (padding, padding))
     if kernel.shape[0] > 1 and kernel.shape[2] > _FEW_CHANNELS:
@@ -107,7 +108,7 @@ def _conv(lhs: Array, rhs: Array, padding: Padding, strides: int = 1) -> Array:
 def _run_conv(lhs: Array, rhs: Array, *, padding: Padding, strides: int) -> Array:
     if strides == 1 and rhs.shape[2] > _MANY_IMAGES and _is_weight_gradient(lhs, rhs, padding):
         return _in_groups(lhs, rhs, padding)
-    if _has_few_pixels(lhs, rhs, padding, strides):
+    if _is_small(lhs, rhs, padding, strides):
         return _product(lhs, rhs, padding=padding)
     return _library_conv(lhs, rhs, padding=padding, strides=strides)
 
@@ -120,16 +121,17 @@ def _is_weight_gradient(lhs: Any, rhs: Any, padding: Padding) -> bool:
     return is_inside and rhs.shape[0] * rhs.shape[1] > rows * columns
 
 
-def _has_few_pixels(lhs: Any, rhs: Any, padding: Padding, strides: int) -> bool:
+def _is_small(lhs: Any, rhs: Any, padding: Padding, strides: int) -> bool:
     _, rows, columns, _ = _out_shape(lhs, rhs, padding=padding, strides=strides).shape
-    return strides == 1 and rows * columns <= _FEW_PIXELS and rhs.shape[0] * rhs.shape[1] <= _FEW_PIXELS
+    has_few = rhs.shape[2] <= _FEW_CHANNELS or rows * columns <= _FEW_PIXELS
+    return strides == 1 and has_few and rhs.shape[0] * rhs.shape[1] <= _FEW_ENTRIES
 
 
 def _strided_form(lhs: Any, rhs: Any, padding: Padding, strides: int) -> Callable[..., Array]:
     """The form of a convolution with strides to be transposed."""
     count, rows, columns, _ = _out_shape(lhs, rhs, padding=padding, strides=strides).shape
     patches = count * rows * columns * rhs.shape[0] * rhs.shape[1] * rhs.shape[2]
-    return _product if patches <= _SMALL_PATCHES else _sum_over_phases
+    return _product if count <= _MANY_IMAGES and patches <= _SMALL_PATCHES else _sum_over_phases
 
 
 def _in_groups(lhs: Array, rhs: Array, padding: Padding) -> Array:
@@ -153,7 +155,7 @@ def _library_conv(lhs: Array, rhs: Array, *, padding: Padding, strides: int) -> 
 
 def _transpose_lhs(cotangent: Array, lhs: Any, rhs: Array, *, padding: Padding, strides: int) -> Array:
     shape = jax.ShapeDtypeStruct(lhs.aval.shape, lhs.aval.dtype)
-    if _has_few_pixels(lhs.aval, rhs, padding, strides):
+    if _is_small(lhs.aval, rhs, padding, strides):
         return jax.linear_transpose(functools.partial(_product, kernel=rhs, padding=padding), shape)(cotangent)[0]
     if strides > 1:
         strided = functools.partial(_strided_form(lhs.aval, rhs, padding, strides), kernel=rhs)
