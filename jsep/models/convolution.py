@@ -42,17 +42,19 @@ def conv2d(images: Array, kernel: Array, *, strides: int, padding: int) -> Array
     if jax.default_backend() != "cpu":
         pads = [(padding, padding)] * 2
         return jax.lax.conv_general_dilated(images, kernel, (strides, strides), pads, dimension_numbers=_NHWC)
-    if strides == 1 and kernel.shape[0] > 1:
+    if strides == 1:
         return _conv(images, kernel, ((padding, padding), (padding, padding)))
     return strided_conv2d(images, kernel, strides, padding)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def strided_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> Array:
-    """A convolution with strides or with a 1x1 kernel. Jitted for its name: it stays one operation in
+    """A convolution with strides. Jitted for its name: it stays one operation in
     a jaxpr, which `jsep.explain.program` knows as a convolution."""
     pads = ((padding, padding), (padding, padding))
-    if kernel.shape[0] > 1 and kernel.shape[2] > _FEW_CHANNELS:
+    if kernel.shape[:2] == (1, 1):
+        return _conv(pad(images, pads)[:, ::strides, ::strides], kernel, _NONE)
+    if kernel.shape[2] > _FEW_CHANNELS:
         return _conv(images, kernel, pads, strides)
     return _product(images, kernel, padding=pads, strides=strides)
 
@@ -106,6 +108,8 @@ def _conv(lhs: Array, rhs: Array, padding: Padding, strides: int = 1) -> Array:
 
 
 def _run_conv(lhs: Array, rhs: Array, *, padding: Padding, strides: int) -> Array:
+    if _is_contraction(lhs, rhs, padding):
+        return _contraction(lhs, rhs)
     if strides == 1 and rhs.shape[2] > _MANY_IMAGES and _is_weight_gradient(lhs, rhs, padding):
         return _in_groups(lhs, rhs, padding)
     if _is_small(lhs, rhs, padding, strides):
@@ -121,9 +125,20 @@ def _is_weight_gradient(lhs: Any, rhs: Any, padding: Padding) -> bool:
     return is_inside and rhs.shape[0] * rhs.shape[1] > rows * columns
 
 
+def _is_contraction(lhs: Any, rhs: Any, padding: Padding) -> bool:
+    """The weight gradient of a 1x1 kernel: image and cotangent meet in one place."""
+    return padding == _NONE and rhs.shape[:2] == lhs.shape[1:3] != (1, 1)
+
+
+def _contraction(lhs: Array, rhs: Array) -> Array:
+    images, cotangent = jnp.transpose(lhs, (3, 1, 2, 0)), jnp.transpose(rhs, (2, 0, 1, 3))
+    pairs = images.reshape(-1, images.shape[3]), cotangent.reshape(-1, cotangent.shape[3])
+    return jax.lax.dot_general(*pairs, (((0,), (0,)), ((), ())))[:, None, None]
+
+
 def _is_small(lhs: Any, rhs: Any, padding: Padding, strides: int) -> bool:
     _, rows, columns, _ = _out_shape(lhs, rhs, padding=padding, strides=strides).shape
-    has_few = rhs.shape[2] <= _FEW_CHANNELS or rows * columns <= _FEW_PIXELS
+    has_few = rhs.shape[:2] == (1, 1) or rhs.shape[2] <= _FEW_CHANNELS or rows * columns <= _FEW_PIXELS
     return strides == 1 and has_few and rhs.shape[0] * rhs.shape[1] <= _FEW_ENTRIES
 
 
@@ -153,6 +168,16 @@ def _library_conv(lhs: Array, rhs: Array, *, padding: Padding, strides: int) -> 
     return jax.lax.conv_general_dilated(lhs, rhs, (strides, strides), padding, dimension_numbers=_NHWC)
 
 
+def _mirrored(kernel: Array) -> Array:
+    """kernel[::-1, ::-1]; of few entries by concatenation, which XLA takes out of a loop over the same weights, and a
+    reversal it does not."""
+    height, width = kernel.shape[:2]
+    if height * width > _FEW_ENTRIES:
+        return kernel[::-1, ::-1]
+    entries = [kernel[y : y + 1, x] for y in reversed(range(height)) for x in reversed(range(width))]
+    return jnp.concatenate(entries).reshape(kernel.shape)
+
+
 def _transpose_lhs(cotangent: Array, lhs: Any, rhs: Array, *, padding: Padding, strides: int) -> Array:
     shape = jax.ShapeDtypeStruct(lhs.aval.shape, lhs.aval.dtype)
     if _is_small(lhs.aval, rhs, padding, strides):
@@ -161,7 +186,7 @@ def _transpose_lhs(cotangent: Array, lhs: Any, rhs: Array, *, padding: Padding, 
         strided = functools.partial(_strided_form(lhs.aval, rhs, padding, strides), kernel=rhs)
         return jax.linear_transpose(functools.partial(strided, padding=padding, strides=strides), shape)(cotangent)[0]
     # d lhs = cotangent * mirrored kernel with input and output features exchanged.
-    mirrored = jnp.swapaxes(rhs[::-1, ::-1], 2, 3)
+    mirrored = _mirrored(jnp.swapaxes(rhs, 2, 3))
     pads = tuple((length - 1 - low, length - 1 - high) for length, (low, high) in zip(rhs.shape, padding, strict=False))
     return _conv(cotangent, mirrored, pads)  # type: ignore[arg-type]
 
