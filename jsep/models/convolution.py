@@ -1,16 +1,19 @@
 """The 2-D convolution of the models, in the form that the backend runs fast, at every order of differentiation.
 
-On GPU and TPU it is `lax.conv_general_dilated`. On CPU five things are slow there, and all are written differently:
+On GPU and TPU it is `lax.conv_general_dilated`. On CPU several things are slow there, and all are written differently:
 
 * The weight gradient inside a compiled loop. The one that JAX writes has another layout than the forward one, and
-  in a loop it ran 14 to 20 times slower than alone. Here a stride-1 convolution is a primitive whose transposes are
-  written as the same primitive, always in the layout of the forward one.
+  in a loop it ran 14 to 20 times slower than alone. Here the convolution is a primitive whose transposes are
+  written as the same primitive, always in the layout of the forward one. Of many images it is a sum over groups of
+  16 to 32, which took 0.4 to 0.7 of the time; of a 1x1 kernel it is one product, without the copy that XLA else makes of the
+  cotangent in a second derivative.
 * The gradients of a strided convolution: the dilated cotangent of the one, the layout of the other. Here its forward
-  pass is the library's, and its transposes are those of a sum of products, one for each entry of the kernel.
-* Few input channels, as of an image: from 3 to 32 channels it ran 4 times slower than as a product of patches and
-  kernel matrix, whose transposes are products too.
-* Few pixels: on 4x4 it ran up to twice as long as such a product, and its gradient copies the mirrored kernel.
-* The weight gradient of many images: of 128 it ran 1.5 to 2.5 times as long as in groups of 32.
+  pass is the library's. Its transposes are those of patches times kernel where the patches are small, and where they
+  are not of a sum of stride-1 convolutions, one for each phase of the pixels.
+* Few input channels, as of an image: from 3 to 32 channels it ran up to 4 times as long as a product of patches and
+  kernel matrix.
+* Few pixels: on 4x4 it ran up to twice as long as such a product.
+* Cores: most convolutions of small images run on one, unless `jsep.devices.use_all_cores` came first.
 """
 
 import functools
@@ -60,11 +63,11 @@ def strided_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> 
 
 
 def _product(images: Array, kernel: Array, *, padding: Padding, strides: int = 1) -> Array:
-    """Patches times the kernel as a matrix."""
-    entries = shifted(pad(images, padding), kernel.shape[0], kernel.shape[1], strides)
-    patches = jnp.concatenate(entries, axis=-1) if len(entries) > 1 else entries[0]
-    product = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, kernel.shape[-1])
-    return product.reshape(*patches.shape[:3], -1)
+    """Patches times the kernel, summed over its entries and the channels. The two stay dimensions of their own: in a
+    weight gradient the channels are the images, which may lie on several devices."""
+    patches = jnp.stack(shifted(pad(images, padding), kernel.shape[0], kernel.shape[1], strides), axis=3)
+    entries = kernel.reshape(-1, *kernel.shape[2:])
+    return jax.lax.dot_general(patches, entries, (((3, 4), (0, 1)), ((), ())))
 
 
 def _sum_over_phases(images: Array, kernel: Array, *, padding: Padding, strides: int) -> Array:
@@ -110,7 +113,7 @@ def _conv(lhs: Array, rhs: Array, padding: Padding, strides: int = 1) -> Array:
 def _run_conv(lhs: Array, rhs: Array, *, padding: Padding, strides: int) -> Array:
     if _is_contraction(lhs, rhs, padding):
         return _contraction(lhs, rhs)
-    if strides == 1 and rhs.shape[2] > _MANY_IMAGES and _is_weight_gradient(lhs, rhs, padding):
+    if strides == 1 and rhs.shape[2] > _group_size(rhs.shape[2]) and _is_weight_gradient(lhs, rhs, padding):
         return _in_groups(lhs, rhs, padding)
     if _is_small(lhs, rhs, padding, strides):
         return _product(lhs, rhs, padding=padding)
@@ -150,18 +153,24 @@ def _strided_form(lhs: Any, rhs: Any, padding: Padding, strides: int) -> Callabl
 
 
 def _in_groups(lhs: Array, rhs: Array, padding: Padding) -> Array:
-    """A weight gradient, in which the images play the channels, as a sum over groups of images."""
-    images, cotangent = jnp.transpose(lhs, (3, 1, 2, 0)), jnp.transpose(rhs, (2, 0, 1, 3))
-    num_groups = len(images) // _MANY_IMAGES
-    cut = num_groups * _MANY_IMAGES
+    """A weight gradient, in which the images play the channels, as a sum over groups of images, each from all over the
+    batch, so that every device of a mesh has its part of each."""
+    size = _group_size(rhs.shape[2])
+    images = lhs.reshape(*lhs.shape[:3], size, -1)
+    cotangents = rhs.reshape(*rhs.shape[:2], size, -1, rhs.shape[3])
 
-    def of_group(x: Array, c: Array) -> Array:
-        return _run_conv(jnp.transpose(x, (3, 1, 2, 0)), jnp.transpose(c, (1, 2, 0, 3)), padding=padding, strides=1)
+    def add(total: Array, group: Array) -> tuple[Array, None]:
+        pair = (jax.lax.dynamic_index_in_dim(z, group, axis, False) for z, axis in ((images, 4), (cotangents, 3)))
+        return total + _run_conv(*pair, padding=padding, strides=1), None
 
-    groups = tuple(z[:cut].reshape(num_groups, _MANY_IMAGES, *z.shape[1:]) for z in (images, cotangent))
-    rest = of_group(images[cut:], cotangent[cut:]) if cut < len(images) else None
-    start = jnp.zeros(_out_shape(lhs, rhs, padding=padding, strides=1).shape, lhs.dtype) if rest is None else rest
-    return jax.lax.scan(lambda total, group: (total + of_group(*group), None), start, groups)[0]
+    nothing = jnp.zeros(_out_shape(lhs, rhs, padding=padding, strides=1).shape, lhs.dtype)
+    return jax.lax.scan(add, nothing, jnp.arange(rhs.shape[2] // size))[0]
+
+
+def _group_size(num_images: int) -> int:
+    """The largest divisor from 16 to 32; all of them for a number of images that has none."""
+    divisors = (size for size in range(_MANY_IMAGES, _MANY_IMAGES // 2 - 1, -1) if num_images % size == 0)
+    return next(divisors, num_images)
 
 
 def _library_conv(lhs: Array, rhs: Array, *, padding: Padding, strides: int) -> Array:

@@ -1,6 +1,7 @@
 """conv2d against lax.conv_general_dilated: values and derivatives up to the third, under every transformation."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import hypothesis
@@ -11,6 +12,8 @@ import numpy as np
 import oracles
 import pytest
 
+from jsep import devices
+from jsep.models import convolution
 from jsep.models.convolution import conv2d
 from jsep.models.depthwise import depthwise_conv2d
 from jsep.types import Array
@@ -83,6 +86,41 @@ def test_value_and_derivatives_to_the_third_equal_the_library_in_float64(
     # The three ways to the second derivative are one derivative.
     for reverse, forward in [(3, 5), (3, 7), (4, 6), (4, 8)]:
         assert oracles.relative_error(mine[reverse], mine[forward]) < 1e-9
+
+
+@pytest.fixture
+def by_phases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No patches are small: gradients of a strided convolution go by phases, as those of many images do."""
+    monkeypatch.setattr(convolution, "_SMALL_PATCHES", 0)
+    jax.clear_caches()  # what was traced before knows the other form
+    yield
+    jax.clear_caches()
+
+
+@pytest.mark.usefixtures("float64", "by_phases")
+@pytest.mark.parametrize(("size", "strides", "shape"), [(3, 2, (5, 4)), (3, 2, (4, 6)), (5, 3, (7, 5)), (2, 3, (6, 7))])
+def test_gradients_by_phases_and_their_derivatives_equal_the_library(
+    size: int, strides: int, shape: tuple[int, int]
+) -> None:
+    x, w = inputs(size, shape)
+    assert convolution._strided_form(x, w, ((0, 0), (0, 0)), strides) is convolution._sum_over_phases
+    arguments = (x, w, 1 + x, 1 + w)
+    mine = derivatives(conv2d, strides, size // 2)(*arguments)
+    theirs = derivatives(library, strides, size // 2)(*arguments)
+    for actual, expected in zip(mine, theirs, strict=True):
+        assert np.abs(expected).max() > 1e-3, "a derivative that vanishes proves nothing"
+        assert oracles.relative_error(actual, expected) < 1e-9
+
+
+@pytest.mark.usefixtures("float64")
+def test_more_than_32_images_go_by_phases_and_have_the_gradients_of_the_library() -> None:
+    x, w = inputs(3, (6, 5), batch=33)
+    assert convolution._strided_form(x, w, ((1, 1), (1, 1)), 2) is convolution._sum_over_phases
+    assert convolution._strided_form(x[:32], w, ((1, 1), (1, 1)), 2) is convolution._product
+    for order in (1, 2):
+        mine, theirs = (nested(scalar(conv, 2, 1), order)(x, w) for conv in (conv2d, library))
+        for actual, expected in zip(mine, theirs, strict=True):
+            assert oracles.relative_error(actual, expected) < 1e-9
 
 
 @pytest.mark.parametrize("channels", [2, 5])
@@ -160,7 +198,7 @@ def test_eager_equals_jit() -> None:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(("batch", "shape"), [(70, (6, 5)), (64, (4, 4))])
+@pytest.mark.parametrize(("batch", "shape"), [(70, (6, 5)), (72, (6, 5)), (64, (4, 4))])
 def test_weight_gradient_of_many_images_is_that_of_the_library(batch: int, shape: tuple[int, int]) -> None:
     x, w = inputs(3, shape, batch)
     for order in (1, 2):
@@ -217,3 +255,32 @@ def test_derivatives_of_the_depthwise_convolution_under_vmap_equal_a_loop(
         row = [z if axis is None else np.take(z, index, axis) for z, axis in zip(stacked, in_axes, strict=True)]
         for actual, expected in zip(batched, theirs(*row), strict=True):
             assert oracles.relative_error(actual[index], expected) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("batch", "rows", "channels", "strides", "size"),
+    [
+        pytest.param(32, 8, 1, 1, 3, id="few channels"),
+        pytest.param(32, 4, 8, 1, 3, id="few pixels"),
+        pytest.param(72, 8, 8, 1, 3, id="groups of images"),
+        pytest.param(72, 8, 8, 2, 3, id="phases"),
+        pytest.param(32, 8, 8, 2, 3, id="patches"),
+        pytest.param(32, 8, 8, 2, 1, id="1x1"),
+    ],
+)
+def test_gradients_of_a_batch_on_eight_devices_only_add_up(
+    batch: int, rows: int, channels: int, strides: int, size: int
+) -> None:
+    mesh = devices.make_mesh(8)
+    assert mesh is not None
+    along, whole = devices.along_batch(mesh), devices.on_all(mesh)
+    x, w = inputs(size, (rows, rows), batch, channels, dtype=np.float32)
+    arguments = jax.device_put(x, along), jax.device_put(w, whole)
+    f = scalar(conv2d, strides, size // 2)
+    for gradient in (jax.grad(f, 1), jax.grad(lambda x, w: jnp.sum(jax.grad(f)(x, w) ** 2), 1)):
+        compiled = jax.jit(gradient, out_shardings=whole).lower(*arguments).compile()
+        crossing = set(re.findall(r"= \S+ (all-[a-z-]+|collective-permute|reduce-scatter)\(", compiled.as_text()))
+        assert crossing <= {"all-reduce"}
+        assert oracles.relative_error(compiled(*arguments), jax.jit(gradient)(x, w)) < 1e-5
+    # The first order needs the sum over devices.
+    assert "all-reduce" in jax.jit(jax.grad(f, 1), out_shardings=whole).lower(*arguments).compile().as_text()
