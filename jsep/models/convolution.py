@@ -5,8 +5,8 @@ On GPU and TPU it is `lax.conv_general_dilated`. On CPU several things are slow 
 * The weight gradient inside a compiled loop. The one that JAX writes has another layout than the forward one, and
   in a loop it ran 14 to 20 times slower than alone. Here the convolution is a primitive whose transposes are
   written as the same primitive, always in the layout of the forward one. Of many images it is a sum over groups of
-  16 to 32, which took 0.4 to 0.7 of the time; of a 1x1 kernel it is one product, without the copy that XLA else makes of the
-  cotangent in a second derivative.
+  16 to 32, which took 0.4 to 0.7 of the time; of a 1x1 kernel it is one product, without the copy that XLA else makes
+  of the cotangent in a second derivative.
 * The gradients of a strided convolution: the dilated cotangent of the one, the layout of the other. Here its forward
   pass is the library's. Its transposes are those of patches times kernel where the patches are small, and where they
   are not of a sum of stride-1 convolutions, one for each phase of the pixels.
