@@ -6,6 +6,7 @@ The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one
 
 from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy, check_classes, correct
 from jsep.evaluate.attack_course import AttackCourse, attack_course, course_steps
+from jsep.evaluate.batch_statistics import batch_statistics_accuracy
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, k_medoids, make_groups
 from jsep.evaluate.clusters import label_agreement, within_and_between
@@ -81,6 +82,7 @@ __all__ = [
     "area_under",
     "attack_course",
     "auto_attack_accuracy",
+    "batch_statistics_accuracy",
     "bootstrap_interval",
     "check_classes",
     "compare_maps",

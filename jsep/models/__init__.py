@@ -153,6 +153,7 @@ def logits_fn(model: Classifier, variables: PyTree) -> LogitsFn:
     return functools.partial(model_fn(model), variables)
 
 
+@functools.cache
 def batch_fn(model: Classifier) -> Callable[..., tuple[Array, PyTree]]:
     """(variables, images (B, H, W, C), train) -> (logits (B, K), new batch statistics or {})."""
 

@@ -287,6 +287,10 @@ def _train_and_evaluate(
     )
     counter.begin(f"accuracies of {method}, seed {seed}", len(splits.test))
     compared, variables = _last_and_best(config, state, best, test)
+    if variables.get("batch_stats"):
+        compared["batch_statistics_accuracy"] = evaluate.batch_statistics_accuracy(
+            accuracy_key, models.batch_fn(model), variables, splits.test, batch_size=config.batch_size
+        )
     num_chunks = -(-len(pairs.victims) // config.chunk_size)
     counter.begin(f"attacking the explanations of {method}, seed {seed}", num_chunks * explanation.total_steps)
     results = evaluate.explanation_robustness(

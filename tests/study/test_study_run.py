@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from jsep import evaluate, explain, study
+from jsep import evaluate, explain, models, study
 from jsep.checks import InputError
 from jsep.study.run import _mark_degraded
 
@@ -105,6 +105,25 @@ def test_rows_hold_the_accuracies_of_the_last_and_the_best_checkpoint(finished):
                 jax.random.key(0), loaded.model_fn, variables, loaded.test, num_steps=0, chunk_size=30
             )
             assert clean == pytest.approx(row[f"{which}_clean_accuracy"])
+
+
+@pytest.mark.slow
+def test_rows_of_a_network_with_batch_normalisation_hold_its_accuracy_by_the_statistics_of_batches(finished, tmp_path):
+    assert not any("batch_statistics_accuracy" in row for row in finished[1]["rows"])
+    config = dataclasses.replace(CONFIG, model="resnet18", methods=("mat",), epochs=1)
+    (row,) = study.run(config, tmp_path / "run")["rows"]
+    loaded = study.load_trained(tmp_path / "run")
+    (trained,) = loaded.trained
+    expected = evaluate.batch_statistics_accuracy(
+        jax.random.fold_in(jax.random.key(trained.seed), 3),
+        models.batch_fn(loaded.model),
+        trained.variables,
+        loaded.test,
+        batch_size=config.batch_size,
+    )
+    assert row["batch_statistics_accuracy"] == pytest.approx(expected)
+    assert row["batch_statistics_accuracy"] != row["clean_accuracy"]
+    assert "clean, batch statistics" in (tmp_path / "run" / "index.html").read_text()
 
 
 def test_rows_hold_the_noise_sensitivity_and_the_step_of_a_collapse(finished):

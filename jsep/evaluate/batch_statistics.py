@@ -1,0 +1,46 @@
+"""Clean accuracy in which batch normalisation uses the statistics of the batch, as it does in training."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jsep import devices
+from jsep.checks import check_count
+from jsep.data import Dataset
+from jsep.types import Array, Key, PyTree
+
+BatchFn = Callable[..., tuple[Array, PyTree]]
+
+
+def batch_statistics_accuracy(
+    key: Key, batch_fn: BatchFn, variables: PyTree, dataset: Dataset, *, batch_size: int
+) -> float:
+    """The share of `dataset` that is classified correctly by the statistics of batches of it.
+
+    Far above the accuracy in evaluation mode it says that the running statistics are not those of the network, and that
+    passes over images that refresh them, without training, would give the accuracy back.
+
+    Args: key: of the order, for a batch of one class has the statistics of that class; batch_fn: as `models.batch_fn`
+      returns; batch_size: images of a batch, the last filled up with the first of the order, which count once.
+    Raises: InputError for batch_size < 1.
+    """
+    check_count("batch_size", batch_size)
+    mesh = devices.mesh_of(variables)
+    size = devices.multiple(min(batch_size, len(dataset)), mesh)
+    order = np.asarray(jax.random.permutation(key, len(dataset)))
+    parts = []
+    for first in range(0, len(order), size):
+        chosen = np.take(order, np.arange(first, first + size), mode="wrap")
+        parts.append(_correct(batch_fn, variables, *devices.cut((dataset.images[chosen], dataset.labels[chosen]), mesh)))
+    return float(np.concatenate(devices.to_host(parts, mesh))[: len(order)].mean())
+
+
+@functools.partial(jax.jit, static_argnames=("batch_fn",))
+def _correct(batch_fn: BatchFn, variables: PyTree, images: Array, labels: Array) -> Array:
+    if images.dtype == jnp.uint8:
+        images = images.astype(jnp.float32) / 255
+    logits, _ = batch_fn(variables, images, train=True)
+    return jnp.argmax(logits, axis=1) == labels
