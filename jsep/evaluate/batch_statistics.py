@@ -34,7 +34,9 @@ def batch_statistics_accuracy(
     parts = []
     for first in range(0, len(order), size):
         chosen = np.take(order, np.arange(first, first + size), mode="wrap")
-        parts.append(_correct(batch_fn, variables, *devices.cut((dataset.images[chosen], dataset.labels[chosen]), mesh)))
+        parts.append(
+            _correct(batch_fn, variables, *devices.cut((dataset.images[chosen], dataset.labels[chosen]), mesh))
+        )
     return float(np.concatenate(devices.to_host(parts, mesh))[: len(order)].mean())
 
 

@@ -2,8 +2,8 @@
 
 TRAINING_COLUMNS = (
     ("batch_statistics_accuracy", "clean, batch statistics", "%", 1, "Clean accuracy when batch normalisation uses the "
-     "statistics of each batch of test images, as in training. Far above the clean accuracy: the running statistics are "
-     "not those of the network, and the model is not broken."),
+     "statistics of each batch of test images, as in training. Far above the clean accuracy: the running statistics "
+     "are not those of the network, and the model is not broken."),
     ("noise_sensitivity", "map change under noise", "%", 1, "Mean Euclidean change of the map under uniform noise on "
      "the image, as a share of the size of the map: how much the map moves without an attack."),
     ("last_clean_accuracy", "clean, last", "%", 1, "Clean accuracy on the test images of the checkpoint after the last "
