@@ -107,6 +107,7 @@ def test_rows_hold_the_accuracies_of_the_last_and_the_best_checkpoint(finished):
             assert clean == pytest.approx(row[f"{which}_clean_accuracy"])
 
 
+@pytest.mark.slow
 def test_rows_of_a_network_with_batch_normalisation_hold_its_accuracy_by_the_statistics_of_batches(
     finished, tmp_path, monkeypatch
 ):
@@ -310,6 +311,7 @@ def test_statistics_and_pairs_of_the_rows_are_in_the_result(finished):
     assert entry["difference"] == pytest.approx(difference, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_selection_study_attacks_every_model_on_the_same_draws(finished, tmp_path):
     run_dir, result, _ = finished
     settings = {
@@ -365,6 +367,7 @@ def test_selection_study_refuses_bad_input_before_it_writes(finished, tmp_path):
         assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_cross_method_study_measures_every_model_with_every_method(finished, tmp_path):
     run_dir, result, _ = finished
     config = study.CrossMethodConfig(study_dirs=(str(run_dir),), methods=("gradient_x_input", "gradient"))
@@ -415,6 +418,7 @@ def test_cross_method_study_refuses_bad_input(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_study_that_starts_from_another_begins_with_its_models(finished, tmp_path):
     """Without a step to change them (learning rate 0) the models are those of the other study."""
     earlier, result, _ = finished
