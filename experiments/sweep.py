@@ -4,6 +4,7 @@ python experiments/sweep.py --spec=experiments/sweeps/sep_weight_digits.json --r
 Started again, it continues. A failed run stops no other and is listed at the end; exit code 1 where there is one.
 """
 
+import dataclasses
 import os
 import pathlib
 import shlex
@@ -74,6 +75,8 @@ def main() -> None:
     """Runs the sweep that the flags name, shows its progress and lists what failed."""
     config = command_line.parsed_config(study.SweepConfig)
     spec = study.read_spec(config.spec)
+    if config.data_dir is not None:
+        spec = dataclasses.replace(spec, flags={**spec.flags, "data_dir": config.data_dir})
     sweep_dir = pathlib.Path(flags.FLAGS.run_dir or pathlib.Path("runs") / pathlib.Path(config.spec).stem)
     runs = study.plan_sweep(spec, sweep_dir)
     found = run_commands.states(spec.script, runs)

@@ -10,7 +10,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from jsep.data import tensorflow_datasets
 
 ROOT = pathlib.Path(__file__).parent.parent
 FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*.flags"))
@@ -50,6 +54,7 @@ def test_flagfile_has_its_header_and_no_inline_comment(flagfile):
         ("cifar10_sep", "StudyConfig"),
         ("cifar100_sep", "StudyConfig"),
         ("fashion_mnist_sep", "StudyConfig"),
+        ("imagenette_sep", "StudyConfig"),
         ("mnist_sep", "StudyConfig"),
         ("tiny_imagenet_sep", "StudyConfig"),
         ("trades_sep", "StudyConfig"),
@@ -121,6 +126,32 @@ def test_script_of_a_data_set_runs_end_to_end(script, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "index.html").exists()
     assert "| sep_pos" in done.stdout or "sep_pos  " in done.stdout
+
+
+@pytest.mark.slow
+def test_imagenette_script_runs_end_to_end_from_the_images_as_they_are_downloaded(tmp_path, monkeypatch):
+    """1,030 images to train with, of which the last 1,000 validate, in the folders of two of the ten classes."""
+    import tensorflow_datasets as tfds
+
+    random = np.random.default_rng(0)
+    for part, count in (("train", 515), ("val", 10)):
+        for darkest, name in enumerate(("n01440764", "n02102040")):
+            folder = tmp_path / "imagenette2-160" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                image = random.integers(120 * darkest, 120 * darkest + 136, (40, 50, 3), dtype=np.uint8)
+                Image.fromarray(image).save(folder / f"{name}_{number}.JPEG")
+    monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", lambda self, urls: tmp_path)
+    data_dir = tmp_path / "tfds"
+    data_dir.mkdir()
+    assert len(tensorflow_datasets.open_tfds("imagenette/160px-v2", str(data_dir), "train")) == 1030
+    done = call(
+        "imagenette_sep", "--flagfile=experiments/flags/imagenette_sep_smoke.flags", f"--data_dir={data_dir}",
+        f"--run_dir={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "index.html").exists()
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["config"]["dataset"] == "imagenette"
 
 
 @pytest.mark.slow
@@ -303,7 +334,8 @@ def test_sweep_skips_what_is_finished_and_lists_what_failed(tmp_path):
     }
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     arguments = [f"--spec={tmp_path / 'spec.json'}", f"--run_dir={tmp_path / 'sweep'}", "--num_workers=2"]
-    planned = call("sweep", *arguments, "--dry_run")
+    planned = call("sweep", *arguments, f"--data_dir={tmp_path}", "--dry_run")
+    assert planned.stdout.count(f"--data_dir={tmp_path}") == 3
     assert planned.stdout.strip().splitlines()[-1] == "3 runs, 0 of them finished; nothing was started"
     assert not (tmp_path / "sweep").exists()
     done = call("sweep", *arguments)

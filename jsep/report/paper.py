@@ -158,9 +158,12 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
          functools.partial(number_in_cell, "gradient", "sep_neg", "explanation_loss_start", 8282.990),
          functools.partial(number_in_cell, "gradient", "sep_neg", "clean_accuracy", 49.38)),
     ),
-    PaperItem(
-        "Table 4: SEP weights, on digits", ("sep_weight_sweep_digits",),
-        tuple(functools.partial(harder_as_the_weight_falls, metric) for metric in TRENDS),
+    *(
+        PaperItem(
+            f"Table 4: SEP weights, {name}", (folder,),
+            tuple(functools.partial(harder_as_the_weight_falls, metric) for metric in TRENDS),
+        )
+        for name, folder in (("CIFAR-10", "sep_weight_sweep"), ("on digits", "sep_weight_sweep_digits"))
     ),
     PaperItem("Appendix: Wide ResNet", ("cifar10_wide_resnet",), _sep()),
     PaperItem("Appendix: MobileNetV2", ("cifar10_mobilenet",), _sep()),
@@ -169,7 +172,7 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
     PaperItem("Appendix's question on MNIST, MobileNetV2", ("mnist_mobilenet_quick",), _sep()),
     PaperItem("Appendix: SEP on top of TRADES", _both("trades_sep"), _sep(TRADES)),
     PaperItem(
-        "Appendix: ImageNet subset against AT", _both("tiny_imagenet_sep"),
+        "Appendix: ImageNet subset against AT", ("imagenette_sep", *_both("tiny_imagenet_sep")),
         (functools.partial(order_at_the_end, when="start"), functools.partial(equal_accuracy, which="clean"),
          functools.partial(attack_works, "mat")),
     ),
@@ -194,7 +197,10 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
     *(
         PaperItem(f"Reviewers: rivals of SEP, {name}", (folder,), (rivals,))
         for name, folder in (
-            ("digits", "objectives_digits"), ("MNIST", "objectives_mnist"), ("MNIST, more", "objectives_mnist_rivals")
+            ("CIFAR-10", "objectives"),
+            ("digits", "objectives_digits"),
+            ("MNIST", "objectives_mnist"),
+            ("MNIST, more", "objectives_mnist_rivals"),
         )
     ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 
 from jsep.checks import InputError, check_choice
 from jsep.study.flat_config import FlatConfig, setting
+from jsep.study.sweep import read_spec
 
 SETS = ("quick", "full", "apart")
 """On 2 CPU cores, on one GPU, and what needs something that this project does not have ("why" says what)."""
@@ -126,14 +127,24 @@ def run_dirs(recipes: Mapping[str, Recipe], root: str | Path) -> dict[str, Path]
     return {name: Path(recipe.run_dir) if recipe.run_dir else Path(root) / name for name, recipe in recipes.items()}
 
 
+def _dataset(flagfile: str | Path) -> str:
+    """The data set that a recipe reads, for a sweep that of its runs; "digits", the embedded one, if it names none."""
+    text = Path(flagfile).read_text(encoding="utf-8")
+    spec = re.search(r"^--spec=(\S+)", text, re.MULTILINE)
+    if spec and (of_runs := read_spec(spec[1]).flagfile):
+        return _dataset(of_runs)
+    dataset = re.search(r"^--dataset=(\w+)", text, re.MULTILINE)
+    return dataset[1] if dataset else "digits"
+
+
 def arguments(recipe: Recipe, config: RecipesConfig, directories: Mapping[str, Path]) -> list[str]:
     """The arguments of the recipe's script, without run_dir; data_dir where its data set is not embedded."""
     found = [f"--flagfile={recipe.flagfile}"]
     for name, value in recipe.flags.items():
         found.append(f"--{name}={_REFERENCE.sub(lambda match: str(directories[match[1]]), value)}")
-    dataset = re.search(r"^--dataset=(\w+)", Path(recipe.flagfile).read_text(encoding="utf-8"), re.MULTILINE)
-    if dataset and dataset[1] != "digits":
-        own = config.tiny_imagenet_dir if dataset[1] == "tiny_imagenet" else None
+    dataset = _dataset(recipe.flagfile)
+    if dataset != "digits":
+        own = config.tiny_imagenet_dir if dataset == "tiny_imagenet" else None
         if (own or config.data_dir) is not None:
             found.append(f"--data_dir={own or config.data_dir}")
     return found

@@ -36,6 +36,7 @@ class SweepConfig(FlatConfig):
     num_workers: int = setting(0, "runs at the same time; 0: one a GPU, or one a core where there is none")
     threads_per_worker: int = setting(0, "threads of a run on CPU; 0: the cores shared out among the workers")
     dry_run: bool = setting(False, "print the plan and run nothing")
+    data_dir: str | None = setting(None, "directory of the data sets, given to every run; default: as the spec says")
     ray_address: str = setting("auto", "address of the Ray cluster: auto for the one of this machine, or host:port")
     ray_gpus: float = setting(0.0, "GPUs of a run on the Ray cluster")
 

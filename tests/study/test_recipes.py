@@ -68,6 +68,15 @@ def test_a_recipe_names_the_run_directories_that_it_reads(tmp_path, monkeypatch)
     assert (about["script"], about["minutes"]) == ("one_sep", "3.5")
 
 
+def test_a_sweep_is_given_the_directory_of_its_runs_data_set(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    directories = recipes.run_dirs(TABLE, tmp_path)
+    config = recipes.RecipesConfig(data_dir="/tfds", tiny_imagenet_dir="/tiny")
+    assert "--data_dir=/tfds" in recipes.arguments(TABLE["sep_weight"], config, directories)
+    for name in ("sep_weight_digits", "digits_sep"):
+        assert not [flag for flag in recipes.arguments(TABLE[name], config, directories) if "data_dir" in flag]
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
