@@ -1,5 +1,6 @@
 """The command line: help by groups, what a mistyped flag may have meant, progress with the time left, the plan."""
 
+import functools
 import importlib
 import pathlib
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from absl import flags
 
 from jsep import models, study
+from jsep.models import convolution
 from jsep.study import costs
 
 # `study.plan` is the function.
@@ -120,6 +122,17 @@ def test_a_bar_of_steps_shows_the_time_left(capsys: pytest.CaptureFixture[str], 
 def test_operations_of_a_matrix_product_are_counted() -> None:
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((8, 16), (16, 32))]
     assert costs.count_flops(jnp.matmul, *shapes) == 2 * 8 * 16 * 32
+
+
+def test_operations_of_a_convolution_are_those_of_its_definition_whatever_its_form() -> None:
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((16, 8, 8, 64), (3, 3, 64, 64))]
+    conv = functools.partial(convolution.conv2d, strides=1, padding=1)
+    jax.jit(conv).lower(*shapes)  # what was lowered before is counted as well
+    inside = 2 * 16 * (3 * 8 - 2) ** 2 * 64 * 64  # without the products with the zeros around an image
+    assert costs.count_flops(conv, *shapes) == inside
+    # By groups of eight images, a loop of its own.
+    weight_gradient = jax.grad(lambda w, x: jnp.sum(conv(x, w)))
+    assert costs.count_flops(weight_gradient, *reversed(shapes)) == pytest.approx(inside, rel=0.1)
 
 
 def test_operations_of_a_loop_count_as_often_as_it_runs() -> None:

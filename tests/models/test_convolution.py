@@ -13,7 +13,7 @@ import oracles
 import pytest
 
 from jsep import devices
-from jsep.models import convolution
+from jsep.models import convolution, winograd
 from jsep.models.convolution import conv2d
 from jsep.models.depthwise import depthwise_conv2d
 from jsep.types import Array
@@ -207,6 +207,60 @@ def test_weight_gradient_of_many_images_is_that_of_the_library(batch: int, shape
             assert oracles.relative_error(actual, expected) < 1e-9
 
 
+@pytest.mark.usefixtures("float64")
+def test_many_channels_go_by_minimal_filtering_with_the_derivatives_of_the_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(winograd, "_MANY_CHANNELS", 5)
+    monkeypatch.setattr(winograd, "_GROUP", 8 * 5 * 6 * 5)  # three groups of eight images
+    x, w = inputs(3, (5, 6), batch=24, features=6)
+    taken: set[int] = set()
+
+    def noted(lhs: Array, rhs: Array, padding: Any) -> Array:
+        taken.add(lhs.shape[3])
+        return winograd.winograd_conv(lhs, rhs, padding)
+
+    monkeypatch.setattr(convolution, "winograd_conv", noted)
+    jax.clear_caches()
+    arguments = (x, w, 1 + x, 1 + w)
+    mine = derivatives(conv2d, 1, 1)(*arguments)
+    theirs = derivatives(library, 1, 1)(*arguments)
+    jax.clear_caches()
+    assert taken == {5, 6}, "the channels of images, and those of cotangents in the gradients"
+    for actual, expected in zip(mine, theirs, strict=True):
+        assert np.abs(expected).max() > 1e-3, "a derivative that vanishes proves nothing"
+        assert oracles.relative_error(actual, expected) < 1e-9
+
+
+paddings = st.tuples(st.integers(0, 3), st.integers(0, 3))
+
+
+@hypothesis.settings(max_examples=15)
+@hypothesis.given(st.integers(1, 9), st.integers(3, 9), st.integers(3, 9), paddings, paddings, st.sampled_from([1, 2]))
+def test_minimal_filtering_equals_the_library_for_any_shape_and_padding(
+    batch: int, rows: int, columns: int, above: tuple[int, int], beside: tuple[int, int], group: int
+) -> None:
+    x, w = inputs(3, (rows, columns), batch, 4, 3, np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd, "_FEW_IMAGES", 1)
+        patch.setattr(winograd, "_GROUP", group * rows * columns * 4)
+        actual = winograd.winograd_conv(jnp.asarray(x), jnp.asarray(w), (above, beside))
+    expected = jax.lax.conv_general_dilated(x, w, (1, 1), (above, beside), dimension_numbers=convolution._NHWC)
+    assert actual.shape == expected.shape
+    assert oracles.relative_error(actual, expected) < 1e-5
+
+
+def test_minimal_filtering_is_for_wide_convolutions_in_full_precision() -> None:
+    x, w = inputs(3, (8, 8), 2, 64, 64, np.float32)
+    assert winograd.suits((2, 8, 8), (3, 3, 64, 64), x.dtype)
+    assert not winograd.suits((1, 8, 8), (3, 3, 64, 64), x.dtype)
+    assert not winograd.suits((2, 8, 8), (3, 3, 32, 64), x.dtype)
+    assert not winograd.suits((2, 8, 8), (1, 1, 64, 64), x.dtype)
+    assert not winograd.suits((2, 8, 8), (3, 3, 64, 64), jnp.bfloat16)
+    error = oracles.relative_error(conv2d(x, w, strides=1, padding=1), library(x, w, strides=1, padding=1))
+    assert 0 < error < 1e-6
+
+
 def nested(f: Callable[[Array, Array], Array], order: int) -> Callable[..., Any]:
     """The gradient, or that of the sum of the squares of the gradient."""
     gradient = jax.grad(f, (0, 1))
@@ -266,15 +320,17 @@ def test_derivatives_of_the_depthwise_convolution_under_vmap_equal_a_loop(
         pytest.param(72, 8, 8, 2, 3, id="phases"),
         pytest.param(32, 8, 8, 2, 3, id="patches"),
         pytest.param(32, 8, 8, 2, 1, id="1x1"),
+        pytest.param(16, 8, 64, 1, 3, id="minimal filtering"),
     ],
 )
 def test_gradients_of_a_batch_on_eight_devices_only_add_up(
-    batch: int, rows: int, channels: int, strides: int, size: int
+    batch: int, rows: int, channels: int, strides: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(winograd, "_GROUP", 8 * 8 * 8 * 64)  # eight of its images
     mesh = devices.make_mesh(8)
     assert mesh is not None
     along, whole = devices.along_batch(mesh), devices.on_all(mesh)
-    x, w = inputs(size, (rows, rows), batch, channels, dtype=np.float32)
+    x, w = inputs(size, (rows, rows), batch, channels, 64 if channels == 64 else 3, dtype=np.float32)
     arguments = jax.device_put(x, along), jax.device_put(w, whole)
     f = scalar(conv2d, strides, size // 2)
     for gradient in (jax.grad(f, 1), jax.grad(lambda x, w: jnp.sum(jax.grad(f)(x, w) ** 2), 1)):
