@@ -1,6 +1,6 @@
 """Runs every benchmark, each in a process of its own, and writes the tables: what `make bench` does.
 
-python benchmarks/run_all.py --minutes 20 --beside "nothing"
+python benchmarks/run_all.py --minutes 40 --beside "nothing"
 
 On a processor the sizes are small enough for two cores and the time given; on a GPU they are those of the table. With
 less time there are fewer rounds, never other work. A script that fails does not stop the others.
@@ -17,30 +17,30 @@ FOLDER = pathlib.Path(__file__).parent
 
 # (script, its share of the time, arguments on a processor, arguments on a GPU)
 RUNS: tuple[tuple[str, float, str, str], ...] = (
-    ("training_step", 0.07, "--model convnet --batch 128", "--model convnet --batch 128 --precision bfloat16"),
+    ("training_step", 0.035, "--model convnet --batch 128", "--model convnet --batch 128 --precision bfloat16"),
     (
         "training_step",
-        0.09,
+        0.045,
         "--model convnet --batch 128 --sep",
         "--model convnet --batch 128 --precision bfloat16 --sep",
     ),
-    ("training_step", 0.13, "--model resnet18 --batch 8", "--model resnet18 --batch 128 --precision bfloat16"),
+    ("training_step", 0.2, "--model resnet18 --batch 128", "--model resnet18 --batch 128 --precision bfloat16"),
     (
         "training_step",
-        0.15,
-        "--model resnet18 --batch 8 --sep",
+        0.28,
+        "--model resnet18 --batch 128 --sep",
         "--model resnet18 --batch 128 --precision bfloat16 --sep",
     ),
-    ("explanation_attack", 0.08, "--pairs 30 --steps 30 --chunk 15", "--pairs 150 --steps 1500 --chunk 150"),
-    ("explanations", 0.09, "--images 64", "--images 64 --chunks 512 2048 8192"),
-    ("prediction_attacks", 0.1, "--images 60 --chunk 30", "--images 500 --chunk 500"),
-    ("input_hessian", 0.06, "--images 32 --chunk 16", "--images 64 --chunk 64"),
-    ("start_up", 0.07, "", ""),
-    ("scaling", 0.1, "--repeats 2", "--repeats 3"),
-    ("simulated_devices", 0.05, "--batch 128", ""),
-    ("landscape_cost", 0.05, "--images 2", "--images 150 --chunk 410"),
-    ("layers", 0.02, "--batch 64", "--batch 512"),
-    ("step_costs", 0.05, "", ""),
+    ("explanation_attack", 0.04, "--pairs 30 --steps 30 --chunk 15", "--pairs 150 --steps 1500 --chunk 150"),
+    ("explanations", 0.045, "--images 64", "--images 64 --chunks 512 2048 8192"),
+    ("prediction_attacks", 0.05, "--images 60 --chunk 30", "--images 500 --chunk 500"),
+    ("input_hessian", 0.03, "--images 32 --chunk 16", "--images 64 --chunk 64"),
+    ("start_up", 0.035, "", ""),
+    ("scaling", 0.05, "--repeats 2", "--repeats 3"),
+    ("simulated_devices", 0.025, "--batch 128", ""),
+    ("landscape_cost", 0.025, "--images 2", "--images 150 --chunk 410"),
+    ("layers", 0.01, "--batch 64", "--batch 512"),
+    ("step_costs", 0.025, "", ""),
 )
 
 UNTIMED = ("start_up", "scaling", "layers", "step_costs")
@@ -49,7 +49,7 @@ UNTIMED = ("start_up", "scaling", "layers", "step_costs")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=20, help="time for all; on two cores 20 are enough")
+    parser.add_argument("--minutes", type=float, default=40, help="time for all; on two cores 40 are enough")
     parser.add_argument("--beside", default="nothing", help="what else runs on the machine")
     parser.add_argument("--only", nargs="*", default=[], help="scripts to run; default: all")
     settings = parser.parse_args()
