@@ -29,7 +29,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jsep.models.shifted import Padding, pad, shifted
-from jsep.models.winograd import suits, winograd_conv
+from jsep.models.winograd import is_wide, suits, winograd_conv
 from jsep.types import Array
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
@@ -209,7 +209,7 @@ def _mirrored(kernel: Array) -> Array:
 
 def _transpose_lhs(cotangent: Array, lhs: Any, rhs: Array, *, padding: Padding, strides: int) -> Array:
     shape = jax.ShapeDtypeStruct(lhs.aval.shape, lhs.aval.dtype)
-    if _is_small(lhs.aval, rhs, padding, strides):
+    if _is_small(lhs.aval, rhs, padding, strides) and not is_wide(rhs.shape, rhs.dtype):
         return jax.linear_transpose(functools.partial(_product, kernel=rhs, padding=padding), shape)(cotangent)[0]
     if strides > 1:
         strided = functools.partial(_strided_form(lhs.aval, rhs, padding, strides), kernel=rhs)

@@ -7,8 +7,8 @@ Lavin and Gray, "Fast algorithms for convolutional neural networks" (arXiv 1509.
 
 Here the product of each of the 16 positions in a tile is one matrix product over the channels. What precedes and
 follows them are sums of pixels, so many channels are needed to win, and groups of images that stay in the cache.
-(The gradient in the kernel has such a form too. It halves the time of that gradient, a twentieth of a MAT step, and
-adds half to the time of compiling one.)
+(The gradient in the kernel has such a form too. Alone it took half the time; in a MAT or SEP step it gained nothing
+that could be measured, and added half to the time of compiling one.)
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,12 @@ def suits(outputs: tuple[int, ...], kernel: tuple[int, ...], dtype: Any) -> bool
     """Whether the form is the faster one, for an output (B, H', W') and a kernel (kh, kw, C, F): 3x3, with many
     channels and tiles. Not in half precision: the sums of pixels would cost digits."""
     batch, rows, columns = outputs
-    tiles = batch * -(-rows // 2) * -(-columns // 2)
-    is_wide = kernel[:2] == (3, 3) and min(kernel[2:]) >= _MANY_CHANNELS
-    return is_wide and tiles >= _MANY_TILES and dtype in (jnp.float32, jnp.float64)
+    return is_wide(kernel, dtype) and batch * -(-rows // 2) * -(-columns // 2) >= _MANY_TILES
+
+
+def is_wide(kernel: tuple[int, ...], dtype: Any) -> bool:
+    """Whether it would be with images enough, which a `vmap` may add."""
+    return kernel[:2] == (3, 3) and min(kernel[2:]) >= _MANY_CHANNELS and dtype in (jnp.float32, jnp.float64)
 
 
 def winograd_conv(images: Array, kernel: Array, padding: Padding) -> Array:
