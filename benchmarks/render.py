@@ -291,7 +291,7 @@ def readme(cpu: Results, gpu: Results) -> str:
         start_up_table(cpu),
         "## Times, memory, operations",
         "Operations are counted on the traced program of ours, a convolution's by its definition, and stand for all "
-        "contenders: who computes one with fewer multiplications may pass 100 %. Peak memory is what a call "
+        "contenders: one that needs fewer multiplications may pass 100 %. Peak memory is what a call "
         "took beyond what was there before it. The last column is the share of the fastest product of two square "
         "matrices in the same process. The spread is (slowest - fastest) / median, others' share the "
         "processor time that other programs had during the calls; a call with more than 5 % is made again, at most "

@@ -13,7 +13,8 @@ On GPU and TPU it is `lax.conv_general_dilated`. On CPU several things are slow 
 * Few input channels, as of an image: from 3 to 32 channels it ran up to 4 times as long as a product of patches and
   kernel matrix.
 * Few pixels: on 4x4 it ran up to twice as long as such a product.
-* 3x3 kernels of many channels: by minimal filtering (`jsep.models.winograd`) they take 0.5 to 0.8 of the time.
+* 3x3 kernels of many channels: by minimal filtering (`jsep.models.winograd`) 30 images and more take 0.5 to 0.8 of the
+  time.
 * Cores: most convolutions of small images run on one, unless `jsep.devices.use_all_cores` came first.
 """
 

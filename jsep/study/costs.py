@@ -45,8 +45,10 @@ class Probe:
 
 
 def count_flops(function: Callable[..., Any], *arguments: Any) -> float:
-    """The floating-point operations of a traced function, a convolution's by its definition, whatever its form.
+    """The floating-point operations of a traced function.
 
+    A convolution counts by its definition, whatever form its backend gives it; a gradient written as a product of
+    patches counts the zeros around an image too.
     The body of a loop of known length counts as often as it runs; that of another, which ends when it likes, once.
     Args: arguments: arrays or `jax.ShapeDtypeStruct`s; nothing is computed.
     """
@@ -55,7 +57,7 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> float:
 
 def _once(function: Callable[..., Any], arguments: Sequence[Any]) -> float:
     """As XLA counts: the body of every loop once."""
-    # Under a name of its own, since what was lowered before under another is not lowered anew.
+    # Of a new function: JAX keeps what it once lowered of one that it knows.
     with convolution.by_definition():
         counted = jax.jit(lambda *arguments: function(*arguments)).lower(*arguments).cost_analysis()
     return float(counted.get("flops", 0.0)) if isinstance(counted, dict) else 0.0

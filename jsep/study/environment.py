@@ -11,17 +11,28 @@ from pathlib import Path
 
 import jax
 
+# What the recipes write themselves, one after the other, and what no run reads.
+_WRITTEN = (":(top)", ":(top,exclude)results", ":(top,exclude,glob)**/*.md")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
 
 
-def _git(*arguments: str) -> str | None:
+def _git(directory: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+            ["git", *arguments], cwd=directory, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def commit_of(directory: Path) -> str:
+    """The commit of the checkout around a directory, and whether files differ from it; "unknown" outside one."""
+    commit = _git(directory, "rev-parse", "HEAD")
+    if commit is None:
+        return "unknown"
+    is_changed = bool(_git(directory, "status", "--porcelain", "--untracked-files=no", "--", *_WRITTEN))
+    return f"{commit} (with local changes)" if is_changed else commit
 
 
 def describe() -> dict[str, str | int]:
@@ -34,9 +45,6 @@ def describe() -> dict[str, str | int]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "unknown"
-    commit = _git("rev-parse", "HEAD") or "unknown"
-    if commit != "unknown" and _git("status", "--porcelain", "--untracked-files=no"):
-        commit += " (with local changes)"
     device = jax.devices()[0]
     return {
         "jsep": __version__,
@@ -46,7 +54,7 @@ def describe() -> dict[str, str | int]:
         "device": device.device_kind,
         "num_devices": jax.device_count(),
         "num_cpus": os.cpu_count() or 0,
-        "commit": commit,
+        "commit": commit_of(Path(__file__).parent),
         "command": shlex.join(["python", *sys.argv]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

@@ -2,12 +2,13 @@
 
 import json
 import pathlib
+import subprocess
 
 import pytest
 
 from jsep import report
 from jsep.checks import InputError
-from jsep.study import recipes
+from jsep.study import environment, recipes
 
 ROOT = pathlib.Path(__file__).parents[2]
 TABLE = recipes.read_recipes(ROOT / "experiments" / "paper.json")
@@ -75,6 +76,29 @@ def test_a_sweep_is_given_the_directory_of_its_runs_data_set(tmp_path, monkeypat
     assert "--data_dir=/tfds" in recipes.arguments(TABLE["sep_weight"], config, directories)
     for name in ("sep_weight_digits", "digits_sep"):
         assert not [flag for flag in recipes.arguments(TABLE[name], config, directories) if "data_dir" in flag]
+
+
+def test_results_and_pages_that_recipes_write_are_no_local_changes(tmp_path) -> None:
+    def git(*words: str) -> str:
+        settings = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        return subprocess.run(
+            ["git", *settings, *words], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert environment.commit_of(tmp_path) == "unknown"
+    files = [tmp_path / name for name in ("results/one/result.json", "docs/page.md", "README.md", "jsep/model.py")]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("before")
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "-m", "all")
+    commit = git("rev-parse", "HEAD").strip()
+    for path in files[:-1]:
+        path.write_text("after")
+    assert environment.commit_of(tmp_path / "jsep") == commit
+    files[-1].write_text("after")
+    assert environment.commit_of(tmp_path / "jsep") == f"{commit} (with local changes)"
 
 
 @pytest.mark.parametrize(
