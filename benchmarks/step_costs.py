@@ -14,7 +14,7 @@ from jsep import models, train
 from jsep.study import costs
 
 SHAPES = {"32x32, 10 classes": (32, 10), "64x64, 200 classes": (64, 200), "224x224, 1000 classes": (224, 1000)}
-BATCHES = (4, 8)
+BATCHES = (32, 64)  # all convolutions have the forms that they have in larger ones
 STEPS = 10
 
 
