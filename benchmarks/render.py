@@ -360,7 +360,8 @@ def predictions(cpu: Results, gpu: Results) -> Iterator[list[str]]:
                     num_devices=num_devices,
                     batch_size=run.batch_size,
                     bytes_per_image=memory["bytes_per_image"] * pixels,
-                    bytes_per_step=memory["bytes_per_step"],
+                    # Nearly all of it is the 32 images that are worked on at a time, not parameters.
+                    bytes_per_step=memory["bytes_per_step"] * pixels,
                     parameter_bytes=operations["parameter_bytes"],
                     overhead=0.1 if num_devices > 1 else 0.0,
                 )
