@@ -7,6 +7,8 @@ from jsep.types import Array
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
+NO_PADDING: Padding = ((0, 0), (0, 0))
+
 
 def pad(images: Array, padding: Padding) -> Array:
     """Images (B, H, W, C) with zeros around them; padding: (before, after) of rows and columns."""
@@ -28,3 +30,11 @@ def shifted(padded: Array, rows: int, columns: int, strides: int = 1) -> list[Ar
         for row in range(rows)
         for column in range(columns)
     ]
+
+
+def product(images: Array, kernel: Array, *, padding: Padding, strides: int = 1) -> Array:
+    """The convolution as patches times the kernel, summed over its entries and the channels. The two stay dimensions of
+    their own: in a weight gradient the channels are the images, which may lie on several devices."""
+    patches = jnp.stack(shifted(pad(images, padding), kernel.shape[0], kernel.shape[1], strides), axis=3)
+    entries = kernel.reshape(-1, *kernel.shape[2:])
+    return jax.lax.dot_general(patches, entries, (((3, 4), (0, 1)), ((), ())))

@@ -13,7 +13,7 @@ import oracles
 import pytest
 
 from jsep import devices
-from jsep.models import convolution, winograd
+from jsep.models import definition, shifted, stride_one, strided, winograd
 from jsep.models.convolution import conv2d
 from jsep.models.depthwise import depthwise_conv2d
 from jsep.types import Array
@@ -91,7 +91,7 @@ def test_value_and_derivatives_to_the_third_equal_the_library_in_float64(
 @pytest.fixture
 def by_phases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No patches are small: gradients of a strided convolution go by phases, as those of many images do."""
-    monkeypatch.setattr(convolution, "_SMALL_PATCHES", 0)
+    monkeypatch.setattr(strided, "_SMALL_PATCHES", 0)
     jax.clear_caches()  # what was traced before knows the other form
     yield
     jax.clear_caches()
@@ -103,7 +103,6 @@ def test_gradients_by_phases_and_their_derivatives_equal_the_library(
     size: int, strides: int, shape: tuple[int, int]
 ) -> None:
     x, w = inputs(size, shape)
-    assert convolution._strided_form(x, w, ((0, 0), (0, 0)), strides) is convolution._sum_over_phases
     arguments = (x, w, 1 + x, 1 + w)
     mine = derivatives(conv2d, strides, size // 2)(*arguments)
     theirs = derivatives(library, strides, size // 2)(*arguments)
@@ -112,15 +111,18 @@ def test_gradients_by_phases_and_their_derivatives_equal_the_library(
         assert oracles.relative_error(actual, expected) < 1e-9
 
 
-@pytest.mark.usefixtures("float64")
-def test_more_than_32_images_go_by_phases_and_have_the_gradients_of_the_library() -> None:
-    x, w = inputs(3, (6, 5), batch=33)
-    assert convolution._strided_form(x, w, ((1, 1), (1, 1)), 2) is convolution._sum_over_phases
-    assert convolution._strided_form(x[:32], w, ((1, 1), (1, 1)), 2) is convolution._product
-    for order in (1, 2):
-        mine, theirs = (nested(scalar(conv, 2, 1), order)(x, w) for conv in (conv2d, library))
-        for actual, expected in zip(mine, theirs, strict=True):
-            assert oracles.relative_error(actual, expected) < 1e-9
+def test_gradients_in_few_images_go_by_patches_and_in_many_by_phases_also_inside_vmap() -> None:
+    def form(count: int, channels: int) -> Any:
+        return strided._transposed_form((count, 16, 16, 128), (3, 3, channels, 128))
+
+    assert form(16, 64) is shifted.product
+    assert form(32, 64) is strided._sum_over_phases, "of too many numbers"
+    assert form(33, 5) is strided._sum_over_phases
+
+    x, w = inputs(3, (8, 8), 64, 5, 3, np.float32)
+    gradient = jax.grad(scalar(conv2d, 2, 1))
+    lowered = jax.jit(jax.vmap(lambda x: gradient(x[None], w)[0])).lower(x).as_text()
+    assert "64x5x2x5x2x5xf32" in lowered, "64 images of 10 rows and columns in two phases each"
 
 
 @pytest.mark.parametrize("channels", [2, 5])
@@ -220,7 +222,7 @@ def test_many_channels_go_by_minimal_filtering_with_the_derivatives_of_the_libra
         taken.add(lhs.shape[3])
         return winograd.winograd_conv(lhs, rhs, padding)
 
-    monkeypatch.setattr(convolution, "winograd_conv", noted)
+    monkeypatch.setattr(stride_one, "winograd_conv", noted)
     jax.clear_caches()
     arguments = (x, w, 1 + x, 1 + w)
     mine = derivatives(conv2d, 1, 1)(*arguments)
@@ -245,7 +247,7 @@ def test_minimal_filtering_equals_the_library_for_any_shape_and_padding(
         patch.setattr(winograd, "_FEW_IMAGES", 1)
         patch.setattr(winograd, "_GROUP", group * rows * columns * 4)
         actual = winograd.winograd_conv(jnp.asarray(x), jnp.asarray(w), (above, beside))
-    expected = jax.lax.conv_general_dilated(x, w, (1, 1), (above, beside), dimension_numbers=convolution._NHWC)
+    expected = jax.lax.conv_general_dilated(x, w, (1, 1), (above, beside), dimension_numbers=definition.NHWC)
     assert actual.shape == expected.shape
     assert oracles.relative_error(actual, expected) < 1e-5
 
@@ -317,16 +319,24 @@ def test_derivatives_of_the_depthwise_convolution_under_vmap_equal_a_loop(
         pytest.param(32, 8, 1, 1, 3, id="few channels"),
         pytest.param(32, 4, 8, 1, 3, id="few pixels"),
         pytest.param(72, 8, 8, 1, 3, id="groups of images"),
-        pytest.param(72, 8, 8, 2, 3, id="phases"),
         pytest.param(32, 8, 8, 2, 3, id="patches"),
+        pytest.param(32, 8, 8, 2, 3, id="phases"),
         pytest.param(32, 8, 8, 2, 1, id="1x1"),
         pytest.param(16, 8, 64, 1, 3, id="minimal filtering"),
     ],
 )
 def test_gradients_of_a_batch_on_eight_devices_only_add_up(
-    batch: int, rows: int, channels: int, strides: int, size: int, monkeypatch: pytest.MonkeyPatch
+    batch: int,
+    rows: int,
+    channels: int,
+    strides: int,
+    size: int,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(winograd, "_GROUP", 8 * 8 * 8 * 64)  # eight of its images
+    if request.node.callspec.id == "phases":
+        request.getfixturevalue("by_phases")
     mesh = devices.make_mesh(8)
     assert mesh is not None
     along, whole = devices.along_batch(mesh), devices.on_all(mesh)
