@@ -17,19 +17,29 @@ FOLDER = pathlib.Path(__file__).parent
 
 # (script, its share of the time, arguments on a processor, arguments on a GPU)
 RUNS: tuple[tuple[str, float, str, str], ...] = (
-    ("training_step", 0.035, "--model convnet --batch 128", "--model convnet --batch 128 --precision bfloat16"),
     (
         "training_step",
-        0.045,
-        "--model convnet --batch 128 --sep",
-        "--model convnet --batch 128 --precision bfloat16 --sep",
+        0.05,
+        "--model convnet --batch 128 --steps 5",
+        "--model convnet --batch 128 --steps 20 --precision bfloat16",
     ),
-    ("training_step", 0.2, "--model resnet18 --batch 128", "--model resnet18 --batch 128 --precision bfloat16"),
+    (
+        "training_step",
+        0.08,
+        "--model convnet --batch 128 --steps 5 --sep",
+        "--model convnet --batch 128 --steps 20 --precision bfloat16 --sep",
+    ),
+    (
+        "training_step",
+        0.2,
+        "--model resnet18 --batch 128",
+        "--model resnet18 --batch 128 --steps 5 --precision bfloat16",
+    ),
     (
         "training_step",
         0.28,
         "--model resnet18 --batch 128 --sep",
-        "--model resnet18 --batch 128 --precision bfloat16 --sep",
+        "--model resnet18 --batch 128 --steps 5 --precision bfloat16 --sep",
     ),
     ("explanation_attack", 0.04, "--pairs 30 --steps 30 --chunk 15", "--pairs 150 --steps 1500 --chunk 150"),
     ("explanations", 0.045, "--images 64", "--images 64 --chunks 512 2048 8192"),

@@ -1,8 +1,11 @@
-"""One step of adversarial training (MAT, 10 PGD steps and the update), and of MAT with SEP, beside PyTorch.
+"""Steps of adversarial training (MAT, 10 PGD steps and the update), and of MAT with SEP, beside PyTorch.
 
-python benchmarks/training_step.py --model convnet --batch 128
+python benchmarks/training_step.py --model convnet --batch 128 --steps 5
 python benchmarks/training_step.py --model resnet18 --batch 8 --sep
 
+Training runs the steps between two lines of its log in one call, so `--steps` of them are one here; all contenders are
+waited for once a call. A call has its temporary memory fresh from the system, which alone took a ConvNet's 3 to 5 % of
+the time of one step.
 PyTorch is written as its users would: the faster order of channels in memory, parameters without gradient during the
 attack, batch normalisation in evaluation mode there, the SGD that updates all parameters at once; then the same through
 torch.compile. What is compiled cannot be differentiated twice, so the SEP term, a double backward pass, stays eager in
@@ -26,9 +29,9 @@ LEARNING_RATE, NOISE, SEP_WEIGHT = 1e-4, 0.1, 3000.0
 
 
 class Ours:
-    """Steps on one batch, state after state."""
+    """Steps on one batch, state after state; a call is `steps` of them and returns their mean loss."""
 
-    def __init__(self, model, images, labels, sep: bool, precision: str) -> None:
+    def __init__(self, model, images, labels, sep: bool, precision: str, steps: int) -> None:
         self.config = train.TrainConfig(
             epochs=1000,
             batch_size=len(images),
@@ -41,20 +44,20 @@ class Ours:
         self.state = train.init_state(jax.random.key(0), model, SHAPE, self.config, len(images))
         self.variables = jax.device_get(self.state.variables)
         self.data = jax.device_put((images, labels, jax.random.key(1), self.config.weights()))
-        self.step = 0
+        self.steps, self.step = steps, 0
 
     def __call__(self) -> float:
-        self.step += 1
+        self.step += self.steps
         self.state, sums, _ = self.run_steps(self.state, *self.data, np.int32(self.step))
         jax.block_until_ready(self.state)
-        return float(sums["loss"])
+        return float(sums["loss"]) / self.steps
 
 
 class Theirs:
     """The same steps in PyTorch."""
 
     def __init__(
-        self, model, variables, images, labels, sep: bool, precision: str, is_compiled: bool, memory_format
+        self, model, variables, images, labels, sep: bool, precision: str, steps: int, is_compiled: bool, memory_format
     ) -> None:
         device = harness.torch_device()
         self.network = torch_twins.twin(model, variables, SHAPE, device, memory_format)
@@ -64,7 +67,7 @@ class Theirs:
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=5e-4, foreach=True
         )
-        self.sep = sep
+        self.sep, self.steps = sep, steps
         # As ours: the parameters stay in float32, the passes round.
         self.autocast = functools.partial(
             torch.autocast, device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
@@ -85,9 +88,10 @@ class Theirs:
 
     def __call__(self) -> float:
         with self.autocast():
-            return self.step()
+            total = sum(self.step() for _ in range(self.steps))
+            return float(total) / self.steps  # which waits
 
-    def step(self) -> float:
+    def step(self) -> torch.Tensor:
         x = self.attacked()
         self.network.train()
         loss = torch.nn.functional.cross_entropy(self.run_network(x), self.labels)
@@ -103,7 +107,7 @@ class Theirs:
             penalty.backward()
             total = total + penalty.detach()
         self.optimizer.step()
-        return float(total)  # which waits
+        return total
 
 
 def main() -> None:
@@ -111,6 +115,7 @@ def main() -> None:
     options.add_argument("--model", default="convnet", choices=("convnet", "resnet18"))
     options.add_argument("--batch", type=int, default=128)
     options.add_argument("--sep", action="store_true", help="with the SEP term")
+    options.add_argument("--steps", type=int, default=1, help="training steps in a call")
     options.add_argument("--precision", default="float32", choices=train.PRECISIONS, help="of the passes, on all sides")
     settings = options.parse_args()
 
@@ -118,11 +123,12 @@ def main() -> None:
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(settings.batch, *SHAPE)).astype(np.float32)
     labels = rng.integers(10, size=settings.batch).astype(np.int32)
-    ours = Ours(model, images, labels, settings.sep, settings.precision)
+    ours = Ours(model, images, labels, settings.sep, settings.precision, settings.steps)
 
     def peer(memory_format: torch.memory_format, is_compiled: bool = False, batch: int | None = None) -> Theirs:
         data = images[:batch], labels[:batch]
-        return Theirs(model, ours.variables, *data, settings.sep, settings.precision, is_compiled, memory_format)
+        how = settings.precision, settings.steps if batch is None else 1, is_compiled, memory_format
+        return Theirs(model, ours.variables, *data, settings.sep, *how)
 
     memory_format = torch_twins.fastest_format(lambda it: peer(it, batch=max(settings.batch // 4, 1))())
     peers = {"torch eager": peer(memory_format), "torch.compile": peer(memory_format, is_compiled=True)}
@@ -132,12 +138,17 @@ def main() -> None:
         same = harness.difference(logits, torch_twins.array_of(eager.network(eager.images)))
     contenders = {harness.OURS: ours, **peers}
     counted = costs.count(model, SHAPE, config=ours.config)
-    flops = settings.batch * (STEPS * counted.input_gradient + counted.train_gradient + counted.term_gradient)
+    flops = (
+        settings.steps
+        * settings.batch
+        * (STEPS * counted.input_gradient + counted.train_gradient + counted.term_gradient)
+    )
     timings = harness.compare(contenders, repeats=settings.repeats, budget=settings.budget)
-    losses = {f"loss of the first step, {name}": timing.result for name, timing in timings.items()}
+    losses = {f"mean loss of the first call, {name}": timing.result for name, timing in timings.items()}
     term = " + SEP" if settings.sep else ""
+    steps = f"MAT{term} step" if settings.steps == 1 else f"{settings.steps} MAT{term} steps"
     record = harness.comparison(
-        f"MAT{term} step, {settings.model}, batch {settings.batch}, {STEPS} PGD steps and the update",
+        f"{steps}, {settings.model}, batch {settings.batch}, {STEPS} PGD steps and the update",
         timings,
         flops=flops,
         precision=settings.precision,
@@ -145,7 +156,7 @@ def main() -> None:
         model=settings.model,
         batch=settings.batch,
         sep=settings.sep,
-        images_per_second=harness.significant(settings.batch / timings[harness.OURS].median),
+        images_per_second=harness.significant(settings.steps * settings.batch / timings[harness.OURS].median),
     )
     harness.save(settings, f"{'sep' if settings.sep else 'mat'}_step_{settings.model}", record)
 

@@ -116,7 +116,7 @@ def test_scripts_keep_compiled_programs_by_default(tmp_path: pathlib.Path) -> No
 
 
 SMALL = {
-    "training_step": "--model convnet --batch 4 --sep",
+    "training_step": "--model convnet --batch 4 --steps 2 --sep",
     "explanation_attack": "--pairs 2 --steps 3 --chunk 2",
     "explanations": "--images 2 --chunks 32",
     "prediction_attacks": "--images 4 --chunk 2",
