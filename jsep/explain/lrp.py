@@ -207,7 +207,7 @@ def _add(step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Se
 _RULES = {
     **dict.fromkeys(
         (*SHAPE_STEPS, "slice", "dynamic_slice", "concatenate", "pad", "rev", "gather", "select_and_gather_add",
-         "reduce_max", "reduce_window_max", "split"),
+         "reduce_max", "reduce_window_max", "split", "stack", "unstack"),
         _arrange,
     ),
     "mean": _in_proportion,
