@@ -68,7 +68,8 @@ def _draw_metric(
         drawn = True
         for own, values in seeds.values():
             if len(seeds) > 1 and not dotted:
-                axes.plot(own, scale * values, color=colour[method], linewidth=0.7, alpha=0.4)
+                point = "." if own.size == 1 else None
+                axes.plot(own, scale * values, color=colour[method], linewidth=0.7, alpha=0.4, marker=point)
         epochs, mean = mean_over_seeds(seeds)
         axes.plot(
             epochs,
@@ -100,7 +101,8 @@ def training_curves(metrics: Sequence[Mapping[str, Any]], methods: Sequence[str]
         columns = min(3, len(panels))
         rows = -(-len(panels) // columns)
         figure = new_figure(0.5 + 2.5 * rows)
-        grid = figure.subplots(rows, columns, squeeze=False)
+        # Shared, so that what was measured once is seen at its epoch.
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
         for axes, (key, title, label, scale, logarithmic) in zip(grid.flat, panels, strict=False):
             _draw_metric(axes, metrics, methods, key, scale)
             if key == "cross_entropy":
@@ -114,6 +116,7 @@ def training_curves(metrics: Sequence[Mapping[str, Any]], methods: Sequence[str]
                 axes.set_yscale("log")
             axes.set(title=title, xlabel="epoch", ylabel=label)
             axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.tick_params(labelbottom=True)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         seen = [method for method in methods if any(line["method"] == method for line in metrics)]
