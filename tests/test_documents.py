@@ -39,6 +39,14 @@ def test_generated_tables_are_up_to_date():
     assert done.returncode == 0, done.stderr
 
 
+def test_commands_of_results_are_those_of_any_checkout():
+    commands = [
+        re.search(r'"command": "([^"]*)', path.read_text()).group(1) for path in ROOT.glob("results/*/result.json")
+    ]
+    assert len(commands) > 25
+    assert [command for command in commands if not command.startswith("python experiments/")] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_relative_links_lead_to_files(document):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())

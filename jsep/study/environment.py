@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -55,6 +56,12 @@ def describe() -> dict[str, str | int]:
         "num_devices": jax.device_count(),
         "num_cpus": os.cpu_count() or 0,
         "commit": commit_of(Path(__file__).parent),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", *_relative(sys.argv)]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _relative(argv: Sequence[str]) -> list[str]:
+    """With the script as it is found from here: `make paper` starts it by its whole path, which is of this machine."""
+    script, here = Path(argv[0]), Path.cwd()
+    return [str(script.relative_to(here)) if script.is_relative_to(here) else argv[0], *argv[1:]]

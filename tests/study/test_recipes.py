@@ -101,6 +101,14 @@ def test_results_and_pages_that_recipes_write_are_no_local_changes(tmp_path) -> 
     assert environment.commit_of(tmp_path / "jsep") == f"{commit} (with local changes)"
 
 
+def test_command_of_a_result_names_the_script_from_where_it_was_started(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path.parent / "script.py"
+    for script, named in ((tmp_path / "a" / "script.py", "a/script.py"), ("script.py", "script.py"), (elsewhere,) * 2):
+        monkeypatch.setattr(environment.sys, "argv", [str(script), "--flag=1"])
+        assert environment.describe()["command"] == f"python {named} --flag=1"
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
