@@ -14,8 +14,6 @@ from jsep.models.definition import library_conv
 from jsep.models.shifted import NO_PADDING, pad, product
 from jsep.types import Array
 
-_FEW_CHANNELS = 4
-
 
 def conv2d(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
     """Cross-correlation of images (B, H, W, C) with kernel (k, k, C, F), zero padding on all sides -> (B, H', W', F).
@@ -36,6 +34,6 @@ def strided_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> 
     pads = ((padding, padding), (padding, padding))
     if kernel.shape[:2] == (1, 1):
         return stride_one.conv(pad(images, pads)[:, ::strides, ::strides], kernel, NO_PADDING)
-    if kernel.shape[2] > _FEW_CHANNELS:
+    if kernel.shape[2] > stride_one.FEW_CHANNELS:
         return strided.conv(images, kernel, pads, strides)
     return product(images, kernel, padding=pads, strides=strides)

@@ -23,7 +23,7 @@ from jsep.models.shifted import NO_PADDING, Padding, product
 from jsep.models.winograd import is_wide, suits, winograd_conv
 from jsep.types import Array
 
-_FEW_CHANNELS = 4
+FEW_CHANNELS = 4
 _FEW_PIXELS = 16
 _FEW_ENTRIES = 25  # of the kernel: a larger one is a cotangent
 _MANY_IMAGES = 32
@@ -72,7 +72,7 @@ def _contraction(lhs: Array, rhs: Array) -> Array:
 
 def _is_small(lhs: Any, rhs: Any, padding: Padding) -> bool:
     _, rows, columns, _ = _out_shape(lhs, rhs, padding=padding).shape
-    has_few = rhs.shape[:2] == (1, 1) or rhs.shape[2] <= _FEW_CHANNELS or rows * columns <= _FEW_PIXELS
+    has_few = rhs.shape[:2] == (1, 1) or rhs.shape[2] <= FEW_CHANNELS or rows * columns <= _FEW_PIXELS
     return has_few and rhs.shape[0] * rhs.shape[1] <= _FEW_ENTRIES
 
 

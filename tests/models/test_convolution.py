@@ -206,11 +206,14 @@ def test_eager_equals_jit() -> None:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(("batch", "shape"), [(70, (6, 5)), (72, (6, 5)), (64, (4, 4))])
-def test_weight_gradient_of_many_images_is_that_of_the_library(batch: int, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("batch", "shape", "strides"),
+    [(70, (6, 5), 1), (72, (6, 5), 1), (64, (4, 4), 1), (33, (6, 5), 2), (72, (6, 5), 2)],
+)
+def test_gradients_of_many_images_are_those_of_the_library(batch: int, shape: tuple[int, int], strides: int) -> None:
     x, w = inputs(3, shape, batch)
     for order in (1, 2):
-        mine, theirs = (nested(scalar(conv, 1, 1), order)(x, w) for conv in (conv2d, library))
+        mine, theirs = (nested(scalar(conv, strides, 1), order)(x, w) for conv in (conv2d, library))
         for actual, expected in zip(mine, theirs, strict=True):
             assert oracles.relative_error(actual, expected) < 1e-9
 
