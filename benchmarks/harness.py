@@ -39,6 +39,8 @@ Contender = Callable[[], Any]
 """Does its work once; what it returns may be looked at for agreement, and holds arrays that are ready."""
 
 _SETTLE = 0.05  # seconds between two calls, in which the threads of the other library go to sleep
+_STEADY = 1.1  # a call that takes this many times as long as the next one was still warming up
+_MORE_WARM_UPS = 3
 _DISTURBED = 0.05  # the share of the processor above which others count as running beside a call
 _STATUS = pathlib.Path("/proc/self/status")
 
@@ -111,7 +113,8 @@ def fastest(runs: dict[Any, Contender]) -> Any:
 
 
 def compare(contenders: dict[str, Contender], *, repeats: int = 5, budget: float | None = None) -> dict[str, Timing]:
-    """Times the contenders in turns, each round in another order, after two calls of each that do not count.
+    """Times the contenders in turns, each round in another order, after three calls of each that do not count, or up to
+    five while it is still getting faster.
 
     Args: repeats: rounds that count, >= 5 for a result to be kept; budget: seconds after which no round begins (but
       three are made).
@@ -121,7 +124,9 @@ def compare(contenders: dict[str, Contender], *, repeats: int = 5, budget: float
         started = time.perf_counter()
         results[name] = run()
         first[name] = time.perf_counter() - started
+        started = time.perf_counter()
         peaks[name] = peak_memory_mib(run)
+        _warm_up(run, time.perf_counter() - started)
     kept: dict[str, list[_Call]] = {name: [] for name in contenders}
     began = time.perf_counter()
     names = list(contenders)
@@ -145,6 +150,15 @@ def compare(contenders: dict[str, Contender], *, repeats: int = 5, budget: float
         )
         for name in contenders
     }
+
+
+def _warm_up(run: Contender, last: float) -> None:
+    """Calls until one is not much faster than the last: the first calls of a large step may take twice as long as the
+    later ones, while the allocator fetches its memory."""
+    for _ in range(_MORE_WARM_UPS):
+        before, last = last, _time_of(run)
+        if before < _STEADY * last:
+            return
 
 
 class _Call(NamedTuple):

@@ -1,5 +1,8 @@
 """PGD-20 and APGD-100 on predictions beside foolbox (on JAX and on PyTorch) and torchattacks.
 
+On JAX foolbox attacks the same model, with its convolutions as jsep writes them for a processor and, apart, as
+`lax.conv_general_dilated`: what the attack's own loop costs, and what a user of foolbox with Flax's layers has.
+
 python benchmarks/prediction_attacks.py --images 500 --chunk 100
 """
 
@@ -18,11 +21,13 @@ import torch_twins
 import torchattacks
 
 from jsep import attack, models
+from jsep.models.definition import by_definition
 from jsep.study import costs
 
 SHAPE = (32, 32, 3)
 EPSILON = 8 / 255
 STEPS = {"pgd": 20, "apgd": 100}
+LIBRARY = "foolbox on JAX, library's convolutions"
 
 
 def by_jsep(model: models.Classifier, name: str, chunk: int) -> Callable[..., Any]:
@@ -41,6 +46,16 @@ def by_jsep(model: models.Classifier, name: str, chunk: int) -> Callable[..., An
         return jax.lax.map(lambda row: one(variables, *row), (keys, images, labels), batch_size=chunk)
 
     return run
+
+
+def by_library(run: harness.Contender) -> harness.Contender:
+    """Programs that the contender compiles have the library's convolutions: it needs functions of its own."""
+
+    def inside() -> Any:
+        with by_definition():
+            return run()
+
+    return inside
 
 
 def by_torchattacks(network: torch.nn.Module, name: str) -> Any:
@@ -95,11 +110,13 @@ def main() -> None:
         if name == "pgd":  # foolbox has no APGD
             for kind, wrapped, data in (
                 ("foolbox on JAX", foolbox.JAXModel(logits_of, bounds=(0, 1)), placed[1:]),
+                (LIBRARY, foolbox.JAXModel(jax.jit(lambda x: model.apply(variables, x)), bounds=(0, 1)), placed[1:]),
                 ("foolbox on PyTorch", foolbox.PyTorchModel(network, bounds=(0, 1)), given),
             ):
                 contenders[kind] = functools.partial(
                     in_chunks, lambda x, y, wrapped=wrapped: pgd(wrapped, x, y, epsilons=EPSILON)[1], *data
                 )
+            contenders[LIBRARY] = by_library(contenders[LIBRARY])
         timings = harness.compare(contenders, repeats=settings.repeats, budget=settings.budget)
         wrong = {
             f"share of classes changed, {peer}": float(np.mean(np.argmax(logits_of(t.result), axis=1) != labels))

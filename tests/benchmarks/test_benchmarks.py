@@ -72,7 +72,7 @@ def test_contenders_take_turns_and_first_calls_do_not_count(monkeypatch: pytest.
     monkeypatch.setattr(harness, "_busy_seconds", lambda: 0.0)
     contenders = {name: lambda name=name: calls.append(name) or f"result of {name}" for name in ("jsep", "peer")}
     timings = harness.compare(contenders, repeats=3)
-    assert calls == ["jsep"] * 2 + ["peer"] * 2 + ["jsep", "peer", "peer", "jsep", "jsep", "peer"]
+    assert calls == ["jsep"] * 3 + ["peer"] * 3 + ["jsep", "peer", "peer", "jsep", "jsep", "peer"]
     assert timings["peer"].result == "result of peer"
     assert [len(timing.seconds) for timing in timings.values()] == [3, 3]
     timings = {"jsep": harness.Timing(9.0, (1.0, 2.0, 4.0), None), "peer": harness.Timing(1.0, (3.0, 8.0, 5.0), None)}
@@ -82,6 +82,19 @@ def test_contenders_take_turns_and_first_calls_do_not_count(monkeypatch: pytest.
     assert record["times_faster_at_best"] == {"peer": 3.0}
     assert record["share_of_ceiling"] == 0.25
     assert record["contenders"]["jsep"]["spread"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "num_calls"), [([10.0], 1), ([9.5], 1), ([8.0, 7.5], 2), ([8.0, 6.0, 5.0], 3), ([8.0, 6.0, 4.0], 3)]
+)
+def test_a_contender_warms_up_until_it_is_steady(
+    seconds: list[float], num_calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(seconds)
+    seen: list[float] = []
+    monkeypatch.setattr(harness, "_time_of", lambda run: seen.append(next(calls)) or seen[-1])
+    harness._warm_up(lambda: None, 10.0)
+    assert seen == seconds[:num_calls]
 
 
 def test_a_call_beside_others_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
