@@ -123,7 +123,7 @@ def spectra(result: Mapping[str, Any], arrays: Arrays) -> Figure:
         zip(methods, ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))) * len(methods), strict=False)
     )
     with drawing():
-        figure = new_figure(3.2)
+        figure = new_figure(3.4)
         grid = figure.subplots(1, len(names), squeeze=False)[0]
         for axes, scalar in zip(grid, names, strict=True):
             scale, unit = unit_of(scalar)
@@ -148,7 +148,8 @@ def spectra(result: Mapping[str, Any], arrays: Arrays) -> Figure:
             axes.set_xlabel(f"eigenvalue [{unit} / pixel unit²]", fontsize=8.5)
             axes.xaxis.set_major_locator(_symlog_ticks(threshold, largest))
         grid[0].set_ylabel("share of the spectrum a bin [%]")
-        grid[0].legend(fontsize=7.5, loc="upper left")
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=7.5)
     return figure
 
 
