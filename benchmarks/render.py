@@ -413,8 +413,8 @@ def performance(cpu: Results, gpu: Results) -> str:
         "- An epoch is one compiled loop: images, order, augmentation and attack stay on the device, and the host "
         "hears of it once every `log_every` steps.\n"
         "- A step writes over the state it was given, so that the parameters are in memory once.\n"
-        "- On a processor, convolutions run on all cores: the scripts call `jsep.devices.use_all_cores()`, as your own "
-        "program may, before JAX computes anything.\n"
+        "- On a processor, convolutions run on all cores, and the rest in the widest vectors: the scripts call "
+        "`jsep.devices.use_all_cores()`, as your own program may, before JAX computes anything.\n"
         "- Parts of the library are loaded when they are first used.",
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"

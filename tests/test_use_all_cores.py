@@ -9,20 +9,26 @@ import pytest
 
 from jsep import devices
 
-OPTION = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
+OPTIONS = (
+    "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION "
+    "--xla_cpu_prefer_vector_width=512"
+)
 
 
-def test_use_all_cores_adds_one_option_to_those_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_use_all_cores_adds_its_options_to_those_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     assert devices.use_all_cores()
     assert devices.use_all_cores()
-    assert os.environ["XLA_FLAGS"] == f"--xla_force_host_platform_device_count=2 {OPTION}"
+    assert os.environ["XLA_FLAGS"] == f"--xla_force_host_platform_device_count=2 {OPTIONS}"
 
 
-def test_use_all_cores_leaves_a_value_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=")
+@pytest.mark.parametrize("place", range(2))
+def test_use_all_cores_leaves_a_value_that_is_given(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = OPTIONS.split()
+    given = options[place].split("=")[0] + "="
+    monkeypatch.setenv("XLA_FLAGS", given)
     assert not devices.use_all_cores()
-    assert os.environ["XLA_FLAGS"] == "--xla_cpu_experimental_ynn_fusion_type="
+    assert os.environ["XLA_FLAGS"].split() == [given, options[1 - place]]
 
 
 @pytest.mark.parametrize("plugin", ["jax_plugins", "libtpu"])
@@ -38,7 +44,7 @@ def test_use_all_cores_does_nothing_where_an_accelerator_may_be_found(
 
 def test_use_all_cores_adds_nothing_that_jaxlib_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    monkeypatch.setattr(devices, "_FUSED", "xla_cpu_no_such_option")
+    monkeypatch.setattr(devices, "_OPTIONS", {"xla_cpu_no_such_option": "1"})
     assert not devices.use_all_cores()
     assert "XLA_FLAGS" not in os.environ
 

@@ -38,3 +38,20 @@ def product(images: Array, kernel: Array, *, padding: Padding, strides: int = 1)
     patches = jnp.stack(shifted(pad(images, padding), kernel.shape[0], kernel.shape[1], strides), axis=3)
     entries = kernel.reshape(-1, *kernel.shape[2:])
     return jax.lax.dot_general(patches, entries, (((3, 4), (0, 1)), ((), ())))
+
+
+def product_of_two_columns(images: Array, kernel: Array, *, padding: Padding) -> Array:
+    """As `product`, for an even number of output columns and without strides: two columns of the output are one row of
+    a product, with patches a column wider and the kernel beside itself, shifted. Of few channels a third of the
+    factors is then zero, and the product is still faster: patches of 9 and 27 numbers are too narrow for one."""
+    rows, columns, channels, features = kernel.shape
+    padded = pad(images, padding)
+    batch, height, width, _ = padded.shape
+    out_rows, out_columns, wide = height - rows + 1, width - columns + 1, columns + 1
+    lines = padded.reshape(batch, height, -1)
+    starts = range(0, out_columns * channels, 2 * channels)
+    windows = jnp.stack([lines[:, :, start : start + wide * channels] for start in starts], axis=2)
+    patches = jnp.concatenate([windows[:, row : row + out_rows] for row in range(rows)], axis=3)
+    beside = [jnp.pad(kernel, ((0, 0), (shift, 1 - shift), (0, 0), (0, 0))) for shift in range(2)]
+    both = jnp.stack(beside, axis=3).reshape(rows * wide * channels, 2 * features)
+    return (patches.reshape(-1, len(both)) @ both).reshape(batch, out_rows, out_columns, features)

@@ -36,13 +36,14 @@ def test_uint8_images_train_as_their_float_values(digits: data.Dataset) -> None:
 
 
 def test_one_compilation_serves_both_signs_and_every_weight(digits: data.Dataset) -> None:
-    negative = dataclasses.replace(SEP, sep_weight=-7.0)
-    run_steps = train.make_run_steps(MODEL, SEP, 64)
+    config = dataclasses.replace(SEP, batch_size=8)  # of no other test: what it compiles is counted
+    negative = dataclasses.replace(config, sep_weight=-7.0)
+    run_steps = train.make_run_steps(MODEL, config, 64)
     assert train.make_run_steps(MODEL, negative, 64) is run_steps
     for weight in (3.0, -7.0, 0.0):
-        run(SEP, digits, [2, 4], weight)
+        run(config, digits, [2, 4], weight)
     assert run_steps._cache_size() == 1
-    assert train.make_run_steps(MODEL, dataclasses.replace(SEP, sep_weight=0.0), 64) is not run_steps
+    assert train.make_run_steps(MODEL, dataclasses.replace(config, sep_weight=0.0), 64) is not run_steps
 
 
 def test_sep_gradient_enters_linearly_with_its_sign(digits: data.Dataset) -> None:
