@@ -13,7 +13,7 @@ import oracles
 import pytest
 
 from jsep import devices
-from jsep.models import definition, stride_one, strided, winograd
+from jsep.models import definition, shifted, stride_one, strided, winograd
 from jsep.models.convolution import conv2d
 from jsep.models.depthwise import depthwise_conv2d
 from jsep.types import Array
@@ -25,6 +25,9 @@ CASES = [
     for shape in [(5, 4), (4, 6)]
     for channels in ((5,) if size == 1 else (2, 5))
 ]
+
+
+paddings = st.tuples(st.integers(0, 3), st.integers(0, 3))
 
 
 def library(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
@@ -218,10 +221,25 @@ def test_gradients_of_many_images_are_those_of_the_library(batch: int, shape: tu
             assert oracles.relative_error(actual, expected) < 1e-9
 
 
-@pytest.mark.usefixtures("float64")
-def test_many_channels_go_by_minimal_filtering_with_the_derivatives_of_the_library(
-    monkeypatch: pytest.MonkeyPatch,
+@hypothesis.settings(max_examples=15)
+@hypothesis.given(st.integers(1, 3), st.integers(3, 9), st.integers(3, 9), st.integers(1, 4), paddings, paddings)
+def test_two_columns_at_once_equal_the_library_for_any_shape_and_padding(
+    size: int, rows: int, columns: int, channels: int, above: tuple[int, int], beside: tuple[int, int]
 ) -> None:
+    columns += (columns + sum(beside) - size + 1) % 2  # an even number of them leaves
+    x, w = inputs(size, (rows, columns), 2, channels, 3, np.float32)
+    actual = shifted.product_of_two_columns(jnp.asarray(x), jnp.asarray(w), padding=(above, beside))
+    expected = jax.lax.conv_general_dilated(x, w, (1, 1), (above, beside), dimension_numbers=definition.NHWC)
+    assert actual.shape == expected.shape
+    assert oracles.relative_error(actual, expected) < 1e-5
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("num_devices", [1, 8])
+def test_many_channels_go_by_minimal_filtering_with_the_derivatives_of_the_library(
+    num_devices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jax, "device_count", lambda: num_devices)
     monkeypatch.setattr(winograd, "_MANY_CHANNELS", 5)
     monkeypatch.setattr(winograd, "_GROUP", 8 * 5 * 6 * 5)  # three groups of eight images
     x, w = inputs(3, (5, 6), batch=24, features=6)
@@ -243,16 +261,22 @@ def test_many_channels_go_by_minimal_filtering_with_the_derivatives_of_the_libra
         assert oracles.relative_error(actual, expected) < 1e-9
 
 
-paddings = st.tuples(st.integers(0, 3), st.integers(0, 3))
-
-
 @hypothesis.settings(max_examples=15)
-@hypothesis.given(st.integers(1, 9), st.integers(3, 9), st.integers(3, 9), paddings, paddings, st.sampled_from([1, 2]))
+@hypothesis.given(
+    st.integers(1, 9),
+    st.integers(3, 9),
+    st.integers(3, 9),
+    paddings,
+    paddings,
+    st.sampled_from([1, 2]),
+    st.sampled_from([1, 8]),
+)
 def test_minimal_filtering_equals_the_library_for_any_shape_and_padding(
-    batch: int, rows: int, columns: int, above: tuple[int, int], beside: tuple[int, int], group: int
+    batch: int, rows: int, columns: int, above: tuple[int, int], beside: tuple[int, int], group: int, num_devices: int
 ) -> None:
     x, w = inputs(3, (rows, columns), batch, 4, 3, np.float32)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "device_count", lambda: num_devices)
         patch.setattr(winograd, "_FEW_IMAGES", 1)
         patch.setattr(winograd, "_GROUP", group * rows * columns * 4)
         actual = winograd.winograd_conv(jnp.asarray(x), jnp.asarray(w), (above, beside))
