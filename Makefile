@@ -30,8 +30,8 @@ test: $(VENV)/.installed
 test-slow: $(VENV)/.oracle browser
 	$(BIN)/python -m pytest -n 2 -m slow --durations=10
 
-# Beside nothing else, or say what: make bench MINUTES=80 BESIDE="a video".
-MINUTES ?= 40
+# Beside nothing else, or say what: make bench MINUTES=90 BESIDE="a video".
+MINUTES ?= 60
 BESIDE  ?= nothing
 bench: $(VENV)/.oracle
 	$(BIN)/python benchmarks/run_all.py --minutes $(MINUTES) --beside "$(BESIDE)"

@@ -1,6 +1,6 @@
 """Runs every benchmark, each in a process of its own, and writes the tables: what `make bench` does.
 
-python benchmarks/run_all.py --minutes 40 --beside "nothing"
+python benchmarks/run_all.py --minutes 60 --beside "nothing"
 
 On a processor the sizes are small enough for two cores and the time given; on a GPU they are those of the table. With
 less time there are fewer rounds, never other work. A script that fails does not stop the others.
@@ -19,31 +19,31 @@ FOLDER = pathlib.Path(__file__).parent
 RUNS: tuple[tuple[str, float, str, str], ...] = (
     (
         "training_step",
-        0.05,
+        0.02,
         "--model convnet --batch 128 --steps 5",
         "--model convnet --batch 128 --steps 20 --precision bfloat16",
     ),
     (
         "training_step",
-        0.08,
+        0.04,
         "--model convnet --batch 128 --steps 5 --sep",
         "--model convnet --batch 128 --steps 20 --precision bfloat16 --sep",
     ),
     (
         "training_step",
-        0.2,
+        0.13,
         "--model resnet18 --batch 128",
         "--model resnet18 --batch 128 --steps 5 --precision bfloat16",
     ),
     (
         "training_step",
-        0.28,
+        0.25,
         "--model resnet18 --batch 128 --sep",
         "--model resnet18 --batch 128 --steps 5 --precision bfloat16 --sep",
     ),
-    ("explanation_attack", 0.04, "--pairs 150 --steps 30 --chunk 15", "--pairs 150 --steps 1500 --chunk 150"),
-    ("explanations", 0.045, "--images 64", "--images 64 --chunks 512 2048 8192"),
-    ("prediction_attacks", 0.05, "--images 500 --chunk 100", "--images 500 --chunk 500"),
+    ("explanation_attack", 0.13, "--pairs 150 --steps 30 --chunk 15", "--pairs 150 --steps 1500 --chunk 150"),
+    ("explanations", 0.04, "--images 64", "--images 64 --chunks 512 2048 8192"),
+    ("prediction_attacks", 0.11, "--images 500 --chunk 100", "--images 500 --chunk 500"),
     ("input_hessian", 0.03, "--images 64 --chunk 16", "--images 64 --chunk 64"),
     ("start_up", 0.035, "", ""),
     ("scaling", 0.05, "--repeats 2", "--repeats 3"),
@@ -59,7 +59,7 @@ UNTIMED = ("start_up", "scaling", "layers", "step_costs")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=40, help="time for all; on two cores 40 are enough")
+    parser.add_argument("--minutes", type=float, default=60, help="time for all; on two cores 60 are enough")
     parser.add_argument("--beside", default="nothing", help="what else runs on the machine")
     parser.add_argument("--only", nargs="*", default=[], help="scripts to run; default: all")
     settings = parser.parse_args()
