@@ -219,11 +219,21 @@ def epoch_order(key: Key, epoch: Array | int, num_images: int) -> Array:
     return jax.random.permutation(jax.random.fold_in(jax.random.split(key)[0], epoch), num_images)
 
 
-def _chunk_size(batch_size: int) -> int:
-    """How many images of a batch a processor works on at once: the largest divisor from 8 to 32, or all. The
+_MANY_PARAMETERS = 4_000_000
+
+
+def _chunk_size(batch_size: int, most: int = 32) -> int:
+    """How many images of a batch a processor works on at once: the largest divisor from 8 to `most`, or all. The
     activations of more leave the caches, which made the attack on 128 images a quarter slower."""
-    size = max(size for size in range(1, min(batch_size, 32) + 1) if batch_size % size == 0)
+    size = max(size for size in range(1, min(batch_size, most) + 1) if batch_size % size == 0)
     return size if size >= 8 else batch_size
+
+
+def _attack_chunk_size(batch_size: int, params: PyTree) -> int:
+    """That of the attack. Many parameters leave the caches too, and are read once a chunk: a ResNet-18 takes 12.4 ms an
+    image on 32, 9.7 on 64 and 9.8 on 128; a ConvNet of 0.2 M parameters 0.27, 0.32 and 0.31."""
+    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return _chunk_size(batch_size, 64 if num_parameters > _MANY_PARAMETERS else 32)
 
 
 def _add_scaled(tree: PyTree, scale: Array, other: PyTree) -> PyTree:
@@ -241,9 +251,6 @@ def _compiled_steps(
         options["attack_batch_norm"] = config.attack_batch_norm
     one_processor = mesh is None and jax.default_backend() == "cpu"
     chunk_size = _chunk_size(config.batch_size) if one_processor else config.batch_size
-    if config.objective == "mat":
-        options["attack_chunk_size"] = chunk_size
-    objective = OBJECTIVES[config.objective](model_fn, batch_fn, config.attack, **options)
     optimizer = make_optimizer(config.optimizer, config.epochs * steps_per_epoch)
     warmup_steps = config.sep_warmup_epochs * steps_per_epoch
     terms = config.weights()
@@ -254,6 +261,10 @@ def _compiled_steps(
             images = images.astype(jnp.float32) / 255
         if config.augment:
             images = crop_and_flip(augment_key, images)
+        chosen = dict(options)
+        if config.objective == "mat":
+            chosen["attack_chunk_size"] = _attack_chunk_size(len(images), state.params) if one_processor else None
+        objective = OBJECTIVES[config.objective](model_fn, batch_fn, config.attack, **chosen)
         (loss, (batch_stats, metrics)), gradient = jax.value_and_grad(objective, argnums=1, has_aux=True)(
             attack_key, state.params, state.batch_stats, images, labels
         )

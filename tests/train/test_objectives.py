@@ -60,6 +60,9 @@ def test_images_attacked_in_chunks_are_those_attacked_at_once(tiny: Any, digits:
     assert np.abs(whole - digits.images[:10]).max() > 0.1
     sizes = {batch: step._chunk_size(batch) for batch in (128, 100, 64, 16, 37, 7)}
     assert sizes == {128: 32, 100: 25, 64: 32, 16: 16, 37: 37, 7: 7}
+    for num_parameters, expected in ((200_000, 32), (11_000_000, 64)):
+        params = {"kernel": jax.ShapeDtypeStruct((num_parameters // 100, 100), np.float32)}
+        assert step._attack_chunk_size(128, params) == expected
 
 
 def test_mat_gradient_is_that_of_cross_entropy_on_fixed_adversarial_images(tiny: Any, digits: Any) -> None:
