@@ -6,8 +6,8 @@ and in a compiled loop it ran 14 to 20 times slower than alone. What it is lower
 * A weight gradient of many images is a sum over groups of 16 to 32, which took 0.4 to 0.7 of the time; of a 1x1 kernel
   it is one product, without the copy that XLA else makes of the cotangent in a second derivative.
 * Few input channels, as of an image, are patches times the kernel matrix: from 3 to 32 channels the library's took up
-  to 4 times as long; two columns of the output at once take 0.6 to 0.9 of the time of one. So are few pixels: on 4x4 it
-  took up to twice as long.
+  to 4 times as long. Two columns of the output at once took 0.5 to 0.9 of the time of one, with the softplus after them
+  (128 images of 64x64: the same). So are few pixels: on 4x4 it took up to twice as long.
 * 3x3 kernels of many channels go by minimal filtering (`jsep.models.winograd`): 0.5 to 0.8 of the time from 30 images.
 """
 

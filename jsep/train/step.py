@@ -112,6 +112,8 @@ class Fault(NamedTuple):
     term: Array
 
 
+_MANY_PARAMETERS = 4_000_000  # of a model that is attacked in larger chunks
+
 TERMS = ("sep", "rival")
 """What may be added to an objective."""
 
@@ -217,9 +219,6 @@ def empty_progress(config: TrainConfig) -> Progress:
 def epoch_order(key: Key, epoch: Array | int, num_images: int) -> Array:
     """The order (num_images,) in which the epoch visits the images; `key` is the run's."""
     return jax.random.permutation(jax.random.fold_in(jax.random.split(key)[0], epoch), num_images)
-
-
-_MANY_PARAMETERS = 4_000_000
 
 
 def _chunk_size(batch_size: int, most: int = 32) -> int:
