@@ -1,0 +1,112 @@
+"""Scripts that measure trained models, or draw what was measured, end to end by their smoke flagfiles."""
+
+import shutil
+import subprocess
+import time
+
+import pytest
+from script_runs import ENVIRONMENT, ROOT, SMOKE, call, command
+
+
+@pytest.mark.slow
+def test_explanation_gallery_runs_end_to_end(tmp_path):
+    arguments = ["--flagfile=experiments/flags/explain_methods_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
+    done = call("explain_methods", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == f"figure: {tmp_path / 'run' / 'methods.png'}"
+    assert [line.split(" | ")[0].strip("| ") for line in done.stdout.splitlines() if line.startswith("| ")] == [
+        "method", "gradient_x_input", "smooth_grad", "attention_rollout"
+    ]  # fmt: skip
+    assert (tmp_path / "run" / "methods.png").stat().st_size > 5000
+    again = call("explain_methods", *arguments)
+    assert again.returncode == 2
+    assert "holds a run" in again.stderr
+
+
+@pytest.mark.slow
+def test_attacks_on_the_models_of_a_study_run_end_to_end(tmp_path):
+    study = ["--methods=mat", "--num_seeds=1", "--epochs=1", f"--run_dir={tmp_path / 'models'}"]
+    done = call("digits_sep", SMOKE, *study)
+    assert done.returncode == 0, done.stderr
+    arguments = [
+        "--flagfile=experiments/flags/attack_strength_smoke.flags", f"--models={tmp_path / 'models'}",
+        f"--run_dir={tmp_path / 'run'}",
+    ]  # fmt: skip
+    done = call("attack_strength", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == f"result: {tmp_path / 'run' / 'result.json'}"
+    assert "| mat_seed0 | ensemble after square | jsep |" in done.stdout
+    missing = call("attack_strength", arguments[0], f"--models={tmp_path / 'none'}", f"--run_dir={tmp_path / 'x'}")
+    assert missing.returncode == 2
+    assert "holds no study that can be read" in missing.stderr
+
+
+@pytest.mark.slow
+def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(tmp_path):
+    models_dir, run_dir = tmp_path / "models", tmp_path / "run"
+    assert call("digits_sep", SMOKE, f"--run_dir={models_dir}").returncode == 0
+    arguments = ["--flagfile=experiments/flags/explanation_attacks_smoke.flags", f"--models_dir={models_dir}"]
+    done = call("explanation_attacks", *arguments, f"--run_dir={run_dir}")
+    assert done.stdout.strip().splitlines()[-1] == f"result: {run_dir / 'result.json'}"
+    assert "| mat_seed0 | random_search |" in done.stdout
+    assert (run_dir / "tables.md").read_text() in done.stdout
+    # Every chunk is stored: a repeated call attacks nothing again and prints the same losses.
+    again = call("explanation_attacks", *arguments, f"--run_dir={run_dir}", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert done.stdout.split("Members")[1] == again.stdout.split("Members")[1]
+
+
+@pytest.mark.slow
+def test_evaluation_of_trained_models_runs_end_to_end_and_goes_on_after_a_kill(tmp_path):
+    models_dir, run_dir = tmp_path / "models", tmp_path / "run"
+    trained = call("digits_sep", SMOKE, "--methods=mat,sep_neg", "--num_seeds=1", f"--run_dir={models_dir}")
+    assert trained.returncode == 0, trained.stderr
+    arguments = ["--flagfile=experiments/flags/evaluate_smoke.flags", f"--study_dirs={models_dir}"]
+    process = subprocess.Popen(
+        command("evaluate", *arguments, f"--run_dir={run_dir}"), cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not list(run_dir.glob("chunks/model_0/accuracy/chunk_*.npz")):
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    resumed = call("evaluate", *arguments, f"--run_dir={run_dir}", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    whole = call("evaluate", *arguments, f"--run_dir={tmp_path / 'whole'}")
+    *table, last = resumed.stdout.strip().splitlines()
+    assert table == whole.stdout.strip().splitlines()[:-1]
+    assert last == f"page: {run_dir / 'index.html'}"
+    assert "No model is degraded." in resumed.stdout
+    refused = call("evaluate", *arguments, "--dataset=missing.npz", f"--run_dir={tmp_path / 'none'}")
+    assert refused.returncode == 2
+    assert "missing.npz: no such file" in refused.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_landscape_of_trained_models_runs_end_to_end(tmp_path):
+    trained = call("digits_sep", SMOKE, f"--run_dir={tmp_path / 'models'}", "--methods=mat")
+    assert trained.returncode == 0, trained.stderr
+    flagfile = "--flagfile=experiments/flags/landscape_smoke.flags"
+    done = call("landscape_models", flagfile, f"--models={tmp_path / 'models'}", f"--run_dir={tmp_path / 'run'}")
+    assert done.stdout.strip().splitlines()[-1] == f"page: {tmp_path / 'run' / 'index.html'}"
+    assert (tmp_path / "run" / "slices_explanation_to_own.png").stat().st_size > 5000
+    missing = call("landscape_models", flagfile, "--models=nowhere", f"--run_dir={tmp_path / 'other'}")
+    assert "nowhere holds no study" in missing.stderr
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+def test_report_redraws_a_run_and_compares_several(tmp_path):
+    for name in ("first", "second"):
+        shutil.copytree(ROOT / "results" / "digits_sep", tmp_path / name)
+    done = call("report", tmp_path / "first")
+    assert done.stdout.strip() == f"page: {tmp_path / 'first' / 'index.html'}", done.stderr
+    out = tmp_path / "both.html"
+    done = call("report", tmp_path / "first", tmp_path / "second", f"--out={out}")
+    assert done.stdout.strip() == f"page: {out}", done.stderr
+    page = out.read_text()
+    assert 'href="first/index.html"' in page
+    assert "sep_neg, second" in page
+    assert call("report", tmp_path / "first", "--out=x.html").returncode == 2
