@@ -1,18 +1,21 @@
-"""The 3x3 convolution by minimal filtering: 16 multiplications for four outputs, where the definition takes 36.
+"""The 3x3 convolution by minimal filtering: 24 multiplications for eight outputs, where the definition takes 72.
 
-    F(2x2, 3x3):  y = A^T [ sum_c (G g_c G^T) * (B^T d_c B) ] A
+    F(2x4, 3x3):  y = A_2^T [ sum_c (G_2 g_c G_4^T) * (B_2^T d_c B_4) ] A_4
 
-of tiles d of 4x4 pixels, two apart in both directions, and a kernel g, with the matrices below. Source: Winograd 1980;
-Lavin and Gray, "Fast algorithms for convolutional neural networks" (arXiv 1509.09308), equation 8 and section 4.1.
+of tiles d of 4x6 pixels, two rows and four columns apart, and a kernel g, with the matrices below; of few columns
+F(2x2, 3x3), 16 for four outputs. Source: Winograd 1980; Lavin and Gray, "Fast algorithms for convolutional neural
+networks" (arXiv 1509.09308), equation 8 and section 4.1.
 
-Here the product of each of the 16 positions in a tile is one matrix product over the channels. What precedes and
-follows them are sums of pixels, so many channels are needed to win, and groups of images that stay in the cache.
+Here the product of each position in a tile is one matrix product over the channels. What precedes and follows them are
+sums of pixels, so many channels are needed to win, and groups of images that stay in the cache. Errors are four times
+the library's (3e-6 of the largest output). F(4x4, 3x3) has 36 for sixteen and took twice the time: its sums are long,
+and the compiler computes them anew for every position.
 (The gradient in the kernel has such a form too. Alone it took half the time; in a MAT or SEP step it gained nothing
 that could be measured, and added half to the time of compiling one.)
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,14 +26,41 @@ from jsep.types import Array
 Grid = list[list[Array]]
 Matrix = Sequence[Sequence[float]]
 
-_PIXELS = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))  # B^T
-_KERNEL = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))  # G
-_OUTPUTS = ((1, 1, 1, 0), (0, 1, -1, -1))  # A^T
+
+class _Filter(NamedTuple):
+    """The matrices of one axis."""
+
+    pixels: Matrix  # B^T
+    kernel: Matrix  # G
+    outputs: Matrix  # A^T
+
+    @property
+    def step(self) -> int:
+        """How far tiles are apart."""
+        return len(self.outputs)
+
+
+_TWO = _Filter(
+    ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
+    ((1, 0, 0), (1 / 2, 1 / 2, 1 / 2), (1 / 2, -1 / 2, 1 / 2), (0, 0, 1)),
+    ((1, 1, 1, 0), (0, 1, -1, -1)),
+)
+_FOUR = _Filter(
+    (
+        (4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0), (0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0),
+        (0, 4, 0, -5, 0, 1),
+    ),
+    (
+        (1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6), (1 / 24, 1 / 12, 1 / 6),
+        (1 / 24, -1 / 12, 1 / 6), (0, 0, 1),
+    ),
+    ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1)),
+)  # fmt: skip
 
 _MANY_CHANNELS = 64
-_MANY_TILES = 32  # fewer do not pay for the transform of the kernel
-_FEW_IMAGES = 8
-_GROUP = 1 << 19  # numbers of a group of images, 2 MiB; its tiles and products are eight times as many
+_MANY_TILES = 32  # of 2x2 outputs; fewer do not pay for the transform of the kernel
+_FEW_COLUMNS = 4
+_GROUP = 1 << 18  # numbers of a group of images, 1 MiB; its tiles and products are six times as many
 
 
 def suits(outputs: tuple[int, ...], kernel: tuple[int, ...], dtype: Any) -> bool:
@@ -47,13 +77,17 @@ def is_wide(kernel: tuple[int, ...], dtype: Any) -> bool:
 
 def winograd_conv(images: Array, kernel: Array, padding: Padding) -> Array:
     """Cross-correlation of images (B, H, W, C) with kernel (3, 3, C, F) -> (B, H', W', F), without strides."""
-    entries = _both_ways(_KERNEL, [[kernel[row, column] for column in range(3)] for row in range(3)])
-    size = _group_size(images)
-    if size == len(images):
-        return _of_tiles(images, entries, padding)
+    columns = images.shape[2] + sum(padding[1]) - 2
+    filters = _TWO, _TWO if columns <= _FEW_COLUMNS else _FOUR
+    matrices = filters[0].kernel, filters[1].kernel
+    entries = _both_ways(matrices, [[kernel[row, column] for column in range(3)] for row in range(3)])
 
     def of(group: Array) -> Array:
-        return _of_tiles(group, entries, padding)
+        return _of_tiles(group, entries, padding, filters)
+
+    size = _group_size(images)
+    if size == len(images):
+        return of(images)
 
     if jax.device_count() == 1:  # groups as they lie: the exchange of axes below costs up to a fifth of the time
         outputs = jax.lax.map(of, images.reshape(-1, size, *images.shape[1:]))
@@ -63,9 +97,12 @@ def winograd_conv(images: Array, kernel: Array, padding: Padding) -> Array:
 
 
 def _group_size(images: Array) -> int:
-    """The largest divisor of the number of images that keeps a group small; all of them where it would be too few."""
-    largest = min(_GROUP * len(images) // images.size, len(images))
-    return next((size for size in range(largest, _FEW_IMAGES - 1, -1) if len(images) % size == 0), len(images))
+    """The largest divisor of the number of images that keeps a group small and gives every device as many of it; all of
+    them where groups would be much smaller."""
+    count, devices = len(images), jax.device_count()
+    largest = min(max(_GROUP * count // images.size, devices), count)
+    sizes = range(largest, max(largest // 4, 1) - 1, -1)
+    return next((size for size in sizes if count % size == 0 and size % devices == 0), count)
 
 
 def _group(images: Array, size: int, index: Array) -> Array:
@@ -73,43 +110,39 @@ def _group(images: Array, size: int, index: Array) -> Array:
     return jax.lax.dynamic_index_in_dim(images.reshape(size, -1, *images.shape[1:]), index, 1, keepdims=False)
 
 
-def _of_tiles(images: Array, entries: Grid, padding: Padding) -> Array:
+def _of_tiles(images: Array, entries: Grid, padding: Padding, filters: tuple[_Filter, _Filter]) -> Array:
     rows, columns = (images.shape[axis + 1] + sum(padding[axis]) - 2 for axis in range(2))
-    pixels = _filtered_pixels(images, padding)
-    products = [[pixels[row][column] @ entries[row][column] for column in range(4)] for row in range(4)]
-    outputs = _both_ways(_OUTPUTS, products)
+    tiles = _tiles(images, padding, filters)
+    pixels = _both_ways((filters[0].pixels, filters[1].pixels), tiles)
+    products = [[pixel @ entry for pixel, entry in zip(*row, strict=True)] for row in zip(pixels, entries, strict=True)]
+    outputs = _both_ways((filters[0].outputs, filters[1].outputs), products)
     whole = jnp.stack([jnp.stack(row, axis=3) for row in outputs], axis=2)
-    batch, tile_rows, _, tile_columns, _, features = whole.shape
-    return whole.reshape(batch, 2 * tile_rows, 2 * tile_columns, features)[:, :rows, :columns]
+    batch, tile_rows, high, tile_columns, wide, features = whole.shape
+    return whole.reshape(batch, high * tile_rows, wide * tile_columns, features)[:, :rows, :columns]
 
 
-def _filtered_pixels(images: Array, padding: Padding) -> Grid:
-    even = [(low, high + (images.shape[axis + 1] + low + high) % 2) for axis, (low, high) in enumerate(padding)]
-    return _both_ways(_PIXELS, _tiles(pad(images, (even[0], even[1]))))
+def _tiles(images: Array, padding: Padding, filters: tuple[_Filter, _Filter]) -> Grid:
+    """The pixel of each position in all n * m tiles, (B, n, m, C)."""
+    steps = [each.step for each in filters]
+    counts = [-(-(images.shape[i + 1] + sum(padding[i]) - 2) // steps[i]) for i in range(2)]
+    # One step more than there are tiles, which overlap: split into steps, a pixel of all tiles is a slice.
+    missing = [(counts[i] + 1) * steps[i] - images.shape[i + 1] - sum(padding[i]) for i in range(2)]
+    (above, below), (left, right) = padding
+    padded = pad(images, ((above, below + missing[0]), (left, right + missing[1])))
+    split = padded.reshape(len(images), counts[0] + 1, steps[0], counts[1] + 1, steps[1], -1)
+
+    def pixel(row: int, column: int) -> Array:
+        (down, row), (aside, column) = divmod(row, steps[0]), divmod(column, steps[1])
+        return split[:, down : down + counts[0], row, aside : aside + counts[1], column]
+
+    rows, columns = (range(len(each.pixels)) for each in filters)
+    return [[pixel(row, column) for column in columns] for row in rows]
 
 
-def _tiles(images: Array) -> Grid:
-    """Of images (B, 2n + 2, 2m + 2, C), the pixel of each of the 4x4 positions in all n * m tiles, (B, n, m, C)."""
-    halves = _halves(images)
-    rows, columns = halves.shape[1] - 1, halves.shape[3] - 1
-    return [
-        [
-            halves[:, row // 2 : row // 2 + rows, row % 2, column // 2 : column // 2 + columns, column % 2]
-            for column in range(4)
-        ]
-        for row in range(4)
-    ]
-
-
-def _halves(images: Array) -> Array:
-    batch, height, width, channels = images.shape
-    return images.reshape(batch, height // 2, 2, width // 2, 2, channels)
-
-
-def _both_ways(matrix: Matrix, grid: Grid) -> Grid:
-    """M X M^T of a grid X of arrays."""
-    columns = [_times(matrix, [row[index] for row in grid]) for index in range(len(grid[0]))]
-    return [_times(matrix, [column[index] for column in columns]) for index in range(len(matrix))]
+def _both_ways(matrices: tuple[Matrix, Matrix], grid: Grid) -> Grid:
+    """M X N^T of a grid X of arrays."""
+    columns = [_times(matrices[0], [row[index] for row in grid]) for index in range(len(grid[0]))]
+    return [_times(matrices[1], [column[index] for column in columns]) for index in range(len(matrices[0]))]
 
 
 def _times(matrix: Matrix, arrays: Sequence[Array]) -> list[Array]:
