@@ -28,6 +28,7 @@ from jax.interpreters import ad, batching, mlir
 
 from jsep.models import stride_one
 from jsep.models.definition import is_by_definition, library_conv
+from jsep.models.groups import group_size, sum_groups
 from jsep.models.shifted import NO_PADDING, Padding, pad, product, shifted
 from jsep.types import Array
 
@@ -98,16 +99,7 @@ def _run_kernel(images: Array, out: Array, *, padding: Padding, strides: int, ro
         forward = functools.partial(library_conv, images, padding=padding, strides=strides)
         return jax.linear_transpose(forward, jax.ShapeDtypeStruct(shape, images.dtype))(out)[0]
     product_of = functools.partial(_sum_over_pixels, padding=padding, strides=strides, rows=rows, columns=columns)
-    size = stride_one.group_size(len(out))
-    if size == len(out):
-        return product_of(images, out)
-
-    def add(total: Array, group: Array) -> tuple[Array, None]:
-        # Each from all over the batch, so that every device of a mesh has its part of it.
-        pair = (jax.lax.dynamic_index_in_dim(z.reshape(size, -1, *z.shape[1:]), group, 1, False) for z in (images, out))
-        return total + product_of(*pair), None
-
-    return jax.lax.scan(add, jnp.zeros(shape, images.dtype), jnp.arange(len(out) // size))[0]
+    return sum_groups(product_of, (images, out), group_size(images, _MANY_IMAGES))
 
 
 def _sum_over_pixels(images: Array, out: Array, *, padding: Padding, strides: int, rows: int, columns: int) -> Array:

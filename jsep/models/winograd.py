@@ -17,9 +17,9 @@ that could be measured, and added half to the time of compiling one.)
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
+from jsep.models.groups import group_size, map_groups
 from jsep.models.shifted import Padding, pad
 from jsep.types import Array
 
@@ -60,7 +60,6 @@ _FOUR = _Filter(
 _MANY_CHANNELS = 64
 _MANY_TILES = 32  # of 2x2 outputs; fewer do not pay for the transform of the kernel
 _FEW_COLUMNS = 4
-_GROUP = 1 << 18  # numbers of a group of images, 1 MiB; its tiles and products are six times as many
 
 
 def suits(outputs: tuple[int, ...], kernel: tuple[int, ...], dtype: Any) -> bool:
@@ -85,29 +84,7 @@ def winograd_conv(images: Array, kernel: Array, padding: Padding) -> Array:
     def of(group: Array) -> Array:
         return _of_tiles(group, entries, padding, filters)
 
-    size = _group_size(images)
-    if size == len(images):
-        return of(images)
-
-    if jax.device_count() == 1:  # groups as they lie: the exchange of axes below costs up to a fifth of the time
-        outputs = jax.lax.map(of, images.reshape(-1, size, *images.shape[1:]))
-        return outputs.reshape(len(images), *outputs.shape[2:])
-    outputs = jax.lax.map(lambda index: of(_group(images, size, index)), jnp.arange(len(images) // size))
-    return jnp.swapaxes(outputs, 0, 1).reshape(len(images), *outputs.shape[2:])
-
-
-def _group_size(images: Array) -> int:
-    """The largest divisor of the number of images that keeps a group small and gives every device as many of it; all of
-    them where groups would be much smaller."""
-    count, devices = len(images), jax.device_count()
-    largest = min(max(_GROUP * count // images.size, devices), count)
-    sizes = range(largest, max(largest // 4, 1) - 1, -1)
-    return next((size for size in sizes if count % size == 0 and size % devices == 0), count)
-
-
-def _group(images: Array, size: int, index: Array) -> Array:
-    """As in `convolution`: each from all over the batch, so that every device of a mesh has its part of it."""
-    return jax.lax.dynamic_index_in_dim(images.reshape(size, -1, *images.shape[1:]), index, 1, keepdims=False)
+    return map_groups(of, images, group_size(images))
 
 
 def _of_tiles(images: Array, entries: Grid, padding: Padding, filters: tuple[_Filter, _Filter]) -> Array:

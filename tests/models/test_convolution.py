@@ -13,7 +13,7 @@ import oracles
 import pytest
 
 from jsep import devices
-from jsep.models import definition, shifted, stride_one, strided, winograd
+from jsep.models import definition, groups, shifted, stride_one, strided, winograd
 from jsep.models.convolution import conv2d
 from jsep.models.depthwise import depthwise_conv2d
 from jsep.types import Array
@@ -241,7 +241,7 @@ def test_many_channels_go_by_minimal_filtering_with_the_derivatives_of_the_libra
 ) -> None:
     monkeypatch.setattr(jax, "device_count", lambda: num_devices)
     monkeypatch.setattr(winograd, "_MANY_CHANNELS", 5)
-    monkeypatch.setattr(winograd, "_GROUP", 8 * 5 * 6 * 5)  # three groups of eight images
+    monkeypatch.setattr(groups, "_NUMBERS", 8 * 5 * 6 * 5)  # three groups of eight images
     x, w = inputs(3, (5, 6), batch=24, features=6)
     taken: set[int] = set()
 
@@ -277,7 +277,7 @@ def test_minimal_filtering_equals_the_library_for_any_shape_and_padding(
     x, w = inputs(3, (rows, columns), batch, 4, 3, np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "device_count", lambda: num_devices)
-        patch.setattr(winograd, "_GROUP", group * rows * columns * 4)
+        patch.setattr(groups, "_NUMBERS", group * rows * columns * 4)
         actual = winograd.winograd_conv(jnp.asarray(x), jnp.asarray(w), (above, beside))
     expected = jax.lax.conv_general_dilated(x, w, (1, 1), (above, beside), dimension_numbers=definition.NHWC)
     assert actual.shape == expected.shape
@@ -374,7 +374,7 @@ def test_derivatives_of_the_depthwise_convolution_under_vmap_equal_a_loop(
 def test_gradients_of_a_batch_on_eight_devices_only_add_up(
     batch: int, rows: int, channels: int, strides: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(winograd, "_GROUP", 8 * 8 * 8 * 64)  # eight of its images
+    monkeypatch.setattr(groups, "_NUMBERS", 8 * 8 * 8 * 64)  # eight of its images
     mesh = devices.make_mesh(8)
     assert mesh is not None
     along, whole = devices.along_batch(mesh), devices.on_all(mesh)
