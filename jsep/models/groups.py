@@ -11,14 +11,15 @@ import jax.numpy as jnp
 
 from jsep.types import Array, PyTree
 
-_NUMBERS = 1 << 18  # of a group, 1 MiB
+WEIGHT_GROUP = 1 << 19
+"""Numbers of the images of a group in a weight gradient, 2 MiB."""
 
 
-def group_size(images: Array, most: int | None = None) -> int:
-    """The largest divisor of the number of images (B, ...), at most `most`, that keeps a group small; all of them where
-    groups would be much smaller."""
+def group_size(images: Array, numbers: int, most: int | None = None) -> int:
+    """The largest divisor of the number of images (B, ...), at most `most`, whose groups have at most `numbers`; all of
+    them where groups would be much smaller."""
     count, devices = len(images), jax.device_count()
-    largest = min(max(_NUMBERS * count // images.size, devices), count, most or count)
+    largest = min(max(numbers * count // images.size, devices), count, most or count)
     sizes = range(largest, max(largest // 4, 1) - 1, -1)
     return next((size for size in sizes if count % size == 0 and size % devices == 0), count)
 

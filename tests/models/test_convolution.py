@@ -13,7 +13,7 @@ import oracles
 import pytest
 
 from jsep import devices
-from jsep.models import definition, groups, shifted, stride_one, strided, winograd
+from jsep.models import definition, shifted, stride_one, strided, winograd
 from jsep.models.convolution import conv2d
 from jsep.models.depthwise import depthwise_conv2d
 from jsep.types import Array
@@ -240,8 +240,8 @@ def test_many_channels_go_by_minimal_filtering_with_the_derivatives_of_the_libra
     num_devices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jax, "device_count", lambda: num_devices)
-    monkeypatch.setattr(winograd, "_MANY_CHANNELS", 5)
-    monkeypatch.setattr(groups, "_NUMBERS", 8 * 5 * 6 * 5)  # three groups of eight images
+    monkeypatch.setattr(winograd, "_many_channels", lambda: 5)
+    monkeypatch.setattr(winograd, "_GROUP", 8 * 5 * 6 * 5)  # three groups of eight images
     x, w = inputs(3, (5, 6), batch=24, features=6)
     taken: set[int] = set()
 
@@ -277,13 +277,20 @@ def test_minimal_filtering_equals_the_library_for_any_shape_and_padding(
     x, w = inputs(3, (rows, columns), batch, 4, 3, np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "device_count", lambda: num_devices)
-        patch.setattr(groups, "_NUMBERS", group * rows * columns * 4)
+        patch.setattr(winograd, "_GROUP", group * rows * columns * 4)
         actual = winograd.winograd_conv(jnp.asarray(x), jnp.asarray(w), (above, beside))
     expected = jax.lax.conv_general_dilated(x, w, (1, 1), (above, beside), dimension_numbers=definition.NHWC)
     assert actual.shape == expected.shape
     assert oracles.relative_error(actual, expected) < 1e-5
 
 
+@pytest.fixture
+def from_64_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor with vectors of 256 bits."""
+    monkeypatch.setattr(winograd, "_many_channels", lambda: 64)
+
+
+@pytest.mark.usefixtures("from_64_channels")
 def test_minimal_filtering_is_for_wide_convolutions_in_full_precision() -> None:
     x, w = inputs(3, (8, 8), 2, 64, 64, np.float32)
     assert winograd.suits((2, 8, 8), (3, 3, 64, 64), x.dtype)
@@ -293,6 +300,18 @@ def test_minimal_filtering_is_for_wide_convolutions_in_full_precision() -> None:
     assert not winograd.suits((2, 8, 8), (3, 3, 64, 64), jnp.bfloat16)
 
 
+@pytest.mark.parametrize(
+    ("processor", "least"),
+    [("vendor_id: GenuineIntel, flags: avx2 avx512f", 128), ("vendor_id: AuthenticAMD, flags: avx2 avx512f", 64)],
+)
+def test_least_channels_of_minimal_filtering_go_by_the_processor(
+    processor: str, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pathlib.Path.read_text", lambda path: processor)
+    assert winograd._many_channels.__wrapped__() == least
+
+
+@pytest.mark.usefixtures("from_64_channels")
 @pytest.mark.parametrize("columns", [4, 8, 14])
 def test_minimal_filtering_in_float32_is_within_half_the_allowed_error_to_the_third_derivative(columns: int) -> None:
     """1e-5 of the largest entry is allowed; what is right is the library's in float64."""
@@ -359,6 +378,7 @@ def test_derivatives_of_the_depthwise_convolution_under_vmap_equal_a_loop(
             assert oracles.relative_error(actual[index], expected) < 1e-9
 
 
+@pytest.mark.usefixtures("from_64_channels")
 @pytest.mark.parametrize(
     ("batch", "rows", "channels", "strides", "size"),
     [
@@ -374,7 +394,7 @@ def test_derivatives_of_the_depthwise_convolution_under_vmap_equal_a_loop(
 def test_gradients_of_a_batch_on_eight_devices_only_add_up(
     batch: int, rows: int, channels: int, strides: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(groups, "_NUMBERS", 8 * 8 * 8 * 64)  # eight of its images
+    monkeypatch.setattr(winograd, "_GROUP", 8 * 8 * 8 * 64)  # eight of its images
     mesh = devices.make_mesh(8)
     assert mesh is not None
     along, whole = devices.along_batch(mesh), devices.on_all(mesh)
