@@ -80,8 +80,8 @@ def is_wide(kernel: tuple[int, ...], dtype: Any) -> bool:
 
 @functools.cache
 def _many_channels() -> int:
-    """From how many channels on the form wins. Intel's vectors of 512 bits multiply fast (of 64 channels the library makes
-    237 GFLOP/s on two cores, 139 on AMD's), and the sums of pixels do not keep up with them."""
+    """From how many channels on the form wins. Intel's vectors of 512 bits multiply fast (the library has 237 GFLOP/s
+    for 64 channels on two cores, 139 on AMD's), and the sums of pixels do not keep up with them."""
     try:
         processor = pathlib.Path("/proc/cpuinfo").read_text()
     except OSError:
