@@ -9,13 +9,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jsep.types import Array, PyTree
+from jsep.types import Array
 
-WEIGHT_GROUP = 1 << 19
-"""Numbers of the images of a group in a weight gradient, 2 MiB."""
+_SUMMED_NUMBERS, _SUMMED_IMAGES = 1 << 19, 32  # at most in a group that is one term of a sum, 2 MiB
 
 
-def group_size(images: Array, numbers: int, most: int | None = None) -> int:
+def _group_size(images: Array, numbers: int, most: int | None = None) -> int:
     """The largest divisor of the number of images (B, ...), at most `most`, whose groups have at most `numbers`; all of
     them where groups would be much smaller."""
     count, devices = len(images), jax.device_count()
@@ -24,32 +23,31 @@ def group_size(images: Array, numbers: int, most: int | None = None) -> int:
     return next((size for size in sizes if count % size == 0 and size % devices == 0), count)
 
 
-def map_groups(function: Callable[[Array], Array], images: Array, size: int) -> Array:
-    """`function` of every group of `size` images (B, ...), whose results, a row an image, are joined."""
+def map_groups(function: Callable[[Array], Array], images: Array, numbers: int) -> Array:
+    """`function` of groups of images (B, ...) with at most `numbers` numbers; its results, a row an image, joined."""
+    size = _group_size(images, numbers)
     if size == len(images):
         return function(images)
-    if jax.device_count() == 1:  # the exchange of axes below costs up to a fifth of the time
-        outputs = jax.lax.map(function, images.reshape(-1, size, *images.shape[1:]))
-    else:
-        numbers = jnp.arange(len(images) // size)
-        outputs = jnp.swapaxes(jax.lax.map(lambda number: function(_group(images, size, number)), numbers), 0, 1)
+    outputs = jax.lax.map(lambda index: function(_group(images, size, index)), jnp.arange(len(images) // size))
+    if jax.device_count() > 1:  # where images lie together this would cost up to a fifth of the time
+        outputs = jnp.swapaxes(outputs, 0, 1)
     return outputs.reshape(len(images), *outputs.shape[2:])
 
 
-def sum_groups(function: Callable[..., Array], rows: tuple[Array, ...], size: int) -> Array:
-    """The sum of `function(*rows of a group)` over the groups of `size` rows; rows: arrays (B, ...)."""
-    if size == len(rows[0]):
-        return function(*rows)
+def sum_groups(function: Callable[[Array, Array], Array], images: Array, cotangents: Array) -> Array:
+    """The sum over groups of images (B, ...) of `function(images, their cotangents)`."""
+    size = _group_size(images, _SUMMED_NUMBERS, _SUMMED_IMAGES)
+    if size == len(images):
+        return function(images, cotangents)
 
-    def add(total: Array, number: Array) -> tuple[Array, None]:
-        return total + function(*(_group(row, size, number) for row in rows)), None
+    def add(total: Array, index: Array) -> tuple[Array, None]:
+        return total + function(_group(images, size, index), _group(cotangents, size, index)), None
 
-    shapes: PyTree = [jax.ShapeDtypeStruct((size, *row.shape[1:]), row.dtype) for row in rows]
-    out = jax.eval_shape(function, *shapes)
-    return jax.lax.scan(add, jnp.zeros(out.shape, out.dtype), jnp.arange(len(rows[0]) // size))[0]
+    out = jax.eval_shape(function, *(jax.ShapeDtypeStruct((size, *z.shape[1:]), z.dtype) for z in (images, cotangents)))
+    return jax.lax.scan(add, jnp.zeros(out.shape, out.dtype), jnp.arange(len(images) // size))[0]
 
 
-def _group(images: Array, size: int, number: Array) -> Array:
+def _group(images: Array, size: int, index: Array) -> Array:
     axis = 0 if jax.device_count() == 1 else 1
     shape = (-1, size) if axis == 0 else (size, -1)
-    return jax.lax.dynamic_index_in_dim(images.reshape(*shape, *images.shape[1:]), number, axis, keepdims=False)
+    return jax.lax.dynamic_index_in_dim(images.reshape(*shape, *images.shape[1:]), index, axis, keepdims=False)

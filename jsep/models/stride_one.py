@@ -21,7 +21,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jsep.models.definition import is_by_definition, library_conv
-from jsep.models.groups import WEIGHT_GROUP, group_size, sum_groups
+from jsep.models.groups import sum_groups
 from jsep.models.shifted import NO_PADDING, Padding, product, product_of_two_columns
 from jsep.models.winograd import is_wide, suits, winograd_conv
 from jsep.types import Array
@@ -29,7 +29,6 @@ from jsep.types import Array
 FEW_CHANNELS = 4
 _FEW_PIXELS = 16
 _FEW_ENTRIES = 25  # of the kernel: a larger one is a cotangent
-_MANY_IMAGES = 32
 
 # lhs (B, H, W, C), rhs (kh, kw, C, F) -> (B, H', W', F).
 _conv_p = Primitive("jsep_conv2d")
@@ -99,7 +98,7 @@ def _in_groups(lhs: Array, rhs: Array, padding: Padding) -> Array:
         return _convolved(*turned, padding=padding)
 
     images, cotangents = jnp.transpose(lhs, (3, 1, 2, 0)), jnp.transpose(rhs, (2, 0, 1, 3))
-    return sum_groups(of, (images, cotangents), group_size(images, WEIGHT_GROUP, _MANY_IMAGES))
+    return sum_groups(of, images, cotangents)
 
 
 def _mirrored(kernel: Array) -> Array:

@@ -28,7 +28,7 @@ from jax.interpreters import ad, batching, mlir
 
 from jsep.models import stride_one
 from jsep.models.definition import is_by_definition, library_conv
-from jsep.models.groups import WEIGHT_GROUP, group_size, sum_groups
+from jsep.models.groups import sum_groups
 from jsep.models.shifted import NO_PADDING, Padding, pad, product, shifted
 from jsep.types import Array
 
@@ -99,7 +99,7 @@ def _run_kernel(images: Array, out: Array, *, padding: Padding, strides: int, ro
         forward = functools.partial(library_conv, images, padding=padding, strides=strides)
         return jax.linear_transpose(forward, jax.ShapeDtypeStruct(shape, images.dtype))(out)[0]
     product_of = functools.partial(_sum_over_pixels, padding=padding, strides=strides, rows=rows, columns=columns)
-    return sum_groups(product_of, (images, out), group_size(images, WEIGHT_GROUP, _MANY_IMAGES))
+    return sum_groups(product_of, images, out)
 
 
 def _sum_over_pixels(images: Array, out: Array, *, padding: Padding, strides: int, rows: int, columns: int) -> Array:
