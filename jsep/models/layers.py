@@ -18,6 +18,14 @@ ACTIVATIONS = ("softplus", "relu", "gelu")
 BATCH_NORM_MOMENTUM = 0.9
 """What the running statistics of batch normalisation keep of themselves at a training step."""
 
+_FEW_PIXELS = 64
+"""Of an output whose biases are laid out for all of them."""
+
+_LOG1P_RATIO = (
+    1.0, -0.49999493, 0.33319098, -0.24842982, 0.19106007, -0.13663244, 0.07822593, -0.029505227, 0.0052326913
+)  # fmt: skip
+"""Coefficients of log(1 + x) / x on [0, 1] from x^0 up, the largest relative error least (6e-8)."""
+
 
 @jax.custom_jvp
 def _softplus(x: Array) -> Array:
@@ -28,13 +36,12 @@ def _log1p_of_small(x: Array) -> Array:
     """log(1 + x) for x in [0, 1], to rounding."""
     if x.dtype != jnp.float32 or jax.default_backend() != "cpu":
         return jnp.log1p(x)
-    # 2 artanh(q), q = x / (2 + x) <= 1/3, whose series is cut after q^13. On CPU XLA's own takes three times as long.
-    q = x / (2 + x)
-    square = q * q
-    series = jnp.float32(1 / 13)
-    for power in (11, 9, 7, 5, 3, 1):
-        series = series * square + jnp.float32(1 / power)
-    return 2 * q * series
+    # On CPU XLA's own takes three times as long. A polynomial, not a series in x / (2 + x): a quotient that is used
+    # twice is written to memory first, which took half as long again.
+    ratio = jnp.float32(_LOG1P_RATIO[-1])
+    for coefficient in reversed(_LOG1P_RATIO[:-1]):
+        ratio = ratio * x + jnp.float32(coefficient)
+    return ratio * x
 
 
 @_softplus.defjvp
@@ -64,6 +71,16 @@ def activation_fn(name: str, softplus_beta: float | Array) -> Callable[[Array], 
     return lambda x: softplus(x, softplus_beta)
 
 
+def _plus_bias(y: Array, bias: Array) -> Array:
+    _, height, width, _ = y.shape
+    if height * width > _FEW_PIXELS:
+        return y + bias
+    # For a flattened activation XLA on CPU runs over the flat index, and a bias that goes by the channel alone keeps it
+    # from vectors: 2.5 ms for the last layer of 100 images, so 0.3 ms. Concatenated, not tiled, which a loop over the
+    # same weights would do again in every turn.
+    return (y.reshape(len(y), -1) + jnp.concatenate([bias] * (height * width))).reshape(y.shape)
+
+
 class Conv(nn.Module):
     """A `size` x `size` convolution that keeps H and W up to the stride, He-initialised; see `convolution.conv2d`."""
 
@@ -77,7 +94,7 @@ class Conv(nn.Module):
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         y = conv2d(x, kernel, strides=self.strides, padding=self.size // 2)
-        return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
+        return _plus_bias(y, self.param("bias", nn.initializers.zeros, (self.features,))) if self.use_bias else y
 
 
 class DepthwiseConv(nn.Module):
