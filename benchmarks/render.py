@@ -405,8 +405,8 @@ def performance(cpu: Results, gpu: Results) -> str:
         header = ["run, 25 epochs, ResNet-18", "step", "GFLOP an image", "two cores", "one GPU", "eight GPUs"]
         parts.append(table(header, list(predictions(cpu, gpu))))
     parts += [
-        "Memory is that of a whole batch with the library's convolutions; a processor works on it in parts and takes less "
-        "(a MAT + SEP step of a ResNet-18 on 128 CIFAR-10 images about a third). "
+        "Memory is that of a whole batch with the library's convolutions; a processor works on it in parts and takes "
+        "less (a MAT + SEP step of a ResNet-18 on 128 CIFAR-10 images about a third). "
         "Memory does not depend on the number of attack steps, nor on the number of epochs or images: the batch is "
         "what it grows with. Where a batch does not fit, `--num_devices` cuts it ([devices](training.md)).",
         "## How it grows",
