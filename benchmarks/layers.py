@@ -83,25 +83,25 @@ def convolution(batch: int, repeats: int, side: int, channels: int, features: in
 
 
 def activation(batch: int, repeats: int) -> dict[str, Any]:
-    """Milliseconds of the softplus of the first layer's output."""
-    x = np.random.default_rng(0).normal(size=(batch, 32, 32, 32)).astype(np.float32)
-    placed, tensor = jax.device_put(x), torch.tensor(x).to(harness.torch_device())
+    """Milliseconds of the softplus of the first layer's output, and of its gradient by a cotangent."""
+    x, cotangent = np.random.default_rng(0).normal(size=(2, batch, 32, 32, 32)).astype(np.float32)
+    placed, tensor = jax.device_put((x, cotangent)), torch.tensor(x).to(harness.torch_device())
     ours, theirs = jax.jit(lambda z: softplus(z, 10.0)), torch.nn.Softplus(beta=10.0)
-    slope = jax.jit(jax.grad(lambda z: softplus(z, 10.0).sum()))
+    pulled = jax.jit(lambda z, c: jax.vjp(lambda inner: softplus(inner, 10.0), z)[1](c)[0])
     tensor.requires_grad_(True)
-    y, ones = theirs(tensor), torch.ones_like(tensor)
+    y, given = theirs(tensor), torch.tensor(cotangent).to(harness.torch_device())
 
     def forward() -> Any:
         with torch.no_grad():
             return theirs(tensor).ravel()[0].item()
 
     def backward() -> Any:
-        return torch.autograd.grad(y, tensor, ones, retain_graph=True)[0].ravel()[0].item()
+        return torch.autograd.grad(y, tensor, given, retain_graph=True)[0].ravel()[0].item()
 
     return {
-        "forward": milliseconds({"jsep": lambda: jax.block_until_ready(ours(placed)), "torch": forward}, repeats),
+        "forward": milliseconds({"jsep": lambda: jax.block_until_ready(ours(placed[0])), "torch": forward}, repeats),
         "input gradient": milliseconds(
-            {"jsep": lambda: jax.block_until_ready(slope(placed)), "torch": backward}, repeats
+            {"jsep": lambda: jax.block_until_ready(pulled(*placed)), "torch": backward}, repeats
         ),
     }
 

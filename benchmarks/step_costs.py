@@ -3,9 +3,8 @@
 python benchmarks/step_costs.py
 
 Operations are those of the traced program. Memory is what XLA plans for a step of the ResNet-18 at two batch sizes: the
-difference is what an image takes, the rest what the step takes whatever the batch. With the library's convolutions, as
-on the devices that the predictions are for: a processor's forms work on groups of images, which do not grow with the
-batch.
+difference is what an image takes, the rest what the step takes whatever the batch. It is that of the library's
+convolutions: a processor's forms work on groups of images, whose memory does not grow with the batch.
 """
 
 import harness  # before JAX

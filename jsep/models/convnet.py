@@ -18,5 +18,6 @@ class ConvNet(Classifier):
     def __call__(self, images: Array, train: bool = False) -> Array:
         x = self.normalise(images)
         for index, width in enumerate(self.widths):
-            x = self.act(Conv(width, strides=1 if index == 0 else 2, use_bias=True)(x))
+            is_last = index + 1 == len(self.widths)
+            x = self.act(Conv(width, strides=1 if index == 0 else 2, use_bias=True, is_flattened=is_last)(x))
         return self.head(x.reshape(len(x), -1))

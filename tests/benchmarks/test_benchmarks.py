@@ -12,6 +12,7 @@ import harness
 import prediction
 import pytest
 import render
+import tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -23,13 +24,13 @@ def test_page_is_what_the_results_say(page: str) -> None:
 
 
 def test_every_result_names_its_machine_and_every_row_has_a_goal() -> None:
-    cpu = render.load(render.RESULTS, "cpu")
+    cpu = tables.load(render.RESULTS, "cpu")
     compared = {name for name, record in cpu.items() if "times_faster" in record}
-    assert compared <= {goal.result for goal in render.GOALS}
+    assert compared <= {goal.result for goal in tables.GOALS}
     assert len(compared) > 5
     for record in cpu.values():
         assert record["provenance"].keys() >= {"date", "commit", "device", "beside", "jax", "torch"}
-    for goal in render.GOALS:
+    for goal in tables.GOALS:
         assert goal.result not in cpu or goal.peer in cpu[goal.result]["times_faster"]
 
 
@@ -39,10 +40,10 @@ def test_ratio_and_verdict_are_of_the_medians() -> None:
         "contenders": {name: {"share_of_others": share} for name, share in others.items()},
         "times_faster": {"torch eager": 1.25, "torch.compile": 0.5},
     }
-    table = render.goals_table({"mat_step_convnet": record}, {})
+    table = tables.goals_table({"mat_step_convnet": record}, {})
     assert "| MAT step, ConvNet | torch eager | >= 1x | 1.25x | reached | >= 3x | not measured | - |" in table
     assert "| MAT step, ConvNet | torch.compile | >= 1x | 0.5x | below: 50 % of it (others had 30 %) |" in table
-    for name, saved in render.load(render.RESULTS, "cpu").items():
+    for name, saved in tables.load(render.RESULTS, "cpu").items():
         for peer, ratio in saved.get("times_faster", {}).items():
             ours, theirs = (statistics.median(saved["contenders"][who]["all_seconds"]) for who in ("jsep", peer))
             assert theirs / ours == pytest.approx(ratio, rel=0.01), name
