@@ -161,8 +161,9 @@ def performance(cpu: Results, gpu: Results) -> str:
         parts.append(table(header, list(predictions(cpu, gpu))))
     parts += [
         "Memory is that of a step in float32, the batch whole, with the library's convolutions, and what an image "
-        "takes grows with its pixels; two cores work on a batch in parts and take less. It does not depend on the number of attack steps, nor on the number of epochs or images: the batch is "
-        "what it grows with. Where a batch does not fit, `--num_devices` cuts it ([devices](training.md)).",
+        "takes grows with its pixels; two cores work on a batch in parts and take less. It does not depend on the "
+        "number of attack steps, nor on the number of epochs or images: the batch is what it grows with. Where a batch "
+        "does not fit, `--num_devices` cuts it ([devices](training.md)).",
         "## How it grows",
         "The exponent is b in value^b: 1 grows along, 0 is flat.",
         scaling_table(cpu),
