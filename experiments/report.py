@@ -13,8 +13,6 @@ from jsep.checks import InputError
 
 flags.DEFINE_string("out", None, "the page that compares several runs; default: compare.html")
 
-PAGES = {"study": report.write, "evaluation": report.write, "landscape": report.write_landscape}
-
 
 def main(*run_dirs: str) -> None:
     """Writes the page and prints its path."""
@@ -27,9 +25,11 @@ def main(*run_dirs: str) -> None:
     if out is not None:
         raise InputError("--out names the page that compares several runs; the page of one run is its index.html")
     kind = report.kind_of(report.read_json(run_dirs[0]))
-    if kind not in PAGES:
-        raise InputError(f"{run_dirs[0]} holds a result of kind {kind!r}, which has no page; {', '.join(PAGES)} have")
-    print(f"page: {PAGES[kind](run_dirs[0])}")
+    if kind not in report.PAGES:
+        raise InputError(
+            f"{run_dirs[0]} holds a result of kind {kind!r}, which has no page; {', '.join(report.PAGES)} have"
+        )
+    print(f"page: {report.PAGES[kind](run_dirs[0])}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ many runs are. `paper` asks all of them what they say to the paper's numbers and
 matplotlib is used here and nowhere else in the library.
 """
 
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,7 @@ from jsep.report.tables import format_table, markdown_table
 from jsep.report.weight_sweep import weight_sweep_table, write_weight_sweep
 
 __all__ = [
+    "PAGES",
     "PAPER_ITEMS",
     "TABLES",
     "PaperItem",
@@ -101,3 +103,10 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "correlation": correlation_tables,
 }
 """kind of a result.json ("study" where it says none) -> its table in Markdown and what the numbers say."""
+
+PAGES: dict[str, Callable[[str | pathlib.Path], pathlib.Path]] = {
+    "study": write,
+    "evaluation": write,
+    "landscape": write_landscape,
+}
+"""kind of a result.json -> what draws the pictures and the page, index.html, of its run directory."""

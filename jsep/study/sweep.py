@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jsep import report
 from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.study.flat_config import FlatConfig, differences, setting
 from jsep.study.run_directory import RESULT_FORMAT
@@ -172,8 +173,10 @@ def state_of(run_dir: str | Path, config: FlatConfig) -> str:
         return "other"
     try:
         result = json.loads((path / "result.json").read_text())
-        # Most results are written once, at the end; a study's say whether there is more to come.
-        return "finished" if result["format"] == RESULT_FORMAT and result.get("complete", True) else "begun"
+        # Most results are written once, at the end; a study's say whether there is more to come. The page is drawn last.
+        complete = result["format"] == RESULT_FORMAT and result.get("complete", True)
+        drawn = report.kind_of(result) not in report.PAGES or (path / "index.html").is_file()
+        return "finished" if complete and drawn else "begun"
     except (OSError, ValueError, KeyError):
         return "begun"
 

@@ -99,6 +99,8 @@ def test_state_of_a_run_directory(tmp_path):
     run.write_result({"format": 1, "complete": False})
     assert study.state_of(run.path, config) == "begun"
     run.write_result({"format": 1, "complete": True})
+    assert study.state_of(run.path, config) == "begun"  # stopped before its page was drawn
+    (run.path / "index.html").touch()
     assert study.state_of(run.path, config) == "finished"
     assert study.state_of(run.path, study.StudyConfig(epochs=4)) == "other"
     # Where the data lie is no part of a result, and a field that came later had its default.
