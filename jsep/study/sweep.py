@@ -173,7 +173,7 @@ def state_of(run_dir: str | Path, config: FlatConfig) -> str:
         return "other"
     try:
         result = json.loads((path / "result.json").read_text())
-        # Most results are written once, at the end; a study's say whether there is more to come. The page is drawn last.
+        # Most results are written once, at the end; a study's say whether there is more to come. A page is drawn last.
         complete = result["format"] == RESULT_FORMAT and result.get("complete", True)
         drawn = report.kind_of(result) not in report.PAGES or (path / "index.html").is_file()
         return "finished" if complete and drawn else "begun"
