@@ -69,6 +69,23 @@ def pages(tmp_path_factory, write_run, make_result, make_metrics, make_maps):
     }
 
 
+def go(browser, leave):
+    """Leaves the page by a call, and waits for the next.
+
+    The driver can hold the old page's load for the new one's where both have the same address, and what a test then
+    chooses is lost with the old page: so the old one is marked.
+    """
+    from selenium.common.exceptions import JavascriptException
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.execute_script("window.isLeft = true")
+    leave()
+    arrived = "return window.isLeft === undefined && document.readyState === 'complete'"
+    # A question asked between the two pages ends in an error, not in an answer.
+    wait = WebDriverWait(browser, 60, ignored_exceptions=[JavascriptException])
+    wait.until(lambda _: browser.execute_script(arrived))
+
+
 def open_page(browser, path, size=DESKTOP, scheme="light"):
     """Opens a page from disk and returns (one element, all elements, run a script)."""
     width, height = size
@@ -76,9 +93,9 @@ def open_page(browser, path, size=DESKTOP, scheme="light"):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     scheme = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
-    browser.get(path.as_uri())
+    go(browser, lambda: browser.get(path.as_uri()))
     browser.execute_script("localStorage.clear()")
-    browser.get(path.as_uri())
+    go(browser, lambda: browser.get(path.as_uri()))
 
     def find(selector):
         return browser.find_element("css selector", selector)
@@ -306,7 +323,7 @@ def test_dark_follows_the_system_and_the_button(browser, pages):
     assert luminance(run_script) < 60
     assert find("#theme").text == "Light"
     # The choice is kept.
-    browser.refresh()
+    go(browser, browser.refresh)
     assert luminance(run_script) < 60
     find, _, run_script = open_page(browser, pages["run"], scheme="dark")
     assert luminance(run_script) < 60
@@ -317,7 +334,7 @@ def test_dark_follows_the_system_and_the_button(browser, pages):
 def test_comparison_lists_every_run_with_a_link_to_its_page(browser, pages):
     _, find_all, _ = open_page(browser, pages["compare"])
     assert [row.text for row in find_all("#runs tbody th")] == ["digits", "other"]
-    find_all("#runs tbody a")[0].click()
+    go(browser, find_all("#runs tbody a")[0].click)
     assert browser.current_url == pages["run"].as_uri()
 
 
