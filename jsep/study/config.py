@@ -55,6 +55,9 @@ def training_method(name: str) -> TrainingMethod:
 CHECKPOINTS = ("last", "best")
 """The state after the last epoch, and that with the highest robust accuracy on the validation images."""
 
+VALIDATION_ATTACKS = ("training", "test")
+"""Whose attack the validation images meet. One-step training can fail in a way that its own attack does not see."""
+
 WEIGHT_UNITS = ("paper", "scale_free")
 
 STREAMS = {"auto": None, "always": True, "never": False}
@@ -180,6 +183,9 @@ class StudyConfig(FlatConfig):
     )
     noise_radius: float = setting(0.1, "half width of the noise under which maps are compared, pixel units")
     validate_every: int = setting(1, "epochs between two looks at the validation images")
+    validation_attack: str = setting(
+        "training", f"attack on predictions at those looks, with the settings of: {', '.join(VALIDATION_ATTACKS)}"
+    )
     probe_images: int = setting(16, "validation images whose maps are looked at then")
     on_collapse: str = setting("flag", f"when those maps shrink to a few pixels: {', '.join(train.ACTIONS)}")
     collapse_share: float = setting(0.02, "effective pixels below which maps count as collapsed, share of all pixels")
@@ -194,6 +200,7 @@ class StudyConfig(FlatConfig):
             raise InputError(f"methods must be one or more different names, got {', '.join(self.methods) or 'none'}")
         training_method(self.start_method)
         check_choice("sep_weight_unit", self.sep_weight_unit, WEIGHT_UNITS)
+        check_choice("validation_attack", self.validation_attack, VALIDATION_ATTACKS)
         check_choice("stream", self.stream, STREAMS)
         check_choice("model", self.model, models.MODELS)
         check_choice("model", self.feature_model, models.MODELS)

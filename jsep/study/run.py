@@ -264,7 +264,10 @@ def _train_and_evaluate(
         )
 
     def validate(variables: PyTree) -> dict[str, float]:
-        settings = (config.epsilon, config.alpha, config.num_steps)
+        settings = {
+            "training": (config.epsilon, config.alpha, config.num_steps),
+            "test": (config.budget_in_tests, config.test_alpha, config.test_num_steps),
+        }[config.validation_attack]
         clean, robust = accuracies(validation_key, variables, splits.validation, *settings)
         found = {"validation_clean_accuracy": clean, "validation_robust_accuracy": robust}
         return found | evaluate.probe_maps(probe_key, model_fn, variables, probe_images, **probed)
