@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import textwrap
 import time
 import types
 import typing
@@ -199,6 +200,15 @@ def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: 
         print(printed)
 
 
+def findings_text(result: dict[str, Any]) -> str:
+    """The headline of the findings and a line for each question, at most 120 columns wide."""
+    found = report.answer(result)
+    lines = textwrap.wrap(found.headline, 120)
+    for sentence in found.sentences:
+        lines += textwrap.wrap(f"- {sentence}", 120, subsequent_indent="  ")
+    return "\n".join(lines)
+
+
 def run_study() -> None:
     """Runs the study that the flags describe, prints its table and the path of its page."""
     config = parsed_config(study.StudyConfig)
@@ -207,7 +217,7 @@ def run_study() -> None:
     def body(run_dir: Path, progress: TerminalProgress) -> str:
         settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite, "mesh": mesh}
         result = study.run(config, run_dir, on_progress=progress, **settings)
-        return f"{report.format_table(result)}\n\npage: {run_dir / 'index.html'}"
+        return f"{report.format_table(result)}\n\n{findings_text(result)}\n\npage: {run_dir / 'index.html'}"
 
     run_in_directory(body, config.experiment)
 

@@ -20,8 +20,8 @@ def main() -> None:
     def body(run_dir: pathlib.Path, progress: command_line.TerminalProgress) -> str:
         settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite}
         result = study.run_evaluation(config, run_dir, on_progress=progress, **settings)
-        verdict = report.evaluation_answer(result).verdict
-        return f"{report.format_table(result)}\n\n{verdict}\n\npage: {run_dir / 'index.html'}"
+        findings = command_line.findings_text(result)
+        return f"{report.format_table(result)}\n\n{findings}\n\npage: {run_dir / 'index.html'}"
 
     command_line.run_in_directory(body, config.experiment)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import command_line
 from absl import flags
 
-from jsep import report
+from jsep import record, report
 from jsep.study import recipes
 
 flags.DEFINE_bool("check", False, "write nothing; exit code 1 where a file is not up to date")
@@ -55,7 +55,7 @@ def _short(result: dict) -> str:
 
 
 def _read(name: str) -> dict:
-    return json.loads((ROOT / "results" / name / "result.json").read_text())
+    return record.upgrade(json.loads((ROOT / "results" / name / "result.json").read_text()))
 
 
 def _filled(text: str, show: Callable[[dict], str]) -> str:
@@ -91,8 +91,8 @@ def render() -> dict[pathlib.Path, str]:
     texts[ROOT / "README.md"] = ORDER.sub(lambda match: f"{match[1]}{order}\n\n{match[2]}", texts[ROOT / "README.md"])
     parts.append(
         "## At a glance: does SEP move explanation robustness as the paper says?\n\n"
-        "The paper's order at the end of the attack is sep_pos < mat < sep_neg in explanation loss. Loss / chance, the "
-        "share removed and the cosine ask the same with the concentration of the maps taken out.\n\n"
+        "The paper's order at the end of the attack is sep_pos < mat < sep_neg in explanation loss. 1 − concordance, "
+        "the share removed and the cosine ask the same with the concentration of the maps taken out.\n\n"
         f"{report.order_table(results)}"
     )
     parts.append(f"## The paper, item by item\n\n{report.paper_table(results)}")

@@ -10,6 +10,8 @@ The modules are loaded when they are first used, so that `import jsep` costs lit
     jsep.train     training objectives, the SEP regulariser, the training loop
     jsep.evaluate  accuracies, explanation robustness, map metrics, selection of images
     jsep.landscape slices and curvature of any scalar function of the image
+    jsep.stats     intervals and tests of few seeds on shared images
+    jsep.record    rows and results, claims about them and the verdicts
     jsep.devices   several devices and hosts
     jsep.study     several methods and seeds, evaluated on the same pairs, in one run directory
     jsep.report    result files -> tables, figures, one self-contained page
@@ -19,7 +21,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jsep import attack, checks, data, devices, evaluate, explain, landscape, models, report, study, train, types
+    from jsep import (
+        attack,
+        checks,
+        data,
+        devices,
+        evaluate,
+        explain,
+        landscape,
+        models,
+        record,
+        report,
+        stats,
+        study,
+        train,
+        types,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,7 +48,9 @@ __all__ = [
     "explain",
     "landscape",
     "models",
+    "record",
     "report",
+    "stats",
     "study",
     "train",
     "types",

@@ -1,4 +1,4 @@
-"""Evaluation: accuracies, explanation robustness on stored pairs, metrics of maps, statistics.
+"""Evaluation: accuracies, explanation robustness on stored pairs, metrics of maps and their register.
 
 The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one, `stability`, `faithfulness` and
 `randomisation` of an explanation; `metrics` has those of maps by name.
@@ -12,7 +12,6 @@ from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, k_medoids,
 from jsep.evaluate.clusters import label_agreement, within_and_between
 from jsep.evaluate.comparison import PER_PAIR, compare_maps, describe_pairs
 from jsep.evaluate.concentration import LossSplit, effective_pixels, entropy, gini, split_loss
-from jsep.evaluate.correlation import Correlation, correlation, correlation_study, partial_correlation
 from jsep.evaluate.distances import (
     cosine_similarity,
     earth_movers_distance,
@@ -33,6 +32,7 @@ from jsep.evaluate.faithfulness import (
     pixel_ranks,
     road_curve,
 )
+from jsep.evaluate.metric import GROUPS, LOSS_SCALE, METRICS, Metric, register
 from jsep.evaluate.metrics import DISTANCES, MAP_METRICS, PAIR_METRICS
 from jsep.evaluate.probe import noise_sensitivity, probe_maps
 from jsep.evaluate.properties import PropertiesConfig, explanation_properties
@@ -42,38 +42,26 @@ from jsep.evaluate.ranks import kendall, spearman, top_k_intersection, top_k_nea
 from jsep.evaluate.robustness import ExplanationAttackConfig, PairResults, explanation_robustness
 from jsep.evaluate.selection import PairIndex, features, load_pairs, pairs_from_dict, save_pairs, select_pairs
 from jsep.evaluate.stability import RelativeStability, max_sensitivity, neighbours, relative_stability
-from jsep.evaluate.statistics import (
-    DEGRADED_MARGIN,
-    Interval,
-    PairedComparison,
-    bootstrap_interval,
-    crossed_interval,
-    holm,
-    is_degraded,
-    paired_comparison,
-    proportion_interval,
-    t_interval,
-)
 
 __all__ = [
     "CLUSTERINGS",
-    "DEGRADED_MARGIN",
     "DISTANCES",
+    "GROUPS",
+    "LOSS_SCALE",
     "MAP_METRICS",
+    "METRICS",
     "PAIR_COUNTS",
     "PAIR_METRICS",
     "PER_PAIR",
     "SELECTIONS",
     "AttackCourse",
     "ChunkStore",
-    "Correlation",
     "ExplanationAttackConfig",
     "Groups",
-    "Interval",
     "LossSplit",
+    "Metric",
     "PairIndex",
     "PairResults",
-    "PairedComparison",
     "PropertiesConfig",
     "RankCorrelation",
     "RelativeStability",
@@ -83,15 +71,11 @@ __all__ = [
     "attack_course",
     "auto_attack_accuracy",
     "batch_statistics_accuracy",
-    "bootstrap_interval",
     "check_classes",
     "compare_maps",
     "correct",
-    "correlation",
-    "correlation_study",
     "course_steps",
     "cosine_similarity",
-    "crossed_interval",
     "deletion_curve",
     "describe_pairs",
     "earth_movers_distance",
@@ -102,10 +86,8 @@ __all__ = [
     "explanation_robustness",
     "features",
     "gini",
-    "holm",
     "impute",
     "insertion_curve",
-    "is_degraded",
     "k_medoids",
     "kendall",
     "label_agreement",
@@ -115,15 +97,13 @@ __all__ = [
     "max_sensitivity",
     "neighbours",
     "noise_sensitivity",
-    "paired_comparison",
-    "partial_correlation",
     "pearson",
     "permuted",
     "pixel_ranks",
     "probe_maps",
-    "proportion_interval",
     "randomisation_similarity",
     "rank_correlation",
+    "register",
     "relative_reduction",
     "relative_stability",
     "road_curve",
@@ -134,7 +114,6 @@ __all__ = [
     "split_loss",
     "ssim",
     "summarise_draws",
-    "t_interval",
     "top_k_intersection",
     "top_k_near",
     "unit_l2_distance",

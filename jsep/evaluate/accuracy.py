@@ -15,6 +15,7 @@ from jsep import attack, devices
 from jsep.checks import InputError, check_count, check_epsilon, check_positive
 from jsep.data import Dataset
 from jsep.evaluate.chunk_store import ChunkStore
+from jsep.evaluate.metric import PAPER, QUALITY, TRAINING, accuracy, plain, register
 from jsep.types import Array, Key, ModelFn, PyTree
 
 
@@ -230,3 +231,24 @@ def _restored(stored: dict[str, np.ndarray]) -> attack.AutoAttackInfo:
     checks = tuple(attack.Check(**check) for check in rest["checks"])
     arrays = {name: stored[name] for name in _ARRAYS}
     return attack.AutoAttackInfo(**arrays, robust_accuracy=rest["accuracy"], checks=checks)
+
+
+register(
+    accuracy("clean_accuracy", "clean acc.", PAPER,
+        "Share of the test images that are classified correctly, without any attack."),
+    accuracy("robust_accuracy", "robust acc.", PAPER,
+        "Share of the test images that are still classified correctly under the attack on the prediction. "
+        "Higher: classification is more robust."),
+    accuracy("last_clean_accuracy", "clean, last", TRAINING,
+        "Clean accuracy on the test images of the checkpoint after the last epoch."),
+    accuracy("last_robust_accuracy", "robust, last", TRAINING,
+        "Its accuracy under the attack."),
+    plain("best_epoch", "best epoch", TRAINING,
+        "The epoch with the highest robust accuracy on the validation images.", decimals=1),
+    accuracy("best_clean_accuracy", "clean, best", TRAINING,
+        "Clean accuracy of that epoch's checkpoint."),
+    accuracy("best_robust_accuracy", "robust, best", TRAINING,
+        "Its accuracy under the attack."),
+    accuracy("auto_attack_accuracy", "AutoAttack acc.", QUALITY,
+        "Share of the test images that withstand AutoAttack."),
+)  # fmt: skip

@@ -8,12 +8,13 @@ from jsep.checks import InputError
 def within_and_between(maps: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Explanation loss over all pairs of images of the same cluster (intra) and of different ones (inter).
 
-    From the Gram matrix G of the maps: loss_ij = (G_ii + G_jj - 2 G_ij) / N, each unordered pair once. "excess" is the
-    loss over that of permuted pixels, see `split_loss`.
+    From the Gram matrix G of the maps: loss_ij = (G_ii + G_jj - 2 G_ij) / N, each unordered pair once.
+    "one_minus_concordance" is the loss over that of permuted pixels, see `split_loss`.
 
     Args: maps: (B, H, W); labels: (B,) cluster of each.
     Returns: mean and standard deviation over the pairs: loss_intra, loss_intra_std, loss_inter, loss_inter_std,
-      excess_intra, excess_inter, and ratio = loss_inter / loss_intra (above 1: clusters share explanations).
+      one_minus_concordance_intra, one_minus_concordance_inter, and ratio = loss_inter / loss_intra (above 1: clusters
+      share explanations).
     Raises: InputError where no two maps share a cluster, or all do.
     Reference: PAPER, appendix: intra- and inter-cluster explanation loss.
     """
@@ -33,7 +34,9 @@ def within_and_between(maps: np.ndarray, labels: np.ndarray) -> dict[str, float]
         found[f"loss_{name}"] = float(loss[chosen].mean())
         found[f"loss_{name}_std"] = float(loss[chosen].std(ddof=1)) if chosen.sum() > 1 else 0.0
         kept = chance[chosen] > 0
-        found[f"excess_{name}"] = float((loss[chosen][kept] / chance[chosen][kept]).mean()) if kept.any() else 0.0
+        found[f"one_minus_concordance_{name}"] = (
+            float((loss[chosen][kept] / chance[chosen][kept]).mean()) if kept.any() else 0.0
+        )
     found["ratio"] = found["loss_inter"] / found["loss_intra"] if found["loss_intra"] else float("inf")
     return found
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jsep.checks import InputError, check_count
+from jsep.evaluate.metric import OTHER, SPLIT, loss, minor, percent, plain, register
 from jsep.evaluate.metrics import MAP_METRICS, PAIR_METRICS, split_loss
 from jsep.evaluate.robustness import PairResults
 from jsep.types import Array
@@ -23,8 +24,8 @@ PER_PAIR = (
     "explanation_loss_start",
     "explanation_loss_end",
     "cosine_end",
-    "excess_start",
-    "excess_end",
+    "one_minus_concordance_start",
+    "one_minus_concordance_end",
     "effective_pixels",
 )
 """What a row keeps of every pair, for tests over pairs and seeds."""
@@ -43,7 +44,7 @@ def _compare(victim_maps: Array, target_maps: Array, manipulated_maps: Array, ch
             found["concentration_target"] = split.concentration_b
             found[f"overlap_{when}"] = split.overlap
             found[f"chance_loss_{when}"] = split.chance
-            found[f"excess_{when}"] = split.excess
+            found[f"one_minus_concordance_{when}"] = split.one_minus_concordance
             for name, measure in MAP_METRICS.items():
                 found[f"{name}_{when}"] = measure(map_)
         return found
@@ -59,7 +60,7 @@ def compare_maps(
     "_start" compares the victim's map to the target's, "_end" the manipulated image's; for each metric of
     `PAIR_METRICS` but the explanation loss, its multiple and the cosine; those of `MAP_METRICS` of the map itself; and
     of `split_loss`: loss_start = concentration_start + concentration_target - overlap_start, likewise "_end",
-    chance_loss (of maps of the same concentration with permuted pixels) and excess (loss / chance_loss).
+    chance_loss (of maps of the same concentration with permuted pixels) and one_minus_concordance (loss / chance_loss).
 
     Args: the maps, (P, H, W); chunk_size: pairs in memory at once. Raises: InputError for arrays of different shape.
     """
@@ -76,8 +77,8 @@ def describe_pairs(
 ) -> dict[str, float | dict[str, list[float]]]:
     """What a row of result.json holds of `compare_maps`: the mean over the pairs of each, and "per_pair".
 
-    "per_pair" has the values of every pair of the metrics in PER_PAIR. Means of excess are means of ratios: every pair
-    counts the same, however concentrated its maps are.
+    "per_pair" has the values of every pair of the metrics in PER_PAIR. Means of
+    one_minus_concordance are means of ratios: every pair counts the same, however concentrated its maps are.
     Args: found: of `compare_maps` on the results, where it has been called already.
     """
     if found is None:
@@ -95,3 +96,62 @@ def describe_pairs(
     # Six digits: what float32 has.
     per_pair = {name: [float(f"{value:.6g}") for value in np.asarray(of_pairs[name])] for name in PER_PAIR}
     return {**means, "per_pair": per_pair}
+
+
+register(
+    plain("one_minus_concordance_start", "1 − concordance start", SPLIT,
+        "Explanation loss before the attack over the loss expected of the same two maps with the pixels of "
+        "one permuted at random: equally concentrated, no relation of place. 1: as far apart as unrelated "
+        "maps; 0: equal."),
+    plain("one_minus_concordance_end", "1 − concordance end", SPLIT,
+        "The same after the attack. Higher: harder to manipulate, whatever the concentration of the maps.", 1),
+    loss("concentration_start", "victim", SPLIT,
+        "Σ map² / N of the victim's map: its own part of the loss, high for a concentrated map whatever the "
+        "target. Loss = victim + target − overlap."),
+    loss("concentration_end", "manipulated", SPLIT,
+        "The same of the manipulated image's map. Loss at end = manipulated + target − overlap end."),
+    loss("chance_loss_start", "chance start", SPLIT,
+        "The loss to be expected of the same two maps with the pixels of one permuted at random: what "
+        "concentration alone gives. Before the attack."),
+    loss("chance_loss_end", "chance end", SPLIT,
+        "The same after the attack."),
+    loss("concentration_target", "target", SPLIT,
+        "The same of the target's map."),
+    loss("overlap_start", "overlap start", SPLIT,
+        "2 Σ victim · target / N: what the two maps share before the attack."),
+    loss("overlap_end", "overlap end", SPLIT,
+        "The same at the end of the attack."),
+    plain("spearman_start", "Spearman start", OTHER,
+        "Rank correlation of the pixels of the victim's and the target's map."),
+    plain("spearman_end", "Spearman end", OTHER,
+        "The same after the attack.", -1),
+    plain("ssim_start", "SSIM start", OTHER,
+        "Structural similarity of the two maps before the attack."),
+    plain("ssim_end", "SSIM end", OTHER,
+        "The same after the attack.", -1),
+    percent("top_k_near_start", "top 10 % near, start", OTHER,
+        "Share of the victim's largest tenth of pixels that have one of the target's within a pixel."),
+    percent("top_k_near_end", "top 10 % near, end", OTHER,
+        "The same after the attack.", -1),
+    plain("earth_movers_distance_start", "EMD start", OTHER,
+        "Sliced earth mover's distance: how far the mass of the victim's map has to go, in pixels, seen along "
+        "a line.", unit="px", decimals=2),
+    plain("earth_movers_distance_end", "EMD end", OTHER,
+        "The same after the attack.", 1, unit="px", decimals=2),
+)  # fmt: skip
+
+register(
+    *(
+        minor(f"{name}_{when}", f"{words} {when}", OTHER, f"{meaning}, {of} the attack.", better * (when == "end"))
+        for name, words, meaning, better in (
+            ("pearson", "Pearson", "Correlation of the pixels of the two maps", -1),
+            ("kendall", "Kendall", "Kendall's rank correlation of the pixels of the two maps", -1),
+            ("top_k_intersection", "top 10 %", "Share of the largest tenth of pixels that two maps have in common", -1),
+            ("unit_l2_distance", "distance of unit maps", "Euclidean distance of the two maps scaled to length 1", 1),
+            ("gini", "Gini index", "Inequality of the pixels of the map", 0),
+            ("entropy", "entropy", "Entropy of the map over its pixels in nats", 0),
+        )
+        for when, of in (("start", "before"), ("end", "after"))
+    ),
+    minor("effective_pixels_end", "effective pixels end", SPLIT, "Effective pixels of the manipulated image's map."),
+)

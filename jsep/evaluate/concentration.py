@@ -51,14 +51,15 @@ class LossSplit(NamedTuple):
 
     chance: the explanation loss that is expected when the pixels of one of the maps are permuted at random: the same
       two values of concentration, no relation of place.
-    excess: loss / chance; 1 for maps with no relation, 0 for equal ones, above 1 for maps that avoid each other.
+    one_minus_concordance: loss / chance, 1 minus Lin's concordance correlation of the pixels of two maps; 1 for maps
+      with no relation, 0 for equal ones, above 1 for maps that avoid each other.
     """
 
     concentration_a: Array
     concentration_b: Array
     overlap: Array
     chance: Array
-    excess: Array
+    one_minus_concordance: Array
 
 
 def split_loss(map_a: Array, map_b: Array) -> LossSplit:
@@ -70,12 +71,13 @@ def split_loss(map_a: Array, map_b: Array) -> LossSplit:
 
         (sum a^2 + sum b^2 - 2 sum a sum b / N) / N = (1/n_a + 1/n_b - 2/N) / N for maps that sum to 1,
 
-    and loss / chance tells "harder to manipulate" and "more concentrated" apart: concentrating both maps in the same
-    places raises the loss and leaves the excess.
+    which is var a + var b + (mean a - mean b)^2, so that loss / chance is exactly 1 - 2 cov(a, b) / chance: one minus
+    the concordance correlation coefficient. It tells "harder to manipulate" and "more concentrated" apart:
+    concentrating both maps in the same places raises the loss and leaves the ratio.
 
-    Args: map_a, map_b: (H, W). Returns: LossSplit; the excess is 0 where the chance is 0 (both maps uniform).
+    Args: map_a, map_b: (H, W). Returns: LossSplit; the ratio is 0 where the chance is 0 (both maps uniform).
     Raises: InputError when the maps differ in size.
-    Reference: PAPER, "what its reviewers asked for" 1.
+    Reference: Lin 1989 (the concordance correlation); PAPER, "what its reviewers asked for" 1.
     """
     check_same_shape(map_a, map_b)
     num_pixels = map_a.size
@@ -84,5 +86,5 @@ def split_loss(map_a: Array, map_b: Array) -> LossSplit:
     # As two variances and a difference of means: the three terms above cancel where the maps are nearly uniform.
     spread = jnp.var(map_a) + jnp.var(map_b)
     chance = spread + (jnp.mean(map_a) - jnp.mean(map_b)) ** 2
-    excess = jnp.where(chance == 0, 0.0, explanation_loss(map_a, map_b) / jnp.where(chance == 0, 1.0, chance))
-    return LossSplit(part_a, part_b, overlap, chance, excess)
+    ratio = jnp.where(chance == 0, 0.0, explanation_loss(map_a, map_b) / jnp.where(chance == 0, 1.0, chance))
+    return LossSplit(part_a, part_b, overlap, chance, ratio)

@@ -11,6 +11,7 @@ from jsep import explain
 from jsep.checks import InputError, check_count, check_images
 from jsep.evaluate.concentration import effective_pixels
 from jsep.evaluate.distances import explanation_loss, scale_free_loss
+from jsep.evaluate.metric import TRAINING, minor, percent, register
 from jsep.evaluate.stability import neighbours
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
@@ -124,3 +125,12 @@ def noise_sensitivity(
         )
     )
     return {"noise_sensitivity": float(relative.mean()), "noise_scale_free_loss": float(scaled.mean())}
+
+
+register(
+    percent("noise_sensitivity", "map change under noise", TRAINING,
+        "Mean Euclidean change of the map under uniform noise on the image, as a share of the size of the "
+        "map: how much the map moves without an attack.", -1),
+    minor("noise_scale_free_loss", "N²·MSE under noise", TRAINING,
+        "Squared change of the map under uniform noise, N²·MSE."),
+)  # fmt: skip

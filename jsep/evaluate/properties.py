@@ -10,6 +10,7 @@ import numpy as np
 from jsep import explain
 from jsep.checks import InputError, check_count, check_positive
 from jsep.evaluate.faithfulness import adversarial_insertion, area_under, deletion_curve, insertion_curve, road_curve
+from jsep.evaluate.metric import QUALITY, plain, register
 from jsep.evaluate.randomisation import permuted, randomisation_similarity
 from jsep.evaluate.stability import max_sensitivity, neighbours, relative_stability
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
@@ -112,3 +113,29 @@ def explanation_properties(
         map_config or explain.MapConfig(), config or PropertiesConfig(), chunk_size,
     )  # fmt: skip
     return {name: np.asarray(values) for name, values in found.items()}
+
+
+register(
+    plain("deletion_auc", "deletion AUC", QUALITY,
+        "Mean probability of the class while pixels are blackened, those that the map marks most first. "
+        "Lower: the map names pixels that the model uses."),
+    plain("insertion_auc", "insertion AUC", QUALITY,
+        "The same while they are put onto black. Higher: more faithful."),
+    plain("road", "ROAD", QUALITY,
+        "As deletion, the pixels imputed from their neighbours. Lower: more faithful."),
+    plain("adversarial_insertion", "adv. insertion", QUALITY,
+        "Insertion AUC of the clean image in the order of the manipulated map, less that of its own. Below 0: "
+        "the attack made the map less faithful."),
+    plain("max_sensitivity", "max sensitivity", QUALITY,
+        "Largest relative change of the map (L2) over random neighbours of the image. Lower: more stable.", -1),
+    plain("relative_input_stability", "RIS", QUALITY,
+        "Relative input stability: largest per-cent change of the map over that of the input. Near 0 for "
+        "images with many black pixels, whatever the map does.", -1, decimals=None),
+    plain("relative_output_stability", "ROS", QUALITY,
+        "The same over the change of the logits.", -1, decimals=None),
+    plain("relative_representation_stability", "RRS", QUALITY,
+        "The same over that of the features.", -1, decimals=None),
+    plain("randomised_similarity", "randomised", QUALITY,
+        "Spearman correlation to the map of the same model with permuted weights. Near 1: the explanation "
+        "does not see the model."),
+)  # fmt: skip

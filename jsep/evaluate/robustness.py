@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from jsep.checks import InputError, check_choice, check_count, check_epsilon, ch
 from jsep.data import Dataset
 from jsep.evaluate import metrics
 from jsep.evaluate.chunk_store import ChunkStore
+from jsep.evaluate.metric import PAPER, SCALE_FREE, loss, minor, percent, plain, register
 from jsep.evaluate.selection import PairIndex
 from jsep.types import Array, Key, LogitsFn, MapFn, ModelFn, PyTree
 
@@ -327,3 +329,43 @@ def _check_budget(manipulated: np.ndarray, victims: np.ndarray, config: Explanat
     used = np.abs(change).max() if config.norm == "linf" else np.linalg.norm(change, axis=1).max()
     if used > config.epsilon * (1 + 1e-5) + 1e-6:
         raise RuntimeError(f"the attack left its {config.norm} ball of {config.epsilon:g}: it used {used:g}")
+
+
+def _reduction_of_pairs(per_pair: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(P,) with the mean 1 - R, R = mean(end) / mean(start): the reduction of the mean losses, linearised.
+
+    1 - R - (end - R start) / mean(start); a ratio of means has no value of a single pair, but these vary as it does.
+    """
+    start, end = per_pair["explanation_loss_start"], per_pair["explanation_loss_end"]
+    kept = end.mean() / start.mean()
+    return 1 - kept - (end - kept * start) / start.mean()
+
+
+register(
+    loss("explanation_loss_start", "loss at start", PAPER,
+        "Explanation loss before the attack on the explanation: the mean squared difference between the maps "
+        "of the victim and of the target image, averaged over the pairs. A shown 5.8 is 5.8e-7."),
+    loss("explanation_loss_end", "loss at end", PAPER,
+        "The same loss after the attack: what the attacker could not remove. Higher: the paper calls the "
+        "explanation more robust.", 1),
+    percent("label_kept", "label kept", PAPER,
+        "Share of the manipulated images whose predicted class is that of the victim. The attack is meant to "
+        "move the map and not the prediction."),
+    plain("scale_free_loss_start", "N²·MSE start", SCALE_FREE,
+        "Explanation loss at the start times N², N the number of pixels: about 2 for two unrelated maps that "
+        "use all pixels, at any image size.", decimals=None),
+    plain("scale_free_loss_end", "N²·MSE end", SCALE_FREE,
+        "The same at the end of the attack.", 1, decimals=None),
+    percent("relative_reduction", "removed", SCALE_FREE,
+        "Share of its own starting loss that the attack removes, (start - end) / start. Lower: harder to "
+        "manipulate, whatever the size of the loss.", -1, of_pairs=_reduction_of_pairs),
+    plain("cosine_start", "cosine start", SCALE_FREE,
+        "Cosine between the maps of victim and target before the attack; 1 is the same map."),
+    plain("cosine_end", "cosine end", SCALE_FREE,
+        "The same after the attack. Higher: the attacker came closer to the target.", -1),
+    plain("effective_pixels", "effective pixels", SCALE_FREE,
+        "1 / Σ map²: on how many pixels the map effectively lies (N for an even map, 1 for a single pixel). "
+        "The confound: a concentrated map has a high loss against any target, before and after an attack.",
+        unit="px", decimals=1),
+    minor("perturbation_size", "size of the change", PAPER, "Norm of the change of the image, pixel units."),
+)  # fmt: skip

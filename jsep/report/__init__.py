@@ -1,15 +1,14 @@
 """Result files -> tables, figures, one self-contained page.
 
-The way of the data: `records` reads a run directory, `summary` turns rows into means over seeds, `columns` says how
-each metric is shown, `answer` (of a study) and `evaluation` put the numbers into words, `tables`, `intervals` and
-`comparisons` set them in rows, `curves` and `panels` draw (in one `style`), `pictures` adds the captions. `page` puts a
-run into one file and `compare` several runs, both of `parts`: `numbers` (tables), `charts` (drawn by `svg`), `mosaic`
-and `explorer` (images and maps); what moves in the browser is in the .js files beside them, which become part of the
-page. The results of another kind go their own ways: `gallery` (explanation methods), `strength` (attacks on
-predictions), `attacks` (attacks on explanations), `selection`, `cross_method`, `weight_sweep`, `correlation`,
-`precision`, and `landscape` with `landscape_figures` and `landscape_page`; `TABLES` lists them. `sweep` says how far
-many runs are. `paper` asks all of them what they say to the paper's numbers and claims, by the judges of
-`study_claims`, `landscape_claims` and `many_claims`; `settings` lists how they were made.
+`records` reads a run directory, `columns` lists the metrics of a table, `findings` puts the verdicts of `jsep.record`
+into words and cells, `tables` and `intervals` set numbers in rows, `curves` and `panels` draw (in one `style`),
+`pictures` adds the captions. `page` puts a run into one file and `compare` several runs, both of `parts`: `numbers`
+(tables), `charts` (drawn by `svg`), `mosaic` and `explorer` (images and maps); what moves in the browser is in the .js
+files beside them, which become part of the page. Results of another kind go their own ways: `gallery` (explanation
+methods), `strength` (attacks on predictions), `attacks` (attacks on explanations), `selection`, `cross_method`,
+`weight_sweep`, `correlation`, `precision`, and `landscape` with `landscape_figures` and `landscape_page`; `TABLES`
+lists them. `sweep` says how far many runs are. `paper` asks all of them what they say to the paper's numbers and
+claims, by `study_claims`, `landscape_claims` and `many_claims`; `settings` lists how they were made.
 matplotlib is used here and nowhere else in the library.
 """
 
@@ -17,12 +16,11 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from jsep.report.answer import answer as in_words
 from jsep.report.attacks import attack_tables
 from jsep.report.compare import write_comparison
 from jsep.report.correlation import correlation_tables, write_correlation
 from jsep.report.cross_method import cross_method_table, write_cross_method
-from jsep.report.evaluation import evaluation_answer
+from jsep.report.findings import answer, findings_markdown
 from jsep.report.gallery import gallery_table, write_gallery
 from jsep.report.landscape import landscape_table
 from jsep.report.landscape_page import write_landscape
@@ -34,7 +32,6 @@ from jsep.report.records import kind_of, read_json
 from jsep.report.selection import selection_table, write_selection
 from jsep.report.settings import settings_table
 from jsep.report.strength import strength_table
-from jsep.report.summary import summarise
 from jsep.report.sweep import duration, sweep_counts, sweep_failures, sweep_table
 from jsep.report.tables import format_table, markdown_table
 from jsep.report.weight_sweep import weight_sweep_table, write_weight_sweep
@@ -44,15 +41,15 @@ __all__ = [
     "PAPER_ITEMS",
     "TABLES",
     "PaperItem",
+    "answer",
     "attack_tables",
     "correlation_tables",
     "cross_method_table",
     "duration",
-    "evaluation_answer",
+    "findings_markdown",
     "first_of_each_class",
     "format_table",
     "gallery_table",
-    "in_words",
     "kind_of",
     "landscape_table",
     "markdown_table",
@@ -63,7 +60,6 @@ __all__ = [
     "selection_table",
     "settings_table",
     "strength_table",
-    "summarise",
     "sweep_counts",
     "sweep_failures",
     "sweep_table",
@@ -80,13 +76,7 @@ __all__ = [
 
 
 def _study_table(result: dict[str, Any]) -> str:
-    words = in_words(result)
-    return "\n\n".join([markdown_table(result).strip(), " ".join([words.verdict, *words.claim, *words.confound])])
-
-
-def _evaluation_table(result: dict[str, Any]) -> str:
-    words = evaluation_answer(result)
-    return "\n\n".join([markdown_table(result).strip(), " ".join([words.verdict, *words.claim, *words.confound])])
+    return "\n\n".join([markdown_table(result).strip(), answer(result).headline])
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -98,7 +88,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cross_method": cross_method_table,
     "landscape": landscape_table,
     "precision": precision_table,
-    "evaluation": _evaluation_table,
+    "evaluation": _study_table,
     "sep_weight_sweep": weight_sweep_table,
     "correlation": correlation_tables,
 }

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jsep.record import as_number, mean_of, std_of
 from jsep.report.columns import LOSS_SCALE, decimals_for, significant
 from jsep.report.curves import (
     OVERVIEW_PANELS,
@@ -18,7 +19,6 @@ from jsep.report.curves import (
 from jsep.report.parts import text
 from jsep.report.records import Maps
 from jsep.report.style import colours, marks
-from jsep.report.summary import as_number, mean_of, std_of
 from jsep.report.svg import Dots, Series, dot_chart, legend, line_chart
 
 

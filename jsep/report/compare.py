@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsep.checks import InputError
-from jsep.report.answer import answer
+from jsep.record import summarise
 from jsep.report.charts import overview_panels, training_panels
-from jsep.report.columns import degraded_meaning
+from jsep.report.columns import DEGRADED
+from jsep.report.findings import answer
 from jsep.report.landscape_compare import FILES as LANDSCAPE_FILES
 from jsep.report.landscape_compare import Analysis, landscape_sections
 from jsep.report.landscape_page import read_landscape
@@ -18,7 +19,6 @@ from jsep.report.page import FILES, provenance_line
 from jsep.report.parts import assemble, command_box, replace_file, scrolling, text
 from jsep.report.records import Run, kind_of, read, read_json
 from jsep.report.style import colours, marks
-from jsep.report.summary import summarise
 
 _KINDS = ("study", "landscape")
 
@@ -159,7 +159,7 @@ def _link(run: Run, label: str, out: pathlib.Path) -> str:
 def _found(run: Run) -> str:
     if kind_of(run.result) == "landscape":
         return f"{len(run.result['rows'])} models at {run.result['num_images']} images"
-    return answer(run.result).verdict
+    return answer(run.result).headline
 
 
 def _runs_section(runs: Sequence[Run], labels: Sequence[str], out: pathlib.Path) -> str:
@@ -222,7 +222,7 @@ def _numbers_section(
         for run, label, own in zip(runs, labels, summaries, strict=True)
         for s in own
     ]
-    tables = number_tables(("run", "method"), rows, degraded_meaning({}))
+    tables = number_tables(("run", "method"), rows, DEGRADED)
     return f'<section id="numbers"><h2>The numbers</h2>{tables}</section>'
 
 

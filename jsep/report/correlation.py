@@ -15,12 +15,12 @@ FILE = "correlation.png"
 
 _NAMES = {
     "scale_free_loss_end": "loss at the end (the paper's)",
-    "excess_end": "loss / chance at the end (concentration taken out)",
+    "one_minus_concordance_end": "1 − concordance at the end (concentration taken out)",
     "relative_reduction": "share of the loss removed",
     "cosine_end": "cosine to the target at the end",
     "scale_free_loss_start": "loss before any attack",
 }
-_PANELS = ("scale_free_loss_end", "excess_end", "relative_reduction", "cosine_end")
+_PANELS = ("scale_free_loss_end", "one_minus_concordance_end", "relative_reduction", "cosine_end")
 _COEFFICIENTS = (
     ("pearson", "Pearson"),
     ("spearman", "Spearman"),

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from jsep.report.columns import LOSS_SCALE, significant
+from jsep.report.study_claims import sharpened_above_flattened
 from jsep.report.style import drawing, new_figure, plain, to_png
 
 FILE = "cross.png"
-_KEYS = ("explanation_loss_start", "explanation_loss_end", "relative_reduction", "excess_end")
+_KEYS = ("explanation_loss_start", "explanation_loss_end", "relative_reduction", "one_minus_concordance_end")
 
 
 def _means(result: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[str], dict[str, np.ndarray]]:
@@ -40,7 +41,7 @@ def _degraded(result: Mapping[str, Any]) -> set[tuple[str, str]]:
 
 
 def write_cross_method(run_dir: str | pathlib.Path, result: Mapping[str, Any]) -> pathlib.Path:
-    """Draws cross.png: loss at the end over its largest in the column, and loss / chance, models by methods.
+    """Draws cross.png: loss at the end over its largest in the column, and 1 − concordance, models by methods.
 
     Returns: the path of the figure.
     """
@@ -50,7 +51,13 @@ def write_cross_method(run_dir: str | pathlib.Path, result: Mapping[str, Any]) -
         figure = new_figure(1.5 + 0.42 * len(models), 10.5)
         left, right = figure.subplots(1, 2, sharey=True)
         _matrix(left, end / np.nanmax(end, axis=0), LOSS_SCALE * end, "Loss at end [1e-7]", 0.0)
-        _matrix(right, means["excess_end"], means["excess_end"], "Loss / chance at end", float("nan"))
+        _matrix(
+            right,
+            means["one_minus_concordance_end"],
+            means["one_minus_concordance_end"],
+            "1 − concordance at end",
+            float("nan"),
+        )
         degraded = _degraded(result)
         left.set_yticks(range(len(models)), [plain(_name(model, degraded), 34) for model in models])
         for place, model in enumerate(models):
@@ -82,7 +89,7 @@ def _matrix(axes: Axes, shade: np.ndarray, shown: np.ndarray, title: str, low: f
 
 
 def cross_method_table(result: Mapping[str, Any]) -> str:
-    """A Markdown table: a row an explanation method; for each model start, end, share removed and loss / chance."""
+    """A Markdown table: a row an explanation method; for each model start, end, share removed and 1 − concordance."""
     models, methods, means = _means(result)
     degraded = _degraded(result)
     names = [_name(model, degraded).replace("*", "\\*") for model in models]
@@ -99,35 +106,17 @@ def cross_method_table(result: Mapping[str, Any]) -> str:
         lines.append("| " + " | ".join([method, *cells]) + " |")
     lines += [
         "",
-        "Explanation loss [1e-7] at start → end of the attack on that very method (share removed, loss / chance at the "
-        "end: over the loss of equally concentrated maps with permuted pixels), means over the seeds; in brackets of a "
-        "name the method in its SEP term.",
+        "Explanation loss [1e-7] at start → end of the attack on that very method (share removed, 1 − concordance at "
+        "the end: over the loss of equally concentrated maps with permuted pixels), means over the seeds; in brackets "
+        "of a name the method in its SEP term.",
     ]
     if degraded:
-        lines += ["", "\\* degraded: clean accuracy more than 5 points below MAT's; left out of the counts below."]
-    orders = [_orders(models, methods, means, degraded, trained_with) for trained_with in dict(models)]
-    return "\n".join([*lines, "", *(order for order in orders if order)]).rstrip() + "\n"
-
-
-def _orders(
-    models: Sequence[tuple[str, str]],
-    methods: Sequence[str],
-    means: Mapping[str, np.ndarray],
-    degraded: Collection[tuple[str, str]],
-    trained_with: str,
-) -> str:
-    """In how many methods the paper's order of sep_pos and sep_neg holds, by the loss and with concentration out."""
-    places = {model[1]: index for index, model in enumerate(models) if model[0] == trained_with}
-    if not {"sep_pos", "sep_neg"} <= set(places):
-        return ""
-    if broken := [name for name in ("sep_pos", "sep_neg") if (trained_with, name) in degraded]:
-        return f"Trained with {trained_with}: {' and '.join(broken)} degraded, so there is no order to judge."
-    counts = {
-        key: int(np.sum(means[key][places["sep_pos"]] < means[key][places["sep_neg"]]))
-        for key in ("explanation_loss_end", "excess_end")
-    }
-    return (
-        f"Trained with {trained_with}, sep_pos ends below sep_neg, the paper's order, for "
-        f"{counts['explanation_loss_end']} of {len(methods)} methods by the loss and for {counts['excess_end']} by "
-        "loss / chance."
-    )
+        lines += ["", "\\* degraded: clean accuracy more than 5 points below MAT's; left out of the findings below."]
+    for trained_with in dict(models):
+        for found in sharpened_above_flattened(result, trained_with):
+            if found.basis:
+                lines += [
+                    "",
+                    f"Trained with {trained_with}, {found.paper}: {found.verdict} ({found.ours}; {found.basis}).",
+                ]
+    return "\n".join(lines).rstrip() + "\n"

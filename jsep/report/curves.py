@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from jsep.record import as_number, mean_of, std_of
 from jsep.report.columns import LOSS_SCALE, significant
 from jsep.report.records import Maps
 from jsep.report.style import colours, drawing, marks, new_figure, plain
-from jsep.report.summary import as_number, mean_of, std_of
 
 _LOG_RANGE = 20.0
 """From this ratio of largest to smallest value on, an axis is logarithmic."""

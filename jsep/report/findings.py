@@ -1,157 +1,201 @@
-"""What a judge finds: the verdicts on a claim, intervals over pairs and seeds, and the words around them."""
+"""The findings of `record.verdict` in words and cells: the one place where a verdict becomes text."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jsep.report.columns import LOSS_SCALE
+from jsep import evaluate, record, stats
+from jsep.report.columns import MISSING
 
-HOLDS, FAILS, OPEN, UNKNOWN = "holds", "does not hold", "not told apart", "cannot tell"
-"""Verdicts on a claim: the data show it; they show the contrary; their interval contains both answers; the result
-lacks what it takes. A number without a claim has the verdict ""."""
+HEAD = ("question", "compared", "difference", "95 % interval", "corrected p", "verdict", "remark")
 
-CONFIDENCE = 0.95
+NOTE = (
+    "Method less baseline on the same pairs and images with the same seeds. Interval: 95 %, of other seeds and other "
+    "images (both are drawn anew, and pairs that share an image are not independent). Corrected p: Holm's, over all "
+    'rows of this table; below 0.05 it decides. "undecided": the data allow either; the remark says how many seeds '
+    'would decide if nothing else changed. "equal": both one-sided tests put the difference within 2 points.'
+)
 
-
-class Finding(NamedTuple):
-    """What the paper says and what a result says to it: what, paper, ours and basis in words; verdict."""
-
-    what: str
-    paper: str
-    ours: str
-    verdict: str
-    basis: str
+FEW_SEEDS = "With three seeds the 95 % interval reaches 4.3 standard errors to either side, so that most is undecided."
 
 
-Result = Mapping[str, Any]
-Judge = Callable[[Result], Finding | list[Finding]]
-"""Of a claim with several parts that are judged alone, such as one for each rival, a list."""
+class Answer(NamedTuple):
+    """What a result says: headline, one or two sentences for the top of a page; sentences, one a question; verdicts,
+    (question, subject) -> verdict, of which all of it is made."""
+
+    headline: str
+    sentences: tuple[str, ...]
+    verdicts: Mapping[tuple[str, str], str]
 
 
-class Interval(NamedTuple):
-    """An estimate and its 95 % interval; nan where one value gives none."""
-
-    estimate: float
-    low: float
-    high: float
-
-
-def unknown(what: str, paper: str, missing: str) -> Finding:
-    """Where the result lacks what it takes."""
-    return Finding(what, paper, missing, UNKNOWN, "")
-
-
-def basis(result: Result, methods: Sequence[str]) -> str:
-    """The seeds of these methods, and the pairs or images of the result."""
-    seeds = len({row.get("seed") for row in result["rows"] if row["method"] in methods})
-    pairs, images = len(result.get("pairs", {}).get("victims", ())), result.get("num_images", 0)
-    # A landscape is measured on the first images of a study's pairs.
-    of = f", {images} images" if images else f", {pairs} pairs" if pairs else ""
-    return f"{counted(seeds, 'seed')}{of}"
+def answer(content: Mapping[str, Any]) -> Answer:
+    """Puts the findings of a result into words. Args: content: of result.json, of any format."""
+    result = record.Result.from_dict(content)
+    findings = record.judge(result)
+    questions = record.by_question(findings)
+    found = record.verdicts(findings)
+    sentences = [question_sentence(key, own) for key, own in questions.items()]
+    if any(f.mean is not None and f.mean.num_seeds == 3 and f.verdict == record.UNDECIDED for f in findings):
+        sentences.append(FEW_SEEDS)
+    return Answer(_headline(result, found), (*sentences, degraded_sentence(content)), found)
 
 
-def counted(number: int, word: str) -> str:
-    """Such as "1 seed" and "3 seeds"."""
-    return f"{number} {word}{'s' if number != 1 else ''}"
+_HEADLINES = (
+    ("order_by_loss", "The paper's order of explanation robustness (flattening lowers, sharpening raises the loss that "
+     "the attack leaves)"),
+    ("order_by_concordance", "the same with the concentration of the maps taken out"),
+    ("equal_accuracy", "robust accuracy equal within 2 points"),
+    ("belief_by_loss", "explanations harder to manipulate after adversarial training, by the loss left"),
+    ("belief_by_concordance", "the same with the concentration of the maps taken out"),
+)  # fmt: skip
+"""What the headline of a result is about: question -> words."""
 
 
-def verdict_of_interval(low: float, high: float, sign: int) -> str:
-    """Of a difference that a claim says has this sign; without an interval there is no verdict."""
-    if math.isnan(low) or math.isnan(high):
-        return UNKNOWN
-    if sign < 0:
-        low, high = -high, -low
-    return HOLDS if low > 0 else FAILS if high < 0 else OPEN
+def _headline(result: record.Result, found: Mapping[tuple[str, str], str]) -> str:
+    parts = []
+    for question, words in _HEADLINES:
+        own = [(subject, verdict) for (name, subject), verdict in found.items() if name == question]
+        for subject, verdict in own:
+            of = f" ({subject})" if len(own) > 1 else ""
+            parts.append(f"{words}{of}: {verdict}")
+    if not parts:
+        parts = [
+            f"{record.QUESTIONS[name].sentence} ({subject}): {verdict}" for (name, subject), verdict in found.items()
+        ]
+    if not parts:
+        methods = ", ".join(result.methods)
+        return f"{methods}: no two methods of this result are compared by a claim."
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
 
 
-def worst(verdicts: Sequence[str]) -> str:
-    """A claim of several parts is as good as its worst part."""
-    return next(verdict for verdict in (UNKNOWN, FAILS, OPEN, HOLDS) if verdict in verdicts)
+def question_sentence(key: tuple[str, str], findings: Sequence[record.Finding]) -> str:
+    """'SEP leaves robust accuracy where it was, within 2 points: undecided (sep_pos - mat -1.5 points [...], ...).'"""
+    sentence = record.QUESTIONS[key[0]].sentence
+    parts = "; ".join(finding_text(finding) for finding in findings)
+    verdict = record.worst(finding.verdict for finding in findings)
+    return f"{sentence[0].upper()}{sentence[1:]}: {verdict} ({parts})."
 
 
-def loss_text(value: float) -> str:
-    """A loss x 1e-7."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def finding_text(finding: record.Finding) -> str:
+    """'sep_pos − mat −72 [−207, +63] × 1e-7, p = 1.000', with the remark where there is one."""
+    claim = finding.claim
+    compared = f"{claim.method} − {claim.baseline}"
+    if finding.mean is None:
+        return f"{compared}: {finding.reason}"
+    unit = _unit(claim.metric)
+    p = "" if math.isnan(finding.corrected_p) else f", p {p_text(finding.corrected_p, equals=True)}"
+    remark = remark_of(finding)
+    return f"{compared} {interval_text(finding)}{f' {unit}' if unit else ''}{p}{f', {remark}' if remark else ''}"
 
 
-def signed(value: float) -> str:
-    """A difference, with its sign."""
-    return f"{'+' if value > 0 else ''}{loss_text(value)}"
+def remark_of(finding: record.Finding) -> str:
+    """How many seeds would decide, what was left out, or why nothing can be told."""
+    parts = [finding.reason] if finding.reason else []
+    if finding.verdict == record.UNDECIDED:
+        parts.append(
+            "more seeds alone would not decide, more images are needed"
+            if finding.seeds_needed is None
+            else f"about {finding.seeds_needed} seeds would decide"
+        )
+    if finding.these_models is not None:
+        parts.append("interval of these models alone")
+    return "; ".join(parts)
 
 
-def interval_text(interval: Interval, show: Callable[[float], str] = signed) -> str:
-    """Such as "-4.5 [-6.9, -1.8]"; without an interval the estimate alone."""
+def finding_cells(content: Mapping[str, Any]) -> list[list[str]]:
+    """The rows of the table of findings, in the order of HEAD; none where nothing is compared."""
+    rows = []
+    for finding in record.judge(record.Result.from_dict(content)):
+        claim = finding.claim
+        unit = _unit(claim.metric)
+        interval = finding.interval
+        rows.append(
+            [
+                record.QUESTIONS[claim.question].heading + (f" [{unit}]" if unit else ""),
+                f"{claim.method} − {claim.baseline}",
+                signed(interval.estimate, claim.metric),
+                MISSING
+                if math.isnan(interval.low)
+                else f"{signed(interval.low, claim.metric)} … {signed(interval.high, claim.metric)}",
+                p_text(finding.corrected_p),
+                finding.verdict,
+                remark_of(finding),
+            ]
+        )
+    return rows
+
+
+def findings_markdown(content: Mapping[str, Any]) -> str:
+    """The table of findings with its note, or nothing where nothing is compared."""
+    rows = finding_cells(content)
+    if not rows:
+        return ""
+    lines = ["| " + " | ".join(HEAD) + " |", "|---|---|---:|---:|---:|---|---|"]
+    lines += ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows]
+    return "\n".join([*lines, "", NOTE])
+
+
+def interval_text(finding: record.Finding) -> str:
+    """'−72 [−207, +63]' in the unit in which the metric is shown."""
+    metric, interval = finding.claim.metric, finding.interval
     if math.isnan(interval.low):
-        return show(interval.estimate)
-    return f"{show(interval.estimate)} [{show(interval.low)}, {show(interval.high)}]"
+        return signed(interval.estimate, metric)
+    return f"{signed(interval.estimate, metric)} [{signed(interval.low, metric)}, {signed(interval.high, metric)}]"
 
 
-def mean(values: Sequence[float]) -> float:
-    """The mean."""
-    return math.fsum(values) / len(values)
+def signed(value: float, metric: str) -> str:
+    """A difference with its sign, as its metric is shown, with three significant digits."""
+    if math.isnan(value):
+        return MISSING
+    shown = value * evaluate.METRICS[metric].scale
+    size = abs(shown)
+    text = f"{shown:+.0f}" if size >= 100 else f"{shown:+.1f}" if size >= 10 else f"{shown:+.3g}"
+    if size < 10 and evaluate.METRICS[metric].decimals is not None:
+        text = f"{shown:+.{evaluate.METRICS[metric].decimals}f}"
+    return text.replace("-", "−")
 
 
-def t_interval(values: Sequence[float]) -> Interval:
-    """The mean with Student's interval; one value has none."""
-    import scipy.stats
-
-    middle = mean(values)
-    if len(values) < 2:
-        return Interval(middle, math.nan, math.nan)
-    deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (len(values) - 1))
-    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
-    return Interval(middle, middle - half, middle + half)
+def _unit(metric: str) -> str:
+    """Of a difference: points where the metric is in percent."""
+    shown = evaluate.METRICS[metric]
+    return {"%": "points", "1e-7": "× 1e-7"}.get(shown.unit, shown.unit)
 
 
-def rows_of(result: Result, method: str) -> list[Mapping[str, Any]]:
-    """The rows of a method, by its name or by that before the weight: "mat_lga" is mat_lga@1 too."""
-    return [
-        row for row in result.get("rows", ()) if row["method"] in (method,) or row["method"].split("@")[0] == method
-    ]
+def p_text(value: float | None, *, equals: bool = False) -> str:
+    """A p-value as shown.
 
-
-def is_degraded(result: Result, methods: Sequence[str]) -> bool:
-    """Whether some seed of these methods is a broken classifier."""
-    return any(row.get("degraded") for method in methods for row in rows_of(result, method))
-
-
-def of_pairs(rows: Sequence[Mapping[str, Any]], metric: str) -> list[float] | None:
-    """The value of every pair, its mean over the seeds; None where the rows do not keep it.
-
-    "relative_reduction" is that of the mean losses, linearised: 1 - R - (end - R start) / mean(start), R the ratio of
-    the mean losses.
+    >>> p_text(0.0412), p_text(0.0002), p_text(None), p_text(0.5, equals=True)
+    ('0.041', '< 0.001', '–', '= 0.500')
     """
-    if metric == "relative_reduction":
-        start, end = (of_pairs(rows, f"explanation_loss_{when}") for when in ("start", "end"))
-        if start is None or end is None or not mean(start) > 0:
-            return None
-        kept, scale = mean(end) / mean(start), mean(start)
-        return [1 - kept - (after - kept * before) / scale for before, after in zip(start, end, strict=True)]
-    tables = [row.get("per_pair", {}).get(metric) for row in rows]
-    if not tables or any(table is None for table in tables) or len({len(table) for table in tables}) > 1:
-        return None
-    return [mean(values) for values in zip(*tables, strict=True)]
+    if value is None or math.isnan(value):
+        return MISSING
+    return "< 0.001" if value < 0.001 else f"{'= ' if equals else ''}{value:.3f}"
 
 
-def paired_difference(result: Result, method: str, baseline: str, metric: str) -> Interval | None:
-    """The method less the baseline: of the result's own statistics, else Student's interval over the pairs, else over
-    the seeds; None where the metric was not measured for both."""
-    for entry in result.get("statistics", {}).get("comparisons", ()):
-        key = (entry["method"], entry["baseline"], entry["metric"])
-        if key == (method, baseline, metric) and entry["low"] is not None and entry["high"] is not None:
-            return Interval(entry["difference"], entry["low"], entry["high"])
-    own, others = ({row["seed"]: row for row in rows_of(result, name)} for name in (method, baseline))
-    shared = sorted(own.keys() & others.keys())
-    if not shared:
-        return None
-    tables = [of_pairs([rows[seed] for seed in shared], metric) for rows in (own, others)]
-    if tables[0] is None or tables[1] is None:
-        if any(metric not in rows[seed] for rows in (own, others) for seed in shared):
-            return None
-        tables = [[rows[seed][metric] for seed in shared] for rows in (own, others)]
-    return t_interval([a - b for a, b in zip(*tables, strict=True)])
+def listing(names: Sequence[str]) -> str:
+    """Such as "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def scale_of(metric: str) -> float:
-    """Losses are shown x 1e-7, everything else as it is."""
-    return LOSS_SCALE if metric.startswith("explanation_loss") else 1.0
+def degraded_sentence(content: Mapping[str, Any]) -> str:
+    """Which models are degraded, so that no verdict rests on them."""
+    broken = sorted({str(row["method"]) for row in content.get("rows", ()) if row.get("degraded")})
+    if not broken:
+        return "No model is degraded."
+    return f"Degraded in at least one seed, and left out of every comparison: {listing(broken)}."
+
+
+def auto_attack_sentences(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """The automatic checks of AutoAttack that were raised, each with its model."""
+    return tuple(
+        f"{row['method']} (seed {row['seed']}): {text}"
+        for row in content.get("rows", ())
+        for text in row.get("auto_attack_warnings", [])
+    )
+
+
+def seeds_and_images(mean: stats.CrossedMean) -> str:
+    """Such as "3 seeds, 24 pairs"."""
+    seeds = f"{mean.num_seeds} seed{'s' if mean.num_seeds != 1 else ''}"
+    return f"{seeds}, {mean.num_pairs} pairs" if mean.num_pairs else seeds

@@ -1,95 +1,127 @@
-"""The paper's claims on landscapes, each judged by a function of a result.
+"""The paper's claims on landscapes: ratios of curvatures and sharpness, models of the same seed compared.
 
 A row's "numbers" holds mean and standard error over the images of every quantity.
 """
 
-import itertools
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from jsep.report.columns import LOSS_SCALE
-from jsep.report.findings import FAILS, HOLDS, Finding, Result, basis, loss_text, mean, unknown, verdict_of_interval
-from jsep.report.summary import as_number
+import numpy as np
+
+from jsep import record, stats
+from jsep.report.findings import p_text, remark_of
+from jsep.report.study_claims import Content, PaperRow, PaperRows
+
+SAME_FACTOR = 1.25
+"""Landscapes whose quantity differs by less than this factor either way count as the same."""
 
 
-def _quantity(result: Result, method: str, name: str) -> tuple[float, float, int] | None:
-    """Mean, its standard error, and degrees of freedom: over the seeds, or over the images of one seed."""
-    entries = [row["numbers"].get(name) for row in result["rows"] if row["method"] == method]
-    known = [entry for entry in entries if entry and as_number(entry["mean"]) is not None]
-    if not known or any(not math.isfinite(entry["mean"]) for entry in known):
+def _numbers(content: Content, method: str, name: str) -> dict[int, Mapping[str, Any]]:
+    """seed -> mean, standard error and number of images of a quantity."""
+    return {
+        row["seed"]: row["numbers"][name]
+        for row in content["rows"]
+        if row["method"] == method and name in row.get("numbers", {})
+    }
+
+
+def log_ratio(content: Content, method: str, baseline: str, name: str) -> stats.CrossedMean | None:
+    """log(quantity of method / quantity of baseline) over the seeds that both have; None where it is not positive.
+
+    The images add the relative standard errors of both means, as of independent images, which is an upper bound.
+    """
+    own, others = _numbers(content, method, name), _numbers(content, baseline, name)
+    pairs = [(own[seed], others[seed]) for seed in own if seed in others]
+    means = np.array([[each["mean"] for each in pair] for pair in pairs], np.float64)
+    if not len(means) or not np.isfinite(means).all() or means.min() <= 0:
         return None
-    means = [entry["mean"] for entry in known]
-    middle = mean(means)
-    if len(means) == 1:
-        return middle, known[0]["standard_error"], max(known[0]["num_finite"] - 1, 1)
-    deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in means) / (len(means) - 1))
-    return middle, deviation / math.sqrt(len(means)), len(means) - 1
+    errors = np.array([[each["standard_error"] for each in pair] for pair in pairs], np.float64)
+    of_images = float(np.sum(np.mean((errors / means) ** 2, axis=0)))
+    return stats.mean_over_seeds(np.log(means[:, 0] / means[:, 1]), of_images=of_images)
 
 
-def _ratio(
-    first: tuple[float, float, int] | None, second: tuple[float, float, int] | None
-) -> tuple[float, float, float] | None:
-    """second / first with a 95 % interval, by the delta method on logarithms and Welch's degrees of freedom."""
-    import scipy.stats
-
-    if first is None or second is None or first[0] <= 0 or second[0] <= 0:
-        return None
-    shares = [(error / middle) ** 2 for middle, error, _ in (first, second)]
-    error = math.sqrt(sum(shares))
-    if error == 0:
-        ratio = second[0] / first[0]
-        return ratio, ratio, ratio
-    freedom = error**4 / sum(share**2 / value[2] for share, value in zip(shares, (first, second), strict=True))
-    half, middle = scipy.stats.t.ppf(0.975, freedom) * error, math.log(second[0] / first[0])
-    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
-
-
-def _ratio_text(ratio: tuple[float, float, float]) -> str:
-    return f"{ratio[0]:.3g} [{ratio[1]:.2g}, {ratio[2]:.2g}]"
+def _ratio_row(what: str, paper: str, findings: Sequence[record.Finding], content: Content) -> PaperRow:
+    parts, seeds = [], 0
+    for found in findings:
+        if found.mean is None:
+            parts.append(found.reason)
+            continue
+        seeds = max(seeds, found.mean.num_seeds)
+        ratio = [math.exp(value) if abs(value) < 50 else math.inf for value in found.interval]
+        shown = f"{ratio[0]:.3g}" if math.isnan(ratio[1]) else f"{ratio[0]:.3g} [{ratio[1]:.2g}, {ratio[2]:.2g}]"
+        p = "" if math.isnan(found.corrected_p) else f", p {p_text(found.corrected_p, equals=True)}"
+        remark = remark_of(found)
+        parts.append(f"{shown}{p}{f', {remark}' if remark else ''}")
+    images = content.get("num_images", 0)
+    basis = f"{seeds} seed{'s' if seeds != 1 else ''}{f', {images} images' if images else ''}"
+    return PaperRow(what, paper, "; ".join(parts), record.worst(f.verdict for f in findings), basis)
 
 
-def flatter_by_training(scalar: str, quantity: str, words: str, result: Result) -> Finding:
-    """Claim: adversarial training flattens a function of the image: a curvature of MAT over standard is below 1."""
-    what, paper = f"{words}, mat to standard", "flatter (ratio below 1)"
-    first, second = (_quantity(result, method, f"{scalar}/{quantity}") for method in ("standard", "mat"))
-    ratio = _ratio(first, second)
-    if ratio is None:
-        return unknown(what, paper, "not measured for both")
-    verdict = verdict_of_interval(math.log(ratio[1]), math.log(ratio[2]), -1)
-    return Finding(what, paper, _ratio_text(ratio), verdict, basis(result, ("mat",)))
+def _finding(content: Content, question: str, name: str, method: str, baseline: str, sign: int) -> record.Finding:
+    margin = 0.0 if sign else math.log(SAME_FACTOR)
+    claim = record.Claim(question, name, name, method, baseline, sign, margin)
+    return record.finding_of(claim, log_ratio(content, method, baseline, name))
 
 
-def _trades_methods(result: Result) -> list[str]:
+def flatter_by_training(quantities: Mapping[str, str]) -> PaperRows:
+    """Claim: adversarial training flattens a function of the image: mat over standard is below 1 (Figure 1b).
+
+    Args: quantities: name in a row's numbers -> words; one family for Holm's correction.
+    """
+
+    def rows(content: Content) -> list[PaperRow]:
+        first = [_finding(content, "flatter", name, "mat", "standard", -1) for name in quantities]
+        return [
+            _ratio_row(f"{quantities[f.claim.metric]}, mat to standard", "flatter (ratio below 1)", [f], content)
+            for f in record.decide(first)
+        ]
+
+    return rows
+
+
+def _trades_methods(content: Content) -> list[str]:
     """The methods "trades <weight>" by rising weight."""
-    names = {row["method"] for row in result["rows"] if row["method"].startswith("trades ")}
+    names = {row["method"] for row in content["rows"] if row["method"].startswith("trades ")}
     return sorted(names, key=lambda name: float(name.split()[1]))
 
 
-def same_landscape(quantity: str, words: str, result: Result) -> Finding:
-    """Claim: the landscape of the explanation loss does not change with the weight of TRADES, 0 left out."""
-    what, paper = f"{words}, largest TRADES weight to smallest above 0", "no visible difference"
-    methods = [name for name in _trades_methods(result) if float(name.split()[1]) > 0]
-    if len(methods) < 2:
-        return unknown(what, paper, "fewer than two weights")
-    first, second = (_quantity(result, name, f"explanation_to_own/{quantity}") for name in (methods[0], methods[-1]))
-    ratio = _ratio(first, second)
-    if ratio is None:
-        return unknown(what, paper, "not measured for both")
-    return Finding(
-        what, paper, _ratio_text(ratio), HOLDS if ratio[1] <= 1 <= ratio[2] else FAILS, basis(result, methods)
-    )
+def same_landscape(quantities: Mapping[str, str]) -> PaperRows:
+    """Claim: the landscape of the explanation loss does not change with the weight of TRADES, 0 left out (Figure 3):
+    equal within `SAME_FACTOR`, by two one-sided tests."""
+
+    def rows(content: Content) -> list[PaperRow]:
+        methods = [name for name in _trades_methods(content) if float(name.split()[1]) > 0]
+        if len(methods) < 2:
+            return [PaperRow("TRADES landscape", "no visible difference", "fewer than two weights", record.UNKNOWN, "")]
+        first = [_finding(content, "same_landscape", name, methods[-1], methods[0], 0) for name in quantities]
+        paper = f"no visible difference (here: within a factor of {SAME_FACTOR:g})"
+        return [
+            _ratio_row(f"{quantities[f.claim.metric]}, {methods[-1]} to {methods[0]}", paper, [f], content)
+            for f in record.decide(first)
+        ]
+
+    return rows
 
 
-def rise_together(result: Result) -> Finding:
-    """Claim: with a larger weight of TRADES both robustnesses rise."""
-    what, paper = "robust accuracy and loss at the end, by rising TRADES weight", "both rise"
-    methods = _trades_methods(result)
+def rise_together(content: Content) -> list[PaperRow]:
+    """Claim: with a larger weight of TRADES both robustnesses rise (Table 1): largest against smallest weight."""
+    what, paper = "robust accuracy and loss at the end, largest to smallest TRADES weight", "both rise"
+    methods = _trades_methods(content)
     if len(methods) < 2:
-        return unknown(what, paper, "fewer than two weights")
-    robust = [mean([row["robust_accuracy"] for row in result["rows"] if row["method"] == name]) for name in methods]
-    ends = [_quantity(result, name, "explanation_loss_end") for name in methods]
-    if any(end is None for end in ends):
-        return unknown(what, paper, "no loss at the end")
-    losses = [LOSS_SCALE * end[0] for end in ends if end is not None]
-    rises = all(a < b for values in (robust, losses) for a, b in itertools.pairwise(values))
-    ours = f"{' → '.join(f'{100 * value:.1f}' for value in robust)} %, {' → '.join(map(loss_text, losses))}"
-    return Finding(what, paper, ours, HOLDS if rises else FAILS, basis(result, methods))
+        return [PaperRow(what, paper, "fewer than two weights", record.UNKNOWN, "")]
+    last, smallest = methods[-1], methods[0]
+    by_seed = {(row["method"], row["seed"]): row["robust_accuracy"] for row in content["rows"]}
+    seeds = [seed for method, seed in by_seed if method == last and (smallest, seed) in by_seed]
+    accuracy = stats.mean_over_seeds([by_seed[last, seed] - by_seed[smallest, seed] for seed in seeds])
+    claim = record.Claim("rise_together", "TRADES", "robust_accuracy", last, smallest, 1)
+    first = [
+        record.finding_of(claim, accuracy),
+        _finding(content, "rise_together", "explanation_loss_end", last, smallest, 1),
+    ]
+    of_accuracy, of_loss = record.decide(first)
+    points = [f"{100 * value:+.1f}" for value in of_accuracy.interval]
+    shown = f"{points[0]} points [{points[1]}, {points[2]}], p {p_text(of_accuracy.corrected_p, equals=True)}"
+    ratio = _ratio_row(what, paper, [of_loss], content)
+    verdict = record.worst([of_accuracy.verdict, of_loss.verdict])
+    return [ratio._replace(ours=f"{shown}; loss × {ratio.ours}", verdict=verdict)]

@@ -5,18 +5,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jsep.record import Result, as_number, intervals
 from jsep.report.columns import PAPER, Column, cells, digits_of, format_number, groups
-from jsep.report.comparisons import HEAD, NOTE, comparison_cells
+from jsep.report.findings import HEAD, NOTE, finding_cells
 from jsep.report.intervals import CAPTION, interval_cells
 from jsep.report.intervals import NOTE as EVERY_NOTE
 from jsep.report.parts import scrolling, segments, text
-from jsep.report.summary import as_number
 from jsep.report.svg import swatch, whisker
 
 INTERVAL_NOTE = (
-    "Interval: 95 %; of accuracies, share removed and effective pixels Student's interval over the seeds, of losses "
-    "and cosine a bootstrap that draws seeds and pairs anew. With two or three seeds Student's interval is wide, and "
-    "it can leave the possible values. Metrics without an interval show their standard deviation."
+    "Interval: 95 %, of other seeds and, where the values of single pairs or images are kept, of other images too. "
+    "With two or three seeds it is wide, and it can leave the possible values. Metrics without one show their standard "
+    "deviation."
 )
 
 _GROUP_NAMES = {PAPER: "as in the paper"}
@@ -42,15 +42,13 @@ class Row:
 
 
 def intervals_of(result: Mapping[str, Any], method: str) -> dict[str, tuple[float, float, float]]:
-    """The finite 95 % intervals of a method in a result's statistics; none where it has no statistics."""
-    statistics = result.get("statistics")
-    found = {}
-    for part in ("over_seeds", "over_seeds_and_pairs"):
-        for entry in statistics.get(part, []) if isinstance(statistics, Mapping) else []:
-            numbers = [as_number(entry.get(key)) for key in ("mean", "low", "high")]
-            if entry.get("method") == method and all(n is not None and math.isfinite(n) for n in numbers):
-                found[entry["metric"]] = (numbers[0], numbers[1], numbers[2])
-    return found  # type: ignore[return-value]
+    """metric -> mean and the ends of its 95 % interval, of a method; those without a finite one are left out."""
+    by_metric = intervals(Result.from_dict(result))
+    return {
+        metric: (own[method].estimate, own[method].low, own[method].high)
+        for metric, own in by_metric.items()
+        if method in own and all(map(math.isfinite, own[method]))
+    }
 
 
 def number_tables(heads: Sequence[str], rows: Sequence[Row], degraded: str) -> str:
@@ -113,17 +111,17 @@ def _table(group: str, entries: Sequence[Column], heads: Sequence[str], rows: Se
 def _cells(entry: Column, rows: Sequence[Row]) -> list[str]:
     summaries = [row.summary for row in rows]
     texts, decimals = cells(entry, summaries), digits_of(entry, summaries)
-    known = [row.intervals[entry.key] for row in rows if entry.key in row.intervals]
+    known = [row.intervals[entry.name] for row in rows if entry.name in row.intervals]
     ends = (min(i[1] for i in known), max(i[2] for i in known)) if known else (0.0, 1.0)
     shown = []
     for row, content in zip(rows, texts, strict=True):
-        raw = row.summary.get(entry.key)
+        raw = row.summary.get(entry.name)
         value = as_number(raw.get("mean") if isinstance(raw, Mapping) else raw)
         mean, sign, deviation = content.partition(" ± ")
         cell = text(mean)
         spread = f' <span class="spread">± {text(deviation)}</span>' if sign else ""
-        if entry.key in row.intervals and sign:
-            middle, low, high = row.intervals[entry.key]
+        if entry.name in row.intervals and sign:
+            middle, low, high = row.intervals[entry.name]
             ends_text = f"{_number(low, entry, decimals)} … {_number(high, entry, decimals)}"
             spread = f'<span class="spread-std">{spread}</span>'
             line = whisker(middle, low, high, ends)
@@ -146,12 +144,12 @@ def interval_tables(result: Mapping[str, Any]) -> str:
     return f"<details><summary>Every metric with its interval</summary>{folded}</details>"
 
 
-def comparison_table(result: Mapping[str, Any]) -> str:
-    """Each method less the baseline on the same pairs; "" where the result has no statistics."""
-    rows = comparison_cells(result)
+def finding_table(result: Mapping[str, Any]) -> str:
+    """Every claim with its difference, interval and verdict; "" where nothing is compared."""
+    rows = finding_cells(result)
     if not rows:
         return ""
-    name = "Differences on the same pairs"
+    name = "Findings"
     return f'<h3>{name}</h3>{_plain_table(name, HEAD, rows)}<p class="note">{text(NOTE)}</p>'
 
 

@@ -4,18 +4,17 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jsep.record import summarise
 from jsep.report import explorer
-from jsep.report.answer import answer
 from jsep.report.charts import course_chart, overview_panels, training_panels
-from jsep.report.columns import degraded_meaning
-from jsep.report.evaluation import evaluation_answer
+from jsep.report.columns import DEGRADED
+from jsep.report.findings import answer, auto_attack_sentences
 from jsep.report.mosaic import explanation_mosaic
-from jsep.report.numbers import Row, comparison_table, interval_tables, intervals_of, number_tables, rows_table
+from jsep.report.numbers import Row, finding_table, interval_tables, intervals_of, number_tables, rows_table
 from jsep.report.parts import assemble, command_box, facts_table, printed_figure, prose, replace_file, text
 from jsep.report.pictures import Picture, draw
 from jsep.report.records import Run, read
 from jsep.report.style import colours, marks
-from jsep.report.summary import summarise
 from jsep.report.tables import describe_run
 
 LEDE = "Does a flatter explanation landscape change how robust the explanations are, and leave accuracy alone?"
@@ -99,17 +98,15 @@ def _is_evaluation(result: Mapping[str, Any]) -> bool:
 
 
 def answer_box(result: Mapping[str, Any]) -> str:
-    """The verdict and what confounds it."""
-    found = evaluation_answer(result) if _is_evaluation(result) else answer(result)
-    against = " against" if found.order_as_in_paper is False else ""
-    return f"""<div class="answer{against}"><p class="verdict">{text(found.verdict)}</p>
-<div class="grounds">{_grounds("On the claim", found.claim)}{_grounds("What else it could be", found.confound)}</div>
+    """The headline of the findings, and each question with its verdict, differences and intervals."""
+    found = answer(result)
+    sentences = "".join(
+        f"<li>{prose([sentence])}</li>" for sentence in (*found.sentences, *auto_attack_sentences(result))
+    )
+    return f"""<div class="answer"><p class="verdict">{text(found.headline)}</p>
+<details class="grounds"><summary>Every question with its differences and intervals</summary>
+<ul>{sentences}</ul></details>
 </div>"""
-
-
-def _grounds(name: str, sentences: Sequence[str]) -> str:
-    items = "".join(f"<li>{prose([sentence])}</li>" for sentence in sentences)
-    return f"<div><h3>{name}</h3><ul>{items}</ul></div>" if items else ""
 
 
 def _numbers_section(result: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]]) -> str:
@@ -117,7 +114,7 @@ def _numbers_section(result: Mapping[str, Any], summaries: Sequence[Mapping[str,
     colour, mark = colours(methods), marks(methods)
     rows = [Row((m,), colour[m], mark[m], s, intervals_of(result, m)) for m, s in zip(methods, summaries, strict=True)]
     return f"""<section id="numbers"><h2>The numbers</h2>
-{number_tables(("method",), rows, degraded_meaning(result))}{interval_tables(result)}{comparison_table(result)}
+{number_tables(("method",), rows, DEGRADED)}{interval_tables(result)}{finding_table(result)}
 {rows_table(result["rows"])}</section>"""
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from jsep.record import summarise
 from jsep.report import curves, panels
 from jsep.report.records import Maps, Run
 from jsep.report.split import loss_split
 from jsep.report.style import to_png
-from jsep.report.summary import summarise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +83,8 @@ def draw(run: Run) -> list[Picture]:
                 "A whole bar is what the concentration of the two maps alone would give as loss, Σ map² / N of each; "
                 "the pale end is what their overlap takes away; the rest is the loss. The upright line is chance: the "
                 "loss to be expected of the same two maps with permuted pixels. Beside each bar the mean over the "
-                "pairs of loss / chance: a method that only concentrates its maps has longer bars and the same ratio; "
-                "one that is harder to manipulate keeps a higher ratio at the end.",
+                "pairs of 1 − concordance: a method that only concentrates its maps has longer bars and the same "
+                "ratio; one that is harder to manipulate keeps a higher ratio at the end.",
                 figure,
             )
         )

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from jsep import record
 from jsep.checks import InputError
-
-FORMAT = 1
-"""The version of result.json that this package reads."""
 
 _PER_METHOD = ("manipulated", "victim_map", "target_map", "manipulated_map")
 _OPTIONAL_PER_METHOD = ("losses", "predicted", "manipulated_predicted")
@@ -99,18 +97,15 @@ def check_result(result: Any, where: str = "result") -> Mapping[str, Any]:
         where: its name in the error.
 
     Returns:
-        The same object.
+        The content in the format of today.
 
     Raises:
-        InputError: it is not an object of format 1 with a non-empty list of rows, each with a method.
+        InputError: it is not an object of a known format with a non-empty list of rows, each with a method.
     """
-    if not isinstance(result, Mapping):
-        raise InputError(f"{where}: expected a JSON object, got {type(result).__name__}; run the experiment again")
-    if result.get("format") != FORMAT:
-        raise InputError(
-            f"{where}: expected format {FORMAT}, got {result.get('format')!r}; "
-            "read it with the version of jsep that wrote it, or run the experiment again"
-        )
+    try:
+        result = record.upgrade(result)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     rows = result.get("rows")
     if not isinstance(rows, list) or not rows:
         got = "an empty list" if rows == [] else type(rows).__name__
@@ -127,14 +122,14 @@ def check_result(result: Any, where: str = "result") -> Mapping[str, Any]:
 
 
 def read_json(run_dir: str | pathlib.Path) -> Any:
-    """The content of a run's result.json, whatever it holds.
+    """The content of a run's result.json, in the format of today where it is one of a known format.
 
     Raises:
         InputError: it is missing, unreadable or no JSON.
     """
     path = pathlib.Path(run_dir) / "result.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             f"expected a run directory with a readable result.json, got {str(run_dir)!r} "
@@ -142,6 +137,10 @@ def read_json(run_dir: str | pathlib.Path) -> Any:
         ) from error
     except ValueError as error:
         raise InputError(f"{path}: expected JSON, got something else ({error}); run the experiment again") from error
+    try:
+        return record.upgrade(content)
+    except InputError:
+        return content
 
 
 def kind_of(result: Any) -> str:
@@ -162,8 +161,7 @@ def read(run_dir: str | pathlib.Path) -> Run:
         InputError: result.json is missing, unreadable or of another format.
     """
     directory = pathlib.Path(run_dir)
-    result = read_json(directory)
-    check_result(result, str(directory / "result.json"))
+    result = check_result(read_json(directory), str(directory / "result.json"))
     metrics, metrics_remarks = _read_metrics(directory / "metrics.jsonl")
     if result.get("kind") == "evaluation":  # nothing was trained
         metrics, metrics_remarks = (), []

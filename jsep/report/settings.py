@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from jsep.record import num_pixels_of
 from jsep.report.columns import MISSING, format_weight
-from jsep.report.summary import num_pixels_of
 
 PAPER = {
     "data": "CIFAR-10",

@@ -7,11 +7,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from jsep.record import mean_of
 from jsep.report.columns import LOSS_SCALE
 from jsep.report.style import colours, drawing, new_figure, plain
-from jsep.report.summary import mean_of
 
-_KEYS = ("concentration_{}", "concentration_target", "explanation_loss_{}", "chance_loss_{}", "excess_{}")
+_KEYS = (
+    "concentration_{}",
+    "concentration_target",
+    "explanation_loss_{}",
+    "chance_loss_{}",
+    "one_minus_concordance_{}",
+)
 
 
 def _parts(summary: Mapping[str, Any], when: str) -> list[float] | None:
@@ -46,8 +52,8 @@ def loss_split(summaries: Sequence[Mapping[str, Any]]) -> Figure | None:
                 axes.barh(height, loss, 0.32, color=face, alpha=0.95 if when == "end" else 0.6, linewidth=0)
                 axes.plot([chance, chance], [height - 0.19, height + 0.19], color="#1a1a1a", linewidth=1.8)
                 axes.annotate(
-                    f"loss/chance {parts[4]:.2f}", (own + target, height), xytext=(4, 0), textcoords="offset points",
-                    va="center", fontsize=8,
+                    f"1 − concordance {parts[4]:.2f}", (own + target, height), xytext=(4, 0),
+                    textcoords="offset points", va="center", fontsize=8,
                 )  # fmt: skip
                 places.append(height)
                 name = plain(summary["method"], 24) + (" *" if summary["degraded"] else "")

@@ -4,11 +4,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsep.report.columns import LATER_GROUPS, Column, cells, degraded_meaning, groups
-from jsep.report.comparisons import comparison_markdown
+from jsep.record import num_pixels_of, summarise
+from jsep.report.columns import DEGRADED, LATER_GROUPS, Column, cells, groups
+from jsep.report.findings import findings_markdown
 from jsep.report.intervals import interval_markdown
 from jsep.report.records import check_result
-from jsep.report.summary import num_pixels_of, summarise
 
 WIDTH = 120
 """The text table is never wider than this."""
@@ -54,7 +54,7 @@ def format_table(result: Mapping[str, Any]) -> str:
     Raises:
         InputError: the result has another format or no rows.
     """
-    check_result(result)
+    result = check_result(result)
     summaries = summarise(result["rows"])
     title = str(result.get("experiment", "result"))
     lines = [_shorten(f"{title}: {describe_run(result, summaries)}", WIDTH)]
@@ -83,7 +83,7 @@ def format_table(result: Mapping[str, Any]) -> str:
                 *_block([names[0], f"({group})" if len(group) <= width_of_names else "", *names[1:]], columns),
             ]
     if any(summary["degraded"] for summary in summaries):
-        lines += ["", *textwrap.wrap(f"* degraded: {degraded_meaning(result)}", WIDTH, subsequent_indent="  ")]
+        lines += ["", *textwrap.wrap(f"* degraded: {DEGRADED}", WIDTH, subsequent_indent="  ")]
     return "\n".join(lines)
 
 
@@ -118,11 +118,11 @@ def markdown_table(result: Mapping[str, Any]) -> str:
     Raises:
         InputError: the result has another format or no rows.
     """
-    check_result(result)
+    result = check_result(result)
     summaries = summarise(result["rows"])
     # A README has no room for columns that no method fills.
     filled = {
-        group: [entry for entry in entries if any(entry.key in summary for summary in summaries)]
+        group: [entry for entry in entries if any(entry.name in summary for summary in summaries)]
         for group, entries in groups(summaries).items()
     }
     first = [entry for group, entries in filled.items() if group not in LATER_GROUPS for entry in entries]
@@ -130,8 +130,8 @@ def markdown_table(result: Mapping[str, Any]) -> str:
     lines = "\n\n".join(_markdown(entries, summaries) for entries in tables).split("\n")
     lines += ["", f"{result.get('experiment', 'result')}: {describe_run(result, summaries)}."]
     if any(summary["degraded"] for summary in summaries):
-        lines += ["", f"\\* degraded: {degraded_meaning(result)}."]
-    for more in (interval_markdown(result), comparison_markdown(result)):
+        lines += ["", f"\\* degraded: {DEGRADED}."]
+    for more in (interval_markdown(result), findings_markdown(result)):
         lines += ["", more] if more else []
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from jsep.report.columns import MISSING, column, format_weight
+from jsep.report.many_claims import harder_as_the_weight_falls
 from jsep.report.style import drawing, new_figure, to_png
 
 FILE = "weights.png"
@@ -21,7 +22,7 @@ _SHOWN = (
     "relative_reduction",
     "cosine_end",
     "effective_pixels",
-    "excess_end",
+    "one_minus_concordance_end",
 )
 _PANELS = (
     ("Accuracy", "%", (("clean_accuracy", "clean"), ("robust_accuracy", "under attack"))),
@@ -29,7 +30,11 @@ _PANELS = (
     ("Removed by the attack", "% of the loss at start", (("relative_reduction", ""),)),
     ("Cosine to the target's map", "cosine", (("cosine_start", "start"), ("cosine_end", "end of attack"))),
     ("Concentration", "effective pixels", (("effective_pixels", ""),)),
-    ("Loss / chance", "loss over that of shuffled maps", (("excess_start", "start"), ("excess_end", "end of attack"))),
+    (
+        "1 − concordance",
+        "loss over that of shuffled maps",
+        (("one_minus_concordance_start", "start"), ("one_minus_concordance_end", "end of attack")),
+    ),
 )
 _LOG_RANGE = 5.0
 """From this ratio of largest to smallest mean on, the losses have a logarithmic axis."""
@@ -147,7 +152,7 @@ def _interval(value: Mapping[str, Any], key: str) -> str:
 _TRENDS = (
     ("scale_free_loss_start", "the loss before any attack"),
     ("scale_free_loss_end", "the loss at the end"),
-    ("excess_end", "loss / chance at the end"),
+    ("one_minus_concordance_end", "1 − concordance at the end"),
     ("relative_reduction", "the share removed"),
     ("cosine_end", "the cosine to the target at the end"),
     ("robust_accuracy", "robust accuracy"),
@@ -166,7 +171,7 @@ def _sentences(result: Mapping[str, Any]) -> list[str]:
             count = own["robust_accuracy"]["num_weights"]
             found.append(
                 f"Over the {count} weights {words} that are not degraded, Spearman's correlation with the weight "
-                f"(95 % interval over weights): {'; '.join(told)}. {_claim(own)}"
+                f"(95 % interval over weights): {'; '.join(told)}. {_claim(result, side)}"
             )
     robust = [entry["robust_accuracy"]["mean"] for entry in whole]
     if robust:
@@ -206,20 +211,10 @@ def _breaking(entries: Sequence[Mapping[str, Any]]) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _claim(trends: Mapping[str, Mapping[str, Any]]) -> str:
-    """Whether the loss at the end grows as the weight falls, and what loss / chance says of it."""
-    told = []
-    for metric in ("scale_free_loss_end", "excess_end"):
-        low, high = trends[metric]["low"], trends[metric]["high"]
-        told.append(0 if low <= 0 <= high else -1 if high < 0 else 1)
-    words = {-1: "holds here", 1: "is reversed here", 0: "is not seen here"}
-    more = {
-        -1: "loss / chance, with the concentration of the maps taken out, grows too",
-        1: "loss / chance, with the concentration of the maps taken out, falls: the maps are easier to manipulate",
-        0: "loss / chance, with the concentration of the maps taken out, shows no trend",
-    }
-    trend = "The paper's trend, a loss at the end that grows as the weight falls,"
-    return f"{trend} {words[told[0]]}{', and' if told[0] == told[1] else ', but'} {more[told[1]]}."
+def _claim(result: Mapping[str, Any], side: str) -> str:
+    """What the engine of verdicts says: do falling weights make explanations harder to manipulate?"""
+    told = [f"{row.what.rsplit('and ', 1)[-1]}: {row.verdict}" for row in harder_as_the_weight_falls(result, side=side)]
+    return f"Explanations get harder to manipulate as the weight falls, the paper's trend, by {', '.join(told)}."
 
 
 def _trend(trend: Mapping[str, Any], name: str) -> str:

@@ -1,6 +1,5 @@
 """Studies: several methods and seeds, trained, attacked on the same pairs and reported in one run directory."""
 
-from jsep.evaluate import DEGRADED_MARGIN
 from jsep.study.attack_ablation import AttackAblationConfig, run_attack_ablation
 from jsep.study.config import METHODS, StudyConfig, TrainingMethod
 from jsep.study.correlation import CorrelationConfig, run_correlation
@@ -35,7 +34,6 @@ from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.study.weight_sweep import WeightSweepConfig, run_weight_sweep
 
 __all__ = [
-    "DEGRADED_MARGIN",
     "METHODS",
     "AttackAblationConfig",
     "CorrelationConfig",

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import attack, evaluate, report
+from jsep import attack, evaluate, record, report
 from jsep.checks import InputError, check_choice, check_count
 from jsep.study import environment
 from jsep.study.flat_config import FlatConfig, setting
 from jsep.study.progress import OnProgress, StepCounter
-from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+from jsep.study.run_directory import RunDirectory
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
 UNMOVED = 0.01
@@ -74,7 +74,7 @@ def run_attack_ablation(
     directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     started = time.perf_counter()
     result: dict[str, Any] = {
-        "format": RESULT_FORMAT,
+        "format": record.FORMAT,
         "kind": "explanation_attacks",
         "experiment": config.experiment,
         "config": config.as_dict(),

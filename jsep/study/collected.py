@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsep import evaluate
+from jsep import record
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig, training_method
-from jsep.study.run_directory import RESULT_FORMAT
 
 JUDGED_BY = (
     "dataset",
@@ -87,7 +86,7 @@ def family_of(method: str) -> str:
 def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
     """Every model of the finished studies that the patterns match, judged against the MAT models of the reference.
 
-    A model is degraded when its clean accuracy is more than evaluate.DEGRADED_MARGIN below that of the reference with
+    A model is degraded when its clean accuracy is more than record.DEGRADED_MARGIN below that of the reference with
     the same seed (or their mean, where there is none): also a MAT model with another budget.
 
     Args: patterns: run directories, "*" allowed; reference_dir: a study with MAT models.
@@ -118,11 +117,11 @@ def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
         for row in result["rows"]:
             rows.append(
                 {
-                    **{key: value for key, value in row.items() if key != "per_pair"},
+                    **{key: value for key, value in row.items() if key not in ("per_pair", "per_image")},
                     "run": Path(path).name,
                     "family": family_of(row["method"]),
                     "setting": _setting(row, result["config"], reference["config"]),
-                    "degraded": evaluate.is_degraded(row["clean_accuracy"], accuracies.get(row["seed"], mean)),
+                    "degraded": record.is_degraded(row["clean_accuracy"], accuracies.get(row["seed"], mean)),
                 }
             )
     families = list(dict.fromkeys(row["family"] for row in rows))
@@ -136,10 +135,10 @@ def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        result = json.loads((path / "result.json").read_text())
+        result = record.upgrade(json.loads((path / "result.json").read_text()))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} holds no result that can be read; run its study first") from error
-    if result.get("format") != RESULT_FORMAT or "kind" in result or "pairs" not in result:
+    if "kind" in result or "pairs" not in result:
         raise InputError(f"{path} holds no study; give the run directories of studies")
     if not result.get("complete"):
         raise InputError(f"{path} is not finished; continue it with --resume")

@@ -1,6 +1,7 @@
 """Everything that decides the numbers of a study."""
 
 import dataclasses
+from typing import Any
 
 from jsep import attack, data, evaluate, explain, models, train
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_positive
@@ -50,6 +51,13 @@ def training_method(name: str) -> TrainingMethod:
     except ValueError as error:
         raise InputError(f"the weight of a method must be a number > 0, such as {base}@1, got {name!r}") from error
     return dataclasses.replace(method, weight=weight)
+
+
+def described_method(name: str) -> dict[str, Any]:
+    """What a row says of its method: "baseline", the plain method that it adds something to, and "adversarial"."""
+    chosen = training_method(name)
+    is_plain = chosen.rival is None and not chosen.sep_sign
+    return {"baseline": None if is_plain else chosen.objective, "adversarial": chosen.objective != "standard"}
 
 
 CHECKPOINTS = ("last", "best")

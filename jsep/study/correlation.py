@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jsep import evaluate, report
+from jsep import report, stats
 from jsep.checks import InputError, check_count
 from jsep.study.collected import collect
 from jsep.study.flat_config import FlatConfig, setting
@@ -15,7 +15,7 @@ from jsep.study.weight_sweep import header
 
 MEASURES = {
     "scale_free_loss_end": 1,
-    "excess_end": 1,
+    "one_minus_concordance_end": 1,
     "relative_reduction": -1,
     "cosine_end": -1,
     "scale_free_loss_start": 1,
@@ -129,9 +129,9 @@ def correlate(rows: Sequence[Mapping[str, Any]], *, seed: int = 0, num_resamples
             for coefficient, (kind, given) in coefficients.items():
                 controls = [[row[key] for key in given] for row in chosen]
                 value = (
-                    evaluate.partial_correlation(robust, values, controls, kind=kind, **options)
+                    stats.partial_correlation(robust, values, controls, kind=kind, **options)
                     if given
-                    else evaluate.correlation(robust, values, kind=kind, **options)
+                    else stats.correlation(robust, values, kind=kind, **options)
                 )
                 entry[coefficient] = {key: getattr(value, key) for key in ("estimate", "low", "high", "p_value")}
             found.append(entry)

@@ -2,19 +2,19 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from jsep import evaluate, explain, report
+from jsep import evaluate, explain, record, report
 from jsep.checks import InputError, check_choice, check_count
 from jsep.study import environment
-from jsep.study.comparisons import describe
+from jsep.study.config import described_method
 from jsep.study.flat_config import FlatConfig, setting
 from jsep.study.run import OnProgress
-from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+from jsep.study.run_directory import RunDirectory
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
 
@@ -67,7 +67,7 @@ def run_cross_method(
     directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     started = time.perf_counter()
     result: dict[str, Any] = directory.read_result() or {
-        "format": RESULT_FORMAT,
+        "format": record.FORMAT,
         "kind": "cross_method",
         "experiment": config.experiment,
         "config": config.as_dict(),
@@ -113,8 +113,7 @@ def measure_cross(
 ) -> dict[str, Any]:
     """What result.json holds of the matrix. rows: the first ones, of an earlier call; on_row: gets all rows so far.
 
-    "rows": every model attacked with every method; "comparisons": for each explanation of a SEP term and each that
-    is attacked, SEP less MAT on shared pairs, as in the statistics of a study.
+    "rows": every model attacked with every method; "pairs": those that all studies share, if they do.
     """
     rows = list(rows)
     chosen = [
@@ -130,6 +129,7 @@ def measure_cross(
             continue
         on_progress(f"accuracies of {model.name}", {})
         accuracies = _accuracies(study, model, chunk_size)
+        num_pixels = study.test.info.image_shape[0] * study.test.info.image_shape[1]
         for method in missing:
             part = {"unit": len(rows), "num_units": len(chosen) * len(methods), "of": "attack"}
             on_progress(f"{method} of {model.name}", part)
@@ -138,6 +138,8 @@ def measure_cross(
                     "trained_with": study.config.sep_method,
                     "method": model.method,
                     "seed": model.seed,
+                    **described_method(model.method),
+                    "sep_weight": study.config.sep_weight(model.method, num_pixels),
                     "explained_by": method,
                     "pairs_hash": study.pairs.hash,
                     **accuracies,
@@ -146,34 +148,9 @@ def measure_cross(
             )
             on_row(rows)
     _mark_degraded(rows)
-    compared = _compare(rows)
-    # The values of single pairs are many, and what they are for is done.
-    left_out = ("per_pair", "pairs_hash")
-    return {
-        "rows": [{name: value for name, value in row.items() if name not in left_out} for row in rows],
-        "comparisons": compared,
-    }
-
-
-def _compare(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """SEP less MAT, by the explanation of the SEP term and the one that is attacked; MAT has none of the former."""
-    found = []
-    for trained_with, explained_by in dict.fromkeys((row["trained_with"], row["explained_by"]) for row in rows):
-        of_sep = [
-            row
-            for row in rows
-            if (row["trained_with"], row["explained_by"]) == (trained_with, explained_by) and "sep" in row["method"]
-        ]
-        hashes = {row["pairs_hash"] for row in of_sep}
-        of_mat = [
-            row
-            for row in rows
-            if row["method"] == "mat" and row["explained_by"] == explained_by and row["pairs_hash"] in hashes
-        ]
-        # Only differences on the same pairs are paired.
-        if len(hashes) == 1 and of_mat:
-            cell = {"trained_with": trained_with, "explained_by": explained_by}
-            found += [{**cell, **entry} for entry in describe([*of_mat, *of_sep])["comparisons"]]
+    found: dict[str, Any] = {"rows": rows}
+    if len({study.pairs.hash for study in studies}) == 1 and not max_pairs:
+        found["pairs"] = studies[0].pairs.as_dict()
     return found
 
 
@@ -193,7 +170,7 @@ def _mark_degraded(rows: list[dict[str, Any]]) -> None:
     """Against MAT with the same seed, in whichever study it was trained: the explanation has no part in it."""
     of_mat = {row["seed"]: row["clean_accuracy"] for row in rows if row["method"] == "mat"}
     for row in rows:
-        row["degraded"] = evaluate.is_degraded(row["clean_accuracy"], of_mat.get(row["seed"], 0.0))
+        row["degraded"] = record.is_degraded(row["clean_accuracy"], of_mat.get(row["seed"], 0.0))
 
 
 def _accuracies(study: TrainedStudy, model: TrainedModel, chunk_size: int) -> dict[str, float]:

@@ -2,21 +2,20 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from jsep import attack, evaluate, models, report, train
-from jsep.study import comparisons, environment
+from jsep import attack, evaluate, models, record, report, train
+from jsep.study import environment
+from jsep.study.config import described_method
 from jsep.study.evaluated import EvaluatedModel, Subject, load_subject
 from jsep.study.evaluation_config import EvaluationConfig
-from jsep.study.intervals import intervals
 from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
 from jsep.study.progress import OnProgress, StepCounter
-from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+from jsep.study.run_directory import RunDirectory
 
 _VALUES = "values.npz"
 _ACCURACIES = ("clean_accuracy", "robust_accuracy", "auto_attack_accuracy")
@@ -60,9 +59,6 @@ def run_evaluation(
         mark_degraded(result["rows"], subject.reference)
         result["environment"]["seconds"] = round(before + time.perf_counter() - started, 1)
         directory.write_result(result)
-    progress("intervals and tests", {})
-    result["summary"] = report.summarise(result["rows"])
-    result["statistics"] = _statistics(result["rows"], _read_values(directory), subject.reference, config.seed)
     result["complete"] = True
     result["environment"]["seconds"] = round(before + time.perf_counter() - started, 1)
     directory.write_result(result)
@@ -74,7 +70,7 @@ def run_evaluation(
 def _empty_result(config: EvaluationConfig, subject: Subject) -> dict[str, Any]:
     test = subject.test
     return {
-        "format": RESULT_FORMAT,
+        "format": record.FORMAT,
         "kind": "evaluation",
         "experiment": config.experiment,
         "config": config.as_dict(),
@@ -84,42 +80,16 @@ def _empty_result(config: EvaluationConfig, subject: Subject) -> dict[str, Any]:
         "reference": subject.reference,
         "complete": False,
         "rows": [],
-        "summary": [],
     }
 
 
 def mark_degraded(rows: list[dict[str, Any]], reference: str | None) -> None:
-    """Marks the models whose clean accuracy is more than evaluate.DEGRADED_MARGIN below that of the reference, with the
+    """Marks the models whose clean accuracy is more than record.DEGRADED_MARGIN below that of the reference, with the
     same seed where there is one, else of its mean over the seeds; without a reference none can be told."""
     of_reference = {row["seed"]: row["clean_accuracy"] for row in rows if row["method"] == reference}
     for row in rows:
         expected = of_reference.get(row["seed"], np.mean(list(of_reference.values())) if of_reference else 0.0)
-        row["degraded"] = evaluate.is_degraded(row["clean_accuracy"], float(expected))
-
-
-def _read_values(directory: RunDirectory) -> dict[tuple[str, int], dict[str, np.ndarray]]:
-    found: dict[tuple[str, int], dict[str, np.ndarray]] = {}
-    for name, values in directory.read_arrays(_VALUES).items():
-        method, seed, metric = name.rsplit("/", 2)
-        found.setdefault((method, int(seed)), {})[metric] = values
-    return found
-
-
-def _statistics(
-    rows: list[dict[str, Any]],
-    values: Mapping[tuple[str, int], Mapping[str, np.ndarray]],
-    reference: str | None,
-    seed: int,
-) -> dict[str, Any]:
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    known = [name for name in comparisons.BASELINES if name in methods]
-    baseline = reference or next(iter(known), methods[0])
-    of_images = {
-        model: {name: metrics[name] for name in _ACCURACIES if name in metrics} for model, metrics in values.items()
-    }
-    ordered = {(row["method"], row["seed"]): values[row["method"], row["seed"]] for row in rows}
-    described = comparisons.describe(rows, seed=seed, baseline=baseline, of_images=of_images)
-    return {**described, "intervals": intervals(ordered, seed=seed)}
+        row["degraded"] = record.is_degraded(row["clean_accuracy"], float(expected))
 
 
 @dataclasses.dataclass
@@ -158,6 +128,7 @@ class _Measurement:
         row: dict[str, Any] = {
             "method": model.method,
             "seed": model.seed,
+            **self._described(model),
             "source": model.source,
             "sep_weight": model.sep_weight,
             "sep_weight_scale_free": train.scale_free_weight(model.sep_weight, results.victim_map[0].size),
@@ -176,8 +147,17 @@ class _Measurement:
             values["auto_attack_accuracy"] = info.robust
             row["auto_attack_accuracy"] = float(info.robust.mean())
             row["auto_attack_warnings"] = list(info.raised)
+        row["per_image"] = {name: record.pack_correct(values[name]) for name in _ACCURACIES if name in values}
         row["evaluate_seconds"] = round(time.perf_counter() - started, 2)
         return row, values, maps_of_pairs(model.method, results)
+
+    def _described(self, model: EvaluatedModel) -> dict[str, Any]:
+        """What a row says of its method, the baseline by its name here; of imported weights nothing is known."""
+        if not model.trained_as:
+            return {"baseline": None, "adversarial": None}
+        found = described_method(model.trained_as)
+        named = {other.trained_as: other.method for other in self.subject.models if other.source == model.source}
+        return found | {"baseline": named.get(found["baseline"])}
 
     def _begin(self, what: str, total: int) -> StepCounter:
         self.progress(what, {})

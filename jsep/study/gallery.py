@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import data, evaluate, explain, models, report, train
+from jsep import data, evaluate, explain, models, record, report, train
 from jsep.checks import check_choice, check_count
 from jsep.study import environment
 from jsep.study.flat_config import FlatConfig, setting
 from jsep.study.run import OnProgress
-from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+from jsep.study.run_directory import RunDirectory
 from jsep.study.splits import load_split
 from jsep.types import Array, PyTree
 
@@ -73,7 +73,7 @@ def run_gallery(
     directory = RunDirectory(run_dir, config, overwrite=overwrite)
     started = time.perf_counter()
     result: dict[str, Any] = {
-        "format": RESULT_FORMAT,
+        "format": record.FORMAT,
         "kind": "explanation_methods",
         "experiment": config.experiment,
         "config": config.as_dict(),

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import evaluate, landscape, report, train
+from jsep import evaluate, landscape, record, report, train
 from jsep.checks import InputError
 from jsep.study import environment
 from jsep.study.landscape_config import LandscapeConfig
 from jsep.study.landscape_measure import Measurement, measure, planes
 from jsep.study.run import OnProgress
-from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+from jsep.study.run_directory import RunDirectory
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
 OUTCOMES = ("explanation_loss_end", "relative_reduction", "moved")
@@ -65,7 +65,7 @@ def analyse(
     count = min(config.landscape_images or len(first.pairs.victims), len(first.pairs.victims))
     what = _measurement(config, first)
     result: dict[str, Any] = {
-        "format": RESULT_FORMAT,
+        "format": record.FORMAT,
         "kind": "landscape",
         "experiment": config.experiment,
         "config": config.as_dict(),

@@ -5,14 +5,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jsep import explain, report
+from jsep import explain, record, report
 from jsep.checks import InputError, check_choice
 from jsep.study import environment
 from jsep.study.config import StudyConfig, training_method
 from jsep.study.cross_method import measure_cross
 from jsep.study.flat_config import setting
 from jsep.study.run import OnProgress, run
-from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+from jsep.study.run_directory import RunDirectory
 from jsep.study.trained import TrainedStudy, load_trained
 
 
@@ -69,7 +69,7 @@ def run_methods_table(
     progress = on_progress or (lambda what, record: None)
     directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     result: dict[str, Any] = {
-        "format": RESULT_FORMAT,
+        "format": record.FORMAT,
         "kind": "cross_method",
         "experiment": config.experiment,
         "config": config.as_dict(),

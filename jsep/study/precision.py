@@ -4,11 +4,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from jsep import train
+from jsep import record, train
 from jsep.study import environment
 from jsep.study.config import StudyConfig
 from jsep.study.run import OnProgress, run
-from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+from jsep.study.run_directory import RunDirectory
 
 
 def run_precision(
@@ -28,7 +28,7 @@ def run_precision(
     progress = on_progress or (lambda what, record: None)
     directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     result: dict[str, Any] = {
-        "format": RESULT_FORMAT,
+        "format": record.FORMAT,
         "kind": "precision",
         "experiment": config.experiment,
         "config": config.as_dict(),

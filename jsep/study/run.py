@@ -11,13 +11,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jsep import attack, data, devices, evaluate, models, report, train
+from jsep import attack, data, devices, evaluate, models, record, report, train
 from jsep.checks import InputError
-from jsep.study import comparisons, environment
-from jsep.study.config import StudyConfig
+from jsep.study import environment
+from jsep.study.config import StudyConfig, described_method
 from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
 from jsep.study.progress import OnProgress, StepCounter
-from jsep.study.run_directory import RESULT_FORMAT, MetricsLog, RunDirectory
+from jsep.study.run_directory import MetricsLog, RunDirectory
 from jsep.study.setup import Splits, create_model, load_splits, training_key
 from jsep.study.trained import load_start
 from jsep.types import Key, PyTree
@@ -58,14 +58,13 @@ def run(
     try:
         pairs = _pairs(config, splits, directory, log, progress, mesh)
         result = directory.read_result() or {
-            "format": RESULT_FORMAT,
+            "format": record.FORMAT,
             "experiment": config.experiment,
             "config": config.as_dict(),
             "environment": environment.describe() | {"devices_used": mesh.size if mesh else 1},
             "pairs": pairs.as_dict(),
             "complete": False,
             "rows": [],
-            "summary": [],
         }
         done = {(row["method"], row["seed"]) for row in result["rows"]}
         for seed in config.seeds:
@@ -99,8 +98,6 @@ def run(
                 directory.write_result(result)
     finally:
         log.close()
-    result["summary"] = report.summarise(result["rows"])
-    result["statistics"] = comparisons.describe(result["rows"])
     result["complete"] = True
     result["environment"]["seconds"] = round(
         result["environment"].get("seconds", 0.0) + time.perf_counter() - started, 1
@@ -247,10 +244,10 @@ def _train_and_evaluate(
     }
     probe_images = splits.validation.as_float(np.arange(min(config.probe_images, len(splits.validation))))
 
-    def accuracies(
+    def correct(
         key: Key, variables: PyTree, dataset: data.Dataset, epsilon: float, alpha: float, num_steps: int, **how: Any
-    ) -> tuple[float, float]:
-        return evaluate.accuracies(
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return evaluate.correct(
             key,
             model_fn,
             variables,
@@ -268,8 +265,11 @@ def _train_and_evaluate(
             "training": (config.epsilon, config.alpha, config.num_steps),
             "test": (config.budget_in_tests, config.test_alpha, config.test_num_steps),
         }[config.validation_attack]
-        clean, robust = accuracies(validation_key, variables, splits.validation, *settings)
-        found = {"validation_clean_accuracy": clean, "validation_robust_accuracy": robust}
+        clean, robust = correct(validation_key, variables, splits.validation, *settings)
+        found = {
+            "validation_clean_accuracy": float(clean.mean()),
+            "validation_robust_accuracy": float(robust.mean()),
+        }
         return found | evaluate.probe_maps(probe_key, model_fn, variables, probe_images, **probed)
 
     started = time.perf_counter()
@@ -280,7 +280,7 @@ def _train_and_evaluate(
     trained = time.perf_counter()
     progress(f"evaluating {method}, seed {seed}", {})
     test = functools.partial(
-        accuracies,
+        correct,
         accuracy_key,
         dataset=splits.test,
         epsilon=config.budget_in_tests,
@@ -289,7 +289,7 @@ def _train_and_evaluate(
         on_progress=counter,
     )
     counter.begin(f"accuracies of {method}, seed {seed}", len(splits.test))
-    compared, variables = _last_and_best(config, state, best, test)
+    compared, variables, per_image = _last_and_best(config, state, best, test)
     if variables.get("batch_stats"):
         compared["batch_statistics_accuracy"] = evaluate.batch_statistics_accuracy(
             accuracy_key, models.batch_fn(model), variables, splits.test, batch_size=config.batch_size
@@ -319,12 +319,14 @@ def _train_and_evaluate(
     row = {
         "method": method,
         "seed": seed,
+        **described_method(method),
         "sep_weight": train_config.sep_weight,
         "sep_weight_scale_free": train.scale_free_weight(train_config.sep_weight, num_pixels),
         **compared,
         **results.summary(),
         **under_noise,
         **evaluate.describe_pairs(results, chunk_size=config.chunk_size),
+        "per_image": per_image,
         "degraded": False,
         "train_seconds": round(trained - started, 2),
         "evaluate_seconds": round(time.perf_counter() - trained, 2),
@@ -351,32 +353,39 @@ def _last_and_best(
     config: StudyConfig,
     state: train.TrainState,
     best: train.Best | None,
-    test: Callable[[PyTree], tuple[float, float]],
-) -> tuple[dict[str, Any], PyTree]:
-    """What a row holds of the accuracies of both checkpoints, and the variables of the one that is analysed."""
-    clean, robust = test(state.evaluated)
-    last = {"last_clean_accuracy": clean, "last_robust_accuracy": robust}
-    found: dict[str, Any] = {"clean_accuracy": clean, "robust_accuracy": robust, "checkpoint": "last", **last}
+    test: Callable[[PyTree], tuple[np.ndarray, np.ndarray]],
+) -> tuple[dict[str, Any], PyTree, dict[str, Any]]:
+    """What a row holds of the accuracies of both checkpoints; the variables of the one that is analysed, and on which
+    images it is right."""
+    last = test(state.evaluated)
+    found: dict[str, Any] = {"checkpoint": "last", **_shares("last_", last)}
+    analysed, variables = last, state.evaluated
     if best is None:
         if config.evaluated_checkpoint == "best":
             raise InputError("the best checkpoint cannot be read; run again with --evaluated_checkpoint=last")
-        return found, state.evaluated
-    if int(best.epoch) < config.epochs:
-        clean, robust = test(best.variables)
-    found |= {
-        "best_epoch": int(best.epoch),
-        "best_validation_robust_accuracy": float(best.score),
-        "best_clean_accuracy": clean,
-        "best_robust_accuracy": robust,
-    }
-    if config.evaluated_checkpoint == "last":
-        return found, state.evaluated
-    return found | {"clean_accuracy": clean, "robust_accuracy": robust, "checkpoint": "best"}, best.variables
+    else:
+        of_best = last if int(best.epoch) == config.epochs else test(best.variables)
+        found |= {
+            "best_epoch": int(best.epoch),
+            "best_validation_robust_accuracy": float(best.score),
+            **_shares("best_", of_best),
+        }
+        if config.evaluated_checkpoint == "best":
+            found["checkpoint"] = "best"
+            analysed, variables = of_best, best.variables
+    names = ("clean_accuracy", "robust_accuracy")
+    per_image = {name: record.pack_correct(values) for name, values in zip(names, analysed, strict=True)}
+    return {**_shares("", analysed), **found}, variables, per_image
+
+
+def _shares(prefix: str, correct: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+    clean, robust = (float(values.mean()) for values in correct)
+    return {f"{prefix}clean_accuracy": clean, f"{prefix}robust_accuracy": robust}
 
 
 def _mark_degraded(rows: list[dict[str, Any]]) -> None:
-    """Marks the models whose clean accuracy is more than evaluate.DEGRADED_MARGIN below that of MAT with the
+    """Marks the models whose clean accuracy is more than record.DEGRADED_MARGIN below that of MAT with the
     same seed."""
     mat = {row["seed"]: row["clean_accuracy"] for row in rows if row["method"] == "mat"}
     for row in rows:
-        row["degraded"] = evaluate.is_degraded(row["clean_accuracy"], mat.get(row["seed"], 0.0))
+        row["degraded"] = record.is_degraded(row["clean_accuracy"], mat.get(row["seed"], 0.0))

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from jsep import devices
+from jsep import devices, record
 from jsep.checks import InputError, is_disk_full
 from jsep.study.flat_config import FlatConfig, differences
-
-RESULT_FORMAT = 1
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -96,7 +94,7 @@ class RunDirectory:
         if not path.exists():
             return None
         try:
-            return json.loads(path.read_text())
+            return record.upgrade(json.loads(path.read_text()))
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read ({error}); remove it to evaluate the models again") from error
 
@@ -147,26 +145,26 @@ class MetricsLog:
         kept = []
         for line in self._path.read_text().splitlines():
             try:
-                record = json.loads(line)
+                logged = json.loads(line)
             except ValueError:  # the line that a kill cut off
                 continue
-            if (record["method"], record["seed"]) != (method, seed) or record["step"] <= step:
+            if (logged["method"], logged["seed"]) != (method, seed) or logged["step"] <= step:
                 kept.append(line + "\n")
         _write_whole(self._path, "".join(kept))
 
     def first_step(self, method: str, seed: int, key: str) -> int | None:
         """The first step of a model whose record has a `key` that is not zero, None where no record has."""
         for line in self._path.read_text().splitlines() if self._path.exists() else ():
-            record = json.loads(line)
-            if (record["method"], record["seed"]) == (method, seed) and record.get(key):
-                return int(record["step"])
+            logged = json.loads(line)
+            if (logged["method"], logged["seed"]) == (method, seed) and logged.get(key):
+                return int(logged["step"])
         return None
 
-    def write(self, method: str, seed: int, record: dict[str, Any]) -> None:
+    def write(self, method: str, seed: int, logged: dict[str, Any]) -> None:
         """Appends one record of the model `method`, `seed`."""
         if not devices.is_first():
             return
-        values = {key: value for key, value in record.items() if key not in ("num_steps", "seconds_left")}
+        values = {key: value for key, value in logged.items() if key not in ("num_steps", "seconds_left")}
         with self._path.open("a") as file:
             file.write(json.dumps({"method": method, "seed": seed, **values}) + "\n")
         if self._make_writer is None:
@@ -177,7 +175,7 @@ class MetricsLog:
             self._writers[name] = self._make_writer(str(self._tensorboard / name), max_queue=10_000)
         for key, value in values.items():
             if key not in ("epoch", "step"):
-                self._writers[name].add_scalar(key, value, record["step"])
+                self._writers[name].add_scalar(key, value, logged["step"])
 
     def close(self) -> None:
         """Flushes and closes the event files; on a full disk without a word, which the run itself has already said."""

@@ -9,14 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsep import evaluate, explain, models, report
+from jsep import evaluate, explain, models, record, report
 from jsep.checks import InputError, check_choice, check_count
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.study import environment
 from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
 from jsep.study.flat_config import FlatConfig, setting
 from jsep.study.run import OnProgress
-from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+from jsep.study.run_directory import RunDirectory
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.types import Array, PyTree
 
@@ -74,7 +74,7 @@ def run_selection(
     directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     started = time.perf_counter()
     result: dict[str, Any] = {
-        "format": RESULT_FORMAT,
+        "format": record.FORMAT,
         "kind": "selection",
         "experiment": config.experiment,
         "config": config.as_dict(),

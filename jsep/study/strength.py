@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import attack
+from jsep import attack, record
 from jsep.checks import InputError, check_choice, check_count, check_epsilon
 from jsep.study import environment
 from jsep.study.flat_config import FlatConfig, setting
 from jsep.study.run import OnProgress
-from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+from jsep.study.run_directory import RunDirectory
 from jsep.study.splits import load_split
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.types import PyTree
@@ -106,7 +106,7 @@ def run_strength(
     directory = RunDirectory(run_dir, config, overwrite=overwrite)
     started = time.perf_counter()
     result: dict[str, Any] = {
-        "format": RESULT_FORMAT,
+        "format": record.FORMAT,
         "kind": "attack_strength",
         "experiment": config.experiment,
         "config": config.as_dict(),

@@ -14,10 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsep import report
+from jsep import record, report
 from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.study.flat_config import FlatConfig, differences, setting
-from jsep.study.run_directory import RESULT_FORMAT
 from jsep.study.sweep_engines import ENGINES, Engine, Task
 
 Flag = str | bool | int | float
@@ -172,9 +171,9 @@ def state_of(run_dir: str | Path, config: FlatConfig) -> str:
     if differences(stored, config):
         return "other"
     try:
-        result = json.loads((path / "result.json").read_text())
+        result = record.upgrade(json.loads((path / "result.json").read_text()))
         # Most results are written once, at the end; a study's say whether there is more to come. A page is drawn last.
-        complete = result["format"] == RESULT_FORMAT and result.get("complete", True)
+        complete = result.get("complete", True)
         drawn = report.kind_of(result) not in report.PAGES or (path / "index.html").is_file()
         return "finished" if complete and drawn else "begun"
     except (OSError, ValueError, KeyError):
@@ -282,5 +281,5 @@ def run_sweep(
 def _write_states(directory: Path, states: Sequence[RunState]) -> None:
     kept = [{key: value for key, value in vars(state).items() if key != "started"} for state in states]
     temporary = directory / "sweep.json.tmp"
-    temporary.write_text(json.dumps({"format": RESULT_FORMAT, "runs": kept}, indent=1) + "\n")
+    temporary.write_text(json.dumps({"format": record.FORMAT, "runs": kept}, indent=1) + "\n")
     os.replace(temporary, directory / "sweep.json")

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jsep import evaluate, report
+from jsep import record, report, stats
 from jsep.checks import InputError, check_count
 from jsep.study import environment
 from jsep.study.collected import Collected, collect
 from jsep.study.flat_config import FlatConfig, setting
-from jsep.study.run_directory import RESULT_FORMAT, RunDirectory
+from jsep.study.run_directory import RunDirectory
 
 METRICS = (
     "clean_accuracy",
@@ -22,8 +22,8 @@ METRICS = (
     "cosine_start",
     "cosine_end",
     "effective_pixels",
-    "excess_start",
-    "excess_end",
+    "one_minus_concordance_start",
+    "one_minus_concordance_end",
 )
 """What is followed along the weights; each with an interval over the seeds."""
 
@@ -71,7 +71,7 @@ def run_weight_sweep(config: WeightSweepConfig, run_dir: str | Path, *, overwrit
 def header(config: FlatConfig, kind: str, collected: Collected) -> dict[str, Any]:
     """What a result over many studies says of itself."""
     return {
-        "format": RESULT_FORMAT,
+        "format": record.FORMAT,
         "kind": kind,
         "experiment": config.experiment,
         "config": config.as_dict(),
@@ -96,7 +96,7 @@ def describe_weights(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "num_degraded": sum(row["degraded"] for row in own),
         }
         for metric in METRICS:
-            mean, low, high = evaluate.t_interval([row[metric] for row in own])
+            mean, low, high = stats.t_interval([row[metric] for row in own])
             alone = len(own) == 1
             entry[metric] = {"mean": mean, "low": None if alone else low, "high": None if alone else high}
         found.append(entry)
@@ -117,7 +117,7 @@ def trends(rows: Sequence[Mapping[str, Any]], num_resamples: int) -> list[dict[s
         if len(set(weights)) < 3 or len(weights) < 4:
             continue
         for metric in METRICS:
-            value = evaluate.correlation(
+            value = stats.correlation(
                 weights, [row[metric] for row in chosen], groups=weights, num_resamples=num_resamples
             )
             found.append(

@@ -22,11 +22,11 @@ def test_within_and_between_equals_the_loop_over_pairs() -> None:
     for i, j in itertools.combinations(range(9), 2):
         name = "intra" if labels[i] == labels[j] else "inter"
         losses[name].append(float(evaluate.explanation_loss(own[i], own[j])))
-        excess[name].append(float(evaluate.split_loss(own[i], own[j]).excess))
+        excess[name].append(float(evaluate.split_loss(own[i], own[j]).one_minus_concordance))
     for name in losses:
         assert found[f"loss_{name}"] == pytest.approx(np.mean(losses[name]), rel=1e-5)
         assert found[f"loss_{name}_std"] == pytest.approx(np.std(losses[name], ddof=1), rel=1e-4)
-        assert found[f"excess_{name}"] == pytest.approx(np.mean(excess[name]), rel=1e-4)
+        assert found[f"one_minus_concordance_{name}"] == pytest.approx(np.mean(excess[name]), rel=1e-4)
     assert found["ratio"] == pytest.approx(np.mean(losses["inter"]) / np.mean(losses["intra"]), rel=1e-5)
 
 

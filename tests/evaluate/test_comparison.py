@@ -43,7 +43,9 @@ def test_split_adds_up_at_start_and_end(results: evaluate.PairResults, found: di
     for when, loss in (("start", results.loss_start), ("end", results.loss_end)):
         total = found[f"concentration_{when}"] + found["concentration_target"] - found[f"overlap_{when}"]
         np.testing.assert_allclose(total, loss, atol=1e-7)
-        np.testing.assert_allclose(found[f"excess_{when}"], loss / found[f"chance_loss_{when}"], rtol=1e-3)
+        np.testing.assert_allclose(
+            found[f"one_minus_concordance_{when}"], loss / found[f"chance_loss_{when}"], rtol=1e-3
+        )
 
 
 def test_row_holds_the_means_and_the_values_of_every_pair(
@@ -59,7 +61,7 @@ def test_row_holds_the_means_and_the_values_of_every_pair(
     for name in described:
         assert described[name] == pytest.approx(found[name].mean(), rel=1e-6)
     np.testing.assert_allclose(per_pair["explanation_loss_end"], results.loss_end, rtol=1e-5)
-    np.testing.assert_allclose(per_pair["excess_end"], found["excess_end"], rtol=1e-5)
+    np.testing.assert_allclose(per_pair["one_minus_concordance_end"], found["one_minus_concordance_end"], rtol=1e-5)
     assert np.mean(per_pair["explanation_loss_end"]) == pytest.approx(
         results.summary()["explanation_loss_end"], rel=1e-5
     )

@@ -63,7 +63,7 @@ def test_split_adds_up_to_the_explanation_loss(first: np.ndarray, second: np.nda
     for map_, part in [(first, parts.concentration_a), (second, parts.concentration_b)]:
         assert float(part) == pytest.approx(1 / (N * float(evaluate.effective_pixels(map_))), rel=1e-4)
     if float(parts.chance) > 1e-9:
-        assert float(parts.excess) == pytest.approx(loss / float(parts.chance), rel=1e-3, abs=1e-6)
+        assert float(parts.one_minus_concordance) == pytest.approx(loss / float(parts.chance), rel=1e-3, abs=1e-6)
 
 
 @hypothesis.given(maps, maps)
@@ -81,8 +81,8 @@ def test_chance_is_the_mean_over_permuted_pixels(concentration: float) -> None:
     assert abs(losses.mean() - float(split(first.astype(np.float32), second.astype(np.float32)).chance)) < 4 * error
 
 
-def test_excess_tells_concentration_and_place_apart() -> None:
-    """Sharper maps in the same places lose more and keep their excess; maps that are moved apart have a higher one."""
+def test_one_minus_concordance_tells_concentration_and_place_apart() -> None:
+    """Sharper maps in the same places lose more and keep their ratio; maps that are moved apart have a higher one."""
     generator = np.random.default_rng(0)
     first, second = generator.gamma(1.0, size=(2, 16, 16)).astype(np.float32)
     wide = [m / m.sum() for m in (first, second)]
@@ -91,9 +91,12 @@ def test_excess_tells_concentration_and_place_apart() -> None:
     losses = [float(evaluate.explanation_loss(*pair)) for pair in (wide, sharp)]
     assert losses[1] > 4 * losses[0]
     for parts in unrelated:
-        assert float(parts.excess) == pytest.approx(1, abs=0.15)
-    assert float(split(wide[0], wide[0]).excess) == 0
+        assert float(parts.one_minus_concordance) == pytest.approx(1, abs=0.15)
+    assert float(split(wide[0], wide[0]).one_minus_concordance) == 0
     apart = np.zeros((2, 16, 16), np.float32)
     apart[0, :8], apart[1, 8:] = 1 / 128, 1 / 128
-    assert float(split(*apart).excess) == pytest.approx(2)
-    assert float(split(np.full((4, 4), 1 / 16, np.float32), np.full((4, 4), 1 / 16, np.float32)).excess) == 0
+    assert float(split(*apart).one_minus_concordance) == pytest.approx(2)
+    assert (
+        float(split(np.full((4, 4), 1 / 16, np.float32), np.full((4, 4), 1 / 16, np.float32)).one_minus_concordance)
+        == 0
+    )

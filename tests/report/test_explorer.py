@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
+from jsep.record import summarise
 from jsep.report import charts, explorer, svg
 from jsep.report.records import read
-from jsep.report.summary import summarise
 
 METHODS = ("sep_pos", "mat", "sep_neg")
 

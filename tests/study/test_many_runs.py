@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ def row(method, seed, *, weight=0.0, **values):
         "method": method, "seed": seed, "sep_weight": weight * 4096, "sep_weight_scale_free": weight,
         "clean_accuracy": 0.97, "robust_accuracy": 0.67 + noise, "scale_free_loss_start": 5 - weight,
         "scale_free_loss_end": 3 - 0.1 * weight, "relative_reduction": 0.4 - 0.1 * weight, "cosine_start": 0.4,
-        "cosine_end": 0.6, "effective_pixels": 14 + weight, "excess_start": 0.7, "excess_end": 0.5 + 0.05 * weight,
+        "cosine_end": 0.6, "effective_pixels": 14 + weight, "one_minus_concordance_start": 0.7,
+        "one_minus_concordance_end": 0.5 + 0.05 * weight,
         "degraded": False, "per_pair": {"cosine_end": [0.6, 0.6]}, **values,
     }  # fmt: skip
 
@@ -101,11 +103,13 @@ def test_weight_sweep_tells_trend_breaking_and_confound(sweep_dir, tmp_path):
     # The degraded weight takes no part; among the others the trends are as planted.
     assert both["scale_free_loss_end"]["num_weights"] == 6
     assert both["scale_free_loss_end"]["estimate"] == pytest.approx(-1)
-    assert both["excess_end"]["estimate"] == pytest.approx(1)
+    assert both["one_minus_concordance_end"]["estimate"] == pytest.approx(1)
     table = report.TABLES["sep_weight_sweep"](result)
     assert "On the negative side training breaks at −2 (2 of 2 seeds degraded)" in table
     assert "on the positive side no weight up to +2 breaks training" in table
-    assert "as the weight falls, holds here, but loss / chance" in table
+    assert re.search(
+        r"as the weight falls, the paper's trend, by N²·MSE end: holds, 1 − concordance end: (?!holds)", table
+    )
     assert 10_000 < (tmp_path / "out" / "weights.png").stat().st_size < 400 * 1024
     with pytest.raises(InputError, match="expected at least 3 SEP weights"):
         study.run_weight_sweep(dataclasses.replace(config, study_dirs=(f"{sweep_dir}/mat",)), tmp_path / "none")
@@ -125,7 +129,7 @@ def planted(count, link, seed=0):
                 "scale_free_loss_end": 3 + loss,
                 "cosine_end": 0.6 + 0.05 * loss,
                 "relative_reduction": 0.4 + 0.05 * rng.normal(),
-                "excess_end": 0.5 + 0.05 * rng.normal(),
+                "one_minus_concordance_end": 0.5 + 0.05 * rng.normal(),
                 "clean_accuracy": 0.97 + 0.003 * rng.normal(),
                 "effective_pixels": 14 + 0.3 * rng.normal(),
             }
@@ -147,7 +151,7 @@ def test_correlations_are_oriented_and_found():
     assert main["scale_free_loss_end"]["spearman"]["low"] > 0.8
     assert main["cosine_end"]["spearman"]["high"] < -0.8
     assert main["cosine_end"]["partial_spearman"]["high"] < -0.6
-    assert abs(main["excess_end"]["spearman"]["estimate"]) < 0.5
+    assert abs(main["one_minus_concordance_end"]["spearman"]["estimate"]) < 0.5
     assert (main["cosine_end"]["num_models"], main["cosine_end"]["num_settings"]) == (47, 24)
     assert {e["num_models"] for e in found if e["with_degraded"]} == {48}
     means = next(e for e in found if e["unit"] == "settings")

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from jsep import evaluate, explain, models, study
+from jsep import evaluate, explain, models, record, study
 from jsep.checks import InputError
 from jsep.study.run import _mark_degraded
 
@@ -74,7 +74,7 @@ def test_run_directory_holds_every_file(finished):
 
 def test_rows_hold_plain_numbers_of_every_model(finished):
     _, result, _ = finished
-    assert result["format"] == 1
+    assert result["format"] == record.FORMAT
     assert result["complete"] is True
     assert [(row["method"], row["seed"]) for row in result["rows"]] == [("mat", 0), ("sep_neg", 0)]
     for row in result["rows"]:
@@ -84,7 +84,6 @@ def test_rows_hold_plain_numbers_of_every_model(finished):
         assert 1 <= row["effective_pixels"] <= 64
         assert row["label_kept"] == 1.0
     assert [row["sep_weight"] for row in result["rows"]] == [0.0, -300.0]
-    assert result["summary"][1]["explanation_loss_end"]["mean"] == result["rows"][1]["explanation_loss_end"]
 
 
 def test_rows_hold_the_accuracies_of_the_last_and_the_best_checkpoint(finished):
@@ -298,17 +297,21 @@ def test_load_trained_says_what_is_missing(finished, tmp_path):
         study.load_trained(copy)
 
 
-def test_statistics_and_pairs_of_the_rows_are_in_the_result(finished):
-    _, result, _ = finished
-    compared = result["statistics"]["comparisons"]
-    assert {(entry["method"], entry["baseline"]) for entry in compared} == {("sep_neg", "mat")}
-    for row in result["rows"]:
+def test_rows_keep_single_pairs_and_images_so_that_both_can_be_drawn_anew(finished):
+    _, result, loaded = finished
+    assert result["format"] == record.FORMAT
+    for row, typed in zip(result["rows"], record.Result.from_dict(result).rows, strict=True):
         assert np.mean(row["per_pair"]["explanation_loss_end"]) == pytest.approx(row["explanation_loss_end"], rel=1e-5)
         whole = row["concentration_end"] + row["concentration_target"] - row["overlap_end"]
         assert whole == pytest.approx(row["explanation_loss_end"], rel=1e-3)
+        for name in ("clean_accuracy", "robust_accuracy"):
+            assert len(typed.per_image[name]) == result["pairs"]["num_images"]
+            assert typed.per_image[name].mean() == pytest.approx(row[name])
+    findings = record.judge(record.Result.from_dict(result))
+    end = next(f for f in findings if f.claim.metric == "explanation_loss_end" and f.claim.method == "sep_neg")
     difference = result["rows"][1]["explanation_loss_end"] - result["rows"][0]["explanation_loss_end"]
-    entry = next(entry for entry in compared if entry["metric"] == "explanation_loss_end")
-    assert entry["difference"] == pytest.approx(difference, rel=1e-3)
+    assert end.interval.estimate == pytest.approx(difference, rel=1e-3)
+    assert end.verdict == record.UNKNOWN, "one seed"
 
 
 @pytest.mark.slow
@@ -382,7 +385,7 @@ def test_cross_method_study_measures_every_model_with_every_method(finished, tmp
         for name in (
             "explanation_loss_start",
             "explanation_loss_end",
-            "excess_end",
+            "one_minus_concordance_end",
             "clean_accuracy",
             "robust_accuracy",
         ):

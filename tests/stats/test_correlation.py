@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jsep import evaluate
+from jsep import stats
 from jsep.checks import InputError
 
 
@@ -21,7 +21,7 @@ def planted(rho: float, count: int, seed: int = 0) -> np.ndarray:
 def test_coefficients_and_p_values_are_scipys(kind: str) -> None:
     x, y = np.round(planted(0.5, 30), 1)
     expected = {"pearson": scipy.stats.pearsonr, "spearman": scipy.stats.spearmanr, "kendall": scipy.stats.kendalltau}
-    found = evaluate.correlation(x, y, kind=kind, num_resamples=50)
+    found = stats.correlation(x, y, kind=kind, num_resamples=50)
     assert found.estimate == pytest.approx(expected[kind](x, y).statistic)
     assert found.p_value == pytest.approx(expected[kind](x, y).pvalue)
     assert found.num_models == 30
@@ -32,7 +32,7 @@ def test_coefficients_and_p_values_are_scipys(kind: str) -> None:
 )
 def test_intervals_cover_planted_correlations(rho: float) -> None:
     draws = [planted(rho, 60, seed) for seed in range(120)]
-    found = [evaluate.correlation(x, y, kind="pearson", seed=i, num_resamples=200) for i, (x, y) in enumerate(draws)]
+    found = [stats.correlation(x, y, kind="pearson", seed=i, num_resamples=200) for i, (x, y) in enumerate(draws)]
     covered = np.mean([each.low <= rho <= each.high for each in found])
     # 120 simulations have a standard error of 2 points.
     assert abs(covered - 0.95) < 0.06
@@ -45,13 +45,13 @@ def test_partial_correlation_equals_the_inverse_covariance_and_removes_a_confoun
     rng = np.random.default_rng(seed)
     confounders = rng.normal(size=(200, 2))
     x, y = confounders @ [2.0, -1.0] + rng.normal(size=200), confounders @ [1.0, -2.0] + rng.normal(size=200)
-    found = evaluate.partial_correlation(x, y, confounders, kind="pearson", num_resamples=100)
+    found = stats.partial_correlation(x, y, confounders, kind="pearson", num_resamples=100)
     precision = np.linalg.inv(np.corrcoef(np.column_stack([x, y, confounders]).T))
     assert found.estimate == pytest.approx(-precision[0, 1] / np.sqrt(precision[0, 0] * precision[1, 1]), abs=1e-9)
-    assert abs(found.estimate) < 0.3 < evaluate.correlation(x, y, num_resamples=50).estimate
+    assert abs(found.estimate) < 0.3 < stats.correlation(x, y, num_resamples=50).estimate
     # Ranks: no increasing function of a column changes anything.
-    ranks = evaluate.partial_correlation(x, y, confounders, num_resamples=20).estimate
-    assert evaluate.partial_correlation(np.exp(x), y**3, np.exp(confounders), num_resamples=20).estimate == (
+    ranks = stats.partial_correlation(x, y, confounders, num_resamples=20).estimate
+    assert stats.partial_correlation(np.exp(x), y**3, np.exp(confounders), num_resamples=20).estimate == (
         pytest.approx(ranks, abs=1e-9)
     )
 
@@ -64,7 +64,7 @@ def test_partial_correlation_keeps_its_level_and_has_power() -> None:
             z = rng.normal(size=25)
             x = z + rng.normal(size=25)
             y = z + link * x + rng.normal(size=25)
-            hits[link] += evaluate.partial_correlation(x, y, z, kind="pearson", num_resamples=2).p_value < 0.05
+            hits[link] += stats.partial_correlation(x, y, z, kind="pearson", num_resamples=2).p_value < 0.05
     assert hits[0.0] / 200 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
     assert hits[1.0] / 200 > 0.9
 
@@ -83,11 +83,11 @@ def models(count: int, link: float, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def test_study_tells_a_confound_from_a_relation() -> None:
-    confounded = evaluate.correlation_study(models(40, 0.0), num_resamples=200)
+    confounded = stats.correlation_study(models(40, 0.0), num_resamples=200)
     assert confounded["pearson"]["high"] < -0.5
     assert abs(confounded["partial_pearson"]["estimate"]) < 0.4
     assert confounded["partial_pearson"]["low"] < 0 < confounded["partial_pearson"]["high"]
-    linked = evaluate.correlation_study(models(40, 2.0), num_resamples=200)
+    linked = stats.correlation_study(models(40, 2.0), num_resamples=200)
     assert linked["partial_pearson"]["low"] > 0.5
     assert linked["partial_spearman"]["p_value"] < 0.01
     assert linked["num_models"] == 40
@@ -97,51 +97,51 @@ def test_study_leaves_degraded_models_out_unless_asked_and_says_how_many() -> No
     rows = models(12, 0.0)
     for row in rows[:3]:
         row |= {"degraded": True, "explanation_loss_end": 1.0}
-    found = evaluate.correlation_study(rows, num_resamples=20)
+    found = stats.correlation_study(rows, num_resamples=20)
     assert (found["num_models"], found["num_degraded_left_out"]) == (9, 3)
-    assert found == evaluate.correlation_study(rows, num_resamples=20)
-    everything = evaluate.correlation_study(rows, with_degraded=True, num_resamples=20)
+    assert found == stats.correlation_study(rows, num_resamples=20)
+    everything = stats.correlation_study(rows, with_degraded=True, num_resamples=20)
     assert (everything["num_models"], everything["num_degraded_left_out"]) == (12, 0)
-    few = evaluate.correlation_study(rows[3:8], num_resamples=20)
+    few = stats.correlation_study(rows[3:8], num_resamples=20)
     assert "partial_pearson" not in few
     assert "kendall" in few
 
 
 def test_groups_are_drawn_as_a_whole() -> None:
     x, y = planted(0.5, 20)
-    alone = evaluate.correlation(x, y, num_resamples=200)
+    alone = stats.correlation(x, y, num_resamples=200)
     # Copies of a model say nothing new: with groups the interval stays, without it shrinks.
     copies, names = [np.tile(each, 4) for each in (x, y)], np.tile(np.arange(20), 4)
-    grouped = evaluate.correlation(*copies, groups=names, num_resamples=200)
+    grouped = stats.correlation(*copies, groups=names, num_resamples=200)
     assert grouped.estimate == pytest.approx(alone.estimate)
     assert (grouped.low, grouped.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
-    taken_as_new = evaluate.correlation(*copies, num_resamples=200)
+    taken_as_new = stats.correlation(*copies, num_resamples=200)
     assert taken_as_new.high - taken_as_new.low < 0.7 * (alone.high - alone.low)
     with pytest.raises(InputError, match="expected one group a model"):
-        evaluate.correlation(x, y, groups=["a"])
+        stats.correlation(x, y, groups=["a"])
     with pytest.raises(InputError, match="at least 2 groups"):
-        evaluate.correlation(x, y, groups=["a"] * 20)
+        stats.correlation(x, y, groups=["a"] * 20)
 
 
 def test_constant_and_explained_columns_have_defined_values() -> None:
     x = np.arange(8.0)
-    constant = evaluate.correlation(x, np.ones(8), num_resamples=20)
+    constant = stats.correlation(x, np.ones(8), num_resamples=20)
     assert (constant.estimate, constant.p_value) == (0, 1)
-    explained = evaluate.partial_correlation(x, x**2, x, kind="pearson", num_resamples=20)
+    explained = stats.partial_correlation(x, x**2, x, kind="pearson", num_resamples=20)
     assert (explained.estimate, explained.p_value) == (0, 1)
 
 
 def test_bad_columns_are_input_errors() -> None:
     x = np.arange(8.0)
     with pytest.raises(InputError, match="unknown correlation 'spearmann'.*did you mean 'spearman'"):
-        evaluate.correlation(x, x, kind="spearmann")
+        stats.correlation(x, x, kind="spearmann")
     with pytest.raises(InputError, match="expected one value a model in each column"):
-        evaluate.correlation(x, x[:4])
+        stats.correlation(x, x[:4])
     with pytest.raises(InputError, match="at least 4 models, got 3"):
-        evaluate.correlation(x[:3], x[:3])
+        stats.correlation(x[:3], x[:3])
     with pytest.raises(InputError, match="at least 6 models, got 5"):
-        evaluate.partial_correlation(x[:5], x[:5], np.ones((5, 2)))
+        stats.partial_correlation(x[:5], x[:5], np.ones((5, 2)))
     with pytest.raises(InputError, match="columns must be finite"):
-        evaluate.correlation(x, np.full(8, np.nan))
+        stats.correlation(x, np.full(8, np.nan))
     with pytest.raises(InputError, match="a row has no 'effective_pixels'"):
-        evaluate.correlation_study([{"clean_accuracy": 1, "robust_accuracy": 1, "explanation_loss_end": 1}] * 5)
+        stats.correlation_study([{"clean_accuracy": 1, "robust_accuracy": 1, "explanation_loss_end": 1}] * 5)

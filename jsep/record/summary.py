@@ -1,22 +1,16 @@
-"""Rows of single seeds -> means and standard deviations per method."""
+"""Rows of single seeds -> means, standard deviations and intervals of each method."""
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from jsep import stats
 from jsep.checks import InputError
+from jsep.record.row import Result, as_number
 
 _NOT_METRICS = frozenset({"method", "seed", "degraded", "sep_weight", "num_seeds"})
-
-
-def as_number(value: Any) -> float | None:
-    """The value as a float, or None where it is no number (booleans, strings and null are none)."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
-        return None
-    return float(value)
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -94,3 +88,32 @@ def num_pixels_of(rows: Sequence[Mapping[str, Any]]) -> int | None:
             if raw and scaled and raw > 0 and scaled > 0 and math.isfinite(scaled / raw):
                 return round(math.sqrt(scaled / raw))
     return None
+
+
+def intervals(result: Result) -> dict[str, dict[str, stats.Interval]]:
+    """metric -> method -> mean and 95 % interval, of every metric of the rows; NaN bounds where nothing tells them.
+
+    Seeds and images are crossed (`stats.crossed_mean`) where the values of single pairs or images are kept, of other
+    metrics the seeds alone vary. One seed speaks of other images for this model alone.
+    """
+    found: dict[str, dict[str, stats.Interval]] = {}
+    for method in result.methods:
+        rows = list(result.rows_of(method).values())
+        for metric in dict.fromkeys(name for row in rows for name in row.metrics):
+            values = [row.metrics[metric] for row in rows if metric in row.metrics]
+            if not np.isfinite(values).all():
+                continue
+            fixed = len(values) == 1
+            tables = [[row.of_pairs(metric) for row in rows], [row.per_image.get(metric) for row in rows]]
+            for table, images in zip(tables, (result.images_of_pairs(), None), strict=True):
+                sizes = {None if row is None else len(row) for row in table}
+                if len(sizes) == 1 and None not in sizes and len(table) == len(values):
+                    array = np.array(table, np.float64)
+                    fits = images is None or len(images) == array.shape[1]
+                    if np.isfinite(array).all():
+                        mean = stats.crossed_mean(array, images if fits else None, seeds_are_fixed=fixed)
+                        break
+            else:
+                mean = stats.mean_over_seeds(values)
+            found.setdefault(metric, {})[method] = mean.interval()
+    return found

@@ -1,0 +1,222 @@
+"""A row and a result: what result.json holds, typed, whatever the format it was written in.
+
+Format 2. A row is one trained model. Losses are raw, shares are fractions; names, units and directions of the metrics
+are in `evaluate.METRICS`.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+
+from jsep import evaluate
+from jsep.checks import InputError
+
+FORMAT = 2
+"""The version of result.json that this package writes; it reads this one and those before it."""
+
+DEGRADED_MARGIN = 0.05
+"""More than this below the clean accuracy of its reference, and a model counts as degraded."""
+
+
+def is_degraded(clean_accuracy: float, reference: float, *, margin: float = DEGRADED_MARGIN) -> bool:
+    """Whether a model's clean accuracy is more than `margin` below that of its reference with the same seed.
+
+    Its explanation loss is then no sign of robustness: a broken classifier has maps that nobody wants to manipulate.
+    Args: accuracies and margin as fractions.
+    """
+    return bool(clean_accuracy < reference - margin)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One trained model.
+
+    method: how it was trained; baseline: the method that it adds something to, None for a plain one; adversarial:
+    whether that trains on attacked images, None where it is not known; seed; sep_weight: lambda of the paper, 0 without
+    SEP; degraded: whether its classifier is broken; metrics: name -> number; per_pair: name -> (P,) of every pair;
+    per_image: name -> (B,) bool of every test image; other: what this version does not know, kept as it is.
+    """
+
+    method: str
+    seed: int | None = None
+    baseline: str | None = None
+    adversarial: bool | None = None
+    sep_weight: float = 0.0
+    degraded: bool = False
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    per_pair: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    per_image: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    other: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The row that `as_dict` gave, or one of result.json. Raises: InputError where it names no method."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("method"), str):
+            raise InputError(
+                f"expected a row with a string 'method', got {str(values)[:60]!r}; run the experiment again"
+            )
+        fields = {name: values[name] for name in _FIELDS if name in values}
+        metrics: dict[str, float] = {}
+        other: dict[str, Any] = {}
+        for name, value in values.items():
+            if name in _FIELDS or name in ("per_pair", "per_image"):
+                continue
+            number = as_number(value) if name in evaluate.METRICS else None
+            if number is None:
+                other[name] = value
+            else:
+                metrics[name] = number
+        per_pair = {name: np.array(each, np.float64) for name, each in values.get("per_pair", {}).items()}
+        per_image = {name: unpack_correct(each) for name, each in values.get("per_image", {}).items()}
+        fields["sep_weight"] = as_number(fields.get("sep_weight")) or 0.0
+        fields["degraded"] = bool(fields.get("degraded"))
+        return cls(**fields, metrics=metrics, per_pair=per_pair, per_image=per_image, other=other)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-like values; `from_dict` gives the same row back."""
+        found: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
+        found |= {**self.metrics, **self.other}
+        if self.per_pair:
+            found["per_pair"] = {name: values.tolist() for name, values in self.per_pair.items()}
+        if self.per_image:
+            found["per_image"] = {name: pack_correct(values) for name, values in self.per_image.items()}
+        return found
+
+    def of_pairs(self, metric: str) -> np.ndarray | None:
+        """(P,) values whose mean is the metric; None where the row does not keep them."""
+        registered = evaluate.METRICS.get(metric)
+        if registered is not None and registered.of_pairs is not None:
+            try:
+                return registered.of_pairs(self.per_pair)
+            except KeyError:
+                return None
+        return self.per_pair.get(metric)
+
+
+_FIELDS = ("method", "seed", "baseline", "adversarial", "sep_weight", "degraded")
+
+
+def as_number(value: Any) -> float | None:
+    """The value as a float, or None where it is no number (booleans, strings and null are none)."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        return None
+    return float(value)
+
+
+def pack_correct(correct: np.ndarray) -> dict[str, Any]:
+    """(B,) bool as {"num_images": B, "hex": its bits}, a quarter of a byte of JSON an image."""
+    values = np.asarray(correct, bool)
+    return {"num_images": len(values), "hex": np.packbits(values).tobytes().hex()}
+
+
+def unpack_correct(packed: Mapping[str, Any]) -> np.ndarray:
+    """The (B,) bool of `pack_correct`. Raises: InputError where it is none."""
+    try:
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(packed["hex"]), np.uint8))
+        values = bits[: packed["num_images"]].astype(bool)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the correctness of single images cannot be read ({error}); run the experiment again"
+        ) from error
+    if len(values) != packed["num_images"]:
+        raise InputError(f"expected {packed['num_images']} images, got {len(values)}; run the experiment again")
+    return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The rows of a study with what they were measured on.
+
+    experiment: its name; rows; victims, targets: (P,) the images of each pair, empty where there are none; num_images:
+    test images of the accuracies, 0 where it is not known; content: everything that result.json holds, in `FORMAT`.
+    """
+
+    experiment: str
+    rows: tuple[Row, ...]
+    victims: tuple[int, ...] = ()
+    targets: tuple[int, ...] = ()
+    num_images: int = 0
+    content: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """The result in the content of a result.json of any format. Raises: InputError as `upgrade`."""
+        content = upgrade(content)
+        pairs = content.get("pairs") or {}
+        data = content.get("data") or {}
+        return cls(
+            experiment=str(content.get("experiment", "result")),
+            rows=tuple(Row.from_dict(row) for row in content.get("rows", ())),
+            victims=tuple(pairs.get("victims", ())),
+            targets=tuple(pairs.get("targets", ())),
+            num_images=int(data.get("num_images") or pairs.get("num_images") or 0),
+            content=content,
+        )
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods in order of appearance."""
+        return tuple(dict.fromkeys(row.method for row in self.rows))
+
+    def rows_of(self, method: str) -> dict[int | None, Row]:
+        """seed -> row of a method."""
+        return {row.seed: row for row in self.rows if row.method == method}
+
+    def images_of_pairs(self) -> list[tuple[int, int]] | None:
+        """Victim and target of each pair; None where they are not known."""
+        return list(zip(self.victims, self.targets, strict=True)) if self.victims else None
+
+
+def upgrade(content: Any) -> dict[str, Any]:
+    """The content of a result.json of an older format in this one; unknown fields stay.
+
+    Format 1 called one_minus_concordance "excess", and its rows named no baseline: it follows from the names that
+    methods had then.
+    Raises: InputError where it is no object, or has a format that this version does not know.
+    """
+    if not isinstance(content, Mapping):
+        raise InputError(f"expected a JSON object, got {type(content).__name__}; run the experiment again")
+    found = content.get("format")
+    if found not in range(1, FORMAT + 1):
+        raise InputError(
+            f"expected format {FORMAT} or an older one, got {found!r}; "
+            "read it with the version of jsep that wrote it, or run the experiment again"
+        )
+    if found == FORMAT:
+        return dict(content)
+    renamed = _renamed(content)
+    rows = renamed.get("rows")
+    if isinstance(rows, Sequence):
+        renamed["rows"] = [_with_baseline(row) if isinstance(row, Mapping) else row for row in rows]
+    return {**renamed, "format": FORMAT}
+
+
+def _renamed(value: Any) -> Any:
+    """Every key and every text that is the name of a metric "excess..." by its name of today."""
+    if isinstance(value, Mapping):
+        return {_name(key): _renamed(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_renamed(each) for each in value]
+    return _name(value)
+
+
+def _name(name: Any) -> Any:
+    is_old = isinstance(name, str) and re.fullmatch(r"excess(_\w+)?", name)
+    return f"one_minus_concordance{name.removeprefix('excess')}" if is_old else name
+
+
+_OLD_ADVERSARIAL = {"standard": False, "mat": True, "trades": True}
+
+
+def _with_baseline(row: Mapping[str, Any]) -> dict[str, Any]:
+    stem = str(row.get("method", "")).partition("@")[0]
+    baseline = None
+    if stem in ("sep_pos", "sep_neg") or stem.startswith("mat_"):
+        baseline = "mat"
+    elif stem.startswith("trades_"):
+        baseline = "trades"
+    return {"baseline": baseline, "adversarial": _OLD_ADVERSARIAL.get(baseline or stem), **row}

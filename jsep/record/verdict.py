@@ -1,0 +1,219 @@
+"""The one place that says what holds: claims and a result in, findings out.
+
+Seeds and images are crossed random effects (`stats.crossed_mean`), all claims of a result are one family, and Holm's
+corrected p decides. Fewer than three seeds cannot tell what other seeds would give; what they tell of these models is
+said beside it.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from jsep import evaluate, stats
+from jsep.record.claims import Claim, claims_of
+from jsep.record.row import Result, Row
+
+HOLDS, FAILS = "holds", "does not hold"
+EQUAL, UNDECIDED, UNKNOWN = "equal within the margin", "undecided", "cannot tell"
+VERDICTS = (UNKNOWN, FAILS, UNDECIDED, EQUAL, HOLDS)
+"""From the worst to the best part of a question. "holds" and "does not hold": the corrected p is below `ALPHA`, and the
+difference has the claimed sign or the opposite one; "equal within the margin": the two one-sided tests say so;
+"undecided": the data allow either; "cannot tell": the result lacks what it takes."""
+
+ALPHA = 0.05
+
+FEWEST_SEEDS = 3
+"""Fewer seeds give no variance that could be trusted."""
+
+MOST_SEEDS = 200
+"""Where so many seeds would not decide, none are named."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What a result says of a claim.
+
+    verdict: of `VERDICTS`; mean: the difference method less baseline with its uncertainty, None where it was not
+    measured; p, corrected_p: two-sided for a difference, of the two one-sided tests for equality, NaN where there is no
+    test; seeds_needed: seeds that would decide at these variances and this correction, None where it is decided, or
+    where seeds do not help; these_models: the interval over images alone, for fewer than `FEWEST_SEEDS` seeds;
+    reason: why it cannot tell, or what was left out.
+    """
+
+    claim: Claim
+    verdict: str
+    mean: stats.CrossedMean | None = None
+    p: float = math.nan
+    corrected_p: float = math.nan
+    seeds_needed: int | None = None
+    these_models: stats.Interval | None = None
+    reason: str = ""
+
+    @property
+    def interval(self) -> stats.Interval:
+        """The difference with its 95 % interval, that of these models where other seeds cannot be spoken of."""
+        if self.these_models is not None:
+            return self.these_models
+        nothing = stats.Interval(math.nan, math.nan, math.nan)
+        return nothing if self.mean is None else self.mean.interval()
+
+
+def judge(result: Result, claims: Sequence[Claim] | None = None) -> tuple[Finding, ...]:
+    """A finding for every claim, by default for all that `claims_of` finds in the result.
+
+    Args: claims: one family for Holm's correction. Returns: in the order of the claims.
+    """
+    return decide([difference_of(result, claim) for claim in (claims_of(result) if claims is None else claims)])
+
+
+def finding_of(claim: Claim, mean: stats.CrossedMean | None, *, reason: str = "") -> Finding:
+    """The finding of a difference from elsewhere, before Holm's correction: hand all of one family to `decide`.
+
+    Args: mean: method less baseline; None where it was not measured; reason: why, or what was left out.
+    """
+    if mean is None:
+        return Finding(claim, UNKNOWN, reason=reason or "not measured for both")
+    if mean.num_seeds < FEWEST_SEEDS:
+        these = dataclasses.replace(mean, of_seeds=0.0)
+        seeds = f"{mean.num_seeds} {'seed' if mean.num_seeds == 1 else 'seeds'}"
+        return Finding(
+            claim, UNKNOWN, mean, these_models=these.interval(), reason=reason or f"{seeds}: others may differ"
+        )
+    p = mean.p_value() if claim.sign else mean.equivalence_p(claim.margin)
+    if math.isnan(p):
+        return Finding(claim, UNKNOWN, mean, reason=reason or "one pair tells nothing of others")
+    return Finding(claim, UNDECIDED, mean, p=p, reason=reason)
+
+
+def decide(first: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings of one family with Holm's corrected p, and the verdict that follows from it."""
+    tested = [place for place, finding in enumerate(first) if not math.isnan(finding.p)]
+    if not tested:
+        return tuple(first)
+    corrected = stats.holm([first[place].p for place in tested])
+    decided = dict(zip(tested, corrected, strict=True))
+    return tuple(
+        _decide(finding, float(decided[place]), len(tested)) if place in decided else finding
+        for place, finding in enumerate(first)
+    )
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """The verdict of a question, that of its worst part; `UNKNOWN` for none."""
+    found = set(verdicts)
+    return next((verdict for verdict in VERDICTS if verdict in found), UNKNOWN)
+
+
+def by_question(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Finding]]:
+    """(question, subject) -> its findings, in order."""
+    found: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        found.setdefault((finding.claim.question, finding.claim.subject), []).append(finding)
+    return found
+
+
+def _difference(result: Result, claim: Claim, seeds: Sequence[int | None], *, fixed: bool) -> stats.CrossedMean | None:
+    """Method less baseline over the seeds: of every pair, of every image, else of whole models; None if unmeasured."""
+    rows, others = result.rows_of(claim.method), result.rows_of(claim.baseline)
+    couples = [(rows[seed], others[seed]) for seed in seeds]
+    tables = [_table(couples, "pairs", claim.metric), _table(couples, "images", claim.metric)]
+    for table, images in zip(tables, (result.images_of_pairs(), None), strict=True):
+        if table is not None:
+            fits = images is None or len(images) == table.shape[1]
+            return stats.crossed_mean(table, images if fits else None, seeds_are_fixed=fixed)
+    if any(claim.metric not in row.metrics for couple in couples for row in couple):
+        return None
+    values = np.array([[row.metrics[claim.metric] for row in couple] for couple in couples])
+    if not np.isfinite(values).all():
+        return None
+    return stats.mean_over_seeds(
+        values[:, 0] - values[:, 1], of_images=_variance_of_shares(result, claim, values), seeds_are_fixed=fixed
+    )
+
+
+def _table(couples: Sequence[tuple[Row, Row]], of: str, metric: str) -> np.ndarray | None:
+    """(S, P or B) of method less baseline, or None where a row lacks it or it is not finite."""
+    rows = []
+    for couple in couples:
+        values = [row.of_pairs(metric) if of == "pairs" else row.per_image.get(metric) for row in couple]
+        if values[0] is None or values[1] is None or len(values[0]) != len(values[1]):
+            return None
+        rows.append(np.asarray(values[0], np.float64) - np.asarray(values[1], np.float64))
+    if len({len(row) for row in rows}) != 1 or not len(rows[0]):
+        return None
+    table = np.stack(rows)
+    return table if np.isfinite(table).all() else None
+
+
+def _variance_of_shares(result: Result, claim: Claim, values: np.ndarray) -> float:
+    """What other test images add to the variance of a difference of two accuracies, of which the single images are not
+    kept: that of independent samples, which is an upper bound where models agree on images. 0 for what is no share."""
+    if not evaluate.METRICS[claim.metric].is_accuracy or not result.num_images:
+        return 0.0
+    shares = values.mean(axis=0)
+    return float(np.sum(shares * (1 - shares))) / result.num_images
+
+
+def difference_of(result: Result, claim: Claim) -> Finding:
+    """The finding of a claim before Holm's correction: hand all of one family to `decide`."""
+    rows, others = result.rows_of(claim.method), result.rows_of(claim.baseline)
+    shared = [seed for seed in rows if seed in others]
+    kept = [seed for seed in shared if not (rows[seed].degraded or others[seed].degraded)]
+    reason = f"{len(shared) - len(kept)} of {len(shared)} seeds left out: degraded" if len(kept) < len(shared) else ""
+    if not shared:
+        return Finding(claim, UNKNOWN, reason=f"{claim.method} and {claim.baseline} share no seed")
+    if not kept:
+        return Finding(claim, UNKNOWN, reason=reason)
+    mean = _difference(result, claim, kept, fixed=False)
+    if mean is None:
+        return Finding(claim, UNKNOWN, reason="not measured for both")
+    if len(kept) < FEWEST_SEEDS or len(shared) - len(kept) > 1:
+        these = _difference(result, claim, kept, fixed=True)
+        assert these is not None
+        seeds = f"{len(kept)} {'seed' if len(kept) == 1 else 'seeds'}"
+        return Finding(
+            claim, UNKNOWN, mean, these_models=these.interval(), reason=reason or f"{seeds}: others may differ"
+        )
+    if not mean.num_pairs and not mean.of_images:
+        reason = "; ".join(filter(None, [reason, "over seeds alone: values of single images are not kept"]))
+    return finding_of(claim, mean, reason=reason)
+
+
+def _decide(finding: Finding, corrected_p: float, num_tests: int) -> Finding:
+    claim, mean = finding.claim, finding.mean
+    assert mean is not None
+    decided = corrected_p < ALPHA
+    if claim.sign:
+        verdict = UNDECIDED if not decided else HOLDS if claim.sign * mean.estimate > 0 else FAILS
+    elif decided:
+        verdict = EQUAL
+    else:
+        side = 1 if mean.estimate > 0 else -1
+        outside = mean.one_sided_p(side * claim.margin, side)
+        verdict = FAILS if outside * num_tests < ALPHA else UNDECIDED
+    factor = corrected_p / finding.p if finding.p > 0 and corrected_p < 1 else num_tests
+    needed = _seeds_needed(claim, mean, factor) if verdict == UNDECIDED else None
+    return dataclasses.replace(finding, verdict=verdict, corrected_p=corrected_p, seeds_needed=needed)
+
+
+def _seeds_needed(claim: Claim, mean: stats.CrossedMean, factor: float) -> int | None:
+    """The smallest number of seeds whose corrected p would fall below ALPHA, if estimate and variances stay."""
+    low, high = mean.num_seeds, MOST_SEEDS
+    if not _would_decide(claim, mean.with_seeds(high), factor):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _would_decide(claim, mean.with_seeds(middle), factor) else (middle, high)
+    return high
+
+
+def _would_decide(claim: Claim, mean: stats.CrossedMean, factor: float) -> bool:
+    p = mean.p_value() if claim.sign else mean.equivalence_p(claim.margin)
+    return p * factor < ALPHA
+
+
+def verdicts(findings: Sequence[Finding]) -> Mapping[tuple[str, str], str]:
+    """(question, subject) -> its verdict."""
+    return {question: worst(finding.verdict for finding in own) for question, own in by_question(findings).items()}

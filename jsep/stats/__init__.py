@@ -1,0 +1,25 @@
+"""Statistics of few seeds and shared images: NumPy and SciPy alone, nothing of this library's models or images.
+
+`inference` has the intervals of one sample and Holm's correction, `crossed` the mean over seeds and images with its
+tests, `correlation` what goes together over many models.
+"""
+
+from jsep.stats.correlation import Correlation, correlation, correlation_study, partial_correlation
+from jsep.stats.crossed import CrossedMean, crossed_mean, mean_of_interval, mean_over_seeds
+from jsep.stats.inference import Interval, bootstrap_interval, holm, proportion_interval, t_interval
+
+__all__ = [
+    "Correlation",
+    "CrossedMean",
+    "Interval",
+    "bootstrap_interval",
+    "correlation",
+    "correlation_study",
+    "crossed_mean",
+    "holm",
+    "mean_of_interval",
+    "mean_over_seeds",
+    "partial_correlation",
+    "proportion_interval",
+    "t_interval",
+]

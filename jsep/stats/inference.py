@@ -1,0 +1,118 @@
+"""Intervals of one sample, and the correction of several p-values: NumPy in, numbers out.
+
+What resamples takes a `seed` and gives the same numbers for it.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jsep.checks import InputError, check_count
+
+_LARGEST_BATCH = 10_000_000
+"""Numbers in memory at once while a sample is drawn anew: 80 MB."""
+
+
+class Interval(NamedTuple):
+    """An estimate with the bounds of its confidence interval; the bounds are NaN where there is one value only."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def sample(values: object, what: str = "values", ndim: int = 1) -> np.ndarray:
+    """The values as float64. Raises: InputError for another number of dimensions, no values, or some not finite."""
+    array = np.asarray(values, np.float64)
+    if array.ndim != ndim or array.size == 0:
+        raise InputError(f"{what} must be {ndim}-dimensional and not empty, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{what} must be finite; leave out what was not measured")
+    return array
+
+
+def check_confidence(confidence: float) -> None:
+    """Raises InputError unless the confidence is inside (0, 1)."""
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence must be in (0, 1), got {confidence}")
+
+
+def t_interval(values: Sequence[float] | np.ndarray, *, confidence: float = 0.95) -> Interval:
+    """The mean with Student's interval: mean +- t_{n-1} s / sqrt(n); right for a few seeds, if they are near normal.
+
+    Raises: InputError for no values, some that are not finite, or a confidence outside (0, 1).
+    """
+    import scipy.stats  # a second to load
+
+    array = sample(values)
+    check_confidence(confidence)
+    mean = float(array.mean())
+    if len(array) == 1:
+        return Interval(mean, float("nan"), float("nan"))
+    half = scipy.stats.t.ppf((1 + confidence) / 2, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
+    return Interval(mean, mean - float(half), mean + float(half))
+
+
+def bootstrap_interval(
+    values: Sequence[float] | np.ndarray, *, seed: int = 0, confidence: float = 0.95, num_resamples: int = 2000
+) -> Interval:
+    """The mean with its bias-corrected and accelerated bootstrap interval, over images (dozens of values, any shape).
+
+    With a handful of values it is too narrow (5 normal ones: the 95 % interval covers 84 %, 60 ones: 94 %): there take
+    `t_interval`.
+    Raises: InputError as `t_interval`, or for a count < 1.
+    Reference: Efron 1987; `scipy.stats.bootstrap`.
+    """
+    import scipy.stats
+
+    array = sample(values)
+    check_confidence(confidence)
+    check_count("num_resamples", num_resamples)
+    mean = float(array.mean())
+    if len(array) == 1:
+        return Interval(mean, float("nan"), float("nan"))
+    if np.ptp(array) == 0:
+        return Interval(mean, mean, mean)
+    found = scipy.stats.bootstrap(
+        (array,), np.mean, confidence_level=confidence, n_resamples=num_resamples, rng=np.random.default_rng(seed),
+        batch=max(1, _LARGEST_BATCH // len(array)),
+    ).confidence_interval  # fmt: skip
+    return Interval(mean, float(found.low), float(found.high))
+
+
+def proportion_interval(successes: Sequence[bool] | np.ndarray, *, confidence: float = 0.95) -> Interval:
+    """The share of the true ones with Wilson's score interval: an accuracy over images, also at 0 and at 1.
+
+    Args: successes: (B,) of bool or 0 and 1.
+    Raises: InputError for none, other values, or a confidence outside (0, 1).
+    Reference: Wilson 1927; `scipy.stats.binomtest`.
+    """
+    import scipy.stats
+
+    array = sample(successes, "successes")
+    if not np.isin(array, (0, 1)).all():
+        raise InputError("successes must be true or false; for other values take bootstrap_interval")
+    check_confidence(confidence)
+    tested = scipy.stats.binomtest(int(array.sum()), len(array))
+    found = tested.proportion_ci(confidence, method="wilson")
+    return Interval(float(array.mean()), float(found.low), float(found.high))
+
+
+def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Holm's adjusted p-values, in the given order: below alpha exactly where the step-down procedure rejects.
+
+    With the n values sorted, p_(i) becomes the largest of min(1, (n - j) p_(j)) over j <= i (i, j from 0).
+    Raises: InputError for none, or one outside [0, 1]. Reference: Holm 1979.
+
+    >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    array = sample(p_values, "p_values")
+    if array.min() < 0 or array.max() > 1:
+        raise InputError(f"p_values must be in [0, 1], got {array.min():g} .. {array.max():g}")
+    order = np.argsort(array, kind="stable")
+    raised = np.minimum(np.maximum.accumulate((len(array) - np.arange(len(array))) * array[order]), 1.0)
+    adjusted = np.empty_like(raised)
+    adjusted[order] = raised
+    return adjusted

@@ -1,0 +1,128 @@
+"""One verdict in every outlet: page, terminal, README and the table of results show the findings and nothing else."""
+
+import json
+import pathlib
+import re
+
+import command_line
+import pytest
+from planted import planted_result
+
+from jsep import record, report
+from jsep.report.findings import FEW_SEEDS, HEAD, finding_cells, p_text, signed
+from jsep.report.page import answer_box
+
+PLANTED = {
+    "clear": planted_result(2e-5),
+    "opposite": planted_result(-2e-5),
+    "none": planted_result(0.0, num_seeds=3),
+    "one seed": planted_result(2e-5, num_seeds=1),
+    "degraded": planted_result(2e-5, degraded=(("sep_neg", 0), ("sep_neg", 1))),
+    "unequal": planted_result(2e-5, accuracy_shift=-0.1),
+}
+EXPECTED = {
+    "clear": (record.HOLDS, record.EQUAL, record.HOLDS),
+    "opposite": (record.FAILS, record.EQUAL, record.FAILS),
+    "none": (record.UNDECIDED, record.EQUAL, record.UNDECIDED),
+    "one seed": (record.UNKNOWN, record.UNKNOWN, record.UNKNOWN),
+    "degraded": (record.UNKNOWN, record.UNKNOWN, record.HOLDS),
+    "unequal": (record.HOLDS, record.FAILS, record.HOLDS),
+}
+"""The paper's order by the loss, equal accuracy, and what adversarial training does."""
+
+QUESTIONS = ("order_by_loss", "equal_accuracy", "belief_by_loss")
+HEADLINES = {
+    "order_by_loss": r"the loss that the attack leaves\): ({})",
+    "equal_accuracy": r"robust accuracy equal within 2 points: ({})",
+    "belief_by_loss": r"after adversarial training, by the loss left: ({})",
+}
+ANY = "|".join(record.VERDICTS)
+
+
+def verdicts_in(text: str) -> tuple[str, ...]:
+    """The verdict behind each question in a text that has the headline."""
+    plain = " ".join(re.sub(r"<[^>]*>", "", text).split())
+    found = []
+    for question in QUESTIONS:
+        match = re.search(HEADLINES[question].format(ANY), plain)
+        assert match, (question, plain[:400])
+        found.append(match[1])
+    return tuple(found)
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_every_outlet_shows_the_verdict_of_the_engine(name: str) -> None:
+    content, expected = PLANTED[name], EXPECTED[name]
+    engine = record.verdicts(record.judge(record.Result.from_dict(content)))
+    assert tuple(engine[question, "mat"] for question in QUESTIONS) == expected
+    outlets = {
+        "page": answer_box(record.upgrade(content)),
+        "terminal": command_line.findings_text(content),
+        "README": report.TABLES["study"](record.upgrade(content)).split("\n\n")[-1],
+    }
+    for outlet, text in outlets.items():
+        assert verdicts_in(text) == expected, outlet
+    columns = report.order_table({"mnist_sep": content}).splitlines()[-1].split(" | ")
+    assert (columns[1], columns[5], columns[6]) == expected
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_no_outlet_says_an_order_that_the_engine_does_not(name: str) -> None:
+    """Means are in every table; a sentence that orders them is in none."""
+    content = PLANTED[name]
+    text = report.TABLES["study"](record.upgrade(content)) + command_line.findings_text(content)
+    sentences = [line for line in text.splitlines() if not line.startswith("|")]
+    for phrase in ("is the paper's order", "highest", "lowest", "differ by at most", " < sep"):
+        assert not [line for line in sentences if phrase in line], phrase
+
+
+def test_the_table_of_findings_has_a_row_a_claim_with_its_interval_and_corrected_p() -> None:
+    rows = finding_cells(PLANTED["clear"])
+    claims = record.claims_of(record.Result.from_dict(PLANTED["clear"]))
+    assert len(rows) == len(claims) == 16
+    assert {len(row) for row in rows} == {len(HEAD)}
+    first = dict(zip(HEAD, rows[0], strict=True))
+    assert first["compared"] == "sep_pos − mat"
+    assert -210 < float(first["difference"].replace("−", "-")) < -190
+    assert first["verdict"] == record.HOLDS
+    assert re.fullmatch(r"−\d+ … −\d+", first["95 % interval"])
+    markdown = report.findings_markdown(PLANTED["clear"])
+    assert markdown.count("\n| ") == 16
+    assert "Holm" in markdown
+
+
+def test_undecided_findings_say_how_many_seeds_would_decide_and_three_seeds_say_what_they_cost() -> None:
+    answer = report.answer(planted_result(4e-6, num_seeds=3, noise=2e-6))
+    assert re.search(r"about \d+ seeds would decide", " ".join(answer.sentences))
+    assert FEW_SEEDS in answer.sentences
+    assert FEW_SEEDS not in report.answer(PLANTED["clear"]).sentences
+    one = " ".join(report.answer(PLANTED["one seed"]).sentences)
+    assert "1 seed: others may differ" in one
+    assert "interval of these models alone" in one
+
+
+def test_differences_and_p_values_are_written_as_their_metric_is_shown() -> None:
+    assert signed(-7.19e-8, "explanation_loss_end") == "−0.719"
+    assert signed(-5.37e-5, "explanation_loss_end") == "−537"
+    assert signed(-0.0574, "relative_reduction") == "−5.7"
+    assert signed(0.0814, "one_minus_concordance_end") == "+0.081"
+    assert (p_text(0.0004), p_text(None), p_text(0.05)) == ("< 0.001", "–", "0.050")
+
+
+def test_a_result_without_a_claim_says_so() -> None:
+    content = planted_result(2e-5, methods=("mat",))
+    assert report.answer(content).headline == "mat: no two methods of this result are compared by a claim."
+    assert report.findings_markdown(content) == ""
+
+
+@pytest.mark.parametrize(
+    "path", sorted(pathlib.Path(__file__).parents[2].glob("results/*_sep*/result.json")), ids=lambda p: p.parent.name
+)
+def test_committed_studies_have_a_finding_for_each_of_their_claims(path: pathlib.Path) -> None:
+    content = json.loads(path.read_text())
+    if content.get("kind", "study") != "study":
+        pytest.skip("no study")
+    result = record.Result.from_dict(content)
+    findings = record.judge(result)
+    assert [finding.claim for finding in findings] == list(record.claims_of(result))
+    assert {finding.verdict for finding in findings} <= set(record.VERDICTS)
