@@ -103,7 +103,7 @@ def count(
 ) -> Costs:
     """The costs of a model.
 
-    Args: method: the attacked explanation; config: whose SEP or rival term is counted.
+    Args: method: the attacked explanation; config: whose SEP or regularisation term is counted.
     """
     variables, images, labels = _shapes(model, input_shape, _FEW)
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -121,8 +121,8 @@ def count(
 
     def term(variables: PyTree, key: Array, images: Array, labels: Array) -> Array:
         assert config is not None
-        if config.rival is not None:
-            return train.batch_rival(key, config.rival, model_fn, variables, images, labels)
+        if config.regulariser is not None:
+            return train.batch_regulariser(key, config.regulariser, model_fn, variables, images, labels)
         return train.batch_penalty(key, config.sep, model_fn, variables, images, labels)
 
     has_term = config is not None and bool(config.weights())

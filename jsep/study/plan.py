@@ -12,12 +12,13 @@ from jsep import attack, data, models, train
 from jsep.checks import InputError
 from jsep.data import tensorflow_datasets, tiny_imagenet
 from jsep.study.attack_ablation import AttackAblationConfig
-from jsep.study.config import StudyConfig, training_method
+from jsep.study.config import StudyConfig
 from jsep.study.costs import Costs, Probe, count, probe
 from jsep.study.cross_method import CrossMethodConfig
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig
 from jsep.study.landscape_config import LandscapeConfig
+from jsep.study.methods import training_method
 from jsep.study.methods_table import MethodsTableConfig
 from jsep.study.selection import SelectionConfig
 from jsep.study.setup import create_model
@@ -108,10 +109,10 @@ def _study_tasks(config: StudyConfig, images: _Data, done: Collection[tuple[str,
         settings = config.train_config(method, num_pixels)
         costs = _costs(model, shape, attacked, settings)
         steps = settings.epochs * settings.steps_per_epoch(images.train)
-        attack_steps = 0 if training_method(method).objective == "standard" else settings.attack.num_steps
+        objective = train.objective(settings.objective)
+        attack_steps = settings.attack.num_steps if objective.adversarial else 0
         a_step = attack_steps * costs.input_gradient + costs.train_gradient + costs.term_gradient
-        if training_method(method).objective == "trades":
-            a_step += costs.forward + costs.train_gradient  # the clean images too
+        a_step += (objective.num_passes - 1) * (costs.forward + costs.train_gradient)
         looks = -(-config.epochs // config.validate_every)
         validation = looks * images.validation * (config.num_steps * costs.input_gradient + 2 * costs.forward)
         flops = len(seeds) * (steps * config.batch_size * a_step + validation)

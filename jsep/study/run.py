@@ -15,6 +15,7 @@ from jsep import attack, data, devices, evaluate, models, report, train
 from jsep.checks import InputError
 from jsep.study import comparisons, environment
 from jsep.study.config import StudyConfig
+from jsep.study.methods import reference_of, training_method
 from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
 from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.run_directory import RESULT_FORMAT, MetricsLog, RunDirectory
@@ -319,6 +320,7 @@ def _train_and_evaluate(
     row = {
         "method": method,
         "seed": seed,
+        "baseline": training_method(method).baseline,
         "sep_weight": train_config.sep_weight,
         "sep_weight_scale_free": train.scale_free_weight(train_config.sep_weight, num_pixels),
         **compared,
@@ -375,8 +377,11 @@ def _last_and_best(
 
 
 def _mark_degraded(rows: list[dict[str, Any]]) -> None:
-    """Marks the models whose clean accuracy is more than evaluate.DEGRADED_MARGIN below that of MAT with the
-    same seed."""
-    mat = {row["seed"]: row["clean_accuracy"] for row in rows if row["method"] == "mat"}
+    """Marks the models whose clean accuracy is more than evaluate.DEGRADED_MARGIN below that of their reference with
+    the same seed (`reference_of`); one without a reference is not marked."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    accuracies = {(row["method"], row["seed"]): row["clean_accuracy"] for row in rows}
+    references = {method: reference_of(method, methods) for method in methods}
     for row in rows:
-        row["degraded"] = evaluate.is_degraded(row["clean_accuracy"], mat.get(row["seed"], 0.0))
+        expected = accuracies.get((references[row["method"]], row["seed"]), 0.0)
+        row["degraded"] = evaluate.is_degraded(row["clean_accuracy"], expected)

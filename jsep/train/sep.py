@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,15 @@ class SepConfig:
             raise InputError(
                 f"{self.method!r} is not a function of the input gradient alone; use the SEP gradient 'reverse'"
             )
+
+    def describe(self) -> dict[str, Any]:
+        """Its settings by name, as `TrainConfig.describe`."""
+        settings = dataclasses.asdict(self)
+        if self.batch_norm == "evaluation":
+            del settings["batch_norm"]
+        if self.noise != "worst":
+            del settings["noise_steps"]
+        return settings
 
 
 def draw_noise(key: Key, config: SepConfig, shape: tuple[int, ...]) -> Array:

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jsep import study
+from jsep import study, train
 from jsep.checks import InputError
 from jsep.study.flat_config import differences
+from jsep.study.methods import reference_of
 
 
 def test_sep_weight_has_the_sign_of_the_method_and_the_unit_of_the_config():
@@ -18,27 +19,69 @@ def test_sep_weight_has_the_sign_of_the_method_and_the_unit_of_the_config():
 
 
 def test_every_method_has_a_training_configuration():
-    config = study.StudyConfig(rival_weight=0.5, rival_top_k=10, rival_num_gaps=5, sep_warmup_epochs=2)
-    for name, method in study.METHODS.items():
+    config = study.StudyConfig(
+        regulariser_weight=0.5, regulariser_top_k=10, regulariser_num_gaps=5, sep_warmup_epochs=2
+    )
+    for name, method in study.training_methods().items():
         made = config.train_config(name, num_pixels=64)
         assert made.objective == method.objective
         assert np.sign(made.sep_weight) == method.sep_sign
-        assert (made.rival.name if made.rival else None, made.rival_weight) == (method.rival, 0.5 * bool(method.rival))
-    rival = config.train_config("mat_r2et", num_pixels=64).rival
-    assert (rival.top_k, rival.num_gaps, rival.epsilon, rival.num_steps) == (10, 5, config.epsilon, config.num_steps)
+        assert (made.regulariser.name if made.regulariser else None) == method.regulariser
+        assert made.regulariser_weight == 0.5 * bool(method.regulariser)
+    r2et = config.train_config("mat_r2et", num_pixels=64).regulariser
+    assert (r2et.top_k, r2et.num_gaps, r2et.epsilon, r2et.num_steps) == (10, 5, config.epsilon, config.num_steps)
     assert config.train_config("trades_sep_neg", num_pixels=64).sep_warmup_epochs == 2
 
 
+def test_methods_are_every_objective_alone_with_sep_and_with_each_regulariser():
+    found = study.training_methods()
+    for objective in train.OBJECTIVES:
+        terms = ("sep_pos", "sep_neg", *train.EXPLANATION_REGULARISERS)
+        assert found[objective].baseline is None
+        assert {found[f"{objective}_{term}"].baseline for term in terms} == {objective}
+    assert found["sep_pos"] == found["mat_sep_pos"]
+    assert found["sep_neg"] == found["mat_sep_neg"]
+    assert study.training_method("mat_lga@0.3").baseline == "mat"
+    with pytest.raises(InputError, match="one or more different names"):
+        study.StudyConfig(methods=("sep_pos", "mat_sep_pos"))
+
+
+@pytest.mark.parametrize(
+    ("methods", "references"),
+    [
+        (("standard", "mat", "sep_pos", "mat_lga@1"), ("mat", None, "mat", "mat")),
+        (("mat", "trades", "trades_sep_neg"), (None, "mat", "trades")),
+        (("mat", "trades_sep_neg", "trades@6"), (None, "mat", "mat")),
+        (("trades", "trades_sep_pos"), (None, "trades")),
+        (("standard", "sep_neg"), (None, None)),
+    ],
+)
+def test_reference_is_the_baseline_or_else_the_first_adversarial_objective(methods, references):
+    assert tuple(reference_of(method, methods) for method in methods) == references
+
+
+def test_configuration_under_older_names_is_the_same():
+    config = study.StudyConfig(regulariser_weight=0.3, regulariser_top_k=7, regulariser_num_gaps=3)
+    older = {name: "rival_" + name.removeprefix("regulariser_") for name in study.RENAMED.values()}
+    stored = {older.get(name, name): value for name, value in config.as_dict().items()}
+    assert set(study.RENAMED) <= set(stored)
+    assert study.StudyConfig.from_dict(stored) == config
+    assert differences(stored, config) == []
+    assert differences(stored, dataclasses.replace(config, regulariser_weight=1.0)) == [
+        "regulariser_weight (0.3 there, 1.0 now)"
+    ]
+
+
 def test_method_brings_its_own_weight_with_the_sign_of_its_kind():
-    config = study.StudyConfig(rival_weight=0.5, trades_beta=6.0)
+    config = study.StudyConfig(regulariser_weight=0.5, trades_beta=6.0)
     assert config.sep_weight("sep_neg@200", 64) == -200
     assert config.sep_weight("trades_sep_pos@2e4", 64) == 20000
-    assert config.train_config("trades@0.3", 64).trades_beta == 0.3
-    assert config.train_config("trades@0", 64).trades_beta == 0.0
-    assert config.train_config("trades_sep_pos@3", 64).trades_beta == 6.0
-    rival = config.train_config("mat_lga@0.3", 64)
-    assert (rival.rival.name, rival.rival_weight, rival.sep_weight) == ("lga", 0.3, 0.0)
-    assert config.train_config("mat_lga", 64).rival_weight == 0.5
+    assert config.train_config("trades@0.3", 64).objective_settings.trades_beta == 0.3
+    assert config.train_config("trades@0", 64).objective_settings.trades_beta == 0.0
+    assert config.train_config("trades_sep_pos@3", 64).objective_settings.trades_beta == 6.0
+    lga = config.train_config("mat_lga@0.3", 64)
+    assert (lga.regulariser.name, lga.regulariser_weight, lga.sep_weight) == ("lga", 0.3, 0.0)
+    assert config.train_config("mat_lga", 64).regulariser_weight == 0.5
 
 
 def test_average_and_precision_are_of_the_models_and_not_of_the_feature_network():
@@ -104,7 +147,7 @@ def test_run_begun_before_a_setting_existed_had_its_default():
         ({"evaluated_checkpoint": "newest"}, "expected one of last, best"),
         ({"on_collapse": "halt"}, "expected one of ignore, flag, stop"),
         ({"probe_images": 1}, "probe_images must be an integer >= 2"),
-        ({"methods": ("mat_r2et",), "rival_num_gaps": 200}, "num_gaps must be at most top_k"),
+        ({"methods": ("mat_r2et",), "regulariser_num_gaps": 200}, "num_gaps must be at most top_k"),
     ],
 )
 def test_bad_value_is_refused_with_one_line(changes, message):
