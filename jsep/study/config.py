@@ -5,6 +5,7 @@ from typing import Any
 
 from jsep import attack, data, evaluate, explain, models, train
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_positive
+from jsep.study.explanation_settings import explanation_attack, method_options
 from jsep.study.flat_config import FlatConfig, setting
 from jsep.study.methods import TrainingMethod, training_method
 from jsep.study.options import option_kinds, own_settings, parse_options
@@ -96,6 +97,7 @@ class StudyConfig(FlatConfig):
     sep_weight_neg: float = setting(-3000.0, "SEP weight of sep_neg, < 0, sharpens")
     sep_weight_unit: str = setting("paper", "unit of both: paper (per MSE of the maps) or scale_free (per N^2 * MSE)")
     sep_method: str = setting("gradient_x_input", f"explanation in the SEP term: {', '.join(explain.METHODS)}")
+    sep_options: tuple[str, ...] = setting((), "options of that explanation, such as num_samples=8,sigma=0.1")
     sep_noise: str = setting("gaussian", f"noise of the SEP term: {', '.join(train.NOISES)}")
     sep_noise_scale: float = setting(
         0.1, "standard deviation (gaussian) or half width (uniform, worst) of the noise, pixel units"
@@ -119,6 +121,9 @@ class StudyConfig(FlatConfig):
     sep_normalize: str = setting("l1", "normalisation of the maps inside the SEP term; none: raw saliency")
 
     explanation_method: str = setting("gradient_x_input", "explanation that is attacked and reported")
+    explanation_options: tuple[str, ...] = setting(
+        (), "options of that explanation, such as num_samples=64,sigma=0.1; default: its own"
+    )
     explanation_attacked_method: str | None = setting(
         None, "differentiable explanation that the attack follows instead; default: the reported one"
     )
@@ -130,7 +135,12 @@ class StudyConfig(FlatConfig):
     explanation_norm: str = setting("linf", "norm of that budget")
 
     explanation_attack_kind: str = setting(
-        "targeted", "targeted (Adam with the settings above) or auto (the ensemble, which has none but the budget)"
+        "targeted",
+        f"attack on explanations, {', '.join(attack.EXPLANATION_ATTACKS)}: targeted is Adam with the settings above, "
+        "auto the ensemble, which has none but the budget, black_box a search without derivatives",
+    )
+    explanation_attack_options: tuple[str, ...] = setting(
+        (), "settings of that attack that have no flag of their own, such as num_starts=3,repair=true"
     )
     explanation_version: str = setting("standard", f"version of the ensemble: {', '.join(attack.EXPLANATION_VERSIONS)}")
     explanation_softmax_tolerance: float | None = setting(
@@ -262,6 +272,7 @@ class StudyConfig(FlatConfig):
                 self.sep_gradient,
                 self.sep_noise_steps,
                 self.sep_batch_norm,
+                method_options(self.sep_method, self.sep_options),
             ),
             sep_warmup_epochs=self.sep_warmup_epochs,
             regulariser=regulariser,
@@ -300,17 +311,4 @@ class StudyConfig(FlatConfig):
 
     def explanation_attack(self) -> evaluate.ExplanationAttackConfig:
         """The explanation attack of the evaluation."""
-        return evaluate.ExplanationAttackConfig(
-            method=self.explanation_method,
-            attacked_method=self.explanation_attacked_method,
-            map_config=explain.MapConfig(self.map_reduce, self.map_normalize),
-            num_steps=self.explanation_num_steps,
-            learning_rate=self.explanation_learning_rate,
-            map_weight=self.explanation_map_weight,
-            output_weight=self.explanation_output_weight,
-            epsilon=self.explanation_epsilon,
-            norm=self.explanation_norm,
-            attack=self.explanation_attack_kind,
-            version=self.explanation_version,
-            softmax_tolerance=self.explanation_softmax_tolerance,
-        )
+        return explanation_attack(self)

@@ -168,7 +168,7 @@ class _Measurement:
             **{name: float(np.nanmean(value)) for name, value in properties.items() if np.isfinite(value).any()},
             "degraded": False,
         }
-        if self.config.explanation_attack_kind == "auto":
+        if self.config.explanation_attack().entry.warns:
             counts = results.warnings.sum(axis=0)
             row["explanation_warnings"] = dict(zip(attack.WARNING_SENTENCES, counts.tolist(), strict=True))
         if self.config.auto_attack is not None:
@@ -242,6 +242,7 @@ class _Measurement:
                     victims[rows],
                     np.asarray(results.manipulated)[rows],
                     method=settings.method,
+                    options=settings.method_options,
                     map_config=settings.map_config,
                     config=self.config.properties_config(),
                     chunk_size=size,

@@ -243,7 +243,8 @@ def _train_and_evaluate(
     explanation = config.explanation_attack()
     # A method without a derivative may need thousands of passes; the one that the attack follows does not.
     probed: dict[str, Any] = {
-        "method": explanation.attacked_method or explanation.method,
+        "method": explanation.attacked,
+        "options": explanation.options_of(explanation.attacked),
         "map_config": explanation.map_config,
     }
     probe_images = splits.validation.as_float(np.arange(min(config.probe_images, len(splits.validation))))
@@ -331,21 +332,22 @@ def _train_and_evaluate(
         "train_seconds": round(trained - started, 2),
         "evaluate_seconds": round(time.perf_counter() - trained, 2),
     }
-    if config.explanation_attack_kind == "auto":
+    if explanation.entry.warns:
         counts = results.warnings.sum(axis=0)
         row["explanation_warnings"] = dict(zip(attack.WARNING_SENTENCES, counts.tolist(), strict=True))
     collapsed = log.first_step(method, seed, "collapsed")
     if collapsed is not None:
         row["collapsed_step"] = collapsed
     maps = {**images_of_pairs(splits.test, pairs), **maps_of_pairs(method, results)}
-    if seed == config.seed and config.gallery_pairs and config.explanation_attack_kind == "targeted":
+    course = explanation.entry.course
+    if seed == config.seed and config.gallery_pairs and course is not None:
         chosen = report.first_of_each_class(maps["victim_labels"], maps["victim_images"], config.gallery_pairs)
-        steps = evaluate.course_steps(config.explanation_num_steps, GALLERY_SNAPSHOTS)
-        course = evaluate.attack_course(
+        steps = evaluate.course_steps(course.num_steps(explanation.own_settings), GALLERY_SNAPSHOTS)
+        visited = evaluate.attack_course(
             attack_key, model_fn, variables, splits.test, pairs, explanation, chosen=chosen, steps=steps
         )
         maps |= {"course_pairs": np.array(chosen), "course_steps": np.array(steps)}
-        maps |= {f"{method}/course_{name}": values for name, values in course._asdict().items()}
+        maps |= {f"{method}/course_{name}": values for name, values in visited._asdict().items()}
     return row, maps
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jsep import study, train
+from jsep import attack, study, train
 from jsep.checks import InputError
 from jsep.study.flat_config import differences
 from jsep.study.methods import reference_of
@@ -82,6 +82,73 @@ def test_method_brings_its_own_weight_with_the_sign_of_its_kind():
     lga = config.train_config("mat_lga@0.3", 64)
     assert (lga.regulariser.name, lga.regulariser_weight, lga.sep_weight) == ("lga", 0.3, 0.0)
     assert config.train_config("mat_lga", 64).regulariser_weight == 0.5
+
+
+def test_options_of_an_explanation_reach_the_attack_and_the_sep_term():
+    config = study.StudyConfig(
+        explanation_method="smooth_grad", explanation_options=("num_samples=64", "sigma=1/4"),
+        sep_method="integrated_gradients", sep_options=("num_steps=8",), sep_gradient="reverse",
+    )  # fmt: skip
+    assert config.explanation_attack().method_options == (("num_samples", 64), ("sigma", 0.25))
+    assert config.train_config("sep_pos", 64).sep.method_options == (("num_steps", 8),)
+    assert config.train_config("sep_pos", 64).sep.describe()["method_options"] == (("num_steps", 8),)
+    assert "method_options" not in study.StudyConfig().train_config("sep_pos", 64).sep.describe()
+    assert study.StudyConfig.from_dict(config.as_dict()) == config
+    assert "--explanation_options=num_samples=64,sigma=1/4" in config.as_flagfile().splitlines()
+
+
+def test_flags_and_options_are_the_settings_of_the_explanation_attack():
+    config = study.StudyConfig(
+        explanation_num_steps=7, explanation_epsilon=0.1, explanation_attack_options=("num_starts=3", "repair=true")
+    )
+    made = config.explanation_attack()
+    assert made.settings == attack.TargetedConfig(num_steps=7, num_starts=3, repair=True)
+    assert made.total_steps == 21
+    ensemble = dataclasses.replace(
+        config, explanation_attack_kind="auto", explanation_version="fast", explanation_attack_options=()
+    )
+    assert ensemble.explanation_attack().settings == attack.AutoConfig("fast")
+    searched = dataclasses.replace(
+        config, explanation_attack_kind="black_box", explanation_attack_options=("search=random_search",)
+    )
+    assert searched.explanation_attack().settings == attack.BlackBoxConfig("random_search", num_steps=7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"explanation_method": "smooth_grad", "explanation_options": ("num_sample=3",)},
+            "unknown option of explanation method 'smooth_grad' 'num_sample': expected one of sigma, num_samples, "
+            "chunk_size; did you mean 'num_samples'?",
+        ),
+        ({"explanation_options": ("sigma=1",)}, "explanation method 'gradient_x_input' has no options, got 'sigma=1'"),
+        (
+            {"explanation_method": "rise", "explanation_options": ("grid",), "explanation_attacked_method": "gradient"},
+            "options of explanation method 'rise' are written name=value,name=value; got 'grid'",
+        ),
+        (
+            {"explanation_method": "smooth_grad", "explanation_options": ("num_samples=few",)},
+            "option num_samples of explanation method 'smooth_grad': expected a whole number, got 'few'",
+        ),
+        (
+            {"explanation_method": "smooth_grad", "explanation_options": ("sigma=1", "sigma=2")},
+            "option sigma of explanation method 'smooth_grad' is given twice",
+        ),
+        ({"sep_method": "integrated_gradients", "sep_options": ("steps=3",)}, "did you mean 'num_steps'"),
+        ({"explanation_attack_kind": "autos"}, "unknown explanation attack 'autos'"),
+        (
+            {"explanation_attack_options": ("repairs=true",)},
+            "unknown option of explanation attack 'targeted' 'repairs': expected one of num_starts, repair",
+        ),
+        ({"objective_options": ("beta=3",)}, "mat has no options, got 'beta=3'"),
+    ],
+)
+def test_bad_option_is_refused_with_one_line(changes, message):
+    with pytest.raises(InputError) as caught:
+        study.StudyConfig(**changes)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_average_and_precision_are_of_the_models_and_not_of_the_feature_network():
