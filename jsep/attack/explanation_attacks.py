@@ -74,10 +74,12 @@ class Course:
 
 
 def _no_members(config: Any) -> tuple[str, ...]:
+    """No names: an attack without members."""
     return ()
 
 
 def _needs_none(config: Any, norm: str) -> bool:
+    """Never: an attack that can do without a budget."""
     return False
 
 

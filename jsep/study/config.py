@@ -30,7 +30,7 @@ class StudyConfig(FlatConfig):
     """Methods x seeds on one data set, and how they are trained and judged. The help text of each field is its
     documentation."""
 
-    dataset: str = setting("digits", f"data set: {', '.join(data.LOADERS)}, or the path of an .npz file")
+    dataset: str = setting("digits", f"data set: {', '.join(data.DATASETS)}, or the path of an .npz file")
     data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
     stream: str = setting(
         "auto", f"training images batch by batch from disk: {', '.join(STREAMS)} (auto: where they are more than 4 GiB)"
@@ -180,8 +180,7 @@ class StudyConfig(FlatConfig):
         check_choice("stream", self.stream, STREAMS)
         check_choice("model", self.model, models.MODELS)
         check_choice("model", self.feature_model, models.MODELS)
-        if not self.dataset.endswith(".npz"):
-            check_choice("data set", self.dataset, [*data.LOADERS, "<path>.npz"])
+        data.check_name(self.dataset)
         for name in ("train_images", "test_images", "validation_images", "seed", "gallery_pairs"):
             check_count(name, getattr(self, name), minimum=0)
         for name in (

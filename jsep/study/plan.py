@@ -10,7 +10,6 @@ import jax
 
 from jsep import data, evaluate, models, train
 from jsep.checks import InputError
-from jsep.data import tensorflow_datasets, tiny_imagenet
 from jsep.study.attack_ablation import AttackAblationConfig
 from jsep.study.config import StudyConfig
 from jsep.study.costs import Costs, Probe, count, probe
@@ -24,20 +23,6 @@ from jsep.study.selection import SelectionConfig
 from jsep.study.setup import create_model
 from jsep.study.strength import StrengthConfig
 from jsep.study.trades_landscape import TradesLandscapeConfig
-
-SIZES = {
-    "mnist": (59_000, 1_000, 10_000),
-    "fashion_mnist": (59_000, 1_000, 10_000),
-    "cifar10": (49_000, 1_000, 10_000),
-    "cifar100": (49_000, 1_000, 10_000),
-    "imagenette": (8_469, 1_000, 3_925),
-    "tiny_imagenet": (99_000, 1_000, 10_000),
-}
-"""data set -> training, validation and test images, so that a plan need not read it."""
-
-
-# Its own file knows the class names only once it is read.
-_TINY_IMAGENET = data.DatasetInfo(tiny_imagenet.NAME, 200, (64, 64, 3), (0.5,) * 3, (0.25,) * 3, (), augment=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +47,7 @@ class Plan:
 @dataclasses.dataclass(frozen=True)
 class _Data:
     info: data.DatasetInfo
+    bytes_per_pixel: int
     train: int
     validation: int
     test: int
@@ -70,13 +56,15 @@ class _Data:
 def _data(config: StudyConfig | GalleryConfig) -> _Data:
     name = config.dataset
     counts = [getattr(config, f"{split}_images", 0) for split in ("train", "validation", "test")]
-    if name in SIZES:
-        info = tensorflow_datasets.INFOS.get(name, _TINY_IMAGENET)
-        sizes = list(SIZES[name])
-    else:  # embedded, or one file
-        splits = [data.load(name, split=split) for split in ("train", "validation", "test")]
+    source = data.DATASETS.get(name)
+    if source is not None and source.info is not None and source.num_images is not None:
+        info, sizes = source.info, list(source.num_images)
+        bytes_per_pixel = 1  # as pictures are stored
+    else:  # embedded, one file, or another's
+        splits = [data.load(name, data_dir=config.data_dir, split=split) for split in ("train", "validation", "test")]
         info, sizes = splits[0].info, [len(split) for split in splits]
-    return _Data(info, *(given or whole for given, whole in zip(counts, sizes, strict=True)))
+        bytes_per_pixel = splits[0].images.dtype.itemsize
+    return _Data(info, bytes_per_pixel, *(given or whole for given, whole in zip(counts, sizes, strict=True)))
 
 
 @functools.cache
@@ -300,7 +288,7 @@ def _memory(config: FlatConfig, study: StudyConfig, images: _Data, costs: Costs,
     """Bytes: the data set, parameters with gradient and optimiser state, and the largest batch that is worked on."""
     copies = 4 if study.optimizer == "adamw" else 3
     size = float(images.info.image_shape[0] * images.info.image_shape[1] * images.info.image_shape[2])
-    stored = (images.train + images.validation + images.test) * size * (1 if study.dataset in SIZES else 4)
+    stored = (images.train + images.validation + images.test) * size * images.bytes_per_pixel
     # A second-order gradient holds about twice what a first-order one does.
     second_order = 2.0 if any(training_method(method).sep_sign for method in study.methods) else 1.0
     chunk = getattr(config, "landscape_chunk_size", getattr(config, "chunk_size", 1))
