@@ -7,15 +7,18 @@ import textwrap
 
 from absl import flags
 
+from jsep import study
+
 GROUPS = (
     ("The run", r"run_dir|resume|overwrite|dry_run|compilation_cache|experiment|.*chunk_size|.*_every"),
     ("Data", r"dataset|data_dir|(train|validation|test)_images|augment|out"),
     ("Model", r"model|activation|softplus_beta|normalise_input"),
     ("What is trained, or analysed", r"methods|seed|num_seeds|max_seeds|models|models_dir|study_dirs?"),
     ("SEP, the regulariser under test", r"sep_.*"),
-    ("Other papers' regularisers", r"rival_.*"),
+    ("Other papers' regularisers", r"regulariser_.*"),
     ("Attack on predictions", r"norm|epsilon|alpha|num_steps|test_.*|trades_.*|pgd_.*"),
-    ("Training", r"epochs|batch_size|optimizer|learning_rate|schedule|momentum|weight_decay|gradient_clip"),
+    ("Training", r"objective_options|epochs|batch_size|optimizer|learning_rate|schedule|momentum|weight_decay"
+     r"|gradient_clip"),
     ("From saliency to map", r"map_.*"),
     ("Attack on explanations", r"explanation_.*|version"),
     ("Pairs of images", r"(num|max)_pairs|pairs_file|num_clusters|cluster_counts|feature_.*|selections?|num_draws"),
@@ -62,6 +65,8 @@ def own_flags() -> dict[str, flags.Flag]:
 
 def suggestion(unknown: str) -> str:
     """The end of the line that says that a flag is not known."""
+    if unknown in study.RENAMED:
+        return f", now called --{study.RENAMED[unknown]}"
     known = own_flags()
     meant = MEANT.get(unknown.lower().replace("-", "_"), "")
     if meant and re.split(r"\W", meant)[0] in known:

@@ -1,4 +1,4 @@
-"""Every training objective and every rival of SEP on one data set: does each do what it says?
+"""Every training objective and every explanation regulariser on one data set: does each do what it says?
 
 python experiments/objectives.py --flagfile=experiments/flags/objectives_digits.flags
 """

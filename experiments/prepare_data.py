@@ -14,7 +14,7 @@ from jsep import data
 from jsep.checks import InputError, check_choice
 from jsep.study.progress import StepCounter
 
-flags.DEFINE_string("dataset", "cifar10", f"data set: {', '.join(data.LOADERS)}")
+flags.DEFINE_string("dataset", "cifar10", f"data set: {', '.join(data.DATASETS)}")
 flags.DEFINE_string("data_dir", None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
 flags.DEFINE_string("out", None, "the .npz file to write; default: <dataset>.npz")
 flags.DEFINE_bool("overwrite", False, "replace the file where it exists")
@@ -23,7 +23,7 @@ flags.DEFINE_bool("overwrite", False, "replace the file where it exists")
 def main() -> None:
     """Reads the data set and writes the file."""
     name, out = flags.FLAGS.dataset, flags.FLAGS.out or f"{flags.FLAGS.dataset}.npz"
-    check_choice("data set", name, data.LOADERS)
+    check_choice("data set", name, data.DATASETS)
     if os.path.exists(out) and not flags.FLAGS.overwrite:
         raise InputError(f"{out} exists; replace it with --overwrite, or choose another name with --out")
     print(f"opening {name}", file=sys.stderr, flush=True)

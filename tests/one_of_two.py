@@ -7,7 +7,7 @@ import sys
 import jax
 import numpy as np
 
-from jsep import checks, data, devices, evaluate, models, train
+from jsep import attack, checks, data, devices, evaluate, models, train
 
 MODEL = models.ResNet(num_classes=10, stage_sizes=(1,), width=4)
 CONFIG = train.TrainConfig(
@@ -51,7 +51,7 @@ def measure(mesh: jax.sharding.Mesh | None, directory: pathlib.Path, *, stream: 
     model_fn = models.model_fn(MODEL)
     accuracies = evaluate.accuracies(key, model_fn, state.variables, digits, epsilon=0.1, alpha=0.05, num_steps=2)
     pairs = evaluate.PairIndex("digits", "train", 64, "none", 2, 0, (0, 1, 2, 3, 4), (5, 6, 7, 8, 9))
-    config = evaluate.ExplanationAttackConfig(num_steps=3, learning_rate=0.01)
+    config = evaluate.ExplanationAttackConfig(settings=attack.TargetedConfig(num_steps=3, learning_rate=0.01))
     attacked = evaluate.explanation_robustness(key, model_fn, state.variables, digits, pairs, config, chunk_size=4)
     return {"losses": losses, "accuracies": accuracies, **attacked.summary()}
 

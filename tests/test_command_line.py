@@ -54,6 +54,7 @@ def test_help_groups_the_flags_and_says_their_defaults(own_flags: flags.FlagValu
     [
         ("epoch", "; did you mean --epochs?"),
         ("num-seeds", "; did you mean --num_seeds?"),
+        ("rival_weight", ", now called --regulariser_weight"),
         ("lambda", "; did you mean --sep_weight_pos and --sep_weight_neg?"),
         ("lr", "; --help lists the flags"),  # --learning_rate is no flag here
         ("qqqq", "; --help lists the flags"),

@@ -292,7 +292,10 @@ def test_member_of_an_ensemble_breaks_what_it_can_and_ignores_what_it_is_not_giv
 def test_objective_is_finite_with_its_gradient_and_falls_over_20_steps(name: str, digits: data.Dataset) -> None:
     model = models.ConvNet(num_classes=10, widths=(6,))
     config = train.PgdConfig(epsilon=0.05, alpha=0.03, num_steps=2)
-    objective = train.OBJECTIVES[name](models.model_fn(model), models.batch_fn(model), config)
+    entry = train.OBJECTIVES[name]
+    assert entry.weight is None or hasattr(entry.config(), entry.weight)
+    inner = train.InnerAttack(config)
+    objective = entry.make(models.model_fn(model), models.batch_fn(model), inner, entry.config())
     shapes = jax.eval_shape(lambda: models.init(KEY, model, (8, 8, 1)))
     params = jax.device_put(oracles.random_variables(shapes)["params"])
 
@@ -313,19 +316,19 @@ def test_objective_is_finite_with_its_gradient_and_falls_over_20_steps(name: str
     assert all(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(gradient))
 
 
-# Rival regularisers.
+# Explanation regularisers.
 
 
-@pytest.mark.parametrize("name", train.RIVALS)
-def test_rival_is_a_scalar_with_finite_parameter_gradients_that_are_not_zero(name: str) -> None:
+@pytest.mark.parametrize("name", train.EXPLANATION_REGULARISERS)
+def test_regulariser_is_a_scalar_with_finite_parameter_gradients_that_are_not_zero(name: str) -> None:
     model = models.ConvNet(num_classes=4, widths=(5,))
     variables = oracles.random_variables(jax.eval_shape(lambda: models.init(KEY, model, (5, 4, 2))))
     rng = np.random.default_rng(0)
     images, labels = rng.uniform(size=(3, 5, 4, 2)).astype(np.float32), np.array([0, 3, 1])
-    config = train.RivalConfig(name, num_steps=2, path_steps=2, top_k=5, num_gaps=3)
+    config = train.RegulariserConfig(name, num_steps=2, path_steps=2, top_k=5, num_gaps=3)
 
     def term(variables: Any, key: Any, images: Array) -> Array:
-        return train.batch_rival(key, config, models.model_fn(model), variables, images, labels)
+        return train.batch_regulariser(key, config, models.model_fn(model), variables, images, labels)
 
     compiled = jax.jit(jax.value_and_grad(term))
     values = []

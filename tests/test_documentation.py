@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import unittest.mock
 
 import api
 import blocks
@@ -13,7 +14,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 import jsep
-from jsep import study
+from jsep import study, train
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -49,6 +50,11 @@ def test_comparison_of_what_a_page_prints() -> None:
 @pytest.mark.parametrize("name", ["index.md", "peers.md"])
 def test_code_of_the_short_pages_runs(name: str, tmp_path: pathlib.Path) -> None:
     assert blocks.run(ROOT / "docs" / name, tmp_path) == 1
+
+
+def test_code_of_the_page_on_plug_ins_runs(tmp_path: pathlib.Path) -> None:
+    with unittest.mock.patch.dict(train.OBJECTIVES):
+        assert blocks.run(ROOT / "docs" / "plugins.md", tmp_path) == 1
 
 
 @pytest.mark.slow

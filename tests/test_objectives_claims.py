@@ -1,4 +1,4 @@
-"""Every objective and every rival does what it says, on digits, by the script that a user runs."""
+"""Every objective and every explanation regulariser does what it says, on digits, by the script that a user runs."""
 
 import json
 import os
@@ -16,7 +16,7 @@ METHODS = [
 
 
 @pytest.mark.slow
-def test_objectives_and_rivals_keep_their_word(tmp_path: pathlib.Path) -> None:
+def test_objectives_and_regularisers_keep_their_word(tmp_path: pathlib.Path) -> None:
     run_dir = tmp_path / "run"
     # Optimised, unlike the smoke runs: here the steps are most of the work.
     environment = {name: value for name, value in os.environ.items() if name != "JAX_DISABLE_MOST_OPTIMIZATIONS"}

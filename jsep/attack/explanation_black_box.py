@@ -180,6 +180,7 @@ def attack_explanation_black_box(
     num_steps: int,
     num_samples: int = 10,
     softmax_tolerance: Any = None,
+    on_step: OnStep | None = None,
 ) -> tuple[Array, BlackBoxInfo]:
     """The targeted attack from logits and maps alone: mean((I(z) - target)^2) falls, the output is kept.
 
@@ -187,6 +188,7 @@ def attack_explanation_black_box(
       differentiable.
       search: "evolution" (2 num_samples queries a step, in the way of AttaXAI) or "random_search" (one, as Square).
       num_steps: >= 0. softmax_tolerance: the largest change of an entry of the softmax; None: only the class is kept.
+      on_step: called on the host from inside the compiled loop with a number of steps just made.
 
     Returns: (adversarial (H, W, C), BlackBoxInfo). One pair; batch with `jax.vmap`.
     Raises: InputError for a map, budget, count or image that does not fit.
@@ -207,7 +209,7 @@ def attack_explanation_black_box(
     def judge(map_: Array) -> Array:
         return jnp.mean((map_ - target_map) ** 2)
 
-    settings = {"judge": judge, "norm": ball, "epsilon": epsilon, "num_steps": num_steps, **options}
+    settings = {"judge": judge, "norm": ball, "epsilon": epsilon, "num_steps": num_steps, "on_step": on_step, **options}
     best, losses = BLACK_BOX_SEARCHES[search](key, map_fn, logits_fn, kept, image, image, **settings)
     info = BlackBoxInfo(
         losses=jnp.concatenate([judge(map_fn(image))[None], losses]),

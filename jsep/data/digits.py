@@ -3,6 +3,7 @@
 import numpy as np
 
 from jsep.data.dataset import Dataset, DatasetInfo
+from jsep.data.source import DataSource
 
 INFO = DatasetInfo(
     name="digits",
@@ -38,3 +39,6 @@ def load(data_dir: str | None, split: str) -> Dataset:
     )
     indices = {"train": train, "validation": validation, "test": test}[split]
     return Dataset(images[indices], labels[indices], INFO, split)
+
+
+SOURCE = DataSource(load, is_embedded=True, info=INFO)

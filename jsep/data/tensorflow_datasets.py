@@ -13,6 +13,7 @@ from jsep.checks import InputError
 from jsep.data.dataset import STREAM_ABOVE, Dataset, DatasetInfo
 from jsep.data.preparation import without_tensorflow
 from jsep.data.records import RecordImages
+from jsep.data.source import DataSource
 
 _DIGITS = tuple(str(digit) for digit in range(10))
 INFOS = {
@@ -210,4 +211,15 @@ def load(
         return read_source(source, info, split, max_images, data_dir, stream=stream, **settings)
 
 
-LOADERS = {name: functools.partial(load, name) for name in INFOS}
+_NUM_IMAGES = {
+    "mnist": (59_000, 1_000, 10_000),
+    "fashion_mnist": (59_000, 1_000, 10_000),
+    "cifar10": (49_000, 1_000, 10_000),
+    "cifar100": (49_000, 1_000, 10_000),
+    "imagenette": (8_469, 1_000, 3_925),
+}
+
+SOURCES = {
+    name: DataSource(functools.partial(load, name), can_stream=True, info=info, num_images=_NUM_IMAGES[name])
+    for name, info in INFOS.items()
+}

@@ -9,6 +9,7 @@ from typing import Any
 
 from jsep.checks import InputError
 from jsep.data.dataset import Dataset, DatasetInfo
+from jsep.data.source import DataSource
 from jsep.data.tensorflow_datasets import open_tfds, quiet_reader, read_source
 
 NAME = "tiny_imagenet"
@@ -139,3 +140,12 @@ def load(data_dir: str | None, split: str, max_images: int | None = None, stream
         info = DatasetInfo(NAME, label.num_classes, (_SIZE, _SIZE, 3), _MEAN, _STD, tuple(label.names), augment=True)
         open_labels = functools.partial(open_part, decode_images=False)
         return read_source(source, info, split, max_images, data_dir, stream=stream, open_labels=open_labels)
+
+
+# The names of the classes are known only once it is read.
+SOURCE = DataSource(
+    load,
+    can_stream=True,
+    info=DatasetInfo(NAME, 200, (_SIZE, _SIZE, 3), _MEAN, _STD, (), augment=True),
+    num_images=(99_000, 1_000, 10_000),
+)

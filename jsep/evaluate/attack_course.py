@@ -1,4 +1,4 @@
-"""The targeted explanation attack on a few pairs, step by step: the images it visits, and their maps."""
+"""An explanation attack on a few pairs, step by step: the images it visits, and their maps."""
 
 import functools
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import attack
 from jsep.checks import InputError, check_count
 from jsep.data import Dataset
 from jsep.evaluate.robustness import AnyArray, ExplanationAttackConfig, explained_prediction
@@ -54,15 +53,14 @@ def _visit(
     logits_fn = functools.partial(model_fn, variables)
 
     def one(key: Key, victim: Array, target: Array) -> AttackCourse:
-        attacked = config.attacked_method or config.method
-        target_map = explained_prediction(logits_fn, config, attacked, target, key)[1](target)
-        map_fn = explained_prediction(logits_fn, config, attacked, victim, key)[1]
-        _, info = attack.attack_explanation(
-            key, map_fn, logits_fn, victim, target_map, snapshot_steps=steps, **config.targeted()
-        )
+        target_map = explained_prediction(logits_fn, config, config.attacked, target, key)[1](target)
+        map_fn = explained_prediction(logits_fn, config, config.attacked, victim, key)[1]
+        problem = config.problem(map_fn, logits_fn, victim, target_map)
+        assert config.entry.course is not None  # attack_course has checked it
+        visited, losses = config.entry.course.visit(key, problem, config.own_settings, steps)
         shown_fn = explained_prediction(logits_fn, config, config.method, victim, key)[1]
-        predicted = jnp.argmax(jax.vmap(logits_fn)(info.visited), axis=-1)
-        return AttackCourse(info.visited, jax.lax.map(shown_fn, info.visited), predicted, info.losses[jnp.array(steps)])
+        predicted = jnp.argmax(jax.vmap(logits_fn)(visited), axis=-1)
+        return AttackCourse(visited, jax.lax.map(shown_fn, visited), predicted, losses)
 
     return jax.vmap(one)(keys, victims, targets)
 
@@ -78,15 +76,15 @@ def attack_course(
     chosen: Sequence[int],
     steps: Sequence[int],
 ) -> AttackCourse:
-    """Repeats the targeted attack of `explanation_robustness` on the pairs `chosen`, and keeps what it visits.
+    """Repeats the attack of `explanation_robustness` on the pairs `chosen`, and keeps what it visits.
 
     Args: key: that of `explanation_robustness`, so that the attack is the same; chosen: G places in `pairs`, all in
-      memory at once; steps: S steps in [0, config.num_steps], see `course_steps`.
+      memory at once; steps: S steps of the attack from 0 on, see `course_steps`.
     Returns: AttackCourse.
-    Raises: InputError for another attack than the targeted one, or a place or step that there is not.
+    Raises: InputError for an attack that cannot be followed step by step, or a place or step that there is not.
     """
-    if config.attack != "targeted":
-        raise InputError(f"the course is that of the targeted attack, got {config.attack!r}; leave it out")
+    if config.entry.course is None:
+        raise InputError(f"the explanation attack {config.attack!r} has no course of steps; leave it out")
     pairs.check_fits(dataset)
     for place in chosen:
         check_count("chosen", place, minimum=0)

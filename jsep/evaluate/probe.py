@@ -17,19 +17,31 @@ from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
 
 def _map_fn(
-    key: Key, model_fn: ModelFn, variables: PyTree, image: Array, method: str, map_config: explain.MapConfig
+    key: Key,
+    model_fn: ModelFn,
+    variables: PyTree,
+    image: Array,
+    method: str,
+    map_config: explain.MapConfig,
+    options: explain.Options,
 ) -> MapFn:
     """The map function of the class that is predicted for `image`."""
     logits_fn = functools.partial(model_fn, variables)
     predicted = jnp.argmax(logits_fn(image))
-    return explain.make_map_fn(method, logits_fn, predicted, map_config=map_config, key=key)
+    return explain.make_map_fn(method, logits_fn, predicted, map_config=map_config, key=key, **dict(options))
 
 
-@functools.partial(jax.jit, static_argnames=("model_fn", "method", "map_config"))
+@functools.partial(jax.jit, static_argnames=("model_fn", "method", "map_config", "options"))
 def _probe(
-    key: Key, model_fn: ModelFn, variables: PyTree, images: Array, method: str, map_config: explain.MapConfig
+    key: Key,
+    model_fn: ModelFn,
+    variables: PyTree,
+    images: Array,
+    method: str,
+    map_config: explain.MapConfig,
+    options: explain.Options,
 ) -> tuple[Array, Array]:
-    maps = jax.vmap(lambda z: _map_fn(key, model_fn, variables, z, method, map_config)(z))(images)
+    maps = jax.vmap(lambda z: _map_fn(key, model_fn, variables, z, method, map_config, options)(z))(images)
     losses = jax.vmap(explanation_loss)(maps, jnp.roll(maps, 1, axis=0))
     return jnp.mean(losses), jnp.mean(jax.vmap(effective_pixels)(maps))
 
@@ -41,25 +53,28 @@ def probe_maps(
     images: np.ndarray,
     *,
     method: str = "gradient_x_input",
+    options: explain.Options = (),
     map_config: explain.MapConfig | None = None,
 ) -> dict[str, float]:
     """What the maps of a few images look like: the explanation loss between neighbours, and the effective pixels.
 
     Every image is compared to the next one, the last to the first; the explained class is the predicted one.
     Args: key: for a method that draws; model_fn: (variables, image) -> logits (K,); images: (P, H, W, C) float in [0,
-      1], P >= 2, all in memory at once.
+      1], P >= 2, all in memory at once; method, options, map_config: the explanation.
     Returns: {"probe_explanation_loss", "probe_effective_pixels"}, means over the images.
     Raises: InputError for fewer than two images or wrong ones, or an unknown method.
     """
     check_images(images)
     if len(images) < 2:
         raise InputError(f"a probe needs at least 2 images to compare, got {len(images)}")
-    found = _probe(key, model_fn, variables, images, method, map_config or explain.MapConfig())
+    found = _probe(key, model_fn, variables, images, method, map_config or explain.MapConfig(), options)
     loss, pixels = jax.device_get(found)
     return {"probe_explanation_loss": float(loss), "probe_effective_pixels": float(pixels)}
 
 
-@functools.partial(jax.jit, static_argnames=("model_fn", "method", "map_config", "num_samples", "chunk_size"))
+@functools.partial(
+    jax.jit, static_argnames=("model_fn", "method", "map_config", "options", "num_samples", "chunk_size")
+)
 def _under_noise(
     keys: Array,
     model_fn: ModelFn,
@@ -69,13 +84,14 @@ def _under_noise(
     *,
     method: str,
     map_config: explain.MapConfig,
+    options: explain.Options,
     num_samples: int,
     chunk_size: int,
 ) -> tuple[Array, Array]:
     def one(inputs: tuple[Key, Array]) -> tuple[Array, Array]:
         key, image = inputs
         method_key, noise_key = jax.random.split(key)
-        map_fn = _map_fn(method_key, model_fn, variables, image, method, map_config)
+        map_fn = _map_fn(method_key, model_fn, variables, image, method, map_config, options)
         own = map_fn(image)
         size = jnp.sqrt(jnp.sum(own**2))
         others = jax.vmap(map_fn)(neighbours(noise_key, image, radius=radius, num_samples=num_samples))
@@ -93,6 +109,7 @@ def noise_sensitivity(
     images: np.ndarray,
     *,
     method: str = "gradient_x_input",
+    options: explain.Options = (),
     map_config: explain.MapConfig | None = None,
     radius: float = 0.1,
     num_samples: int = 8,
@@ -104,7 +121,8 @@ def noise_sensitivity(
     does not depend on the scale of the maps; "noise_scale_free_loss": mean N^2 MSE(I(x + z), I(x)), the SEP term in its
     scale-free unit. The explained class is that predicted for x; x + z is cut to [0, 1].
     Args: key; model_fn: (variables, image) -> logits (K,); images: (P, H, W, C) float in [0, 1]; radius: of the noise,
-      pixel units; num_samples: noises an image; chunk_size: images in memory at once.
+      pixel units; method, options, map_config: the explanation; num_samples: noises an image; chunk_size: images in
+      memory at once.
     Raises: InputError for wrong images, an unknown method or a count < 1.
     Reference: Yeh et al. 2019, definition 3, with the mean in place of the largest.
     """
@@ -120,6 +138,7 @@ def noise_sensitivity(
             radius,
             method=method,
             map_config=map_config or explain.MapConfig(),
+            options=options,
             num_samples=num_samples,
             chunk_size=min(chunk_size, len(images)),
         )

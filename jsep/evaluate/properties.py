@@ -32,7 +32,9 @@ class PropertiesConfig:
             check_count(name, getattr(self, name))
 
 
-@functools.partial(jax.jit, static_argnames=("model_fn", "features_fn", "method", "map_config", "config", "chunk_size"))
+@functools.partial(
+    jax.jit, static_argnames=("model_fn", "features_fn", "method", "options", "map_config", "config", "chunk_size")
+)
 def _describe(
     keys: Array,
     model_fn: ModelFn,
@@ -42,6 +44,7 @@ def _describe(
     images: Array,
     manipulated: Array,
     method: str,
+    options: explain.Options,
     map_config: explain.MapConfig,
     config: PropertiesConfig,
     chunk_size: int,
@@ -54,7 +57,9 @@ def _describe(
 
         def map_fn_of(its_variables: PyTree) -> MapFn:
             its_logits_fn = functools.partial(model_fn, its_variables)
-            return explain.make_map_fn(method, its_logits_fn, label, map_config=map_config, key=map_key)
+            return explain.make_map_fn(
+                method, its_logits_fn, label, map_config=map_config, key=map_key, **dict(options)
+            )
 
         map_fn = map_fn_of(variables)
         own, after = map_fn(image), map_fn(other)
@@ -85,6 +90,7 @@ def explanation_properties(
     manipulated: np.ndarray,
     *,
     method: str = "gradient_x_input",
+    options: explain.Options = (),
     map_config: explain.MapConfig | None = None,
     config: PropertiesConfig | None = None,
     chunk_size: int = 16,
@@ -97,11 +103,11 @@ def explanation_properties(
     rho to the map with all weights permuted. The class is the prediction on the image.
 
     Args: key: for neighbours, noise and permutation; model_fn, features_fn: (variables, image) -> logits (K,), features
-      (F,); images, manipulated: (P, H, W, C) in [0, 1]; method, map_config: the explanation; config: default: the
-      fields' values; chunk_size: images in memory at once, each with all of its neighbours.
+      (F,); images, manipulated: (P, H, W, C) in [0, 1]; method, options, map_config: the explanation; config: default:
+      the fields' values; chunk_size: images in memory at once, each with all of its neighbours.
     Raises: InputError for images of different shape, an unknown method or a count out of range.
     """
-    explain.method(method)
+    explain.check_options(method, options)
     check_count("chunk_size", chunk_size)
     if np.shape(images) != np.shape(manipulated) or np.ndim(images) != 4:
         raise InputError(f"expected images and their manipulated versions of one shape (P, H, W, C), got "
@@ -110,7 +116,7 @@ def explanation_properties(
     keys = jax.vmap(functools.partial(jax.random.fold_in, image_key))(jnp.arange(len(images)))
     found = _describe(
         keys, model_fn, features_fn, variables, permuted(weight_key, variables), images, manipulated, method,
-        map_config or explain.MapConfig(), config or PropertiesConfig(), chunk_size,
+        options, map_config or explain.MapConfig(), config or PropertiesConfig(), chunk_size,
     )  # fmt: skip
     return {name: np.asarray(values) for name, values in found.items()}
 

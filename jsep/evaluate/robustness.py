@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import attack, devices, explain
-from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_pixels, check_positive
+from jsep.attack import ExplanationAttack, PairProblem
+from jsep.checks import InputError, check_count, check_epsilon, check_pixels, check_positive
 from jsep.data import Dataset
 from jsep.evaluate import metrics
 from jsep.evaluate.chunk_store import ChunkStore
@@ -21,65 +22,76 @@ from jsep.types import Array, Key, LogitsFn, MapFn, ModelFn, PyTree
 
 AnyArray = np.ndarray | Array
 
-ATTACKS = ("targeted", "auto")
-"""`attack.attack_explanation` with the settings below, or the ensemble `attack.auto_explanation_attack`."""
-
 
 @dataclasses.dataclass(frozen=True)
 class ExplanationAttackConfig:
-    """The explanation attack of an evaluation: see `attack.attack_explanation`.
+    """The explanation attack of an evaluation.
 
-    method, map_config: the explanation that is measured, and attacked unless `attacked_method` says otherwise.
+    method, map_config: the explanation that is measured, and attacked unless `attacked_method` says otherwise;
+    method_options: of `method`, as ((name, value), ...).
     attacked_method: another, differentiable explanation that the attack follows; None for `method` itself.
     epsilon: None means no ball, as in Dombrowski et al.
-    attack: of `ATTACKS`; the ensemble needs none of num_steps, learning_rate, map_weight and output_weight, and knows
-      version ("fast" or "standard").
+    attack: of `attack.EXPLANATION_ATTACKS`; settings: its own configuration, None for its defaults.
     softmax_tolerance: the largest change of an entry of the softmax; None: only the class is kept.
-    num_starts, repair: of the targeted attack.
     """
 
     method: str = "gradient_x_input"
+    method_options: explain.Options = ()
     attacked_method: str | None = None
     map_config: explain.MapConfig = explain.MapConfig()
-    num_steps: int = 1000
-    learning_rate: float = 1e-3
-    map_weight: float = 1e7
-    output_weight: float = 1e6
     epsilon: float | None = None
     norm: str = "linf"
     attack: str = "targeted"
-    version: str = "standard"
+    settings: Any = None
     softmax_tolerance: float | None = None
-    num_starts: int = 1
-    repair: bool = False
 
     def __post_init__(self) -> None:
-        explain.method(self.method)
-        explain.check_differentiable(self.attacked_method or self.method)
+        explain.check_options(self.method, self.method_options)
         attack.norm_by_name(self.norm)
-        check_count("num_steps", self.num_steps, minimum=0)
-        check_positive("learning_rate", self.learning_rate)
-        for name in ("map_weight", "output_weight"):
-            check_positive(name, getattr(self, name), allow_zero=True)
         if self.epsilon is not None:
             check_epsilon(self.epsilon, self.norm)
-        check_choice("explanation attack", self.attack, ATTACKS)
-        check_choice("version", self.version, attack.EXPLANATION_VERSIONS)
-        check_count("num_starts", self.num_starts)
+        if self.entry.differentiable:
+            explain.check_differentiable(self.attacked)
+        else:
+            explain.method(self.attacked)
         if self.softmax_tolerance is not None:
             check_positive("softmax_tolerance", self.softmax_tolerance, allow_zero=True)
-        if self.epsilon is None and (self.num_starts > 1 or (self.attack == "auto" and self.norm != "linf")):
-            raise InputError(f"random starts and the {self.norm} ensemble need a ball: give epsilon")
+        attack.check_attack_settings(self.attack, self.own_settings, self.epsilon, self.norm)
+
+    @property
+    def entry(self) -> ExplanationAttack:
+        """The attack. Raises: InputError for a name that is not registered."""
+        return attack.explanation_attack(self.attack)
+
+    @property
+    def own_settings(self) -> Any:
+        """The attack's own configuration: `settings`, or its defaults."""
+        return self.entry.config() if self.settings is None else self.settings
+
+    @property
+    def attacked(self) -> str:
+        """The explanation method that the attack follows."""
+        return self.attacked_method or self.method
 
     @property
     def total_steps(self) -> int:
         """Steps of the attack on a pair, all starts or members together."""
-        return attack.num_search_steps(self.version) if self.attack == "auto" else self.num_steps * self.num_starts
+        return self.entry.num_steps(self.own_settings)
 
-    def targeted(self) -> dict[str, Any]:
-        """The settings of `attack.attack_explanation`."""
-        names = ("num_steps", "learning_rate", "map_weight", "output_weight", "epsilon", "norm", "softmax_tolerance")
-        return {name: getattr(self, name) for name in (*names, "num_starts", "repair")}
+    def options_of(self, method: str) -> explain.Options:
+        """The options of `method` as measured or attacked: those given for `self.method`, none for another."""
+        return self.method_options if method == self.method else ()
+
+    def make_map_fn(self, logits_fn: LogitsFn, label: Array, *, key: Key, method: str | None = None) -> MapFn:
+        """image (H, W, C) -> map (H, W) for the class `label`, by `method` or the measured one."""
+        method = method or self.method
+        options = dict(self.options_of(method))
+        return explain.make_map_fn(method, logits_fn, label, map_config=self.map_config, key=key, **options)
+
+    def problem(self, map_fn: MapFn, logits_fn: LogitsFn, image: Array, target_map: Array) -> PairProblem:
+        """A pair with the budget and what must be kept."""
+        kept = (self.epsilon, self.norm, self.softmax_tolerance)
+        return attack.PairProblem(map_fn, logits_fn, image, target_map, *kept)
 
 
 class PairResults(NamedTuple):
@@ -92,9 +104,9 @@ class PairResults(NamedTuple):
     effective_pixels: (P,) of the victim's map; label_kept: (P,) bool; predicted, manipulated_predicted: (P,) classes;
     distance: (P,) norm of the perturbation; softmax_change: (P,) largest change of an entry of the softmax;
     failed: (P,) bool, the loss at the start is not finite, and the clean image is returned;
-    member_losses: (P, members) the lowest loss of each member of the ensemble on images that keep the output; of the
-    targeted attack one column, the lowest visited loss whatever the output;
-    warnings: (P, 5) bool, the columns of `attack.ExplanationWarnings`, false for the targeted attack.
+    member_losses: (P, members) the lowest loss of each member of the ensemble on images that keep the output; of an
+    attack without members one column, the lowest visited loss whatever the output;
+    warnings: (P, 5) bool, the columns of `attack.ExplanationWarnings`, false for an attack that gives none.
     """
 
     manipulated: AnyArray
@@ -148,7 +160,7 @@ def explained_prediction(
     predicted = jnp.argmax(logits_fn(image))
     # The samples of a method that draws, the same in the attack and in the measurement.
     key = jax.random.fold_in(key, 1)
-    return predicted, explain.make_map_fn(method, logits_fn, predicted, map_config=config.map_config, key=key)
+    return predicted, config.make_map_fn(logits_fn, predicted, key=key, method=method)
 
 
 @functools.partial(jax.jit, static_argnames=("model_fn", "config", "chunk_size", "on_step"))
@@ -170,30 +182,17 @@ def _attack_pairs(
         _, target_map_fn = map_fn_for(config.method, target, key)
         predicted, map_fn = map_fn_for(config.method, victim, key)
         target_map, victim_map = target_map_fn(target), map_fn(victim)
-        attacked = config.attacked_method or config.method
-        attacked_map_fn = map_fn_for(attacked, victim, key)[1]
-        attacked_target = target_map if attacked == config.method else map_fn_for(attacked, target, key)[1](target)
-        warnings = jnp.zeros(len(attack.WARNING_SENTENCES), bool)
-        if config.attack == "auto":
-            manipulated, auto = attack.auto_explanation_attack(
-                key,
-                attacked_map_fn,
-                logits_fn,
-                victim,
-                attacked_target,
-                # Without a ball the whole box is one.
-                epsilon=1.0 if config.epsilon is None else config.epsilon,
-                norm=config.norm,
-                version=config.version,
-                softmax_tolerance=config.softmax_tolerance,
-                on_step=on_step,
-            )
-            losses, member_losses, warnings = auto.losses.ravel(), auto.member_losses, jnp.stack(auto.warnings)
-        else:
-            manipulated, info = attack.attack_explanation(
-                key, attacked_map_fn, logits_fn, victim, attacked_target, on_step=on_step, **config.targeted()
-            )
-            losses, member_losses = info.losses, jnp.min(info.losses, keepdims=True)
+        attacked_map_fn = map_fn_for(config.attacked, victim, key)[1]
+        attacked_target = target_map
+        if config.attacked != config.method:
+            attacked_target = map_fn_for(config.attacked, target, key)[1](target)
+        problem = config.problem(attacked_map_fn, logits_fn, victim, attacked_target)
+        manipulated, record = config.entry.run(key, problem, config.own_settings, on_step)
+        losses, member_losses, warnings = record
+        if member_losses is None:
+            member_losses = jnp.min(losses, keepdims=True)
+        if warnings is None:
+            warnings = jnp.zeros(len(attack.WARNING_SENTENCES), bool)
         manipulated_map = map_fn(manipulated)
         # From the returned image alone: nothing that the attack says about it is believed.
         manipulated_logits = logits_fn(manipulated)

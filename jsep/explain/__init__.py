@@ -5,7 +5,8 @@ All functions take one image; batch them with `jax.vmap`. A new method is one fu
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from jsep.checks import InputError, check_choice
@@ -30,11 +31,13 @@ __all__ = [
     "REDUCTIONS",
     "MapConfig",
     "Method",
+    "Options",
     "absolute",
     "attention_maps",
     "attention_relevance",
     "attention_rollout",
     "check_differentiable",
+    "check_options",
     "deconvnet",
     "explanation_map",
     "grad_cam",
@@ -48,6 +51,7 @@ __all__ = [
     "make_map_fn",
     "method",
     "occlusion",
+    "option_kinds",
     "rise",
     "rise_from_masks",
     "rise_masks",
@@ -109,6 +113,39 @@ def method(name: str) -> Method:
     """The method called `name`. Raises InputError that lists the known ones."""
     check_choice("explanation method", name, METHODS)
     return METHODS[name]
+
+
+Options = tuple[tuple[str, Any], ...]
+"""Options of a method as a value that can be compared and hashed: ((name, value), ...)."""
+
+
+def option_kinds(name: str) -> dict[str, Any]:
+    """The options of method `name` that a number or a word can set -> int, float, bool or str, Any for either.
+
+    Raises: InputError for an unknown method.
+    """
+    saliency = method(name).saliency
+    bound = saliency.keywords if isinstance(saliency, functools.partial) else {}
+    return {
+        parameter.name: parameter.annotation
+        for parameter in inspect.signature(saliency).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+        and parameter.name not in bound
+        and parameter.annotation in (int, float, bool, str, Any)
+        # It would hand back more than a saliency.
+        and not parameter.name.startswith("return_")
+    }
+
+
+def check_options(name: str, options: Iterable[tuple[str, Any]]) -> None:
+    """Raises InputError when method `name` is unknown or does not take one of the options; their values it checks
+    itself."""
+    known = inspect.signature(method(name).saliency).parameters
+    names = [other for other, parameter in known.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    for option, _ in options:
+        if not names:
+            raise InputError(f"explanation method {name!r} has no options, got {option!r}")
+        check_choice(f"option of explanation method {name!r}", option, names)
 
 
 def check_differentiable(name: str) -> None:

@@ -1,15 +1,16 @@
 """Studies: several methods and seeds, trained, attacked on the same pairs and reported in one run directory."""
 
 from jsep.study.attack_ablation import AttackAblationConfig, run_attack_ablation
-from jsep.study.config import METHODS, StudyConfig, TrainingMethod
+from jsep.study.config import StudyConfig
 from jsep.study.correlation import CorrelationConfig, run_correlation
 from jsep.study.cross_method import CrossMethodConfig, run_cross_method
 from jsep.study.evaluation import run_evaluation
 from jsep.study.evaluation_config import EvaluationConfig
-from jsep.study.flat_config import FlatConfig
+from jsep.study.flat_config import RENAMED, FlatConfig
 from jsep.study.gallery import GalleryConfig, run_gallery
 from jsep.study.landscape import run_landscape
 from jsep.study.landscape_config import LandscapeConfig
+from jsep.study.methods import TrainingMethod, training_method, training_methods
 from jsep.study.methods_table import MethodsTableConfig, run_methods_table
 from jsep.study.plan import Plan, Task, plan
 from jsep.study.precision import run_precision
@@ -34,7 +35,7 @@ from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.study.weight_sweep import WeightSweepConfig, run_weight_sweep
 
 __all__ = [
-    "METHODS",
+    "RENAMED",
     "AttackAblationConfig",
     "CorrelationConfig",
     "CrossMethodConfig",
@@ -82,5 +83,7 @@ __all__ = [
     "run_weight_sweep",
     "seconds_left",
     "state_of",
+    "training_method",
+    "training_methods",
     "worker_environments",
 ]

@@ -33,15 +33,38 @@ class AttackAblationConfig(FlatConfig):
     num_near_boundary: int = setting(
         20, "victims for the second table: the test images with the smallest lead of the predicted class"
     )
+    attacks: tuple[str, ...] = setting(
+        ("targeted", "auto"), f"attacks on explanations that are compared, of {', '.join(attack.EXPLANATION_ATTACKS)}"
+    )
     version: str = setting("standard", f"version of the ensemble: {', '.join(attack.EXPLANATION_VERSIONS)}")
     chunk_size: int = setting(20, "pairs in memory at once")
 
     def __post_init__(self) -> None:
+        if not self.attacks:
+            raise InputError("attacks must name one or more attacks on explanations, got none")
+        for name in self.attacks:
+            attack.explanation_attack(name)
         check_choice("version", self.version, attack.EXPLANATION_VERSIONS)
         for name in ("num_pairs", "seed"):
             check_count(name, getattr(self, name), minimum=0)
         for name in ("num_near_boundary", "chunk_size"):
             check_count(name, getattr(self, name))
+
+    def attack_configs(self, own: evaluate.ExplanationAttackConfig) -> dict[str, evaluate.ExplanationAttackConfig]:
+        """name -> configuration of each attack that is compared: with the settings of `own`, the study's, where it is
+        the study's attack, else with the defaults; one that can repair a lost output also with that."""
+        found = {}
+        for name in self.attacks:
+            kind = attack.explanation_attack(name).config
+            own_fields = dataclasses.asdict(own.own_settings) if own.attack == name else {}
+            fields = {field.name for field in dataclasses.fields(kind)}
+            given = {"version": self.version} if "version" in fields else {}
+            settings = kind(**own_fields | given)
+            found[name] = dataclasses.replace(own, attack=name, settings=settings)
+            if "repair" in fields:
+                repaired = dataclasses.replace(settings, repair=True)
+                found[f"{name}, repair"] = dataclasses.replace(own, attack=name, settings=repaired)
+        return found
 
 
 def run_attack_ablation(
@@ -52,7 +75,7 @@ def run_attack_ablation(
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Attacks every model by the targeted attack with the study's settings and by the ensemble, and writes result.json.
+    """Attacks every model by each attack, that of the study with the study's settings, and writes result.json.
 
     A row a model and attack on the study's pairs, one a member of the ensemble, and one an attack on victims near the
     decision boundary. Finished chunks of pairs are kept: with `resume` an interrupted run goes on.
@@ -87,17 +110,17 @@ def run_attack_ablation(
     }
     counter = StepCounter(progress)
     for model in chosen:
-        ends = {}
-        for name, settings in _attacks(study, config).items():
+        attacks = config.attack_configs(study.config.explanation_attack())
+        for name, settings in attacks.items():
             progress(f"{name} on {model.name}", {})
             results, seconds = _run(study, model, pairs, settings, config, directory, f"{model.name}_{name}", counter)
-            ends[name] = results
             result["rows"].append({**_row(results), "model": model.name, "attack": name, "seconds": seconds})
-        result["members"] += _member_rows(ends["auto"], model.name, config.version)
-        flags = attack.ExplanationWarnings(*ends["auto"].warnings.T)
-        result["warnings"][model.name] = attack.warnings_in_words(flags)
+            result["members"] += _member_rows(results, model.name, settings)
+            if settings.entry.warns:
+                flags = attack.ExplanationWarnings(*results.warnings.T)
+                result["warnings"][model.name] = attack.warnings_in_words(flags)
         near = _near_boundary(study, model, config.num_near_boundary)
-        for name, settings in _attacks(study, config).items():
+        for name, settings in attacks.items():
             progress(f"{name} near the boundary of {model.name}", {})
             results, _ = _run(study, model, near, settings, config, directory, f"{model.name}_{name}_near", counter)
             result["near_boundary"].append({**_row(results), "model": model.name, "attack": name})
@@ -106,16 +129,6 @@ def run_attack_ablation(
     directory.write_result(result)
     (directory.path / "tables.md").write_text(report.attack_tables(result))
     return result
-
-
-def _attacks(study: TrainedStudy, config: AttackAblationConfig) -> dict[str, evaluate.ExplanationAttackConfig]:
-    """The attack of the study, the same with repair, and the ensemble."""
-    targeted = study.config.explanation_attack()
-    return {
-        "targeted": targeted,
-        "targeted, repair": dataclasses.replace(targeted, repair=True),
-        "auto": dataclasses.replace(targeted, attack="auto", version=config.version),
-    }
 
 
 def _with_pairs(pairs: evaluate.PairIndex, victims: tuple[int, ...], targets: tuple[int, ...]) -> evaluate.PairIndex:
@@ -171,14 +184,16 @@ def _row(results: evaluate.PairResults) -> dict[str, Any]:
     }
 
 
-def _member_rows(results: evaluate.PairResults, model: str, version: str) -> list[dict[str, Any]]:
+def _member_rows(
+    results: evaluate.PairResults, model: str, settings: evaluate.ExplanationAttackConfig
+) -> list[dict[str, Any]]:
     """For each member: the mean loss that it reaches alone, that all others reach, and on how many pairs it is best.
 
     A member that goes on from the others' best image is not alone: it stands on those before it.
     """
     losses = np.minimum(results.member_losses, results.loss_start[:, None])
     rows = []
-    for index, name in enumerate(attack.member_names(version)):
+    for index, name in enumerate(settings.entry.members(settings.own_settings)):
         others = np.delete(losses, index, axis=1).min(axis=1)
         rows.append(
             {

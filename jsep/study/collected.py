@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsep import record
+from jsep import record, train
 from jsep.checks import InputError
-from jsep.study.config import StudyConfig, training_method
+from jsep.study.config import StudyConfig
+from jsep.study.flat_config import with_new_names
+from jsep.study.methods import training_method
 
 JUDGED_BY = (
     "dataset",
@@ -35,26 +37,20 @@ JUDGED_BY = (
 """What all models must share for their numbers to be comparable, beside the pairs."""
 
 # These say which run it was, how it was followed or how it was judged, and not how its models were trained; the SEP
-# weight and the rival are named by their own.
+# weight and the regulariser are named by their own.
 _NOT_IN_A_NAME = frozenset(JUDGED_BY) | {
     "experiment", "data_dir", "methods", "seed", "num_seeds", "pairs_file", "test_epsilon", "validation_images",
     "validate_every", "checkpoint_every", "log_every", "chunk_size", "num_clusters", "num_pairs", "feature_model",
     "feature_epochs", "feature_learning_rate", "sep_weight_pos", "sep_weight_neg", "sep_weight_unit",
 }  # fmt: skip
 
-_OF_A_METHOD = {
-    "trades_beta": "trades",
-    "rival_weight": "mat_",
-    "rival_noise_scale": "lga",
-    "rival_cure_step": "cure",
-    "rival_top_k": "r2et",
-    "rival_num_gaps": "r2et",
-    "sep_": "sep_",
+_OF_A_REGULARISER = {
+    "regulariser_noise_scale": "lga",
+    "regulariser_cure_step": "cure",
+    "regulariser_top_k": "r2et",
+    "regulariser_num_gaps": "r2et",
 }
-"""Fields, or the first letters of some, that matter only where the method's name has a part."""
-
-_WEIGHTS = ("trades_beta", "rival_weight")
-"""Named wherever they matter, also at the reference's value."""
+"""Fields that matter to one regulariser alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +70,10 @@ class Collected:
 
 
 def family_of(method: str) -> str:
-    """standard, mat, trades, sep, trades_sep, or the rival's name: what kind of training a method is."""
+    """The objective, "sep" or "<objective>_sep", or the regulariser's name: what kind of training a method is."""
     chosen = training_method(method)
-    if chosen.rival:
-        return chosen.rival
+    if chosen.regulariser:
+        return chosen.regulariser
     if chosen.sep_sign:
         return "sep" if chosen.objective == "mat" else f"{chosen.objective}_sep"
     return chosen.objective
@@ -142,7 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} holds no study; give the run directories of studies")
     if not result.get("complete"):
         raise InputError(f"{path} is not finished; continue it with --resume")
-    return result
+    return result | {"config": with_new_names(result["config"])}
 
 
 def _judged(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,6 +152,23 @@ def _check_same(path: str, reference: str, found: Mapping[str, Any], expected: M
         raise InputError(f"{path} and {reference} were judged differently ({'; '.join(different)}); use one evaluation")
 
 
+def _part_in(method: str, name: str) -> tuple[bool, bool]:
+    """Whether a field is named also at the reference's value, as a method's weight is; whether it takes part in how the
+    method trains."""
+    chosen = training_method(method)
+    objective = train.objective(chosen.objective)
+    if name.startswith("sep_"):
+        return False, bool(chosen.sep_sign)
+    if name.startswith("regulariser_"):
+        is_weight = name == "regulariser_weight"
+        return is_weight, chosen.regulariser is not None and (
+            is_weight or _OF_A_REGULARISER[name] == chosen.regulariser
+        )
+    if any(name in {field.name for field in dataclasses.fields(other.config)} for other in train.OBJECTIVES.values()):
+        return name == objective.weight, name in {field.name for field in dataclasses.fields(objective.config)}
+    return False, True
+
+
 def _setting(row: Mapping[str, Any], config: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
     """Such as "sep_pos +0.3" or "mat, epsilon 0.1": the method, its weight, and what else is not the reference's."""
     method, defaults = row["method"], StudyConfig().as_dict()
@@ -163,8 +176,7 @@ def _setting(row: Mapping[str, Any], config: Mapping[str, Any], reference: Mappi
     parts = [method + weight]
     for name in defaults:
         own, theirs = config.get(name, defaults[name]), reference.get(name, defaults[name])
-        where = next((part for prefix, part in _OF_A_METHOD.items() if name.startswith(prefix)), "")
-        differs = own != theirs or name in _WEIGHTS
-        if name not in _NOT_IN_A_NAME and differs and where in method:
+        always, matters = _part_in(method, name)
+        if name not in _NOT_IN_A_NAME and matters and (own != theirs or always):
             parts.append(f"{name} {own:.3g}" if isinstance(own, float) else f"{name} {own}")
     return ", ".join(parts)

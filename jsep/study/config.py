@@ -5,66 +5,19 @@ from typing import Any
 
 from jsep import attack, data, evaluate, explain, models, train
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_positive
+from jsep.study.explanation_settings import explanation_attack, method_options
 from jsep.study.flat_config import FlatConfig, setting
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingMethod:
-    """objective: a key of `train.OBJECTIVES`; sep_sign: of its SEP weight, 0 without SEP; rival: a key of
-    `train.RIVALS`; weight: the size of its SEP weight, rival_weight or trades_beta, None for the study's."""
-
-    objective: str
-    sep_sign: int = 0
-    rival: str | None = None
-    weight: float | None = None
-
-
-METHODS: dict[str, TrainingMethod] = {
-    "standard": TrainingMethod("standard"),
-    "mat": TrainingMethod("mat"),
-    "sep_pos": TrainingMethod("mat", 1),
-    "sep_neg": TrainingMethod("mat", -1),
-    "trades": TrainingMethod("trades"),
-    "trades_sep_pos": TrainingMethod("trades", 1),
-    "trades_sep_neg": TrainingMethod("trades", -1),
-    **{f"mat_{rival}": TrainingMethod("mat", rival=rival) for rival in train.RIVALS},
-}
-"""method -> how it trains. A name in a study may end in the method's own weight: "trades@1", "mat_lga@0.3"."""
-
-
-def training_method(name: str) -> TrainingMethod:
-    """How the method called `name` trains, with the weight after its "@".
-
-    The weight is the size of the method's SEP weight, else that of its rival, else the weight of its divergence.
-    Raises: InputError for an unknown method, or a weight that is no number >= 0 or has nothing to weigh.
-    """
-    base, at, text = name.partition("@")
-    check_choice("method", base, METHODS)
-    method = METHODS[base]
-    if not at:
-        return method
-    if method == TrainingMethod(method.objective) and method.objective != "trades":
-        raise InputError(f"method {base!r} has no weight, got {name!r}")
-    try:
-        weight = float(text)
-        check_positive("weight", weight, allow_zero=method.objective == "trades" and not method.sep_sign)
-    except ValueError as error:
-        raise InputError(f"the weight of a method must be a number > 0, such as {base}@1, got {name!r}") from error
-    return dataclasses.replace(method, weight=weight)
-
-
-def described_method(name: str) -> dict[str, Any]:
-    """What a row says of its method: "baseline", the plain method that it adds something to, and "adversarial"."""
-    chosen = training_method(name)
-    is_plain = chosen.rival is None and not chosen.sep_sign
-    return {"baseline": None if is_plain else chosen.objective, "adversarial": chosen.objective != "standard"}
-
+from jsep.study.methods import TrainingMethod, training_method
+from jsep.study.options import option_kinds, own_settings, parse_options
 
 CHECKPOINTS = ("last", "best")
 """The state after the last epoch, and that with the highest robust accuracy on the validation images."""
 
 VALIDATION_ATTACKS = ("training", "test")
 """Whose attack the validation images meet. One-step training can fail in a way that its own attack does not see."""
+
+FEATURE_OBJECTIVE = "standard"
+"""How the feature network is trained."""
 
 WEIGHT_UNITS = ("paper", "scale_free")
 
@@ -77,7 +30,7 @@ class StudyConfig(FlatConfig):
     """Methods x seeds on one data set, and how they are trained and judged. The help text of each field is its
     documentation."""
 
-    dataset: str = setting("digits", f"data set: {', '.join(data.LOADERS)}, or the path of an .npz file")
+    dataset: str = setting("digits", f"data set: {', '.join(data.DATASETS)}, or the path of an .npz file")
     data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
     stream: str = setting(
         "auto", f"training images batch by batch from disk: {', '.join(STREAMS)} (auto: where they are more than 4 GiB)"
@@ -93,7 +46,9 @@ class StudyConfig(FlatConfig):
     )
     methods: tuple[str, ...] = setting(
         ("mat", "sep_pos", "sep_neg"),
-        f"training methods, of {', '.join(METHODS)}; each may end in a weight of its own, such as trades@1",
+        f"training methods: an objective ({', '.join(train.OBJECTIVES)}), alone or with _sep_pos, _sep_neg or a "
+        f"regulariser behind it (_{', _'.join(train.EXPLANATION_REGULARISERS)}); sep_pos and sep_neg are those of mat; "
+        "each may end in a weight of its own, such as trades@1",
     )
     seed: int = setting(0, "first seed")
     num_seeds: int = setting(3, "number of seeds, counted up from the first")
@@ -134,11 +89,15 @@ class StudyConfig(FlatConfig):
     test_num_steps: int = setting(20, "PGD steps in tests")
 
     trades_beta: float = setting(6.0, "weight of the divergence of trades (alpha of the paper), >= 0")
+    objective_options: tuple[str, ...] = setting(
+        (), "settings of objectives that have no flag of their own, as name=value,name=value"
+    )
 
     sep_weight_pos: float = setting(50000.0, "SEP weight of sep_pos, > 0, flattens")
     sep_weight_neg: float = setting(-3000.0, "SEP weight of sep_neg, < 0, sharpens")
     sep_weight_unit: str = setting("paper", "unit of both: paper (per MSE of the maps) or scale_free (per N^2 * MSE)")
     sep_method: str = setting("gradient_x_input", f"explanation in the SEP term: {', '.join(explain.METHODS)}")
+    sep_options: tuple[str, ...] = setting((), "options of that explanation, such as num_samples=8,sigma=0.1")
     sep_noise: str = setting("gaussian", f"noise of the SEP term: {', '.join(train.NOISES)}")
     sep_noise_scale: float = setting(
         0.1, "standard deviation (gaussian) or half width (uniform, worst) of the noise, pixel units"
@@ -150,16 +109,21 @@ class StudyConfig(FlatConfig):
     sep_batch_norm: str = setting(
         "evaluation", f"batch normalisation in the SEP term: {', '.join(train.BATCH_NORM_MODES)}"
     )
-    rival_weight: float = setting(1.0, f"weight of the regulariser of mat_{', mat_'.join(train.RIVALS)}")
-    rival_noise_scale: float = setting(4 / 255, "half width of the noise of mat_lga, pixel units")
-    rival_cure_step: float = setting(1.5, "finite-difference step of mat_cure, Euclidean pixel units")
-    rival_top_k: int = setting(100, "pixels that mat_r2et keeps on top")
-    rival_num_gaps: int = setting(100, "pixels on each side that it holds apart")
+    regulariser_weight: float = setting(
+        1.0, f"weight of another paper's regulariser: {', '.join(train.EXPLANATION_REGULARISERS)}"
+    )
+    regulariser_noise_scale: float = setting(4 / 255, "half width of the noise of lga, pixel units")
+    regulariser_cure_step: float = setting(1.5, "finite-difference step of cure, Euclidean pixel units")
+    regulariser_top_k: int = setting(100, "pixels that r2et keeps on top")
+    regulariser_num_gaps: int = setting(100, "pixels on each side that it holds apart")
     map_reduce: str = setting("abs_sum", f"saliency to map, channels: {', '.join(explain.REDUCTIONS)}")
     map_normalize: str = setting("l1", f"saliency to map, normalisation: {', '.join(explain.NORMALIZATIONS)}")
     sep_normalize: str = setting("l1", "normalisation of the maps inside the SEP term; none: raw saliency")
 
     explanation_method: str = setting("gradient_x_input", "explanation that is attacked and reported")
+    explanation_options: tuple[str, ...] = setting(
+        (), "options of that explanation, such as num_samples=64,sigma=0.1; default: its own"
+    )
     explanation_attacked_method: str | None = setting(
         None, "differentiable explanation that the attack follows instead; default: the reported one"
     )
@@ -171,7 +135,12 @@ class StudyConfig(FlatConfig):
     explanation_norm: str = setting("linf", "norm of that budget")
 
     explanation_attack_kind: str = setting(
-        "targeted", "targeted (Adam with the settings above) or auto (the ensemble, which has none but the budget)"
+        "targeted",
+        f"attack on explanations, {', '.join(attack.EXPLANATION_ATTACKS)}: targeted is Adam with the settings above, "
+        "auto the ensemble, which has none but the budget, black_box a search without derivatives",
+    )
+    explanation_attack_options: tuple[str, ...] = setting(
+        (), "settings of that attack that have no flag of their own, such as num_starts=3,repair=true"
     )
     explanation_version: str = setting("standard", f"version of the ensemble: {', '.join(attack.EXPLANATION_VERSIONS)}")
     explanation_softmax_tolerance: float | None = setting(
@@ -202,9 +171,8 @@ class StudyConfig(FlatConfig):
     chunk_size: int = setting(256, "images or pairs in memory at once in evaluations")
 
     def __post_init__(self) -> None:
-        for method in self.methods:
-            training_method(method)
-        if not self.methods or len(set(self.methods)) != len(self.methods):
+        chosen = [training_method(method) for method in self.methods]
+        if not chosen or len(set(chosen)) != len(chosen):
             raise InputError(f"methods must be one or more different names, got {', '.join(self.methods) or 'none'}")
         training_method(self.start_method)
         check_choice("sep_weight_unit", self.sep_weight_unit, WEIGHT_UNITS)
@@ -212,8 +180,7 @@ class StudyConfig(FlatConfig):
         check_choice("stream", self.stream, STREAMS)
         check_choice("model", self.model, models.MODELS)
         check_choice("model", self.feature_model, models.MODELS)
-        if not self.dataset.endswith(".npz"):
-            check_choice("data set", self.dataset, [*data.LOADERS, "<path>.npz"])
+        data.check_name(self.dataset)
         for name in ("train_images", "test_images", "validation_images", "seed", "gallery_pairs"):
             check_count(name, getattr(self, name), minimum=0)
         for name in (
@@ -271,23 +238,22 @@ class StudyConfig(FlatConfig):
     def train_config(self, method: str, num_pixels: int) -> train.TrainConfig:
         """The training configuration of `method`."""
         chosen = training_method(method)
-        rival, rival_weight, trades_beta = None, 0.0, self.trades_beta
-        if chosen.objective == "trades" and not chosen.sep_sign and chosen.weight is not None:
-            trades_beta = chosen.weight
-        if chosen.rival is not None:
-            rival_weight = self.rival_weight if chosen.weight is None else chosen.weight
-            rival = train.RivalConfig(
-                chosen.rival,
-                noise_scale=self.rival_noise_scale,
-                cure_step=self.rival_cure_step,
+        regulariser, regulariser_weight = None, 0.0
+        if chosen.regulariser is not None:
+            regulariser_weight = self.regulariser_weight if chosen.weight is None else chosen.weight
+            regulariser = train.RegulariserConfig(
+                chosen.regulariser,
+                noise_scale=self.regulariser_noise_scale,
+                cure_step=self.regulariser_cure_step,
                 epsilon=self.epsilon,
                 alpha=self.alpha,
                 num_steps=self.num_steps,
-                top_k=self.rival_top_k,
-                num_gaps=self.rival_num_gaps,
+                top_k=self.regulariser_top_k,
+                num_gaps=self.regulariser_num_gaps,
             )
         return train.TrainConfig(
             objective=chosen.objective,
+            objective_config=self._objective_config(chosen),
             epochs=self.epochs,
             batch_size=self.batch_size,
             augment=self.augment,
@@ -305,15 +271,30 @@ class StudyConfig(FlatConfig):
                 self.sep_gradient,
                 self.sep_noise_steps,
                 self.sep_batch_norm,
+                method_options(self.sep_method, self.sep_options),
             ),
             sep_warmup_epochs=self.sep_warmup_epochs,
-            rival=rival,
-            rival_weight=rival_weight,
-            trades_beta=trades_beta,
+            regulariser=regulariser,
+            regulariser_weight=regulariser_weight,
             ema_decay=self.ema_decay,
             precision=self.precision,
             attack_batch_norm=self.attack_batch_norm,
         )
+
+    def _objective_config(self, method: TrainingMethod) -> Any:
+        """The configuration of a method's objective: its fields by their flags, the others by objective_options."""
+        objective = train.objective(method.objective)
+        own = own_settings(objective.config, self, self._parsed_objective_options())
+        if method.is_plain and method.weight is not None and objective.weight is not None:
+            own = dataclasses.replace(own, **{objective.weight: method.weight})
+        return own
+
+    def _parsed_objective_options(self) -> dict[str, Any]:
+        names = list(dict.fromkeys(training_method(method).objective for method in self.methods))
+        known: dict[str, Any] = {}
+        for name in names:
+            known |= option_kinds(train.objective(name).config, self)
+        return parse_options(", ".join(names), self.objective_options, known)
 
     def collapse_rule(self, num_pixels: int) -> train.CollapseRule:
         """What happens when maps of `num_pixels` pixels collapse in training."""
@@ -321,7 +302,7 @@ class StudyConfig(FlatConfig):
 
     def feature_train_config(self) -> train.TrainConfig:
         """The training configuration of the feature network: the pairs do not depend on how the models are trained."""
-        standard = self.train_config("standard", num_pixels=1)
+        standard = self.train_config(FEATURE_OBJECTIVE, num_pixels=1)
         optimizer = dataclasses.replace(standard.optimizer, learning_rate=self.feature_learning_rate)
         return dataclasses.replace(
             standard, epochs=self.feature_epochs, optimizer=optimizer, ema_decay=0.0, precision="float32"
@@ -329,17 +310,4 @@ class StudyConfig(FlatConfig):
 
     def explanation_attack(self) -> evaluate.ExplanationAttackConfig:
         """The explanation attack of the evaluation."""
-        return evaluate.ExplanationAttackConfig(
-            method=self.explanation_method,
-            attacked_method=self.explanation_attacked_method,
-            map_config=explain.MapConfig(self.map_reduce, self.map_normalize),
-            num_steps=self.explanation_num_steps,
-            learning_rate=self.explanation_learning_rate,
-            map_weight=self.explanation_map_weight,
-            output_weight=self.explanation_output_weight,
-            epsilon=self.explanation_epsilon,
-            norm=self.explanation_norm,
-            attack=self.explanation_attack_kind,
-            version=self.explanation_version,
-            softmax_tolerance=self.explanation_softmax_tolerance,
-        )
+        return explanation_attack(self)

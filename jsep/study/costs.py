@@ -99,11 +99,12 @@ def count(
     input_shape: tuple[int, int, int],
     *,
     method: str = "gradient_x_input",
+    options: explain.Options = (),
     config: train.TrainConfig | None = None,
 ) -> Costs:
     """The costs of a model.
 
-    Args: method: the attacked explanation; config: whose SEP or rival term is counted.
+    Args: method, options: the attacked explanation; config: whose SEP or regularisation term is counted.
     """
     variables, images, labels = _shapes(model, input_shape, _FEW)
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -114,15 +115,18 @@ def count(
 
     def map_loss(variables: PyTree, images: Array, key: Array) -> Array:
         def one(image: Array) -> Array:
-            map_fn = explain.make_map_fn(method, lambda z: model_fn(variables, z), jnp.int32(0), key=key)
+            def logits_fn(z: Array) -> Array:
+                return model_fn(variables, z)
+
+            map_fn = explain.make_map_fn(method, logits_fn, jnp.int32(0), key=key, **dict(options))
             return jnp.mean((map_fn(image) - 0.5) ** 2)
 
         return jnp.sum(jax.vmap(one)(images))
 
     def term(variables: PyTree, key: Array, images: Array, labels: Array) -> Array:
         assert config is not None
-        if config.rival is not None:
-            return train.batch_rival(key, config.rival, model_fn, variables, images, labels)
+        if config.regulariser is not None:
+            return train.batch_regulariser(key, config.regulariser, model_fn, variables, images, labels)
         return train.batch_penalty(key, config.sep, model_fn, variables, images, labels)
 
     has_term = config is not None and bool(config.weights())

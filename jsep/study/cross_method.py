@@ -11,8 +11,8 @@ import jax
 from jsep import evaluate, explain, record, report
 from jsep.checks import InputError, check_choice, check_count
 from jsep.study import environment
-from jsep.study.config import described_method
 from jsep.study.flat_config import FlatConfig, setting
+from jsep.study.methods import described_method
 from jsep.study.run import OnProgress
 from jsep.study.run_directory import RunDirectory
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
@@ -158,7 +158,8 @@ def _attack(study: TrainedStudy, model: TrainedModel, method: str, max_pairs: in
     """What one model's maps by `method` are worth on the pairs of its study, for a row."""
     pairs, count = study.pairs, max_pairs or None
     pairs = dataclasses.replace(pairs, victims=pairs.victims[:count], targets=pairs.targets[:count])
-    settings = dataclasses.replace(study.config.explanation_attack(), method=method, attacked_method=None)
+    own = study.config.explanation_attack()
+    settings = dataclasses.replace(own, method=method, method_options=own.options_of(method), attacked_method=None)
     key = jax.random.fold_in(jax.random.key(model.seed), 4)
     measured = evaluate.explanation_robustness(
         key, study.model_fn, model.variables, study.test, pairs, settings, chunk_size=chunk_size

@@ -9,9 +9,9 @@ import numpy as np
 
 from jsep import data, evaluate, models
 from jsep.checks import InputError, check_choice
-from jsep.study.config import METHODS
 from jsep.study.evaluation_config import STORED, EvaluationConfig
 from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
+from jsep.study.methods import training_methods
 from jsep.study.splits import load_split
 from jsep.study.trained import TrainedStudy, load_trained
 from jsep.types import ModelFn, PyTree
@@ -126,7 +126,7 @@ def _imported(config: EvaluationConfig, info: data.DatasetInfo) -> list[Evaluate
     for entry in config.torch_weights:
         name, _, path = entry.rpartition("=")
         name = name or Path(path).stem
-        if name in METHODS or name in {other.method for other in found}:
+        if name in training_methods() or name in {other.method for other in found}:
             raise InputError(f"torch_weights: {name!r} names another model already; write it as name={path}")
         variables = jax.device_put(models.import_torch(path, model, info.image_shape))
         found.append(EvaluatedModel(name, 0, Path(path).name, "", model, variables))

@@ -10,9 +10,9 @@ import numpy as np
 
 from jsep import attack, evaluate, models, record, report, train
 from jsep.study import environment
-from jsep.study.config import described_method
 from jsep.study.evaluated import EvaluatedModel, Subject, load_subject
 from jsep.study.evaluation_config import EvaluationConfig
+from jsep.study.methods import described_method
 from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
 from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.run_directory import RunDirectory
@@ -139,7 +139,7 @@ class _Measurement:
             **{name: float(np.nanmean(value)) for name, value in properties.items() if np.isfinite(value).any()},
             "degraded": False,
         }
-        if self.config.explanation_attack_kind == "auto":
+        if self.config.explanation_attack().entry.warns:
             counts = results.warnings.sum(axis=0)
             row["explanation_warnings"] = dict(zip(attack.WARNING_SENTENCES, counts.tolist(), strict=True))
         if self.config.auto_attack is not None:
@@ -222,6 +222,7 @@ class _Measurement:
                     victims[rows],
                     np.asarray(results.manipulated)[rows],
                     method=settings.method,
+                    options=settings.method_options,
                     map_config=settings.map_config,
                     config=self.config.properties_config(),
                     chunk_size=size,

@@ -2,9 +2,10 @@
 
 import dataclasses
 
-from jsep import attack, evaluate, explain, models
+from jsep import attack, evaluate, models
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_positive
 from jsep.study.config import StudyConfig
+from jsep.study.explanation_settings import explanation_attack
 from jsep.study.feature_network import OWN, PIXELS
 from jsep.study.flat_config import FlatConfig, setting
 
@@ -68,8 +69,10 @@ class EvaluationConfig(FlatConfig):
     map_reduce: str = setting("abs_sum", _as_in_studies("map_reduce"))
     map_normalize: str = setting("l1", _as_in_studies("map_normalize"))
     explanation_method: str = setting("gradient_x_input", _as_in_studies("explanation_method"))
+    explanation_options: tuple[str, ...] = setting((), _as_in_studies("explanation_options"))
     explanation_attacked_method: str | None = setting(None, _as_in_studies("explanation_attacked_method"))
     explanation_attack_kind: str = setting("targeted", _as_in_studies("explanation_attack_kind"))
+    explanation_attack_options: tuple[str, ...] = setting((), _as_in_studies("explanation_attack_options"))
     explanation_version: str = setting("standard", _as_in_studies("explanation_version"))
     explanation_num_steps: int = setting(1000, _as_in_studies("explanation_num_steps"))
     explanation_learning_rate: float = setting(1e-3, _as_in_studies("explanation_learning_rate"))
@@ -128,20 +131,7 @@ class EvaluationConfig(FlatConfig):
 
     def explanation_attack(self) -> evaluate.ExplanationAttackConfig:
         """The explanation attack of the evaluation."""
-        return evaluate.ExplanationAttackConfig(
-            method=self.explanation_method,
-            attacked_method=self.explanation_attacked_method,
-            map_config=explain.MapConfig(self.map_reduce, self.map_normalize),
-            num_steps=self.explanation_num_steps,
-            learning_rate=self.explanation_learning_rate,
-            map_weight=self.explanation_map_weight,
-            output_weight=self.explanation_output_weight,
-            epsilon=self.explanation_epsilon,
-            norm=self.explanation_norm,
-            attack=self.explanation_attack_kind,
-            version=self.explanation_version,
-            softmax_tolerance=self.explanation_softmax_tolerance,
-        )
+        return explanation_attack(self)
 
     def properties_config(self) -> evaluate.PropertiesConfig:
         """The settings of the properties of single explanations."""

@@ -1,12 +1,28 @@
 """Configurations as one flat value: a flagfile, a key of result.json, a checkpoint's owner."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Self
 
 
 def setting(default: Any, text: str) -> Any:
     """A field with its documentation, which is its flag's help."""
     return dataclasses.field(default=default, metadata={"help": text})
+
+
+RENAMED = {
+    "rival_weight": "regulariser_weight",
+    "rival_noise_scale": "regulariser_noise_scale",
+    "rival_cure_step": "regulariser_cure_step",
+    "rival_top_k": "regulariser_top_k",
+    "rival_num_gaps": "regulariser_num_gaps",
+}
+"""What a field is called in older configurations and flagfiles -> its name now."""
+
+
+def with_new_names(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration with the names that its fields have now: whoever reads one begins with this."""
+    return {RENAMED.get(name, name): value for name, value in stored.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +39,10 @@ class FlatConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The configuration whose `as_dict` gave `values`, checked again."""
-        fields: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
+        """The configuration whose `as_dict` gave `values`, perhaps under older names, checked again."""
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in with_new_names(values).items()
+        }
         return cls(**fields)
 
     def as_flagfile(self) -> str:
@@ -49,7 +67,7 @@ def differences(stored: dict[str, Any], config: FlatConfig) -> list[str]:
     """
     now = config.as_dict()
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    stored = {**{n: list(d) if isinstance(d, tuple) else d for n, d in defaults.items()}, **stored}
+    stored = {**{n: list(d) if isinstance(d, tuple) else d for n, d in defaults.items()}, **with_new_names(stored)}
     names = sorted(({*stored, *now}) - NOT_PART_OF_A_RESULT)
     return [
         f"{name} ({stored.get(name)!r} there, {now.get(name)!r} now)"

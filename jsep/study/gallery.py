@@ -26,7 +26,7 @@ class GalleryConfig(FlatConfig):
     """Two small models, trained with the standard objective, and the methods that explain them. The help text of each
     field is its documentation."""
 
-    dataset: str = setting("digits", f"data set: {', '.join(data.LOADERS)}, or the path of an .npz file")
+    dataset: str = setting("digits", f"data set: {', '.join(data.DATASETS)}, or the path of an .npz file")
     data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
     methods: tuple[str, ...] = setting(tuple(explain.METHODS), "explanation methods")
     train_images: int = setting(0, "number of training images, stratified by class; 0: all")

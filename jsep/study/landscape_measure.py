@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jsep import attack, evaluate, explain, landscape, train
+from jsep import attack, evaluate, landscape, train
 from jsep.types import Array, Key, ModelFn, Objective, PyTree
 
 IMAGES_AT_ONCE = 8
@@ -70,13 +70,7 @@ def _case(
 
     def map_fn_at(z: Array) -> Any:
         # As the evaluation explains it: the predicted class of the image itself, fixed; one key for what is drawn.
-        return explain.make_map_fn(
-            what.explanation.method,
-            logits_fn,
-            jnp.argmax(logits_fn(z)),
-            map_config=what.explanation.map_config,
-            key=jax.random.fold_in(key, 1),
-        )
+        return what.explanation.make_map_fn(logits_fn, jnp.argmax(logits_fn(z)), key=jax.random.fold_in(key, 1))
 
     noise = train.draw_noise(jax.random.fold_in(key, 2), what.sep, image.shape)
     return landscape.Case(logits_fn, label, image, map_fn_at(image), map_fn_at(other)(other), noise)

@@ -8,35 +8,21 @@ from pathlib import Path
 
 import jax
 
-from jsep import attack, data, models, train
+from jsep import data, evaluate, models, train
 from jsep.checks import InputError
-from jsep.data import tensorflow_datasets, tiny_imagenet
 from jsep.study.attack_ablation import AttackAblationConfig
-from jsep.study.config import StudyConfig, training_method
+from jsep.study.config import StudyConfig
 from jsep.study.costs import Costs, Probe, count, probe
 from jsep.study.cross_method import CrossMethodConfig
 from jsep.study.flat_config import FlatConfig
 from jsep.study.gallery import GalleryConfig
 from jsep.study.landscape_config import LandscapeConfig
+from jsep.study.methods import training_method
 from jsep.study.methods_table import MethodsTableConfig
 from jsep.study.selection import SelectionConfig
 from jsep.study.setup import create_model
 from jsep.study.strength import StrengthConfig
 from jsep.study.trades_landscape import TradesLandscapeConfig
-
-SIZES = {
-    "mnist": (59_000, 1_000, 10_000),
-    "fashion_mnist": (59_000, 1_000, 10_000),
-    "cifar10": (49_000, 1_000, 10_000),
-    "cifar100": (49_000, 1_000, 10_000),
-    "imagenette": (8_469, 1_000, 3_925),
-    "tiny_imagenet": (99_000, 1_000, 10_000),
-}
-"""data set -> training, validation and test images, so that a plan need not read it."""
-
-
-# Its own file knows the class names only once it is read.
-_TINY_IMAGENET = data.DatasetInfo(tiny_imagenet.NAME, 200, (64, 64, 3), (0.5,) * 3, (0.25,) * 3, (), augment=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +47,7 @@ class Plan:
 @dataclasses.dataclass(frozen=True)
 class _Data:
     info: data.DatasetInfo
+    bytes_per_pixel: int
     train: int
     validation: int
     test: int
@@ -69,49 +56,56 @@ class _Data:
 def _data(config: StudyConfig | GalleryConfig) -> _Data:
     name = config.dataset
     counts = [getattr(config, f"{split}_images", 0) for split in ("train", "validation", "test")]
-    if name in SIZES:
-        info = tensorflow_datasets.INFOS.get(name, _TINY_IMAGENET)
-        sizes = list(SIZES[name])
-    else:  # embedded, or one file
-        splits = [data.load(name, split=split) for split in ("train", "validation", "test")]
+    source = data.DATASETS.get(name)
+    if source is not None and source.info is not None and source.num_images is not None:
+        info, sizes = source.info, list(source.num_images)
+        bytes_per_pixel = 1  # as pictures are stored
+    else:  # embedded, one file, or another's
+        splits = [data.load(name, data_dir=config.data_dir, split=split) for split in ("train", "validation", "test")]
         info, sizes = splits[0].info, [len(split) for split in splits]
-    return _Data(info, *(given or whole for given, whole in zip(counts, sizes, strict=True)))
+        bytes_per_pixel = splits[0].images.dtype.itemsize
+    return _Data(info, bytes_per_pixel, *(given or whole for given, whole in zip(counts, sizes, strict=True)))
 
 
 @functools.cache
-def _costs(model: models.Classifier, shape: tuple[int, int, int], method: str, config: train.TrainConfig) -> Costs:
-    return count(model, shape, method=method, config=config)
+def _costs(
+    model: models.Classifier,
+    shape: tuple[int, int, int],
+    explanation: evaluate.ExplanationAttackConfig,
+    config: train.TrainConfig,
+) -> Costs:
+    """Those of a model whose `explanation` is attacked."""
+    options = explanation.options_of(explanation.attacked)
+    return count(model, shape, method=explanation.attacked, options=options, config=config)
 
 
 def _steps_of_attack(config: StudyConfig) -> int:
-    if config.explanation_attack_kind == "auto":
-        return attack.num_search_steps(config.explanation_version)
-    return config.explanation_num_steps
+    return config.explanation_attack().total_steps
 
 
 def _study_tasks(config: StudyConfig, images: _Data, done: Collection[tuple[str, int]]) -> list[Task]:
     shape = images.info.image_shape
     num_pixels = shape[0] * shape[1]
     model = create_model(config, config.model, images.info)
-    attacked = config.explanation_attacked_method or config.explanation_method
+    explanation = config.explanation_attack()
     tasks = []
     if config.pairs_file is None and not done:
         network = create_model(config, config.feature_model, images.info)
         settings = config.feature_train_config()
         steps = settings.epochs * settings.steps_per_epoch(images.train)
-        flops = steps * settings.batch_size * _costs(network, shape, attacked, settings).train_gradient
+        flops = steps * settings.batch_size * _costs(network, shape, explanation, settings).train_gradient
         tasks.append(Task(f"train the feature network {config.feature_model}: {steps} steps", flops))
     for method in config.methods:
         seeds = [seed for seed in config.seeds if (method, seed) not in done]
         if not seeds:
             continue
         settings = config.train_config(method, num_pixels)
-        costs = _costs(model, shape, attacked, settings)
+        costs = _costs(model, shape, explanation, settings)
         steps = settings.epochs * settings.steps_per_epoch(images.train)
-        attack_steps = 0 if training_method(method).objective == "standard" else settings.attack.num_steps
+        objective = train.objective(settings.objective)
+        attack_steps = settings.attack.num_steps if objective.adversarial else 0
         a_step = attack_steps * costs.input_gradient + costs.train_gradient + costs.term_gradient
-        if training_method(method).objective == "trades":
-            a_step += costs.forward + costs.train_gradient  # the clean images too
+        a_step += (objective.num_passes - 1) * (costs.forward + costs.train_gradient)
         looks = -(-config.epochs // config.validate_every)
         validation = looks * images.validation * (config.num_steps * costs.input_gradient + 2 * costs.forward)
         flops = len(seeds) * (steps * config.batch_size * a_step + validation)
@@ -122,8 +116,9 @@ def _study_tasks(config: StudyConfig, images: _Data, done: Collection[tuple[str,
         what = (
             f"evaluate {method}, {len(seeds)} seed(s): PGD of {config.test_num_steps} steps on {images.test} images, "
         )
-        what += f"explanation attack of {_steps_of_attack(config)} steps on {config.num_pairs} pairs by {attacked}"
-        if attacked != config.explanation_method:
+        what += f"explanation attack of {_steps_of_attack(config)} steps on {config.num_pairs} pairs "
+        what += f"by {explanation.attacked}"
+        if explanation.attacked != config.explanation_method:
             what += f"; maps by {config.explanation_method}, which are not in the estimate"
         tasks.append(Task(what, len(seeds) * (accuracy + pairs)))
     return tasks
@@ -139,10 +134,8 @@ def _finished(run_dir: str) -> StudyConfig:
 
 def _landscape_tasks(config: LandscapeConfig, study: StudyConfig, num_models: int, where: str) -> list[Task]:
     images = _data(study)
-    attacked = study.explanation_attacked_method or study.explanation_method
-    costs = _costs(
-        create_model(study, study.model, images.info), images.info.image_shape, attacked, study.feature_train_config()
-    )
+    model = create_model(study, study.model, images.info)
+    costs = _costs(model, images.info.image_shape, study.explanation_attack(), study.feature_train_config())
     pairs = min(config.landscape_images or study.num_pairs, study.num_pairs)
     lines = len(config.directions) + config.num_directions
     points = lines * config.num_points
@@ -192,10 +185,11 @@ def _tasks(config: FlatConfig, done: Collection[tuple[str, int]]) -> tuple[list[
     if isinstance(config, AttackAblationConfig):
         study = _finished(config.models_dir)
         pairs = (config.num_pairs or study.num_pairs) + config.num_near_boundary
-        steps = 2 * study.explanation_num_steps + attack.num_search_steps(config.version)
+        compared = config.attack_configs(study.explanation_attack())
+        steps = sum(settings.total_steps for settings in compared.values())
         num_models = len(config.methods or study.methods)
         a_pair = _pair_flops(study) / max(_steps_of_attack(study), 1) * steps
-        what = f"attack {num_models} models of {config.models_dir} on {pairs} pairs by three attacks"
+        what = f"attack {num_models} models of {config.models_dir} on {pairs} pairs by {len(compared)} attacks"
         return [Task(what, num_models * pairs * a_pair)], study
     if isinstance(config, StrengthConfig):
         return _strength_tasks(config)
@@ -207,9 +201,12 @@ def _tasks(config: FlatConfig, done: Collection[tuple[str, int]]) -> tuple[list[
 def _pair_flops(study: StudyConfig, method: str | None = None) -> float:
     """Of the study's explanation attack on one pair."""
     images = _data(study)
-    method = method or study.explanation_attacked_method or study.explanation_method
+    explanation = study.explanation_attack()
+    if method is not None:
+        own = explanation.options_of(method)
+        explanation = dataclasses.replace(explanation, method=method, method_options=own, attacked_method=None)
     model = create_model(study, study.model, images.info)
-    costs = _costs(model, images.info.image_shape, method, study.feature_train_config())
+    costs = _costs(model, images.info.image_shape, explanation, study.feature_train_config())
     return _steps_of_attack(study) * costs.map_gradient
 
 
@@ -245,7 +242,7 @@ def _strength_tasks(config: StrengthConfig) -> tuple[list[Task], StudyConfig]:
     study = _finished(config.models)
     images = _data(study)
     model = create_model(study, study.model, images.info)
-    costs = _costs(model, images.info.image_shape, study.explanation_method, study.feature_train_config())
+    costs = _costs(model, images.info.image_shape, study.explanation_attack(), study.feature_train_config())
     gradients = {
         "pgd": config.pgd_steps, "apgd-t": config.num_targets * config.num_steps, "square": config.num_queries / 3,
         "fab-t": 2 * config.num_targets * config.num_steps,
@@ -277,8 +274,7 @@ def plan(config: FlatConfig, *, done: Collection[tuple[str, int]] = ()) -> Plan:
     images = _data(study)
     shape = images.info.image_shape
     model = create_model(study, study.model, images.info)
-    method = study.explanation_attacked_method or study.explanation_method
-    costs = _costs(model, shape, method, study.feature_train_config())
+    costs = _costs(model, shape, study.explanation_attack(), study.feature_train_config())
     timed = probe(jax.random.key(0), model, shape, costs, min(study.batch_size, images.train))
     seconds = sum(task.flops for task in tasks) / timed.flops_per_second
     basis = (
@@ -292,7 +288,7 @@ def _memory(config: FlatConfig, study: StudyConfig, images: _Data, costs: Costs,
     """Bytes: the data set, parameters with gradient and optimiser state, and the largest batch that is worked on."""
     copies = 4 if study.optimizer == "adamw" else 3
     size = float(images.info.image_shape[0] * images.info.image_shape[1] * images.info.image_shape[2])
-    stored = (images.train + images.validation + images.test) * size * (1 if study.dataset in SIZES else 4)
+    stored = (images.train + images.validation + images.test) * size * images.bytes_per_pixel
     # A second-order gradient holds about twice what a first-order one does.
     second_order = 2.0 if any(training_method(method).sep_sign for method in study.methods) else 1.0
     chunk = getattr(config, "landscape_chunk_size", getattr(config, "chunk_size", 1))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jsep import data
 from jsep.checks import InputError, check_choice
 from jsep.study.flat_config import FlatConfig, setting
 from jsep.study.sweep import read_spec
@@ -143,7 +144,8 @@ def arguments(recipe: Recipe, config: RecipesConfig, directories: Mapping[str, P
     for name, value in recipe.flags.items():
         found.append(f"--{name}={_REFERENCE.sub(lambda match: str(directories[match[1]]), value)}")
     dataset = _dataset(recipe.flagfile)
-    if dataset != "digits":
+    source = data.DATASETS.get(dataset)
+    if source is None or not source.is_embedded:
         own = config.tiny_imagenet_dir if dataset == "tiny_imagenet" else None
         if (own or config.data_dir) is not None:
             found.append(f"--data_dir={own or config.data_dir}")

@@ -14,7 +14,8 @@ from jax.sharding import Mesh
 from jsep import attack, data, devices, evaluate, models, record, report, train
 from jsep.checks import InputError
 from jsep.study import environment
-from jsep.study.config import StudyConfig, described_method
+from jsep.study.config import StudyConfig
+from jsep.study.methods import described_method, reference_of
 from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
 from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.run_directory import MetricsLog, RunDirectory
@@ -239,7 +240,8 @@ def _train_and_evaluate(
     explanation = config.explanation_attack()
     # A method without a derivative may need thousands of passes; the one that the attack follows does not.
     probed: dict[str, Any] = {
-        "method": explanation.attacked_method or explanation.method,
+        "method": explanation.attacked,
+        "options": explanation.options_of(explanation.attacked),
         "map_config": explanation.map_config,
     }
     probe_images = splits.validation.as_float(np.arange(min(config.probe_images, len(splits.validation))))
@@ -331,21 +333,22 @@ def _train_and_evaluate(
         "train_seconds": round(trained - started, 2),
         "evaluate_seconds": round(time.perf_counter() - trained, 2),
     }
-    if config.explanation_attack_kind == "auto":
+    if explanation.entry.warns:
         counts = results.warnings.sum(axis=0)
         row["explanation_warnings"] = dict(zip(attack.WARNING_SENTENCES, counts.tolist(), strict=True))
     collapsed = log.first_step(method, seed, "collapsed")
     if collapsed is not None:
         row["collapsed_step"] = collapsed
     maps = {**images_of_pairs(splits.test, pairs), **maps_of_pairs(method, results)}
-    if seed == config.seed and config.gallery_pairs and config.explanation_attack_kind == "targeted":
+    course = explanation.entry.course
+    if seed == config.seed and config.gallery_pairs and course is not None:
         chosen = report.first_of_each_class(maps["victim_labels"], maps["victim_images"], config.gallery_pairs)
-        steps = evaluate.course_steps(config.explanation_num_steps, GALLERY_SNAPSHOTS)
-        course = evaluate.attack_course(
+        steps = evaluate.course_steps(course.num_steps(explanation.own_settings), GALLERY_SNAPSHOTS)
+        visited = evaluate.attack_course(
             attack_key, model_fn, variables, splits.test, pairs, explanation, chosen=chosen, steps=steps
         )
         maps |= {"course_pairs": np.array(chosen), "course_steps": np.array(steps)}
-        maps |= {f"{method}/course_{name}": values for name, values in course._asdict().items()}
+        maps |= {f"{method}/course_{name}": values for name, values in visited._asdict().items()}
     return row, maps
 
 
@@ -384,8 +387,11 @@ def _shares(prefix: str, correct: tuple[np.ndarray, np.ndarray]) -> dict[str, fl
 
 
 def _mark_degraded(rows: list[dict[str, Any]]) -> None:
-    """Marks the models whose clean accuracy is more than record.DEGRADED_MARGIN below that of MAT with the
-    same seed."""
-    mat = {row["seed"]: row["clean_accuracy"] for row in rows if row["method"] == "mat"}
+    """Marks the models whose clean accuracy is more than record.DEGRADED_MARGIN below that of their reference with
+    the same seed (`reference_of`); one without a reference is not marked."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    accuracies = {(row["method"], row["seed"]): row["clean_accuracy"] for row in rows}
+    references = {method: reference_of(method, methods) for method in methods}
     for row in rows:
-        row["degraded"] = record.is_degraded(row["clean_accuracy"], mat.get(row["seed"], 0.0))
+        expected = accuracies.get((references[row["method"]], row["seed"]), 0.0)
+        row["degraded"] = record.is_degraded(row["clean_accuracy"], expected)

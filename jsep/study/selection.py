@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsep import evaluate, explain, models, record, report
+from jsep import evaluate, models, record, report
 from jsep.checks import InputError, check_choice, check_count
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.study import environment
@@ -180,7 +180,7 @@ def _maps(config: SelectionConfig, study: TrainedStudy, model: TrainedModel) -> 
 
             label = logits_fn(image).argmax()
             key = jax.random.key(study.config.seed)
-            return explain.make_map_fn(attack.method, logits_fn, label, map_config=attack.map_config, key=key)(image)
+            return attack.make_map_fn(logits_fn, label, key=key)(image)
 
         return jax.lax.map(one, images, batch_size=min(config.chunk_size, len(images)))
 

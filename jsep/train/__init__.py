@@ -5,12 +5,23 @@ from jsep.train.batch_attack import BATCH_NORM_MODES
 from jsep.train.best import Best, BestCheckpoint
 from jsep.train.checkpoint import Checkpoints
 from jsep.train.collapse import ACTIONS, CollapseRule
+from jsep.train.config import TrainConfig
 from jsep.train.ema import moving_average
 from jsep.train.loop import TrainingDiverged, describe, fit
-from jsep.train.objectives import OBJECTIVES, PgdConfig, adversarial_images
+from jsep.train.objectives import (
+    OBJECTIVES,
+    Auxiliary,
+    InnerAttack,
+    NoSettings,
+    Objective,
+    PgdConfig,
+    TradesConfig,
+    adversarial_images,
+    objective,
+)
 from jsep.train.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig
 from jsep.train.precision import PRECISIONS, in_precision
-from jsep.train.rivals import RIVALS, RivalConfig, batch_rival
+from jsep.train.regularisers import EXPLANATION_REGULARISERS, RegulariserConfig, batch_regulariser
 from jsep.train.sep import (
     FORMS,
     GRADIENTS,
@@ -21,27 +32,32 @@ from jsep.train.sep import (
     scale_free_weight,
     sep_penalty,
 )
-from jsep.train.step import TrainConfig, TrainState, init_state, make_run_steps
+from jsep.train.step import TrainState, init_state, make_run_steps
 
 __all__ = [
     "ACTIONS",
     "BATCH_NORM_MODES",
+    "EXPLANATION_REGULARISERS",
     "FORMS",
     "GRADIENTS",
     "NOISES",
     "OBJECTIVES",
     "OPTIMIZERS",
     "PRECISIONS",
-    "RIVALS",
     "SCHEDULES",
+    "Auxiliary",
     "Best",
     "BestCheckpoint",
     "Checkpoints",
     "CollapseRule",
+    "InnerAttack",
+    "NoSettings",
+    "Objective",
     "OptimizerConfig",
     "PgdConfig",
-    "RivalConfig",
+    "RegulariserConfig",
     "SepConfig",
+    "TradesConfig",
     "TrainConfig",
     "TrainState",
     "TrainingDiverged",
@@ -50,12 +66,13 @@ __all__ = [
     "describe",
     "fit",
     "batch_penalty",
-    "batch_rival",
+    "batch_regulariser",
     "draw_noise",
     "in_precision",
     "init_state",
     "make_run_steps",
     "moving_average",
+    "objective",
     "scale_free_weight",
     "sep_penalty",
 ]

@@ -12,9 +12,9 @@ BATCH_NORM_MODES = ("evaluation", "training")
 """How the inner attack normalises: by the running statistics, each image alone (Pang et al. 2021: robust accuracy moves
 by points), or by the statistics of the perturbed batch, through which gradients flow.
 
-The loss that is minimised is computed in training mode, on the clean or attacked batch, and
-is what updates the running statistics; the rivals and every test are in evaluation mode. The SEP term has a choice of
-its own between the same modes, where "training" stands for the statistics of the clean batch (`SepConfig`)."""
+The loss that is minimised is computed in training mode, on the clean or attacked batch, and is what updates the running
+statistics; the explanation regularisers and every test are in evaluation mode. The SEP term has a choice of its own
+between the same modes, where "training" stands for the statistics of the clean batch (`SepConfig`)."""
 
 
 def ascend_batch(

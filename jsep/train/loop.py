@@ -1,6 +1,5 @@
 """A training run from a key to a trained state: epochs, log records, validation, checkpoints, exact resume."""
 
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +14,10 @@ from jsep.data import Dataset
 from jsep.train.best import BestCheckpoint
 from jsep.train.checkpoint import Checkpoints
 from jsep.train.collapse import EFFECTIVE_PIXELS, CollapseRule
+from jsep.train.config import TrainConfig
 from jsep.train.memory import memory_in_use
 from jsep.train.optimizer import make_schedule
-from jsep.train.step import FAULT_TERMS, Fault, TrainConfig, TrainState, init_state
+from jsep.train.step import FAULT_TERMS, Fault, TrainState, init_state
 from jsep.train.stream import make_runner
 from jsep.types import Key, PyTree
 
@@ -169,26 +169,8 @@ def _stop_collapsed(
 def describe(config: TrainConfig, model: models.Classifier, dataset: Dataset, key: Key) -> dict[str, Any]:
     """What a checkpoint belongs to, as JSON-like values: the configuration, the model, the data and the key."""
     digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.image_sum()])
-    settings = dataclasses.asdict(config)
-    # What takes no part is left out.
-    if config.objective != "trades":
-        del settings["trades_beta"]
-    if config.rival is None:
-        del settings["rival"], settings["rival_weight"]
-    if not config.sep_warmup_epochs:
-        del settings["sep_warmup_epochs"]
-    if not config.ema_decay:
-        del settings["ema_decay"]
-    if config.attack_batch_norm == "evaluation":
-        del settings["attack_batch_norm"]
-    if config.precision == "float32":
-        del settings["precision"]
-    if config.sep.batch_norm == "evaluation":
-        del settings["sep"]["batch_norm"]
-    if config.sep.noise != "worst":
-        del settings["sep"]["noise_steps"]
     return {
-        **settings,
+        **config.describe(),
         "model": repr(model),
         "dataset": dataset.info.name,
         "num_images": len(dataset),

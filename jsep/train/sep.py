@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,8 @@ def sep_penalty(map_fn: MapFn, image: Array, noise: Array) -> Array:
 class SepConfig:
     """How the SEP term is computed.
 
-    method: an explanation method of `explain.METHODS`; map_config: saliency -> map.
+    method: an explanation method of `explain.METHODS`; method_options: of it, as ((name, value), ...); map_config:
+    saliency -> map.
     noise: "gaussian" with standard deviation `noise_scale`, "uniform" in [-noise_scale, noise_scale], or "worst": the
       min-max variant, in which `noise_steps` sign steps from a uniform start raise the term inside that box and [0, 1].
     form: "mse" (mean of squares, N pixels), "sum" (of squares) or "root" (Euclidean norm); the paper's text allows
@@ -59,19 +61,34 @@ class SepConfig:
     gradient: str = "directional"
     noise_steps: int = 5
     batch_norm: str = "evaluation"
+    method_options: explain.Options = ()
 
     def __post_init__(self) -> None:
         explain.check_differentiable(self.method)
+        explain.check_options(self.method, self.method_options)
         check_choice("SEP noise", self.noise, NOISES)
         check_choice("SEP form", self.form, FORMS)
         check_choice("SEP gradient", self.gradient, GRADIENTS)
         check_choice("batch normalisation of the SEP term", self.batch_norm, BATCH_NORM_MODES)
         check_positive("noise_scale", self.noise_scale)
         check_count("noise_steps", self.noise_steps)
+        if self.gradient == "directional" and self.method_options:
+            raise InputError(f"options of {self.method!r} need the SEP gradient 'reverse'")
         if self.gradient == "directional" and explain.method(self.method).from_gradient is None:
             raise InputError(
                 f"{self.method!r} is not a function of the input gradient alone; use the SEP gradient 'reverse'"
             )
+
+    def describe(self) -> dict[str, Any]:
+        """Its settings by name, as `TrainConfig.describe`."""
+        settings = dataclasses.asdict(self)
+        if self.batch_norm == "evaluation":
+            del settings["batch_norm"]
+        if not self.method_options:
+            del settings["method_options"]
+        if self.noise != "worst":
+            del settings["noise_steps"]
+        return settings
 
 
 def draw_noise(key: Key, config: SepConfig, shape: tuple[int, ...]) -> Array:
@@ -113,7 +130,12 @@ def _penalty_reverse(
     config: SepConfig, model_fn: ModelFn, variables: PyTree, image: Array, noise: Array, label: Array, key: Key
 ) -> Array:
     map_fn = explain.make_map_fn(
-        config.method, lambda z: model_fn(variables, z), label, map_config=config.map_config, key=key
+        config.method,
+        lambda z: model_fn(variables, z),
+        label,
+        map_config=config.map_config,
+        key=key,
+        **dict(config.method_options),
     )
     return map_distance(config.form, map_fn(image + noise), map_fn(image))
 
@@ -175,7 +197,12 @@ def image_penalties(
 
         def worst(key: Key, method_key: Key, image: Array, label: Array) -> Array:
             map_fn = explain.make_map_fn(
-                config.method, lambda z: model_fn(held, z), label, map_config=config.map_config, key=method_key
+                config.method,
+                lambda z: model_fn(held, z),
+                label,
+                map_config=config.map_config,
+                key=method_key,
+                **dict(config.method_options),
             )
             return worst_noise(key, config, map_fn, image)
 

@@ -11,74 +11,16 @@ import optax
 from jax.sharding import Mesh
 
 from jsep import devices, models
-from jsep.checks import InputError, check_choice, check_count, check_positive
+from jsep.checks import InputError
 from jsep.train.augment import crop_and_flip
-from jsep.train.batch_attack import BATCH_NORM_MODES
+from jsep.train.config import TERMS, TrainConfig
 from jsep.train.ema import moving_average
-from jsep.train.objectives import OBJECTIVES, PgdConfig
-from jsep.train.optimizer import OptimizerConfig, make_optimizer
-from jsep.train.precision import PRECISIONS, in_precision
-from jsep.train.rivals import RivalConfig, batch_rival
-from jsep.train.sep import SepConfig
+from jsep.train.objectives import InnerAttack, objective
+from jsep.train.optimizer import make_optimizer
+from jsep.train.precision import in_precision
+from jsep.train.regularisers import batch_regulariser
 from jsep.train.sep_gradient import sep_value_and_gradient
 from jsep.types import Array, Key, PyTree
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides what a training run computes, but for the model, the data and the key.
-
-    objective: a key of `OBJECTIVES`; epochs; batch_size (the last partial batch of an epoch is left out, another one
-    every
-    epoch); augment: random crops and flips; sep_weight: lambda of the paper, in units of `sep.form` (0 switches SEP
-    off), reached in equal steps over the first sep_warmup_epochs; rival: another paper's regulariser, None for none,
-    and rival_weight, its weight; trades_beta: weight of the divergence in the objective "trades", which alone reads it;
-    ema_decay: of a moving average of parameters and batch statistics, which is then what is evaluated, 0 for none;
-    precision: of `PRECISIONS`, for the forward and backward passes of a step (see `in_precision`);
-    attack_batch_norm: of `BATCH_NORM_MODES`, during the attack of "mat" and "trades".
-    """
-
-    objective: str = "mat"
-    epochs: int = 25
-    batch_size: int = 128
-    augment: bool = False
-    optimizer: OptimizerConfig = OptimizerConfig()
-    attack: PgdConfig = PgdConfig()
-    sep_weight: float = 0.0
-    sep: SepConfig = SepConfig()
-    sep_warmup_epochs: int = 0
-    rival: RivalConfig | None = None
-    rival_weight: float = 0.0
-    trades_beta: float = 6.0
-    ema_decay: float = 0.0
-    precision: str = "float32"
-    attack_batch_norm: str = "evaluation"
-
-    def __post_init__(self) -> None:
-        check_choice("training objective", self.objective, OBJECTIVES)
-        check_count("epochs", self.epochs)
-        check_count("batch_size", self.batch_size)
-        check_positive("size of sep_weight", abs(self.sep_weight), allow_zero=True)
-        check_positive("trades_beta", self.trades_beta, allow_zero=True)
-        check_positive("size of rival_weight", abs(self.rival_weight), allow_zero=True)
-        check_count("sep_warmup_epochs", self.sep_warmup_epochs, minimum=0)
-        check_choice("precision", self.precision, PRECISIONS)
-        check_choice("attack_batch_norm", self.attack_batch_norm, BATCH_NORM_MODES)
-        if not 0 <= self.ema_decay < 1:
-            raise InputError(f"ema_decay must be in [0, 1), got {self.ema_decay}; 0.999 looks back about 1000 steps")
-        if (self.rival is None) != (self.rival_weight == 0):
-            raise InputError(f"a rival needs a weight and a weight a rival, got {self.rival} and {self.rival_weight:g}")
-
-    def weights(self) -> dict[str, float]:
-        """The weight of each term that is added to the objective."""
-        weights = zip(TERMS, (self.sep_weight, self.rival_weight), strict=True)
-        return {name: weight for name, weight in weights if weight != 0}
-
-    def steps_per_epoch(self, num_images: int) -> int:
-        """The whole batches in `num_images`. Raises InputError when there is none."""
-        if num_images < self.batch_size:
-            raise InputError(f"batch_size must be at most the {num_images} training images, got {self.batch_size}")
-        return num_images // self.batch_size
 
 
 class TrainState(NamedTuple):
@@ -114,16 +56,13 @@ class Fault(NamedTuple):
 
 _MANY_PARAMETERS = 4_000_000  # of a model that is attacked in larger chunks
 
-TERMS = ("sep", "rival")
-"""What may be added to an objective."""
-
 FAULT_TERMS = (
     "the loss of the objective",
     "the gradient of the objective",
     "the SEP term",
     "the gradient of the SEP term",
-    "the rival term",
-    "the gradient of the rival term",
+    "the term of the explanation regulariser",
+    "the gradient of the term of the explanation regulariser",
     "the updated state",
 )
 
@@ -182,7 +121,7 @@ def make_run_steps(
 
     Metrics: loss (objective + weighted terms), cross_entropy, accuracy, gradient_norm (of the objective); with SEP also
     sep_penalty, sep_gradient_norm (of the weighted SEP gradient) and sep_gradient_ratio, that norm over the
-    objective's; likewise rival_penalty, rival_gradient_norm and rival_gradient_ratio.
+    objective's; likewise regulariser_penalty, regulariser_gradient_norm and regulariser_gradient_ratio.
 
     With a `mesh` every batch is cut over its devices; the other arguments lie on all of them (`devices.replicate`).
 
@@ -206,7 +145,12 @@ def make_run_batch(
 def _without_weights(config: TrainConfig) -> TrainConfig:
     # The weights are arguments of the compiled function: only whether there are any matters to it.
     there = config.weights()
-    return dataclasses.replace(config, sep_weight=float("sep" in there), rival_weight=float("rival" in there))
+    return dataclasses.replace(
+        config,
+        objective_config=config.objective_settings,
+        sep_weight=float("sep" in there),
+        regulariser_weight=float("regulariser" in there),
+    )
 
 
 def empty_progress(config: TrainConfig) -> Progress:
@@ -245,9 +189,7 @@ def _compiled_steps(
 ) -> tuple[RunSteps, RunBatch]:
     steps_per_epoch = config.steps_per_epoch(num_images)
     model_fn, batch_fn = in_precision(config.precision, models.model_fn(model), models.batch_fn(model))
-    options: dict[str, Any] = {"trades_beta": config.trades_beta} if config.objective == "trades" else {}
-    if config.objective in ("mat", "trades"):
-        options["attack_batch_norm"] = config.attack_batch_norm
+    make_objective = objective(config.objective).make
     one_processor = mesh is None and jax.default_backend() == "cpu"
     chunk_size = _chunk_size(config.batch_size) if one_processor else config.batch_size
     optimizer = make_optimizer(config.optimizer, config.epochs * steps_per_epoch)
@@ -260,23 +202,21 @@ def _compiled_steps(
             images = images.astype(jnp.float32) / 255
         if config.augment:
             images = crop_and_flip(augment_key, images)
-        chosen = dict(options)
-        if config.objective == "mat":
-            chosen["attack_chunk_size"] = _attack_chunk_size(len(images), state.params) if one_processor else None
-        objective = OBJECTIVES[config.objective](model_fn, batch_fn, config.attack, **chosen)
-        (loss, (batch_stats, metrics)), gradient = jax.value_and_grad(objective, argnums=1, has_aux=True)(
+        attack_chunk_size = _attack_chunk_size(len(images), state.params) if one_processor else None
+        inner = InnerAttack(config.attack, config.attack_batch_norm, attack_chunk_size)
+        minimised = make_objective(model_fn, batch_fn, inner, config.objective_settings)
+        (loss, (batch_stats, metrics)), gradient = jax.value_and_grad(minimised, argnums=1, has_aux=True)(
             attack_key, state.params, state.batch_stats, images, labels
         )
         gradient_norm = optax.global_norm(gradient)
         metrics = {"loss": loss, "gradient_norm": gradient_norm, **metrics}
         checked = [loss, gradient_norm]
 
-        def rival_of(params: PyTree) -> Array:
-            assert config.rival is not None
-            rival_key = jax.random.fold_in(noise_key, TERMS.index("rival"))
-            return batch_rival(
-                rival_key, config.rival, model_fn, state._replace(params=params).variables, images, labels
-            )
+        def regularisation_of(params: PyTree) -> Array:
+            assert config.regulariser is not None
+            term_key = jax.random.fold_in(noise_key, TERMS.index("regulariser"))
+            variables = state._replace(params=params).variables
+            return batch_regulariser(term_key, config.regulariser, model_fn, variables, images, labels)
 
         for name in TERMS:
             if name not in terms:
@@ -294,7 +234,7 @@ def _compiled_steps(
                     chunk_size=chunk_size,
                 )  # fmt: skip
             else:
-                value, term_gradient = jax.value_and_grad(rival_of)(state.params)
+                value, term_gradient = jax.value_and_grad(regularisation_of)(state.params)
             norm = jnp.abs(weight) * optax.global_norm(term_gradient)
             gradient = _add_scaled(gradient, weight, term_gradient)
             metrics["loss"] = metrics["loss"] + weight * value

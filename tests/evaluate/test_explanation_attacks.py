@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from jax.typing import ArrayLike
 
-from jsep import data, evaluate
+from jsep import attack, data, evaluate
 from jsep.attack import WARNING_SENTENCES, member_names
 from jsep.checks import InputError
 from jsep.types import Array
 
 KEY = jax.random.key(0)
-CONFIG = evaluate.ExplanationAttackConfig(method="gradient", num_steps=15, learning_rate=0.01, epsilon=0.1)
+SETTINGS = attack.TargetedConfig(num_steps=15, learning_rate=0.01)
+CONFIG = evaluate.ExplanationAttackConfig(method="gradient", settings=SETTINGS, epsilon=0.1)
 VARIABLES = np.random.default_rng(1).uniform(0.5, 2, (3, 6)).astype(np.float32)
 
 
@@ -38,7 +39,7 @@ def run(config: Any = CONFIG, variables: Any = VARIABLES, model_fn: Any = model,
 def test_ensemble_is_reached_by_one_setting_and_ends_lower() -> None:
     pairs, dataset = pairs_and_dataset()
     targeted = run()
-    auto = run(dataclasses.replace(CONFIG, attack="auto", version="fast"))
+    auto = run(dataclasses.replace(CONFIG, attack="auto", settings=attack.AutoConfig("fast")))
     assert auto.member_losses.shape == (5, len(member_names("fast")))
     assert auto.warnings.shape == targeted.warnings.shape == (5, len(WARNING_SENTENCES))
     assert auto.loss_end.mean() < targeted.loss_end.mean()
@@ -56,7 +57,7 @@ def test_finished_chunks_are_not_attacked_again_and_give_the_same_numbers(tmp_pa
     steps: list[int] = []
     first = run(chunk_size=2, store=tmp_path / "chunks", on_step=lambda count: steps.append(int(count)))
     jax.effects_barrier()
-    assert sum(steps) == 3 * CONFIG.num_steps
+    assert sum(steps) == 3 * SETTINGS.num_steps
     for name, a, b in zip(whole._fields, whole, first, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5, err_msg=name)
     # As after a kill in the third chunk, and another that left half a file.
@@ -68,8 +69,8 @@ def test_finished_chunks_are_not_attacked_again_and_give_the_same_numbers(tmp_pa
     again = run(chunk_size=2, store=tmp_path / "chunks", on_step=lambda count: steps.append(int(count)))
     jax.effects_barrier()
     # What was kept counts at once, so that the progress is that of the whole.
-    assert steps[0] == CONFIG.num_steps
-    assert sum(steps[1:]) == 2 * CONFIG.num_steps
+    assert steps[0] == SETTINGS.num_steps
+    assert sum(steps[1:]) == 2 * SETTINGS.num_steps
     for name, a, b in zip(first._fields, first, again, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
     with pytest.raises(InputError, match="holds chunks of another evaluation"):
@@ -107,13 +108,43 @@ def test_model_without_any_finite_map_and_model_of_probabilities_are_input_error
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"attack": "autos"}, "unknown explanation attack 'autos'.*did you mean 'auto'"),
-        ({"version": "quick"}, "unknown version 'quick'"),
+        ({"attack": "autos", "settings": None}, "unknown explanation attack 'autos'.*did you mean 'auto'"),
+        ({"attack": "auto"}, "explanation attack 'auto' takes a AutoConfig, got TargetedConfig"),
         ({"softmax_tolerance": -1.0}, "softmax_tolerance must be a number >= 0"),
-        ({"attack": "auto", "epsilon": None, "norm": "l2"}, "the l2 ensemble need a ball"),
-        ({"num_starts": 2, "epsilon": None}, "random starts and .* need a ball: give epsilon"),
+        ({"attack": "auto", "settings": None, "epsilon": None, "norm": "l2"}, "'auto' under l2 .* needs a ball"),
+        (
+            {"settings": attack.TargetedConfig(num_starts=2), "epsilon": None},
+            "num_starts=2.* needs a ball: give epsilon",
+        ),
     ],
 )
 def test_bad_settings_are_input_errors(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         dataclasses.replace(CONFIG, **change)
+
+
+def test_bad_settings_of_an_attack_are_input_errors() -> None:
+    with pytest.raises(InputError, match="unknown version 'quick'"):
+        attack.AutoConfig("quick")
+    with pytest.raises(InputError, match="unknown search 'evolutions'.*did you mean 'evolution'"):
+        attack.BlackBoxConfig("evolutions")
+
+
+def test_black_box_attack_follows_a_method_without_derivative_and_lowers_its_loss() -> None:
+    settings = attack.BlackBoxConfig(num_steps=30, num_samples=4)
+    config = evaluate.ExplanationAttackConfig(
+        method="rise",
+        method_options=(("num_samples", 16), ("grid", 2)),
+        epsilon=0.2,
+        attack="black_box",
+        settings=settings,
+    )
+    steps: list[int] = []
+    results = run(config, on_step=lambda count: steps.append(int(count)))
+    jax.effects_barrier()
+    assert sum(steps) == config.total_steps == 30
+    assert results.loss_end.mean() < results.loss_start.mean()
+    assert np.all(results.label_kept)
+    assert results.member_losses.shape == (5, 1)
+    with pytest.raises(InputError, match="'rise' has no derivative"):
+        dataclasses.replace(config, attack="targeted", settings=None)

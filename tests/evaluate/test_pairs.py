@@ -156,7 +156,8 @@ def model(variables: Array, image: Array) -> Array:
     return variables @ image.reshape(-1) ** 2
 
 
-CONFIG = evaluate.ExplanationAttackConfig(method="gradient", num_steps=30, learning_rate=0.01)
+SETTINGS = attack.TargetedConfig(num_steps=30, learning_rate=0.01)
+CONFIG = evaluate.ExplanationAttackConfig(method="gradient", settings=SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +188,7 @@ def test_results_are_what_the_attack_gives_pair_by_pair(attacked: Any) -> None:
     expected, info = jax.jit(
         lambda: attack.attack_explanation(
             KEY, map_fn, logits_fn, x, target_map,
-            num_steps=30, learning_rate=0.01, map_weight=CONFIG.map_weight, output_weight=CONFIG.output_weight,
+            num_steps=30, learning_rate=0.01, map_weight=SETTINGS.map_weight, output_weight=SETTINGS.output_weight,
         )
     )()  # fmt: skip
     np.testing.assert_allclose(results.manipulated[2], expected, rtol=0, atol=1e-4)
@@ -228,7 +229,7 @@ def test_summary_holds_the_means_of_the_result_file(attacked: Any) -> None:
 
 def test_course_is_that_of_the_evaluated_attack(attacked: Any) -> None:
     variables, dataset, pairs, results = attacked
-    steps = evaluate.course_steps(CONFIG.num_steps, 5)
+    steps = evaluate.course_steps(SETTINGS.num_steps, 5)
     chosen = (6, 2)
     course = evaluate.attack_course(KEY, model, variables, dataset, pairs, CONFIG, chosen=chosen, steps=steps)
     assert steps == (0, 2, 8, 17, 30)
@@ -247,8 +248,8 @@ def test_course_refuses_pairs_that_are_not_there_and_the_ensemble(attacked: Any)
     variables, dataset, pairs, _ = attacked
     with pytest.raises(InputError, match=r"pairs in \[0, 7\), got 7"):
         evaluate.attack_course(KEY, model, variables, dataset, pairs, CONFIG, chosen=[7], steps=[0])
-    ensemble = dataclasses.replace(CONFIG, attack="auto")
-    with pytest.raises(InputError, match="course is that of the targeted attack"):
+    ensemble = dataclasses.replace(CONFIG, attack="auto", settings=None)
+    with pytest.raises(InputError, match="attack 'auto' has no course of steps"):
         evaluate.attack_course(KEY, model, variables, dataset, pairs, ensemble, chosen=[0], steps=[0])
 
 
@@ -273,7 +274,8 @@ def test_method_without_derivative_can_be_measured_but_not_attacked(attacked: An
         evaluate.ExplanationAttackConfig(method="rise")
     with pytest.raises(InputError, match="'lime' has no derivative"):
         evaluate.ExplanationAttackConfig(method="gradient", attacked_method="lime")
-    config = dataclasses.replace(CONFIG, method="rise", attacked_method="gradient", num_steps=2)
+    few = attack.TargetedConfig(num_steps=2)
+    config = dataclasses.replace(CONFIG, method="rise", attacked_method="gradient", settings=few)
     results = evaluate.explanation_robustness(KEY, model, variables, dataset, pairs, config)
     assert results.victim_map.shape == own.victim_map.shape
     assert np.abs(results.victim_map - own.victim_map).max() > 1e-3
@@ -304,16 +306,26 @@ def test_manipulated_images_stay_in_the_budget_and_the_box(norm: str, attacked: 
     [
         ({"method": "shap"}, "unknown explanation method 'shap'"),
         ({"norm": "l0"}, "unknown norm 'l0'"),
-        ({"num_steps": -1}, "num_steps must be an integer >= 0"),
-        ({"learning_rate": 0.0}, "learning_rate must be a number > 0"),
-        ({"map_weight": -1.0}, "map_weight must be a number >= 0"),
-        ({"output_weight": -1.0}, "output_weight must be a number >= 0"),
         ({"epsilon": 8.0}, "did you mean 8/255"),
     ],
 )
 def test_bad_attack_settings_are_input_errors(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         dataclasses.replace(CONFIG, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_steps": -1}, "num_steps must be an integer >= 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be a number > 0"),
+        ({"map_weight": -1.0}, "map_weight must be a number >= 0"),
+        ({"output_weight": -1.0}, "output_weight must be a number >= 0"),
+    ],
+)
+def test_bad_settings_of_the_targeted_attack_are_input_errors(change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        attack.TargetedConfig(**change)
 
 
 def test_evaluator_refuses_images_outside_the_budget_or_the_valid_pixels() -> None:

@@ -35,7 +35,7 @@ def test_sweep_makes_one_study_a_weight():
     config = TradesLandscapeConfig(trades_betas=("0.5", "6"), epochs=3)
     study = config.study_config(0.5)
     assert (study.trades_beta, study.epochs, study.methods) == (0.5, 3, ("trades",))
-    assert study.train_config("trades", 64).trades_beta == 0.5
+    assert study.train_config("trades", 64).objective_settings.trades_beta == 0.5
 
 
 @pytest.mark.parametrize(

@@ -42,13 +42,13 @@ def write(directory, rows, config=BASE, **changes):
 
 @pytest.fixture
 def sweep_dir(tmp_path):
-    """MAT, four weights of two seeds each, of which one is broken, and two rivals."""
+    """MAT, four weights of two seeds each, of which one is broken, and two regularisers."""
     write(tmp_path / "mat", [row("mat", seed) for seed in (0, 1)])
     for weight in (-2.0, -0.5, 0.1, 0.5, 1.0, 2.0):
         broken = {"clean_accuracy": 0.9} if weight == -2 else {}
         method = "sep_pos" if weight > 0 else "sep_neg"
         write(tmp_path / f"w{weight}", [row(method, seed, weight=weight, **broken) for seed in (0, 1)])
-    wide = dataclasses.replace(BASE, epsilon=0.1, test_epsilon=BASE.epsilon, rival_weight=3.0)
+    wide = dataclasses.replace(BASE, epsilon=0.1, test_epsilon=BASE.epsilon, regulariser_weight=3.0)
     write(tmp_path / "wide", [row("mat", 0), row("mat_lga", 0)], wide)
     (tmp_path / "logs").mkdir()
     return tmp_path
@@ -60,10 +60,10 @@ def test_models_are_gathered_with_family_setting_and_the_rule_of_degraded_ones(s
     by_setting = {each["setting"]: each for each in found.rows}
     assert list(by_setting) == [
         "mat", "mat, epsilon 0.1", "sep_neg -2", "sep_neg -0.5", "sep_pos +0.1", "sep_pos +0.5", "sep_pos +1",
-        "sep_pos +2", "mat_lga, epsilon 0.1, rival_weight 3",
+        "sep_pos +2", "mat_lga, epsilon 0.1, regulariser_weight 3",
     ]  # fmt: skip
     assert [name for name, each in by_setting.items() if each["degraded"]] == ["sep_neg -2"]
-    assert by_setting["mat_lga, epsilon 0.1, rival_weight 3"]["family"] == "lga"
+    assert by_setting["mat_lga, epsilon 0.1, regulariser_weight 3"]["family"] == "lga"
     assert "per_pair" not in found.rows[0]
     # MAT with another budget counts as degraded by the same rule, against the reference with the same seed.
     write(sweep_dir / "broken", [row("mat", 1, clean_accuracy=0.915)], dataclasses.replace(BASE, epochs=1))

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jsep import study
+from jsep import attack, study, train
 from jsep.checks import InputError
 from jsep.study.flat_config import differences
+from jsep.study.methods import reference_of
 
 
 def test_sep_weight_has_the_sign_of_the_method_and_the_unit_of_the_config():
@@ -18,27 +19,136 @@ def test_sep_weight_has_the_sign_of_the_method_and_the_unit_of_the_config():
 
 
 def test_every_method_has_a_training_configuration():
-    config = study.StudyConfig(rival_weight=0.5, rival_top_k=10, rival_num_gaps=5, sep_warmup_epochs=2)
-    for name, method in study.METHODS.items():
+    config = study.StudyConfig(
+        regulariser_weight=0.5, regulariser_top_k=10, regulariser_num_gaps=5, sep_warmup_epochs=2
+    )
+    for name, method in study.training_methods().items():
         made = config.train_config(name, num_pixels=64)
         assert made.objective == method.objective
         assert np.sign(made.sep_weight) == method.sep_sign
-        assert (made.rival.name if made.rival else None, made.rival_weight) == (method.rival, 0.5 * bool(method.rival))
-    rival = config.train_config("mat_r2et", num_pixels=64).rival
-    assert (rival.top_k, rival.num_gaps, rival.epsilon, rival.num_steps) == (10, 5, config.epsilon, config.num_steps)
+        assert (made.regulariser.name if made.regulariser else None) == method.regulariser
+        assert made.regulariser_weight == 0.5 * bool(method.regulariser)
+    r2et = config.train_config("mat_r2et", num_pixels=64).regulariser
+    assert (r2et.top_k, r2et.num_gaps, r2et.epsilon, r2et.num_steps) == (10, 5, config.epsilon, config.num_steps)
     assert config.train_config("trades_sep_neg", num_pixels=64).sep_warmup_epochs == 2
 
 
+def test_methods_are_every_objective_alone_with_sep_and_with_each_regulariser():
+    found = study.training_methods()
+    for objective in train.OBJECTIVES:
+        terms = ("sep_pos", "sep_neg", *train.EXPLANATION_REGULARISERS)
+        assert found[objective].baseline is None
+        assert {found[f"{objective}_{term}"].baseline for term in terms} == {objective}
+    assert found["sep_pos"] == found["mat_sep_pos"]
+    assert found["sep_neg"] == found["mat_sep_neg"]
+    assert study.training_method("mat_lga@0.3").baseline == "mat"
+    with pytest.raises(InputError, match="one or more different names"):
+        study.StudyConfig(methods=("sep_pos", "mat_sep_pos"))
+
+
+@pytest.mark.parametrize(
+    ("methods", "references"),
+    [
+        (("standard", "mat", "sep_pos", "mat_lga@1"), ("mat", None, "mat", "mat")),
+        (("mat", "trades", "trades_sep_neg"), (None, "mat", "trades")),
+        (("mat", "trades_sep_neg", "trades@6"), (None, "mat", "mat")),
+        (("trades", "trades_sep_pos"), (None, "trades")),
+        (("standard", "sep_neg"), (None, None)),
+    ],
+)
+def test_reference_is_the_baseline_or_else_the_first_adversarial_objective(methods, references):
+    assert tuple(reference_of(method, methods) for method in methods) == references
+
+
+def test_configuration_under_older_names_is_the_same():
+    config = study.StudyConfig(regulariser_weight=0.3, regulariser_top_k=7, regulariser_num_gaps=3)
+    older = {name: "rival_" + name.removeprefix("regulariser_") for name in study.RENAMED.values()}
+    stored = {older.get(name, name): value for name, value in config.as_dict().items()}
+    assert set(study.RENAMED) <= set(stored)
+    assert study.StudyConfig.from_dict(stored) == config
+    assert differences(stored, config) == []
+    assert differences(stored, dataclasses.replace(config, regulariser_weight=1.0)) == [
+        "regulariser_weight (0.3 there, 1.0 now)"
+    ]
+
+
 def test_method_brings_its_own_weight_with_the_sign_of_its_kind():
-    config = study.StudyConfig(rival_weight=0.5, trades_beta=6.0)
+    config = study.StudyConfig(regulariser_weight=0.5, trades_beta=6.0)
     assert config.sep_weight("sep_neg@200", 64) == -200
     assert config.sep_weight("trades_sep_pos@2e4", 64) == 20000
-    assert config.train_config("trades@0.3", 64).trades_beta == 0.3
-    assert config.train_config("trades@0", 64).trades_beta == 0.0
-    assert config.train_config("trades_sep_pos@3", 64).trades_beta == 6.0
-    rival = config.train_config("mat_lga@0.3", 64)
-    assert (rival.rival.name, rival.rival_weight, rival.sep_weight) == ("lga", 0.3, 0.0)
-    assert config.train_config("mat_lga", 64).rival_weight == 0.5
+    assert config.train_config("trades@0.3", 64).objective_settings.trades_beta == 0.3
+    assert config.train_config("trades@0", 64).objective_settings.trades_beta == 0.0
+    assert config.train_config("trades_sep_pos@3", 64).objective_settings.trades_beta == 6.0
+    lga = config.train_config("mat_lga@0.3", 64)
+    assert (lga.regulariser.name, lga.regulariser_weight, lga.sep_weight) == ("lga", 0.3, 0.0)
+    assert config.train_config("mat_lga", 64).regulariser_weight == 0.5
+
+
+def test_options_of_an_explanation_reach_the_attack_and_the_sep_term():
+    config = study.StudyConfig(
+        explanation_method="smooth_grad", explanation_options=("num_samples=64", "sigma=1/4"),
+        sep_method="integrated_gradients", sep_options=("num_steps=8",), sep_gradient="reverse",
+    )  # fmt: skip
+    assert config.explanation_attack().method_options == (("num_samples", 64), ("sigma", 0.25))
+    assert config.train_config("sep_pos", 64).sep.method_options == (("num_steps", 8),)
+    assert config.train_config("sep_pos", 64).sep.describe()["method_options"] == (("num_steps", 8),)
+    assert "method_options" not in study.StudyConfig().train_config("sep_pos", 64).sep.describe()
+    assert study.StudyConfig.from_dict(config.as_dict()) == config
+    assert "--explanation_options=num_samples=64,sigma=1/4" in config.as_flagfile().splitlines()
+
+
+def test_flags_and_options_are_the_settings_of_the_explanation_attack():
+    config = study.StudyConfig(
+        explanation_num_steps=7, explanation_epsilon=0.1, explanation_attack_options=("num_starts=3", "repair=true")
+    )
+    made = config.explanation_attack()
+    assert made.settings == attack.TargetedConfig(num_steps=7, num_starts=3, repair=True)
+    assert made.total_steps == 21
+    ensemble = dataclasses.replace(
+        config, explanation_attack_kind="auto", explanation_version="fast", explanation_attack_options=()
+    )
+    assert ensemble.explanation_attack().settings == attack.AutoConfig("fast")
+    searched = dataclasses.replace(
+        config, explanation_attack_kind="black_box", explanation_attack_options=("search=random_search",)
+    )
+    assert searched.explanation_attack().settings == attack.BlackBoxConfig("random_search", num_steps=7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"explanation_method": "smooth_grad", "explanation_options": ("num_sample=3",)},
+            "unknown option of explanation method 'smooth_grad' 'num_sample': expected one of sigma, num_samples, "
+            "chunk_size; did you mean 'num_samples'?",
+        ),
+        ({"explanation_options": ("sigma=1",)}, "explanation method 'gradient_x_input' has no options, got 'sigma=1'"),
+        (
+            {"explanation_method": "rise", "explanation_options": ("grid",), "explanation_attacked_method": "gradient"},
+            "options of explanation method 'rise' are written name=value,name=value; got 'grid'",
+        ),
+        (
+            {"explanation_method": "smooth_grad", "explanation_options": ("num_samples=few",)},
+            "option num_samples of explanation method 'smooth_grad': expected a whole number, got 'few'",
+        ),
+        (
+            {"explanation_method": "smooth_grad", "explanation_options": ("sigma=1", "sigma=2")},
+            "option sigma of explanation method 'smooth_grad' is given twice",
+        ),
+        ({"sep_method": "integrated_gradients", "sep_options": ("steps=3",)}, "did you mean 'num_steps'"),
+        ({"explanation_attack_kind": "autos"}, "unknown explanation attack 'autos'"),
+        (
+            {"explanation_attack_options": ("repairs=true",)},
+            "unknown option of explanation attack 'targeted' 'repairs': expected one of num_starts, repair",
+        ),
+        ({"objective_options": ("beta=3",)}, "mat has no options, got 'beta=3'"),
+    ],
+)
+def test_bad_option_is_refused_with_one_line(changes, message):
+    with pytest.raises(InputError) as caught:
+        study.StudyConfig(**changes)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_average_and_precision_are_of_the_models_and_not_of_the_feature_network():
@@ -104,7 +214,7 @@ def test_run_begun_before_a_setting_existed_had_its_default():
         ({"evaluated_checkpoint": "newest"}, "expected one of last, best"),
         ({"on_collapse": "halt"}, "expected one of ignore, flag, stop"),
         ({"probe_images": 1}, "probe_images must be an integer >= 2"),
-        ({"methods": ("mat_r2et",), "rival_num_gaps": 200}, "num_gaps must be at most top_k"),
+        ({"methods": ("mat_r2et",), "regulariser_num_gaps": 200}, "num_gaps must be at most top_k"),
     ],
 )
 def test_bad_value_is_refused_with_one_line(changes, message):

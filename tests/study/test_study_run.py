@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import pathlib
 import shutil
 import warnings
 
@@ -14,6 +15,7 @@ from jsep import evaluate, explain, models, record, study
 from jsep.checks import InputError
 from jsep.study.run import _mark_degraded
 
+RESULTS = pathlib.Path(__file__).parents[2] / "results"
 CONFIG = study.StudyConfig(
     experiment="tiny",
     methods=("mat", "sep_neg"),
@@ -267,6 +269,16 @@ def test_model_more_than_five_points_below_mat_is_degraded():
     with warnings.catch_warnings():
         _mark_degraded(rows)
     assert [row["degraded"] for row in rows] == [False, True, False, False]
+
+
+def test_committed_studies_keep_their_marks_of_degraded_models():
+    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/result.json"))]
+    studies = [result["rows"] for result in results if "kind" not in result]
+    assert len(studies) > 10
+    for rows in studies:
+        marks = [row["degraded"] for row in rows]
+        _mark_degraded(rows)
+        assert [row["degraded"] for row in rows] == marks
 
 
 def test_load_trained_gives_the_evaluated_models_back(finished):

@@ -69,7 +69,9 @@ def test_without_batch_normalisation_both_modes_are_one(objective: str, tiny: An
     config = train.PgdConfig("l2", epsilon=0.5, alpha=0.2, num_steps=3)
     losses = [
         jax.jit(
-            train.OBJECTIVES[objective](tiny.model_fn, models.batch_fn(tiny.model), config, attack_batch_norm=mode)
+            train.OBJECTIVES[objective].make(
+                tiny.model_fn, models.batch_fn(tiny.model), train.InnerAttack(config, mode)
+            )
         )(KEY, tiny.variables["params"], {}, images, labels)[0]
         for mode in train.BATCH_NORM_MODES
     ]
@@ -88,7 +90,7 @@ def test_with_batch_normalisation_they_differ_and_the_attack_leaves_no_statistic
     images = jnp.asarray(IMAGES, jnp.float32)
     config = train.PgdConfig("linf", epsilon=0.1, alpha=0.05, num_steps=3)
     found = [
-        train.OBJECTIVES[objective](model_fn, batch_fn, config, attack_batch_norm=mode)(
+        train.OBJECTIVES[objective].make(model_fn, batch_fn, train.InnerAttack(config, mode))(
             KEY, VARIABLES["params"], VARIABLES["batch_stats"], images, LABELS
         )
         for mode in train.BATCH_NORM_MODES

@@ -35,7 +35,7 @@ CONFIGS = {
         MAT, objective="trades", attack=train.PgdConfig("l2", epsilon=0.5, alpha=0.05, num_steps=2)
     ),
     "sep": SEP,
-    "rival": dataclasses.replace(MAT, rival=train.RivalConfig("lga"), rival_weight=0.01),
+    "regulariser": dataclasses.replace(MAT, regulariser=train.RegulariserConfig("lga"), regulariser_weight=0.01),
 }
 
 

@@ -23,7 +23,7 @@ KEY = jax.random.key(0)
 
 
 def test_standard_loss_is_numpy_cross_entropy(tiny: Any, digits: Any) -> None:
-    objective = train.OBJECTIVES["standard"](tiny.model_fn, models.batch_fn(tiny.model), train.PgdConfig())
+    objective = train.OBJECTIVES["standard"].make(tiny.model_fn, models.batch_fn(tiny.model), train.InnerAttack())
     images, labels = digits.images[:20], digits.labels[:20]
     loss, auxiliary = jax.jit(objective)(KEY, tiny.variables["params"], {}, images, labels)
     logits = np.asarray(jax.jit(jax.vmap(tiny.logits_fn))(images), np.float64)
@@ -70,7 +70,8 @@ def test_mat_gradient_is_that_of_cross_entropy_on_fixed_adversarial_images(tiny:
     config = train.PgdConfig(norm="l2", epsilon=1.0, alpha=0.5, num_steps=2)
     images, labels = digits.images[:8], digits.labels[:8]
     batch_fn = models.batch_fn(tiny.model)
-    mat, standard = (train.OBJECTIVES[name](tiny.model_fn, batch_fn, config) for name in ("mat", "standard"))
+    inner = train.InnerAttack(config)
+    mat, standard = (train.OBJECTIVES[name].make(tiny.model_fn, batch_fn, inner) for name in ("mat", "standard"))
 
     @jax.jit
     def both(params: Any) -> Any:
@@ -109,12 +110,27 @@ def test_bad_attack_settings_are_input_errors(change: dict, message: str) -> Non
         ),
         ({"epochs": 0}, "epochs must be an integer >= 1"),
         ({"batch_size": 0}, "batch_size must be an integer >= 1"),
-        ({"trades_beta": -1.0}, "trades_beta must be a number >= 0"),
+        (
+            {"objective": "mat", "objective_config": train.TradesConfig()},
+            r"configuration is of another one: expected NoSettings, got TradesConfig\(trades_beta=6.0\)",
+        ),
     ],
 )
 def test_bad_training_settings_are_input_errors(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         train.TrainConfig(**change)
+
+
+def test_configuration_of_an_objective_checks_itself_and_has_names_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="trades_beta must be a number >= 0"):
+        train.TradesConfig(-1.0)
+    trades = train.TrainConfig(objective="trades", objective_config=train.TradesConfig(0.5))
+    assert trades.describe()["trades_beta"] == 0.5
+    assert "trades_beta" not in train.TrainConfig().describe()
+    taken = dataclasses.make_dataclass("Taken", [("epochs", int, 1)], frozen=True)
+    monkeypatch.setitem(train.OBJECTIVES, "taken", train.Objective(train.OBJECTIVES["mat"].make, taken))
+    with pytest.raises(InputError, match="Taken has fields that every training has: rename epochs"):
+        train.TrainConfig(objective="taken")
 
 
 def test_batch_larger_than_the_data_is_an_input_error() -> None:

@@ -83,24 +83,24 @@ def test_warm_up_scales_the_weight_by_the_step(digits: data.Dataset) -> None:
     assert added == pytest.approx(40.0, rel=1e-2)
 
 
-def test_rival_is_added_with_its_weight_beside_sep(digits: data.Dataset) -> None:
-    rival = train.RivalConfig("hessian")
-    both = dataclasses.replace(SEP, rival=rival, rival_weight=0.5)
+def test_regulariser_is_added_with_its_weight_beside_sep(digits: data.Dataset) -> None:
+    regulariser = train.RegulariserConfig("hessian")
+    both = dataclasses.replace(SEP, regulariser=regulariser, regulariser_weight=0.5)
     _, sums, _ = run(both, digits, [1], 2.0)
-    terms = 2 * sums["sep_penalty"] + 2 * sums["rival_penalty"]
+    terms = 2 * sums["sep_penalty"] + 2 * sums["regulariser_penalty"]
     assert sums["loss"] == pytest.approx(sums["cross_entropy"] + terms, rel=1e-5)
-    assert sums["rival_gradient_ratio"] > 0
+    assert sums["regulariser_gradient_ratio"] > 0
     assert sums["sep_penalty"] == pytest.approx(run(SEP, digits, [1], 2.0)[1]["sep_penalty"], rel=1e-5)
-    with pytest.raises(InputError, match="a rival needs a weight and a weight a rival"):
-        dataclasses.replace(PLAIN, rival=rival)
-    with pytest.raises(InputError, match="a rival needs a weight and a weight a rival"):
-        dataclasses.replace(PLAIN, rival_weight=1.0)
+    with pytest.raises(InputError, match="a regulariser needs a weight and a weight a regulariser"):
+        dataclasses.replace(PLAIN, regulariser=regulariser)
+    with pytest.raises(InputError, match="a regulariser needs a weight and a weight a regulariser"):
+        dataclasses.replace(PLAIN, regulariser_weight=1.0)
 
 
 def test_every_image_is_seen_once_an_epoch_in_another_order(
     digits: data.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make_spy(model_fn: Any, batch_fn: Any, config: Any) -> Any:
+    def make_spy(model_fn: Any, batch_fn: Any, inner: Any, config: Any) -> Any:
         def objective(key: Any, params: Any, stats: Any, images: Array, labels: Array) -> tuple[Array, Auxiliary]:
             number = images[:, 0, 0, 0] * 64
             sums = {"cross_entropy": jnp.sum(number), "accuracy": jnp.sum(number**2)}
@@ -108,7 +108,7 @@ def test_every_image_is_seen_once_an_epoch_in_another_order(
 
         return objective
 
-    monkeypatch.setitem(train.OBJECTIVES, "spy", make_spy)
+    monkeypatch.setitem(train.OBJECTIVES, "spy", train.Objective(make_spy))
     numbered = np.zeros_like(digits.images)
     numbered[:, 0, 0, 0] = np.arange(64) / 64
     config = dataclasses.replace(PLAIN, objective="spy", augment=False)
@@ -121,14 +121,14 @@ def test_every_image_is_seen_once_an_epoch_in_another_order(
 
 
 def test_every_step_and_every_key_draws_anew(digits: data.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    def make_spy(model_fn: Any, batch_fn: Any, config: Any) -> Any:
+    def make_spy(model_fn: Any, batch_fn: Any, inner: Any, config: Any) -> Any:
         def objective(key: Any, params: Any, stats: Any, images: Array, labels: Array) -> tuple[Array, Auxiliary]:
             drawn = {"cross_entropy": jax.random.uniform(key), "accuracy": jnp.sum(images)}
             return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params)), Auxiliary(stats, drawn)
 
         return objective
 
-    monkeypatch.setitem(train.OBJECTIVES, "drawing_spy", make_spy)
+    monkeypatch.setitem(train.OBJECTIVES, "drawing_spy", train.Objective(make_spy))
     config = dataclasses.replace(PLAIN, objective="drawing_spy")
     run_steps = train.make_run_steps(MODEL, config, 64)
     images, labels = jax.device_put((np.ones_like(digits.images), digits.labels))

@@ -7,7 +7,7 @@ import oracles
 import pytest
 
 from jsep import models, train
-from jsep.train.trades import divergent_images, kl_divergence, trades_loss
+from jsep.train.objectives.trades import divergent_images, kl_divergence, trades_loss
 
 KEY = jax.random.key(0)
 SHAPE = (3, 4, 2)
@@ -63,7 +63,9 @@ def slow_loss(logits_fn, images, attacked, labels, trades_beta):
 def test_loss_is_the_slow_transcription_on_the_attacked_images(trades_beta, tiny, digits):
     config = train.PgdConfig(epsilon=0.1, alpha=0.04, num_steps=3)
     images, labels = np.asarray(digits.images[:6], np.float32), digits.labels[:6]
-    objective = train.OBJECTIVES["trades"](tiny.model_fn, models.batch_fn(tiny.model), config, trades_beta=trades_beta)
+    objective = train.OBJECTIVES["trades"].make(
+        tiny.model_fn, models.batch_fn(tiny.model), train.InnerAttack(config), train.TradesConfig(trades_beta)
+    )
     loss, auxiliary = jax.jit(objective)(KEY, tiny.variables["params"], {}, images, labels)
     attacked = jax.jit(
         lambda z: divergent_images(

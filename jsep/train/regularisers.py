@@ -1,7 +1,7 @@
-"""Regularisers of other papers that are meant to make explanations robust, under one interface beside SEP.
+"""Explanation regularisers: terms of other papers that are meant to make explanations robust, one interface beside SEP.
 
-A rival is a function (key, config, logits_fn, image, label) -> () of one image, differentiated in the parameters inside
-`logits_fn`. A new one is one function and one line in `RIVALS`.
+A regulariser is a function (key, config, logits_fn, image, label) -> () of one image, differentiated in the parameters
+inside `logits_fn`. A new one is one function and one line in `EXPLANATION_REGULARISERS`.
 """
 
 import dataclasses
@@ -16,10 +16,10 @@ from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
-class RivalConfig:
-    """Which rival, and its settings; each reads those that its formula names.
+class RegulariserConfig:
+    """Which explanation regulariser, and its settings; each reads those that its formula names.
 
-    name: a key of `RIVALS`.
+    name: a key of `EXPLANATION_REGULARISERS`.
     noise_scale: half width of the uniform noise of "lga", pixel units.
     cosine_weight: of the cosine term in "lga", over that of the squared distance.
     cure_step: h of "cure", Euclidean pixel units.
@@ -41,7 +41,7 @@ class RivalConfig:
     hessian_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_choice("rival", self.name, RIVALS)
+        check_choice("explanation regulariser", self.name, EXPLANATION_REGULARISERS)
         for field in ("noise_scale", "cure_step"):
             check_positive(field, getattr(self, field))
         for field in ("cosine_weight", "alpha", "hessian_weight"):
@@ -53,10 +53,10 @@ class RivalConfig:
             raise InputError(f"num_gaps must be at most top_k, got {self.num_gaps} and {self.top_k}")
 
 
-RivalFn = Callable[[Key, RivalConfig, LogitsFn, Array, Array], Array]
+RegulariserFn = Callable[[Key, RegulariserConfig, LogitsFn, Array, Array], Array]
 
 
-def lga(key: Key, config: RivalConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+def lga(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
     """Local gradient alignment: |g(x + z) - g(x)|^2 + cosine_weight (1 - cos(g(x + z), g(x))) / 2.
 
     g: the gradient of the logit of `label`; z: uniform noise. As in the published program, g(x) counts as a constant.
@@ -77,7 +77,7 @@ def _hessian_square(key: Key, logits_fn: LogitsFn, image: Array, label: Array) -
     return jnp.sum(product**2)
 
 
-def hessian(key: Key, config: RivalConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+def hessian(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
     """|H v|^2 for Gaussian v: an unbiased estimate of the squared Frobenius norm of the Hessian H of the label's logit.
 
     E |H v|^2 = tr(H^T H) = |H|_F^2.
@@ -86,7 +86,7 @@ def hessian(key: Key, config: RivalConfig, logits_fn: LogitsFn, image: Array, la
     return _hessian_square(key, logits_fn, image, label)
 
 
-def cure(key: Key, config: RivalConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+def cure(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
     """|grad l(x + h z) - grad l(x)|^2 with z = sign(grad l(x)) / |sign(grad l(x))|, l the cross-entropy, h = cure_step.
 
     z counts as a constant. Draws nothing.
@@ -98,7 +98,7 @@ def cure(key: Key, config: RivalConfig, logits_fn: LogitsFn, image: Array, label
     return jnp.sum((slope(image + config.cure_step * direction) - own) ** 2)
 
 
-def ig_norm(key: Key, config: RivalConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+def ig_norm(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
     """|IG(x, x')|_1 for the x' of the ball that maximises l(x') + |IG(x, x')|_1, l the cross-entropy.
 
     IG(x, x') = (x' - x) * mean of grad l at path_steps midpoints of the line from x to x'; its sum is l(x') - l(x). The
@@ -123,7 +123,7 @@ def ig_norm(key: Key, config: RivalConfig, logits_fn: LogitsFn, image: Array, la
     return size(jax.lax.stop_gradient(worst))
 
 
-def r2et(key: Key, config: RivalConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+def r2et(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
     """hessian_weight |H| minus the thickness of the ranking, sum over i = 1..k' of a_(k - k' + i) - a_(k + i).
 
     a_(1) >= a_(2) >= ...: the pixels' |gradient of the label's logit| summed over channels, in order; |H|: the root of
@@ -144,19 +144,25 @@ def r2et(key: Key, config: RivalConfig, logits_fn: LogitsFn, image: Array, label
     return config.hessian_weight * norm - thickness
 
 
-RIVALS: dict[str, RivalFn] = {"lga": lga, "hessian": hessian, "cure": cure, "ig_norm": ig_norm, "r2et": r2et}
-"""name -> rival."""
+EXPLANATION_REGULARISERS: dict[str, RegulariserFn] = {
+    "lga": lga,
+    "hessian": hessian,
+    "cure": cure,
+    "ig_norm": ig_norm,
+    "r2et": r2et,
+}
+"""name -> explanation regulariser."""
 
 
-def batch_rival(
-    key: Key, config: RivalConfig, model_fn: ModelFn, variables: PyTree, images: Array, labels: Array
+def batch_regulariser(
+    key: Key, config: RegulariserConfig, model_fn: ModelFn, variables: PyTree, images: Array, labels: Array
 ) -> Array:
-    """The mean rival term of a batch, to be differentiated in `variables`.
+    """The mean regularisation term of a batch, to be differentiated in `variables`.
 
     Args, Returns: as `batch_penalty`; labels are the true classes. Of either sign for "r2et".
     """
 
     def one(key: Key, image: Array, label: Array) -> Array:
-        return RIVALS[config.name](key, config, lambda z: model_fn(variables, z), image, label)
+        return EXPLANATION_REGULARISERS[config.name](key, config, lambda z: model_fn(variables, z), image, label)
 
     return jnp.mean(jax.vmap(one)(jax.random.split(key, len(images)), images, labels))

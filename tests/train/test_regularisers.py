@@ -10,7 +10,7 @@ import pytest
 
 from jsep import train
 from jsep.checks import InputError
-from jsep.train.rivals import cure, hessian, ig_norm, lga, r2et
+from jsep.train.regularisers import cure, hessian, ig_norm, lga, r2et
 
 KEY = jax.random.key(3)
 SHAPE = (3, 4, 2)
@@ -20,8 +20,8 @@ LABEL = 1
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-def config(name: str, **settings: object) -> train.RivalConfig:
-    return dataclasses.replace(train.RivalConfig(name, top_k=4, num_gaps=2), **settings)
+def config(name: str, **settings: object) -> train.RegulariserConfig:
+    return dataclasses.replace(train.RegulariserConfig(name, top_k=4, num_gaps=2), **settings)
 
 
 def probe() -> np.ndarray:
@@ -114,7 +114,10 @@ def test_terms_vanish_on_a_linear_model() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "curve"}, "unknown rival 'curve': expected one of lga, hessian, cure, .*; did you mean 'cure'"),
+        (
+            {"name": "curve"},
+            "unknown explanation regulariser 'curve': expected one of lga, hessian, cure, .*; did you mean 'cure'",
+        ),
         ({"noise_scale": 0.0}, "noise_scale must be a number > 0"),
         ({"cosine_weight": -1.0}, "cosine_weight must be a number >= 0"),
         ({"epsilon": 8}, "epsilon must be in .* did you mean 8/255"),
@@ -124,7 +127,7 @@ def test_terms_vanish_on_a_linear_model() -> None:
 )
 def test_bad_settings_are_input_errors(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        train.RivalConfig(**({"name": "cure"} | change))
+        train.RegulariserConfig(**({"name": "cure"} | change))
 
 
 def test_r2et_on_images_with_too_few_pixels_is_an_input_error() -> None:

@@ -1,5 +1,6 @@
 """TRADES: accuracy on the clean images, and outputs that stay where they are inside the ball."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -7,11 +8,32 @@ import jax
 import jax.numpy as jnp
 
 from jsep import attack
+from jsep.checks import check_positive
 from jsep.train.batch_attack import ascend_batch
+from jsep.train.objectives.interface import (
+    Auxiliary,
+    BatchFn,
+    InnerAttack,
+    Objective,
+    TrainObjective,
+    accuracy,
+    as_variables,
+    mean_cross_entropy,
+)
 from jsep.types import Array, Key, ModelFn, PyTree
 
 START_SCALE = 0.001
 """Standard deviation of the Gaussian start of the inner attack, pixel units (Zhang et al. 2019)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TradesConfig:
+    """trades_beta: weight of the divergence (1/lambda of TRADES, alpha of the paper), >= 0."""
+
+    trades_beta: float = 6.0
+
+    def __post_init__(self) -> None:
+        check_positive("trades_beta", self.trades_beta, allow_zero=True)
 
 
 def kl_divergence(clean_logits: Array, logits: Array) -> Array:
@@ -93,6 +115,33 @@ def trades_loss(
     if batch_stats:
         variables = {**variables, "batch_stats": batch_stats}
     logits, batch_stats = batch_fn(variables, attacked, train=True)
-    cross_entropy = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(clean_logits), labels[:, None], axis=1))
-    loss = cross_entropy + trades_beta * jnp.mean(kl_divergence(clean_logits, logits))
+    loss = mean_cross_entropy(clean_logits, labels) + trades_beta * jnp.mean(kl_divergence(clean_logits, logits))
     return loss, (logits, batch_stats)
+
+
+def make_trades(
+    model_fn: ModelFn, batch_fn: BatchFn, inner: InnerAttack, config: TradesConfig | None = None
+) -> TrainObjective:
+    """TRADES: mean cross-entropy(f(x), y) + trades_beta * mean KL(f(x) || f(x')), x' in the ball of `inner`.
+
+    The metrics "cross_entropy" and "accuracy" are those of the attacked images, as with MAT.
+    Reference: Zhang et al. 2019, equation 5 and Algorithm 1.
+    """
+    train_batch_fn = inner.train_batch_fn(batch_fn)
+    settings = config or TradesConfig()
+
+    def objective(
+        key: Key, params: PyTree, batch_stats: PyTree, images: Array, labels: Array
+    ) -> tuple[Array, Auxiliary]:
+        variables = as_variables(params, batch_stats)
+        attacked = divergent_images(
+            key, model_fn, variables, images, train_batch_fn=train_batch_fn, **dataclasses.asdict(inner.pgd)
+        )
+        loss, (logits, batch_stats) = trades_loss(batch_fn, variables, images, attacked, labels, settings.trades_beta)
+        metrics = {"cross_entropy": mean_cross_entropy(logits, labels), "accuracy": accuracy(logits, labels)}
+        return loss, Auxiliary(batch_stats, metrics)
+
+    return objective
+
+
+TRADES = Objective(make_trades, TradesConfig, weight="trades_beta", num_passes=2)

@@ -1,0 +1,260 @@
+"""The attacks on explanations that an evaluation can run, by name: each with its own configuration, and what is known
+about it.
+
+A new one is one file with a function of one pair, its configuration and an `ExplanationAttack`, and one line in
+`EXPLANATION_ATTACKS`; from outside, `attack.EXPLANATION_ATTACKS["mine"] = attack.ExplanationAttack(run, MineConfig)`
+before a configuration names it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from jsep.attack.auto_explanation import (
+    EXPLANATION_VERSIONS,
+    auto_explanation_attack,
+    member_names,
+    num_search_steps,
+)
+from jsep.attack.explanation import attack_explanation
+from jsep.attack.explanation_black_box import BLACK_BOX_SEARCHES, attack_explanation_black_box
+from jsep.attack.explanation_search import OnStep
+from jsep.checks import InputError, check_choice, check_count, check_positive
+from jsep.types import Array, Key, LogitsFn, MapFn
+
+
+class AttackRecord(NamedTuple):
+    """What an attack says about a pair beside the image; an evaluation measures everything else itself.
+
+    losses: (S,) of the attacked explanation along the attack; member_losses: (M,) the lowest loss of each of its
+    members on images that keep the output, None for the lowest of `losses`, whatever the output; warnings: (5,) bool,
+    the columns of `ExplanationWarnings`, None for none.
+    """
+
+    losses: Array
+    member_losses: Array | None = None
+    warnings: Array | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PairProblem:
+    """One pair, as every explanation attack gets it.
+
+    map_fn: image -> map (H, W) of the attacked explanation, the class fixed; logits_fn: image -> logits (K,); image:
+    the victim, (H, W, C) in [0, 1]; target_map: (H, W); epsilon: budget in pixel units, None for no ball; norm: of it;
+    softmax_tolerance: the largest change of a softmax entry, None where only the class is kept.
+    """
+
+    map_fn: MapFn
+    logits_fn: LogitsFn
+    image: Array
+    target_map: Array
+    epsilon: float | None = None
+    norm: str = "linf"
+    softmax_tolerance: float | None = None
+
+    @property
+    def radius(self) -> float:
+        """The budget of an attack that always has a ball: without one the whole box is it, under linf."""
+        return 1.0 if self.epsilon is None else self.epsilon
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """How an attack is repeated with snapshots on the way.
+
+    visit: (key, PairProblem, configuration, S steps) -> (visited images (S, H, W, C), losses (S,)), the same attack;
+    num_steps: configuration -> the last step that there is.
+    """
+
+    visit: Callable[[Key, PairProblem, Any, Sequence[int]], tuple[Array, Array]]
+    num_steps: Callable[[Any], int]
+
+
+def _no_members(config: Any) -> tuple[str, ...]:
+    """No names: an attack without members."""
+    return ()
+
+
+def _needs_none(config: Any, norm: str) -> bool:
+    """Never: an attack that can do without a budget."""
+    return False
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplanationAttack:
+    """An attack on explanations, as `EXPLANATION_ATTACKS` holds it by name.
+
+    run: (key, PairProblem, configuration, on_step) -> (adversarial (H, W, C), AttackRecord), pure JAX; `on_step` is
+      called as in `attack_explanation`, or never. config: the class of its own configuration, a frozen dataclass with a
+      default for every field. num_steps: configuration -> the steps on a pair that `on_step` hears of.
+    differentiable: it follows the derivative of the map; a black-box attack does not, and may attack every method.
+    needs_ball: (configuration, norm) -> whether it cannot do without a budget. members: configuration -> the names
+      behind `member_losses`, none where it has no members. warns: its record has warnings. course: None where it cannot
+      be followed step by step.
+    """
+
+    run: Callable[[Key, PairProblem, Any, OnStep | None], tuple[Array, AttackRecord]]
+    config: type
+    num_steps: Callable[[Any], int]
+    differentiable: bool = True
+    needs_ball: Callable[[Any, str], bool] = _needs_none
+    members: Callable[[Any], tuple[str, ...]] = _no_members
+    warns: bool = False
+    course: Course | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetedConfig:
+    """Of `attack_explanation`, see there: steps of Adam, its learning rate in pixel units, the weights of both terms,
+    starts, and whether a lost output is repaired."""
+
+    num_steps: int = 1000
+    learning_rate: float = 1e-3
+    map_weight: float = 1e7
+    output_weight: float = 1e6
+    num_starts: int = 1
+    repair: bool = False
+
+    def __post_init__(self) -> None:
+        check_count("num_steps", self.num_steps, minimum=0)
+        check_positive("learning_rate", self.learning_rate)
+        for name in ("map_weight", "output_weight"):
+            check_positive(name, getattr(self, name), allow_zero=True)
+        check_count("num_starts", self.num_starts)
+
+
+def _targeted(problem: PairProblem, config: TargetedConfig, key: Key, **more: Any) -> tuple[Array, Any]:
+    return attack_explanation(
+        key,
+        problem.map_fn,
+        problem.logits_fn,
+        problem.image,
+        problem.target_map,
+        epsilon=problem.epsilon,
+        norm=problem.norm,
+        softmax_tolerance=problem.softmax_tolerance,
+        **dataclasses.asdict(config),
+        **more,
+    )
+
+
+def _run_targeted(
+    key: Key, problem: PairProblem, config: TargetedConfig, on_step: OnStep | None
+) -> tuple[Array, AttackRecord]:
+    adversarial, info = _targeted(problem, config, key, on_step=on_step)
+    return adversarial, AttackRecord(info.losses)
+
+
+def _visit_targeted(
+    key: Key, problem: PairProblem, config: TargetedConfig, steps: Sequence[int]
+) -> tuple[Array, Array]:
+    _, info = _targeted(problem, config, key, snapshot_steps=steps)
+    return info.visited, info.losses[jnp.array(steps)]
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoConfig:
+    """Of `auto_explanation_attack`, which has nothing to choose but its version, of `EXPLANATION_VERSIONS`."""
+
+    version: str = "standard"
+
+    def __post_init__(self) -> None:
+        check_choice("version", self.version, EXPLANATION_VERSIONS)
+
+
+def _run_auto(key: Key, problem: PairProblem, config: AutoConfig, on_step: OnStep | None) -> tuple[Array, AttackRecord]:
+    adversarial, info = auto_explanation_attack(
+        key,
+        problem.map_fn,
+        problem.logits_fn,
+        problem.image,
+        problem.target_map,
+        epsilon=problem.radius,
+        norm=problem.norm,
+        version=config.version,
+        softmax_tolerance=problem.softmax_tolerance,
+        on_step=on_step,
+    )
+    return adversarial, AttackRecord(info.losses.ravel(), info.member_losses, jnp.stack(info.warnings))
+
+
+@dataclasses.dataclass(frozen=True)
+class BlackBoxConfig:
+    """Of `attack_explanation_black_box`, see there: search, of `BLACK_BOX_SEARCHES`; num_steps; num_samples, pairs of
+    samples a step of "evolution"."""
+
+    search: str = "evolution"
+    num_steps: int = 1000
+    num_samples: int = 10
+
+    def __post_init__(self) -> None:
+        check_choice("search", self.search, BLACK_BOX_SEARCHES)
+        check_count("num_steps", self.num_steps, minimum=0)
+        check_count("num_samples", self.num_samples)
+
+
+def _run_black_box(
+    key: Key, problem: PairProblem, config: BlackBoxConfig, on_step: OnStep | None
+) -> tuple[Array, AttackRecord]:
+    adversarial, info = attack_explanation_black_box(
+        key,
+        problem.map_fn,
+        problem.logits_fn,
+        problem.image,
+        problem.target_map,
+        epsilon=problem.radius,
+        norm=problem.norm,
+        softmax_tolerance=problem.softmax_tolerance,
+        on_step=on_step,
+        **dataclasses.asdict(config),
+    )
+    return adversarial, AttackRecord(info.losses)
+
+
+def _needs_ball_under_l2(config: Any, norm: str) -> bool:
+    return norm != "linf"
+
+
+EXPLANATION_ATTACKS: dict[str, ExplanationAttack] = {
+    "targeted": ExplanationAttack(
+        _run_targeted,
+        TargetedConfig,
+        lambda config: config.num_steps * config.num_starts,
+        needs_ball=lambda config, norm: config.num_starts > 1,
+        course=Course(_visit_targeted, lambda config: config.num_steps),
+    ),
+    "auto": ExplanationAttack(
+        _run_auto,
+        AutoConfig,
+        lambda config: num_search_steps(config.version),
+        needs_ball=_needs_ball_under_l2,
+        members=lambda config: member_names(config.version),
+        warns=True,
+    ),
+    "black_box": ExplanationAttack(
+        _run_black_box,
+        BlackBoxConfig,
+        lambda config: config.num_steps,
+        differentiable=False,
+        needs_ball=_needs_ball_under_l2,
+    ),
+}
+"""name -> ExplanationAttack: `attack_explanation`, the ensemble, and the searches that see logits and maps alone."""
+
+
+def explanation_attack(name: str) -> ExplanationAttack:
+    """The explanation attack called `name`. Raises InputError that lists the known ones."""
+    check_choice("explanation attack", name, EXPLANATION_ATTACKS)
+    return EXPLANATION_ATTACKS[name]
+
+
+def check_attack_settings(name: str, settings: Any, epsilon: float | None, norm: str) -> None:
+    """Raises InputError where the configuration is of another attack, or where it needs a ball and has none."""
+    entry = explanation_attack(name)
+    if not isinstance(settings, entry.config):
+        raise InputError(f"explanation attack {name!r} takes a {entry.config.__name__}, got {settings!r}")
+    if epsilon is None and entry.needs_ball(settings, norm):
+        raise InputError(f"explanation attack {name!r} under {norm} with {settings!r} needs a ball: give epsilon")

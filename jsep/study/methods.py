@@ -1,0 +1,95 @@
+"""The training methods of a study: every objective alone, with SEP of either sign, and with another regulariser."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from jsep import train
+from jsep.checks import InputError, check_choice, check_positive
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingMethod:
+    """objective: a key of `train.OBJECTIVES`; sep_sign: of its SEP weight, 0 without SEP; regulariser: a key of
+    `train.EXPLANATION_REGULARISERS`; weight: the size of its SEP weight, of its regulariser_weight or of what its
+    objective weighs, None for the study's."""
+
+    objective: str
+    sep_sign: int = 0
+    regulariser: str | None = None
+    weight: float | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the objective has nothing added to it."""
+        return not self.sep_sign and self.regulariser is None
+
+    @property
+    def baseline(self) -> str | None:
+        """The method that it is compared with: the plain objective of one with a term; None for a plain objective,
+        unless its registry entry names another one."""
+        return train.objective(self.objective).baseline if self.is_plain else self.objective
+
+
+_SHORT = {"sep_pos": "mat_sep_pos", "sep_neg": "mat_sep_neg"}
+"""The paper's names of SEP on top of MAT."""
+
+
+def training_methods() -> dict[str, TrainingMethod]:
+    """method -> how it trains, for every objective and regulariser that is registered now.
+
+    For an objective NAME: NAME, NAME_sep_pos, NAME_sep_neg and NAME_<regulariser>; sep_pos and sep_neg are those of
+    mat. A name in a study may end in the method's own weight: "trades@1", "mat_lga@0.3".
+    """
+    found: dict[str, TrainingMethod] = {}
+    for name in train.OBJECTIVES:
+        found |= {name: TrainingMethod(name), f"{name}_sep_pos": TrainingMethod(name, 1)}
+        found[f"{name}_sep_neg"] = TrainingMethod(name, -1)
+        for regulariser in train.EXPLANATION_REGULARISERS:
+            found[f"{name}_{regulariser}"] = TrainingMethod(name, regulariser=regulariser)
+    return found | {short: found[name] for short, name in _SHORT.items()}
+
+
+def training_method(name: str) -> TrainingMethod:
+    """How the method called `name` trains, with the weight after its "@".
+
+    The weight is the size of the method's SEP weight, else that of its regulariser, else what its objective weighs.
+    Raises: InputError for an unknown method, or a weight that is no number >= 0 or has nothing to weigh.
+    """
+    base, at, text = name.partition("@")
+    known = training_methods()
+    check_choice("method", base, known)
+    method = known[base]
+    if not at:
+        return method
+    if method.is_plain and train.objective(method.objective).weight is None:
+        raise InputError(f"method {base!r} has no weight, got {name!r}")
+    try:
+        weight = float(text)
+        check_positive("weight", weight, allow_zero=method.is_plain)
+    except ValueError as error:
+        raise InputError(f"the weight of a method must be a number > 0, such as {base}@1, got {name!r}") from error
+    return dataclasses.replace(method, weight=weight)
+
+
+def described_method(name: str) -> dict[str, Any]:
+    """What a row says of its method: "baseline", and "adversarial", whether it trains on attacked images."""
+    chosen = training_method(name)
+    return {"baseline": chosen.baseline, "adversarial": train.objective(chosen.objective).adversarial}
+
+
+def reference_of(method: str, methods: Sequence[str]) -> str | None:
+    """The method of a study below whose clean accuracy a model of `method` counts as degraded, None where there is
+    none: its baseline if the study has it, else the study's first plain adversarial objective, if that is another one.
+
+    Args: methods: all of the study, in its order.
+    """
+    baseline = training_method(method).baseline
+    if baseline in methods:
+        return baseline
+    chosen = {name: training_method(name) for name in methods}
+    adversarial = (
+        name for name, other in chosen.items() if other.is_plain and train.objective(other.objective).adversarial
+    )
+    first = next(adversarial, None)
+    return None if first == method else first

@@ -1,0 +1,120 @@
+"""What a training objective is: the interface of everything that a step can minimise, and what objectives share."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jsep import attack
+from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_positive
+from jsep.train.batch_attack import BATCH_NORM_MODES
+from jsep.types import Array, Key, PyTree
+
+
+class Auxiliary(NamedTuple):
+    """What a training objective returns beside its loss: new batch statistics and () float metrics by name."""
+
+    batch_stats: PyTree
+    metrics: dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class PgdConfig:
+    """The attack on predictions inside adversarial training, or in a test: see `attack.pgd`."""
+
+    norm: str = "linf"
+    epsilon: float = 8 / 255
+    alpha: float = 2 / 255
+    num_steps: int = 10
+
+    def __post_init__(self) -> None:
+        attack.norm_by_name(self.norm)
+        check_epsilon(self.epsilon, self.norm)
+        check_positive("alpha", self.alpha, allow_zero=True)
+        check_count("num_steps", self.num_steps, minimum=0)
+
+
+BatchFn = Callable[..., tuple[Array, PyTree]]
+TrainObjective = Callable[[Key, PyTree, PyTree, Array, Array], tuple[Array, Auxiliary]]
+
+
+@dataclasses.dataclass(frozen=True)
+class InnerAttack:
+    """The attack inside an objective, which every objective is handed and those that attack follow.
+
+    pgd: norm, budget, step and number of steps; batch_norm: of `BATCH_NORM_MODES`, during the attack; chunk_size: most
+    images that are attacked at once where each is attacked alone, None for all (no number depends on it).
+    """
+
+    pgd: PgdConfig = PgdConfig()
+    batch_norm: str = "evaluation"
+    chunk_size: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("attack_batch_norm", self.batch_norm, BATCH_NORM_MODES)
+
+    def train_batch_fn(self, batch_fn: BatchFn) -> Callable[[PyTree, Array], Array] | None:
+        """(variables, images) -> logits (B, K) in training mode, or None where the attack is in evaluation mode."""
+        if self.batch_norm == "evaluation":
+            return None
+        # The statistics that an attack leaves behind are dropped: the loss updates them.
+        return lambda variables, images: batch_fn(variables, images, train=True)[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class NoSettings:
+    """The configuration of an objective that has nothing to choose."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A training objective, as `OBJECTIVES` holds it by name.
+
+    make: (model_fn, batch_fn, InnerAttack, configuration) -> (key, params, batch_stats, images, labels) -> (loss (),
+      Auxiliary), which a step differentiates in `params`; its metrics have "cross_entropy" and "accuracy".
+    config: the class of its own configuration, a frozen dataclass with a default for every field. The names of its
+      fields are its own too: none is a field of `TrainConfig`.
+    baseline: the objective that it is compared with; None: it is a baseline itself, such as for its SEP variants.
+    weight: the field of the configuration that "<name>@<weight>" sets in a study; None where there is nothing to weigh.
+    adversarial: it attacks the training images. num_passes: batches that a step passes forward and backward, beside the
+      attack's; a plan counts them.
+    """
+
+    make: Callable[..., TrainObjective]
+    config: type = NoSettings
+    baseline: str | None = None
+    weight: str | None = None
+    adversarial: bool = True
+    num_passes: int = 1
+
+    def check_config(self, config: Any) -> None:
+        """Raises InputError where `config` is not of the objective's own class."""
+        if not isinstance(config, self.config):
+            expected = f"expected {self.config.__name__}"
+            raise InputError(f"the objective's configuration is of another one: {expected}, got {config!r}")
+
+
+def as_variables(params: PyTree, batch_stats: PyTree) -> PyTree:
+    """What the functions of `jsep.models` take."""
+    return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
+
+
+def mean_cross_entropy(logits: Array, labels: Array) -> Array:
+    """mean -log softmax(logits)_label over the batch; logits: (B, K), labels: (B,). Returns: () >= 0, nats."""
+    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1))
+
+
+def accuracy(logits: Array, labels: Array) -> Array:
+    """The share of a batch whose largest logit is the label's; logits: (B, K), labels: (B,). Returns: () in [0, 1]."""
+    return jnp.mean(jnp.argmax(logits, axis=1) == labels)
+
+
+def cross_entropy_and_accuracy(
+    batch_fn: BatchFn, params: PyTree, batch_stats: PyTree, images: Array, labels: Array
+) -> tuple[Array, Auxiliary]:
+    """Mean cross-entropy of a batch in training mode, with both metrics and the new batch statistics."""
+    logits, batch_stats = batch_fn(as_variables(params, batch_stats), images, train=True)
+    loss = mean_cross_entropy(logits, labels)
+    return loss, Auxiliary(batch_stats, {"cross_entropy": loss, "accuracy": accuracy(logits, labels)})
