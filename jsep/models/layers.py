@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from jsep.checks import check_choice
 from jsep.models.convolution import conv2d
-from jsep.models.depthwise import depthwise_conv2d
 from jsep.types import Array
 
 ACTIVATIONS = ("softplus", "relu", "gelu")
@@ -108,7 +107,7 @@ class DepthwiseConv(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, 1, x.shape[-1]))
-        return depthwise_conv2d(x, kernel, self.strides, 1)
+        return conv2d(x, kernel, strides=self.strides, padding=1, groups=x.shape[-1])
 
 
 class Classifier(nn.Module):
