@@ -1,6 +1,7 @@
 """One table for every family: what each explanation method, norm, training objective and model must do."""
 
 import functools
+import inspect
 from typing import Any
 
 import hypothesis
@@ -62,16 +63,15 @@ def make_map_fn(method: str, label: Any = 1, logits_fn: Any = None) -> Any:
 
 def test_saliency_has_the_shape_and_dtype_of_the_image_and_the_map_its_pixels(method: str) -> None:
     entry, image = explain.METHODS[method], jnp.asarray(images()[0])
-    arguments = ([KEY] if entry.draws else []) + [model_for(method)]
-    options = OPTIONS.get(method, {})
-    saliency = jax.jit(lambda z: entry.saliency(*arguments, z, 1, **options))(image)
+    logits_fn, options = model_for(method), {"key": KEY, **OPTIONS.get(method, {})}
+    saliency = jax.jit(lambda z: entry.saliency(logits_fn, z, 1, **options))(image)
     assert saliency.shape in (SHAPE, (*SHAPE[:2], 1))
     assert saliency.dtype == jnp.float32
     assert np.ptp(np.asarray(saliency)) > 0
     map_ = jax.jit(make_map_fn(method))(image)
     assert (map_.shape, map_.dtype) == (SHAPE[:2], jnp.float32)
     assert float(map_.sum()) == pytest.approx(1, abs=1e-6)
-    half = jax.eval_shape(lambda z: entry.saliency(*arguments, z, 1, **options), image.astype(jnp.float16))
+    half = jax.eval_shape(lambda z: entry.saliency(logits_fn, z, 1, **options), image.astype(jnp.float16))
     assert half.dtype == jnp.float16
 
 
@@ -156,6 +156,32 @@ def test_model_without_what_the_method_needs_is_an_input_error(method: str) -> N
 def test_method_that_samples_wants_a_key(method: str) -> None:
     with pytest.raises(InputError, match=f"'{method}' samples: pass key"):
         explain.make_map_fn(method, oracles.linear().logits, 0)
+    with pytest.raises(InputError, match=f"'{method}' samples: pass key"):
+        explain.METHODS[method].saliency(oracles.linear().logits, jnp.zeros(SHAPE), 0)
+
+
+def test_methods_share_one_signature(method: str) -> None:
+    parameters = list(inspect.signature(explain.METHODS[method].saliency).parameters.values())
+    assert [(p.name, p.kind) for p in parameters[:4]] == [
+        ("logits_fn", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        ("image", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        ("label", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        ("key", inspect.Parameter.KEYWORD_ONLY),
+    ]
+    assert parameters[3].default is None
+    for option in parameters[4:]:
+        assert option.kind is inspect.Parameter.KEYWORD_ONLY
+        assert option.default is not inspect.Parameter.empty, option.name
+
+
+@pytest.mark.parametrize("method", [name for name, entry in explain.METHODS.items() if not entry.draws])
+def test_method_that_draws_nothing_ignores_the_key(method: str) -> None:
+    entry, logits_fn, options = explain.METHODS[method], model_for(method), OPTIONS.get(method, {})
+    jaxprs = [
+        jax.make_jaxpr(lambda z, k=key: entry.saliency(logits_fn, z, 1, key=k, **options))(images()[0])
+        for key in (None, KEY)
+    ]
+    assert str(jaxprs[0]) == str(jaxprs[1])
 
 
 # Norms.

@@ -67,7 +67,7 @@ def test_rise_equals_the_weighted_mean_of_its_masks() -> None:
     expected = sum(
         np.asarray(oracles.softmax(np.asarray(logits(IMAGE * np.asarray(mask)[..., None])))[1] * mask) for mask in masks
     ) / (20 * 0.4)
-    actual = explain.rise(KEY, logits, jnp.asarray(IMAGE), 1, **settings)
+    actual = explain.rise(logits, jnp.asarray(IMAGE), 1, key=KEY, **settings)
     np.testing.assert_allclose(actual[..., 0], expected, rtol=1e-4)
 
 
@@ -102,7 +102,7 @@ def test_ridge_coefficients_equal_scikit_learn(ridge: float) -> None:
 
 def test_lime_on_a_linear_model_finds_the_effect_of_every_segment() -> None:
     oracle = oracles.linear(shape=SHAPE)
-    saliency = explain.lime(KEY, oracle.logits, jnp.asarray(IMAGE), 1, segments=2, num_samples=400, ridge=1e-4)
+    saliency = explain.lime(oracle.logits, jnp.asarray(IMAGE), 1, key=KEY, segments=2, num_samples=400, ridge=1e-4)
     numbers = explain.grid_segments(SHAPE[:2], 2)
     products = (oracle.weights[1] * IMAGE).sum(-1)
     expected = np.array([products[numbers == s].sum() for s in range(9)])[numbers]
@@ -113,7 +113,7 @@ def test_lime_takes_segments_of_any_shape() -> None:
     oracle = oracles.linear(shape=SHAPE)
     segments = (np.arange(30).reshape(5, 6) * 7) % 3
     saliency = np.asarray(
-        explain.lime(KEY, oracle.logits, jnp.asarray(IMAGE), 1, segments=segments, num_samples=50, ridge=1e-4)
+        explain.lime(oracle.logits, jnp.asarray(IMAGE), 1, key=KEY, segments=segments, num_samples=50, ridge=1e-4)
     )
     for number in range(3):
         assert np.ptp(saliency[segments == number]) == 0
@@ -124,4 +124,4 @@ def test_lime_takes_segments_of_any_shape() -> None:
 )
 def test_segments_that_do_not_fit_are_an_input_error(segments: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"segments must be the side of squares or integers >= 0 of shape \(5, 6\)"):
-        explain.lime(KEY, oracles.linear(shape=SHAPE).logits, jnp.asarray(IMAGE), 1, segments=segments)
+        explain.lime(oracles.linear(shape=SHAPE).logits, jnp.asarray(IMAGE), 1, key=KEY, segments=segments)

@@ -262,7 +262,7 @@ def test_lime_equals_captum_on_the_same_samples(pair: Pair) -> None:
     actual = compiled(
         pair,
         lambda logits_fn, z: explain.lime(
-            key, logits_fn, z, LABEL, num_samples=num_samples, kernel_width=0.4, ridge=0.7, baseline=0.5
+            logits_fn, z, LABEL, key=key, num_samples=num_samples, kernel_width=0.4, ridge=0.7, baseline=0.5
         ),
     )
     # The peer solves in float32.
@@ -312,7 +312,7 @@ def test_smooth_grad_equals_pair_saliency_on_the_same_noise(pair: Pair, monkeypa
             pair.image, PairModel(pair.twin), nsamples=num_samples, magnitude=magnitude
         )
         actual = compiled(
-            pair, lambda logits_fn, z, m=method: m(key, logits_fn, z, LABEL, sigma=sigma, num_samples=num_samples)
+            pair, lambda logits_fn, z, m=method: m(logits_fn, z, LABEL, key=key, sigma=sigma, num_samples=num_samples)
         )
         assert oracles.relative_error(actual, theirs) < 1e-5  # the peer adds up in float32
 
