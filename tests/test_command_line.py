@@ -10,6 +10,7 @@ import command_line
 import help_text
 import jax
 import jax.numpy as jnp
+import oracles
 import plan_text
 import pytest
 from absl import flags
@@ -214,5 +215,5 @@ def test_estimated_speed_is_that_of_the_gradient() -> None:
     assert found.flops_per_second == pytest.approx(32 * counted.train_gradient / found.seconds)
     assert counted.forward < counted.input_gradient < counted.map_gradient
     assert found.bytes_per_image > 4 * 64
-    num_parameters = models.num_parameters(models.init(jax.random.key(0), model, (8, 8, 1)))
+    num_parameters = oracles.num_parameters(models.init(jax.random.key(0), model, (8, 8, 1)))
     assert counted.parameter_bytes == 4 * num_parameters

@@ -280,7 +280,7 @@ def test_smallest_way_to_a_hyperplane_ends_on_it_and_within_the_box(name: str, s
 
 @pytest.mark.parametrize("name", attack.LOSSES)
 def test_loss_rises_as_the_label_falls_and_has_the_gradient_of_its_differences(name: str) -> None:
-    loss = attack.loss_by_name(name)
+    loss = attack.LOSSES[name]
     logits = np.random.default_rng(0).normal(size=5).astype(np.float32)
     for label in range(5):
         gradient = np.asarray(jax.jit(jax.grad(loss))(logits, label))
@@ -290,10 +290,10 @@ def test_loss_rises_as_the_label_falls_and_has_the_gradient_of_its_differences(n
         assert gradient[label] < 0
 
 
-@pytest.mark.parametrize("name", attack.MEMBERS)
+@pytest.mark.parametrize("name", attack.PREDICTION_ATTACKS)
 def test_member_of_an_ensemble_breaks_what_it_can_and_ignores_what_it_is_not_given(name: str) -> None:
-    member, oracle = attack.MEMBERS[name], oracles.linear(num_classes=4)
-    version = attack.Version(attacks=(name,), num_steps=10, num_queries=100, pgd_steps=5)
+    member, oracle = attack.PREDICTION_ATTACKS[name], oracles.linear(num_classes=4)
+    version = attack.AutoAttackConfig(attacks=(name,), num_steps=10, num_queries=100, pgd_steps=5)
 
     @jax.jit
     def one(image: Array, label: Array, target: Array, epsilon: Array) -> tuple[Array, Array]:

@@ -13,10 +13,10 @@ _SMALL = 1e-8  # of a projection's length; keeps the share of two of them define
 
 
 class FabInfo(NamedTuple):
-    """What the attack saw on its way.
+    """The record of a run of `fab`.
 
-    success: () bool, a misclassified image was visited; distance: () the norm of the smallest such perturbation, inf
-    without one. num_steps: () int, the steps made.
+    success: () bool, the returned image is misclassified; distance: () norm of its perturbation, inf without success.
+      num_steps: () int, the steps made.
     """
 
     success: Array

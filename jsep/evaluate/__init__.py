@@ -4,12 +4,11 @@ The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one
 `randomisation` of an explanation; `metrics` has those of maps by name.
 """
 
-from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy, check_classes, correct
-from jsep.evaluate.attack_course import AttackCourse, attack_course, course_steps
+from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy, correctly_classified
+from jsep.evaluate.attack_trajectory import AttackTrajectory, attack_trajectory, trajectory_steps
 from jsep.evaluate.batch_statistics import batch_statistics_accuracy
-from jsep.evaluate.chunk_store import ChunkStore
-from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, k_medoids, make_groups
-from jsep.evaluate.clusters import label_agreement, within_and_between
+from jsep.evaluate.cluster_explanations import adjusted_rand_index, cluster_explanation_loss
+from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, make_groups
 from jsep.evaluate.comparison import PER_PAIR, compare_maps, describe_pairs
 from jsep.evaluate.concentration import LossSplit, effective_pixels, entropy, gini, split_loss
 from jsep.evaluate.correlation import Correlation, correlation, correlation_study, partial_correlation
@@ -23,20 +22,18 @@ from jsep.evaluate.distances import (
     ssim,
     unit_l2_distance,
 )
-from jsep.evaluate.draws import PAIR_COUNTS, summarise_draws
 from jsep.evaluate.faithfulness import (
     adversarial_insertion,
-    area_under,
+    area_under_curve,
     deletion_curve,
-    impute,
     insertion_curve,
-    pixel_ranks,
     road_curve,
 )
-from jsep.evaluate.metrics import DISTANCES, MAP_METRICS, PAIR_METRICS
-from jsep.evaluate.probe import noise_sensitivity, probe_maps
+from jsep.evaluate.map_diagnostics import map_diagnostics, noise_sensitivity
+from jsep.evaluate.metrics import MAP_METRICS, PAIR_METRICS
+from jsep.evaluate.pair_sampling import pair_sampling_variability
 from jsep.evaluate.properties import PropertiesConfig, explanation_properties
-from jsep.evaluate.randomisation import permuted, randomisation_similarity
+from jsep.evaluate.randomisation import permute_weights, randomisation_similarity
 from jsep.evaluate.rank_correlation import RankCorrelation, rank_correlation
 from jsep.evaluate.ranks import kendall, spearman, top_k_intersection, top_k_near
 from jsep.evaluate.robustness import ExplanationAttackConfig, PairResults, explanation_robustness
@@ -58,14 +55,11 @@ from jsep.evaluate.statistics import (
 __all__ = [
     "CLUSTERINGS",
     "DEGRADED_MARGIN",
-    "DISTANCES",
     "MAP_METRICS",
-    "PAIR_COUNTS",
     "PAIR_METRICS",
     "PER_PAIR",
     "SELECTIONS",
-    "AttackCourse",
-    "ChunkStore",
+    "AttackTrajectory",
     "Correlation",
     "ExplanationAttackConfig",
     "Groups",
@@ -79,17 +73,16 @@ __all__ = [
     "RelativeStability",
     "accuracies",
     "adversarial_insertion",
-    "area_under",
-    "attack_course",
+    "area_under_curve",
+    "attack_trajectory",
     "auto_attack_accuracy",
     "batch_statistics_accuracy",
     "bootstrap_interval",
-    "check_classes",
     "compare_maps",
-    "correct",
+    "correctly_classified",
     "correlation",
     "correlation_study",
-    "course_steps",
+    "trajectory_steps",
     "cosine_similarity",
     "crossed_interval",
     "deletion_curve",
@@ -103,12 +96,10 @@ __all__ = [
     "features",
     "gini",
     "holm",
-    "impute",
     "insertion_curve",
     "is_degraded",
-    "k_medoids",
     "kendall",
-    "label_agreement",
+    "adjusted_rand_index",
     "load_pairs",
     "pairs_from_dict",
     "make_groups",
@@ -118,9 +109,8 @@ __all__ = [
     "paired_comparison",
     "partial_correlation",
     "pearson",
-    "permuted",
-    "pixel_ranks",
-    "probe_maps",
+    "permute_weights",
+    "map_diagnostics",
     "proportion_interval",
     "randomisation_similarity",
     "rank_correlation",
@@ -133,10 +123,10 @@ __all__ = [
     "spearman",
     "split_loss",
     "ssim",
-    "summarise_draws",
+    "pair_sampling_variability",
     "t_interval",
     "top_k_intersection",
     "top_k_near",
     "unit_l2_distance",
-    "within_and_between",
+    "cluster_explanation_loss",
 ]

@@ -29,13 +29,13 @@ def batch_statistics_accuracy(
     """
     check_count("batch_size", batch_size)
     mesh = devices.mesh_of(variables)
-    size = devices.multiple(min(batch_size, len(dataset)), mesh)
+    size = devices.padded_size(min(batch_size, len(dataset)), mesh)
     order = np.asarray(jax.random.permutation(key, len(dataset)))
     parts = []
     for first in range(0, len(order), size):
         chosen = np.take(order, np.arange(first, first + size), mode="wrap")
         parts.append(
-            _correct(batch_fn, variables, *devices.cut((dataset.images[chosen], dataset.labels[chosen]), mesh))
+            _correct(batch_fn, variables, *devices.shard((dataset.images[chosen], dataset.labels[chosen]), mesh))
         )
     return float(np.concatenate(devices.to_host(parts, mesh))[: len(order)].mean())
 

@@ -3,14 +3,23 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jsep import attack, devices, explain
-from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_pixels, check_positive
+from jsep.attack import ExplanationAttackSettings
+from jsep.checks import (
+    InputError,
+    check_choice,
+    check_count,
+    check_epsilon,
+    check_logits,
+    check_pixels,
+    check_positive,
+)
 from jsep.data import Dataset
 from jsep.evaluate import metrics
 from jsep.evaluate.chunk_store import ChunkStore
@@ -62,7 +71,7 @@ class ExplanationAttackConfig:
         if self.epsilon is not None:
             check_epsilon(self.epsilon, self.norm)
         check_choice("explanation attack", self.attack, ATTACKS)
-        check_choice("version", self.version, attack.EXPLANATION_VERSIONS)
+        check_choice("version", self.version, attack.AUTO_EXPLANATION_VERSIONS)
         check_count("num_starts", self.num_starts)
         if self.softmax_tolerance is not None:
             check_positive("softmax_tolerance", self.softmax_tolerance, allow_zero=True)
@@ -74,10 +83,19 @@ class ExplanationAttackConfig:
         """Steps of the attack on a pair, all starts or members together."""
         return attack.num_search_steps(self.version) if self.attack == "auto" else self.num_steps * self.num_starts
 
-    def targeted(self) -> dict[str, Any]:
+    def targeted(self) -> ExplanationAttackSettings:
         """The settings of `attack.attack_explanation`."""
-        names = ("num_steps", "learning_rate", "map_weight", "output_weight", "epsilon", "norm", "softmax_tolerance")
-        return {name: getattr(self, name) for name in (*names, "num_starts", "repair")}
+        return ExplanationAttackSettings(
+            num_steps=self.num_steps,
+            learning_rate=self.learning_rate,
+            map_weight=self.map_weight,
+            output_weight=self.output_weight,
+            epsilon=self.epsilon,
+            norm=self.norm,
+            softmax_tolerance=self.softmax_tolerance,
+            num_starts=self.num_starts,
+            repair=self.repair,
+        )
 
 
 class PairResults(NamedTuple):
@@ -140,7 +158,7 @@ class PairResults(NamedTuple):
 
 
 def explained_prediction(
-    logits_fn: LogitsFn, config: ExplanationAttackConfig, method: str, image: Array, key: Key
+    key: Key, logits_fn: LogitsFn, config: ExplanationAttackConfig, method: str, image: Array
 ) -> tuple[Array, MapFn]:
     """The class predicted on `image`, and image -> map of that class by `method`."""
     predicted = jnp.argmax(logits_fn(image))
@@ -161,16 +179,18 @@ def _attack_pairs(
     on_step: attack.OnStep | None,
 ) -> PairResults:
     logits_fn = functools.partial(model_fn, variables)
-    map_fn_for = functools.partial(explained_prediction, logits_fn, config)
+
+    def map_fn_for(key: Key, method: str, image: Array) -> tuple[Array, MapFn]:
+        return explained_prediction(key, logits_fn, config, method, image)
 
     def one(inputs: tuple[Key, Array, Array]) -> PairResults:
         key, victim, target = inputs
-        _, target_map_fn = map_fn_for(config.method, target, key)
-        predicted, map_fn = map_fn_for(config.method, victim, key)
+        _, target_map_fn = map_fn_for(key, config.method, target)
+        predicted, map_fn = map_fn_for(key, config.method, victim)
         target_map, victim_map = target_map_fn(target), map_fn(victim)
         attacked = config.attacked_method or config.method
-        attacked_map_fn = map_fn_for(attacked, victim, key)[1]
-        attacked_target = target_map if attacked == config.method else map_fn_for(attacked, target, key)[1](target)
+        attacked_map_fn = map_fn_for(key, attacked, victim)[1]
+        attacked_target = target_map if attacked == config.method else map_fn_for(key, attacked, target)[1](target)
         warnings = jnp.zeros(len(attack.WARNING_SENTENCES), bool)
         if config.attack == "auto":
             manipulated, auto = attack.auto_explanation_attack(
@@ -189,7 +209,7 @@ def _attack_pairs(
             losses, member_losses, warnings = auto.losses.ravel(), auto.member_losses, jnp.stack(auto.warnings)
         else:
             manipulated, info = attack.attack_explanation(
-                key, attacked_map_fn, logits_fn, victim, attacked_target, on_step=on_step, **config.targeted()
+                key, attacked_map_fn, logits_fn, victim, attacked_target, config.targeted(), on_step=on_step
             )
             losses, member_losses = info.losses, jnp.min(info.losses, keepdims=True)
         manipulated_map = map_fn(manipulated)
@@ -238,8 +258,8 @@ def _attack_on_devices(
         attacked = _attack_pairs(keys, model_fn, variables, victims, targets, config, chunk_size, on_step)
         return {name: np.asarray(values) for name, values in attacked._asdict().items()}
     total = len(victims)
-    rows = np.minimum(np.arange(devices.multiple(total, mesh)), total - 1)
-    pairs = devices.cut((keys[rows], victims[rows], targets[rows]), mesh)
+    rows = np.minimum(np.arange(devices.padded_size(total, mesh)), total - 1)
+    pairs = devices.shard((keys[rows], victims[rows], targets[rows]), mesh)
     settings = (config, max(chunk_size // mesh.size, 1), on_step)
 
     def own_pairs(variables: PyTree, keys: Array, victims: Array, targets: Array) -> PairResults:
@@ -280,7 +300,7 @@ def explanation_robustness(
     pairs.check_fits(dataset)
     victims, targets = (dataset.as_float(np.asarray(indices)) for indices in (pairs.victims, pairs.targets))
     check_pixels(victims, "victims")
-    attack.check_logits(_logits(model_fn, variables, victims[:chunk_size]))
+    check_logits(_logits(model_fn, variables, victims[:chunk_size]))
     keys = jax.random.split(key, len(victims))
     if store is None:
         results = PairResults(

@@ -10,30 +10,26 @@ from collections.abc import Callable
 from typing import Any
 
 from jsep.checks import InputError, check_choice
-from jsep.explain.attention import attention_maps, attention_relevance, attention_rollout
-from jsep.explain.cam import grad_cam, score_cam, split_at_last_features
-from jsep.explain.gradient import gradient, gradient_alone, gradient_x_input, image_times_gradient, score
-from jsep.explain.guided import GUIDED_VARIANTS, deconvnet, guided_backprop
-from jsep.explain.integrated import QUADRATURES, integrated_gradients
-from jsep.explain.lime import grid_segments, lime
-from jsep.explain.lrp import LRP_COMPOSITES, lrp
+from jsep.explain.attention import attention_relevance, attention_rollout
+from jsep.explain.cam import grad_cam, score_cam
+from jsep.explain.gradient import gradient, gradient_alone, gradient_x_input, image_times_gradient
+from jsep.explain.guided import deconvnet, guided_backprop
+from jsep.explain.integrated import integrated_gradients
+from jsep.explain.lime import lime
+from jsep.explain.lrp import lrp
 from jsep.explain.maps import NORMALIZATIONS, REDUCTIONS, MapConfig, absolute, explanation_map
-from jsep.explain.masking import occlusion, rise, rise_from_masks, rise_masks
+from jsep.explain.masking import occlusion, rise
 from jsep.explain.sampling import check_key
 from jsep.explain.smooth import smooth_grad, smooth_grad_squared, var_grad
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 __all__ = [
-    "GUIDED_VARIANTS",
-    "LRP_COMPOSITES",
     "METHODS",
     "NORMALIZATIONS",
-    "QUADRATURES",
     "REDUCTIONS",
     "MapConfig",
     "Method",
     "absolute",
-    "attention_maps",
     "attention_relevance",
     "attention_rollout",
     "check_differentiable",
@@ -42,7 +38,6 @@ __all__ = [
     "grad_cam",
     "gradient",
     "gradient_x_input",
-    "grid_segments",
     "guided_backprop",
     "integrated_gradients",
     "lime",
@@ -51,13 +46,9 @@ __all__ = [
     "method",
     "occlusion",
     "rise",
-    "rise_from_masks",
-    "rise_masks",
-    "score",
     "score_cam",
     "smooth_grad",
     "smooth_grad_squared",
-    "split_at_last_features",
     "var_grad",
 ]
 
@@ -145,5 +136,5 @@ def make_map_fn(
     chosen = method(name)
     to_map = map_config or MapConfig()
     if chosen.draws:
-        check_key(name, key)
+        check_key(key, name)
     return lambda image: to_map(chosen.saliency(logits_fn, image, label, key=key, **options))

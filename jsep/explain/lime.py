@@ -62,7 +62,7 @@ def lime(
     Raises: InputError as in `score`, without a key, or for segments that do not fit the image.
     Reference: Ribeiro et al. 2016, equation 2 and algorithm 1.
     """
-    key = check_key("lime", key)
+    key = check_key(key, "lime")
     check_count("num_samples", num_samples)
     check_positive("kernel_width", kernel_width)
     check_positive("ridge", ridge)

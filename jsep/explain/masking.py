@@ -132,7 +132,7 @@ def rise(
     Raises: InputError as in `score`, without a key, or for a count or share out of range.
     Reference: Petsiuk et al. 2018, equation 6.
     """
-    key = check_key("rise", key)
+    key = check_key(key, "rise")
     check_image(image)
     height, width, _ = jnp.shape(image)
     masks = rise_masks(key, (height, width), num_samples=num_samples, grid=grid, keep=keep)

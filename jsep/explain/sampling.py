@@ -9,7 +9,7 @@ from jsep.checks import InputError, check_count
 from jsep.types import Array, Key
 
 
-def check_key(method: str, key: Key | None) -> Key:
+def check_key(key: Key | None, method: str) -> Key:
     """The key. Raises InputError without one, for an explanation method that samples."""
     if key is None:
         raise InputError(f"explanation method {method!r} samples: pass key=jax.random.key(...)")

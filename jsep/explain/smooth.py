@@ -23,7 +23,7 @@ def _noisy(
     chunk_size: int,
 ) -> Array:
     """(num_samples, H, W, C)."""
-    checked = check_key(method, key)
+    checked = check_key(key, method)
     check_positive("sigma", sigma, allow_zero=True)
     check_count("num_samples", num_samples)
     image = jnp.asarray(image)

@@ -127,7 +127,7 @@ class Classifier(nn.Module):
         """The activation of the model."""
         return activation_fn(self.activation, self.softplus_beta)(x)
 
-    def normalise(self, images: Array) -> Array:
+    def normalize(self, images: Array) -> Array:
         """(images - mean) / std, per channel."""
         return (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
 

@@ -24,7 +24,7 @@ class ResNet(Classifier):
         def norm(x: Array) -> Array:
             return nn.BatchNorm(use_running_average=not train, momentum=BATCH_NORM_MOMENTUM, epsilon=1e-5)(x)
 
-        x = self.act(norm(Conv(self.width)(self.normalise(images))))
+        x = self.act(norm(Conv(self.width)(self.normalize(images))))
         for stage, num_blocks in enumerate(self.stage_sizes):
             channels = self.width * 2**stage
             for block in range(num_blocks):

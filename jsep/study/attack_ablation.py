@@ -33,11 +33,11 @@ class AttackAblationConfig(FlatConfig):
     num_near_boundary: int = setting(
         20, "victims for the second table: the test images with the smallest lead of the predicted class"
     )
-    version: str = setting("standard", f"version of the ensemble: {', '.join(attack.EXPLANATION_VERSIONS)}")
+    version: str = setting("standard", f"version of the ensemble: {', '.join(attack.AUTO_EXPLANATION_VERSIONS)}")
     chunk_size: int = setting(20, "pairs in memory at once")
 
     def __post_init__(self) -> None:
-        check_choice("version", self.version, attack.EXPLANATION_VERSIONS)
+        check_choice("version", self.version, attack.AUTO_EXPLANATION_VERSIONS)
         for name in ("num_pairs", "seed"):
             check_count(name, getattr(self, name), minimum=0)
         for name in ("num_near_boundary", "chunk_size"):
@@ -178,7 +178,7 @@ def _member_rows(results: evaluate.PairResults, model: str, version: str) -> lis
     """
     losses = np.minimum(results.member_losses, results.loss_start[:, None])
     rows = []
-    for index, name in enumerate(attack.member_names(version)):
+    for index, name in enumerate(attack.auto_explanation_members(version)):
         others = np.delete(losses, index, axis=1).min(axis=1)
         rows.append(
             {

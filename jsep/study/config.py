@@ -165,7 +165,9 @@ class StudyConfig(FlatConfig):
     explanation_attack_kind: str = setting(
         "targeted", "targeted (Adam with the settings above) or auto (the ensemble, which has none but the budget)"
     )
-    explanation_version: str = setting("standard", f"version of the ensemble: {', '.join(attack.EXPLANATION_VERSIONS)}")
+    explanation_version: str = setting(
+        "standard", f"version of the ensemble: {', '.join(attack.AUTO_EXPLANATION_VERSIONS)}"
+    )
     explanation_softmax_tolerance: float | None = setting(
         None, "largest change of a softmax entry under the explanation attack; default: only the class is kept"
     )

@@ -133,7 +133,7 @@ def _fit(
         log.write(method, seed, record)
         progress(f"training {method}, seed {seed}", record)
 
-    described = train.describe(train_config, model, splits.train, key)
+    described = train.describe(key, train_config, model, splits.train)
     last_path, best_path = (directory.checkpoints(f"{method}_seed{seed}{suffix}") for suffix in ("", "_best"))
     height, width, _ = splits.train.info.image_shape
     with contextlib.ExitStack() as stack:
@@ -176,7 +176,7 @@ def _pairs(
         path = directory.pairs_path if directory.pairs_path.exists() else config.pairs_file
         return evaluate.load_pairs(path).as_dict() if path else None
 
-    found = devices.on_first(stored)
+    found = devices.call_on_first_process(stored)
     if found is None:
         network = create_model(config, config.feature_model, splits.train.info)
         key = jax.random.fold_in(jax.random.key(config.seed), 2)
@@ -195,7 +195,7 @@ def _pairs(
         progress("selecting pairs", {})
         variables = state.variables if mesh is None else devices.to_host(state.variables, mesh)
         # In process 0 alone: a cluster may turn on the last digit of a feature, and that on the machine.
-        found = devices.on_first(lambda: _select_pairs(config, network, variables, splits.test).as_dict())
+        found = devices.call_on_first_process(lambda: _select_pairs(config, network, variables, splits.test).as_dict())
     pairs = evaluate.pairs_from_dict(found)
     pairs.check_fits(splits.test)
     if devices.is_first() and not directory.pairs_path.exists():
@@ -270,7 +270,7 @@ def _train_and_evaluate(
         }[config.validation_attack]
         clean, robust = accuracies(validation_key, variables, splits.validation, *settings)
         found = {"validation_clean_accuracy": clean, "validation_robust_accuracy": robust}
-        return found | evaluate.probe_maps(probe_key, model_fn, variables, probe_images, **probed)
+        return found | evaluate.map_diagnostics(probe_key, model_fn, variables, probe_images, **probed)
 
     started = time.perf_counter()
     model_name = (method, seed)
@@ -338,8 +338,8 @@ def _train_and_evaluate(
     maps = {**images_of_pairs(splits.test, pairs), **maps_of_pairs(method, results)}
     if seed == config.seed and config.gallery_pairs and config.explanation_attack_kind == "targeted":
         chosen = report.first_of_each_class(maps["victim_labels"], maps["victim_images"], config.gallery_pairs)
-        steps = evaluate.course_steps(config.explanation_num_steps, GALLERY_SNAPSHOTS)
-        course = evaluate.attack_course(
+        steps = evaluate.trajectory_steps(config.explanation_num_steps, GALLERY_SNAPSHOTS)
+        course = evaluate.attack_trajectory(
             attack_key, model_fn, variables, splits.test, pairs, explanation, chosen=chosen, steps=steps
         )
         maps |= {"course_pairs": np.array(chosen), "course_steps": np.array(steps)}

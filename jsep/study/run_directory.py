@@ -35,7 +35,7 @@ class RunDirectory:
         self.path = Path(path)
         if resume and overwrite:
             raise InputError("resume and overwrite exclude each other: give one of them")
-        devices.on_first(lambda: self._open(config, resume=resume, overwrite=overwrite))
+        devices.call_on_first_process(lambda: self._open(config, resume=resume, overwrite=overwrite))
 
     def _open(self, config: FlatConfig, *, resume: bool, overwrite: bool) -> None:
         path = self.path
@@ -89,7 +89,7 @@ class RunDirectory:
 
     def read_result(self) -> dict[str, Any] | None:
         """result.json, or None where there is none yet."""
-        return devices.on_first(self._read_result)
+        return devices.call_on_first_process(self._read_result)
 
     def _read_result(self) -> dict[str, Any] | None:
         path = self.path / "result.json"

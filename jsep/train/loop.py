@@ -98,7 +98,7 @@ def fit(
     if best:
         best.begin(state.evaluated)
 
-    run_steps = make_runner(model, dataset, config, run_key, mesh=mesh, stream=stream)
+    run_steps = make_runner(run_key, model, dataset, config, mesh=mesh, stream=stream)
     state = devices.replicate(state, mesh) if mesh is not None else state
     started, started_at = time.perf_counter(), step
     while step < num_steps:
@@ -166,7 +166,7 @@ def _stop_collapsed(
     )
 
 
-def describe(config: TrainConfig, model: models.Classifier, dataset: Dataset, key: Key) -> dict[str, Any]:
+def describe(key: Key, config: TrainConfig, model: models.Classifier, dataset: Dataset) -> dict[str, Any]:
     """What a checkpoint belongs to, as JSON-like values: the configuration, the model, the data and the key."""
     digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.image_sum()])
     settings = dataclasses.asdict(config)

@@ -16,6 +16,7 @@ from jsep.checks import InputError
 from jsep.explain.gradient import score
 from jsep.explain.layers import Layer, join_layers
 from jsep.explain.program import go_back, trace, transposed
+from jsep.models.layers import softplus
 
 SHAPE = (3, 4, 2)
 IMAGE = np.random.default_rng(0).uniform(0.1, 0.9, SHAPE).astype(np.float32)
@@ -33,7 +34,7 @@ ACTIVATIONS = {
     "relu": jax.nn.relu, "maximum": lambda x: jnp.maximum(x, 0), "where": by_where, "softplus": jax.nn.softplus,
     "by hand softplus": lambda x: jnp.log1p(jnp.exp(x)), "gelu": jax.nn.gelu, "by hand gelu": tanh_gelu,
     "exact gelu": functools.partial(jax.nn.gelu, approximate=False), "silu": jax.nn.silu, "elu": jax.nn.elu,
-    "leaky relu": jax.nn.leaky_relu, "tanh": jnp.tanh, "sharp softplus": lambda x: models.softplus(x, 10.0),
+    "leaky relu": jax.nn.leaky_relu, "tanh": jnp.tanh, "sharp softplus": lambda x: softplus(x, 10.0),
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ NOISE = 0.1 * jax.random.normal(KEY, SHAPE)
 
 def case(**change):
     fields = {"logits_fn": LOGITS, "label": 1, "image": IMAGE, "map_fn": MAP_FN, "target_map": MAP_FN(OTHER)}
-    return landscape.Case(**{**fields, "noise": NOISE, **change})
+    return landscape.ScalarContext(**{**fields, "noise": NOISE, **change})
 
 
 def test_each_scalar_is_its_definition():
@@ -40,7 +40,7 @@ def test_margin_is_below_zero_exactly_where_the_label_is_predicted():
     for image in np.random.default_rng(2).uniform(size=(20, *SHAPE)).astype(np.float32):
         logits = LOGITS(jnp.asarray(image))
         for label in range(3):
-            assert bool(landscape.margin(LOGITS, label)(jnp.asarray(image)) < 0) == bool(jnp.argmax(logits) == label)
+            assert bool(attack.margin(LOGITS, label)(jnp.asarray(image)) < 0) == bool(jnp.argmax(logits) == label)
 
 
 @pytest.mark.usefixtures("float64")

@@ -16,7 +16,7 @@ from jsep.evaluate.selection import PairIndex
 from jsep.types import Array, Key, ModelFn, PyTree
 
 
-class AttackCourse(NamedTuple):
+class AttackTrajectory(NamedTuple):
     """What the attack visits on G pairs at S steps.
 
     images: (G, S, H, W, C); maps: (G, S, H, W) of those images, of the class predicted on the victim; predicted: (G, S)
@@ -29,10 +29,10 @@ class AttackCourse(NamedTuple):
     losses: AnyArray
 
 
-def course_steps(num_steps: int, num_snapshots: int) -> tuple[int, ...]:
+def trajectory_steps(num_steps: int, num_snapshots: int) -> tuple[int, ...]:
     """At most `num_snapshots` steps from 0 to `num_steps`, the closer the earlier: an attack moves most at its start.
 
-    >>> course_steps(300, 6), course_steps(2, 6)
+    >>> trajectory_steps(300, 6), trajectory_steps(2, 6)
     ((0, 12, 48, 108, 192, 300), (0, 1, 2))
     """
     check_count("num_steps", num_steps, minimum=0)
@@ -50,24 +50,26 @@ def _visit(
     targets: Array,
     config: ExplanationAttackConfig,
     steps: tuple[int, ...],
-) -> AttackCourse:
+) -> AttackTrajectory:
     logits_fn = functools.partial(model_fn, variables)
 
-    def one(key: Key, victim: Array, target: Array) -> AttackCourse:
+    def one(key: Key, victim: Array, target: Array) -> AttackTrajectory:
         attacked = config.attacked_method or config.method
-        target_map = explained_prediction(logits_fn, config, attacked, target, key)[1](target)
-        map_fn = explained_prediction(logits_fn, config, attacked, victim, key)[1]
+        target_map = explained_prediction(key, logits_fn, config, attacked, target)[1](target)
+        map_fn = explained_prediction(key, logits_fn, config, attacked, victim)[1]
         _, info = attack.attack_explanation(
-            key, map_fn, logits_fn, victim, target_map, snapshot_steps=steps, **config.targeted()
+            key, map_fn, logits_fn, victim, target_map, config.targeted(), snapshot_steps=steps
         )
-        shown_fn = explained_prediction(logits_fn, config, config.method, victim, key)[1]
+        shown_fn = explained_prediction(key, logits_fn, config, config.method, victim)[1]
         predicted = jnp.argmax(jax.vmap(logits_fn)(info.visited), axis=-1)
-        return AttackCourse(info.visited, jax.lax.map(shown_fn, info.visited), predicted, info.losses[jnp.array(steps)])
+        return AttackTrajectory(
+            info.visited, jax.lax.map(shown_fn, info.visited), predicted, info.losses[jnp.array(steps)]
+        )
 
     return jax.vmap(one)(keys, victims, targets)
 
 
-def attack_course(
+def attack_trajectory(
     key: Key,
     model_fn: ModelFn,
     variables: PyTree,
@@ -77,12 +79,12 @@ def attack_course(
     *,
     chosen: Sequence[int],
     steps: Sequence[int],
-) -> AttackCourse:
+) -> AttackTrajectory:
     """Repeats the targeted attack of `explanation_robustness` on the pairs `chosen`, and keeps what it visits.
 
     Args: key: that of `explanation_robustness`, so that the attack is the same; chosen: G places in `pairs`, all in
-      memory at once; steps: S steps in [0, config.num_steps], see `course_steps`.
-    Returns: AttackCourse.
+      memory at once; steps: S steps in [0, config.num_steps], see `trajectory_steps`.
+    Returns: AttackTrajectory.
     Raises: InputError for another attack than the targeted one, or a place or step that there is not.
     """
     if config.attack != "targeted":
@@ -96,4 +98,4 @@ def attack_course(
     victims, targets = (dataset.as_float(np.asarray(indices)[places]) for indices in (pairs.victims, pairs.targets))
     keys = jax.random.split(key, len(pairs.victims))[places]
     course = _visit(keys, model_fn, variables, victims, targets, config, tuple(steps))
-    return AttackCourse(*(np.asarray(values) for values in course))
+    return AttackTrajectory(*(np.asarray(values) for values in course))

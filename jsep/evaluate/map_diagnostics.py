@@ -33,7 +33,7 @@ def _probe(
     return jnp.mean(losses), jnp.mean(jax.vmap(effective_pixels)(maps))
 
 
-def probe_maps(
+def map_diagnostics(
     key: Key,
     model_fn: ModelFn,
     variables: PyTree,
