@@ -64,6 +64,17 @@ def test_a_mistyped_flag_suggests_what_was_meant(own_flags: flags.FlagValues, ty
     assert help_text.suggestion(typed) == said
 
 
+def test_arguments_in_errors_of_the_library_are_shown_as_the_flags_of_the_script(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = flags.FlagValues()
+    flags.DEFINE_bool("resume", False, "", flag_values=values)
+    flags.DEFINE_string("engine", None, "", flag_values=values)
+    monkeypatch.setattr(flags, "FLAGS", values)
+    shown = command_line.in_flags("continue it with resume=True, or engine=processes; pass chunk_size=4 (--engine=ray)")
+    assert shown == "continue it with --resume, or --engine=processes; pass chunk_size=4 (--engine=ray)"
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -51,7 +51,8 @@ class _State(NamedTuple):
 
 
 def checkpoints(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """(after which steps the step size is looked at (num_steps,) bool, the steps since the last look (num_steps,)).
+    """The checkpoints of the step size: (is there one after each step (num_steps,) bool, steps since the last
+    (num_steps,)).
 
     The first window is 22 % of the steps; each next one is 3 % of them shorter, down to 6 %.
     Reference: Croce and Hein 2020, section 3, "Step size selection".
@@ -67,7 +68,7 @@ def checkpoints(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def random_start(key: Key, ball: Norm, image: Array, epsilon: Any) -> Array:
-    """A valid image near `image`: a random perturbation as long as the budget, then the box."""
+    """A random image in the box whose perturbation, before clipping, has the size of the budget."""
     noise = ball.random(key, image.shape, jnp.ones(())).astype(image.dtype)
     return project_to_ball_and_box(ball, image, image + epsilon * noise / ball.size(noise), epsilon)
 
@@ -82,7 +83,7 @@ def apgd(
     num_steps: int = 100,
     stop_at_success: bool = False,
 ) -> tuple[Array, ApgdInfo]:
-    """Ascent with momentum,  z = P(x + eta step(g)),  x <- P(x + 0.75 (z - x) + 0.25 (x - x_last)).
+    """Auto-PGD: ascent with momentum,  z = P(x + eta step(g)),  x <- P(x + 0.75 (z - x) + 0.25 (x - x_last)).
 
     eta starts at 2 epsilon. At each of a few checkpoints it is halved, and the best point taken up again, where fewer
     than three quarters of the steps since the last checkpoint raised the objective, or where neither the step size nor

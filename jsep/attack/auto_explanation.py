@@ -106,11 +106,11 @@ def auto_explanation_attack(
     num_queries: int = 600,
     on_step: OnStep | None = None,
 ) -> tuple[Array, AutoExplanationInfo]:
-    """The lowest mean((I(z) - target)^2) that any member finds in the ball among images that keep the output.
+    """An ensemble of attacks: the lowest mean((I(z) - target)^2) that any of them finds in the ball, the output kept.
 
     There is no step size, output weight or learning rate to choose. White-box members are `adaptive_search`
     with different losses, directions and starts; all visited images are compared by the explanation loss.
-    Black-box members begin at the clean image and come last: where they win, the gradient misleads.
+    Black-box members begin at the clean image and come last: where they find a lower loss, the gradient misleads.
 
     A stronger setting never ends with a higher loss: a longer version contains the shorter one, and a larger budget
     that is given the smaller one's result as `start` (as `auto_explanation_curve` does) counts it as visited.
@@ -240,7 +240,7 @@ def auto_explanation_curve(
     epsilons: Any,
     **settings: Any,
 ) -> tuple[Array, AutoExplanationInfo]:
-    """`auto_explanation_attack` at each of several budgets, each counting the last one's result as visited.
+    """`auto_explanation_attack` at several budgets, each attack starting with the result of the budget before it.
 
     Args: epsilons: (n,) budgets, not falling; the rest: as `auto_explanation_attack`.
     Returns: (adversarials (n, H, W, C), AutoExplanationInfo with n rows); `loss_end` never rises along them.

@@ -1,4 +1,4 @@
-"""The targeted attack on an explanation: an image whose map is another image's, with the prediction unchanged."""
+"""The targeted attack on an explanation: towards the map of another image, with the prediction unchanged."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -119,7 +119,9 @@ def attack_explanation(
     on_step: OnStep | None = None,
     **keywords: Any,
 ) -> tuple[Array, ExplanationAttackInfo]:
-    """Adam on  map_weight * mean((I(z) - target)^2) + output_weight * mean((softmax f(z) - softmax f(x))^2).
+    """The targeted attack of Dombrowski et al.: towards a given map, with the output kept.
+
+        Adam on  map_weight * mean((I(z) - target)^2) + output_weight * mean((softmax f(z) - softmax f(x))^2)
 
     After every step z is projected into [0, 1] and, with `epsilon`, into the ball around `image`. The result is the
     visited image with the lowest explanation loss among those that keep the predicted class of `image`, which is one of

@@ -1,4 +1,4 @@
-"""Attacks on explanations that see logits and maps only, no derivative: an evolution strategy and a random search."""
+"""Black-box attacks on explanations, from logits and maps alone: an evolution strategy and a random search."""
 
 from typing import Any, NamedTuple
 
@@ -189,7 +189,8 @@ def attack_explanation_black_box(
     num_samples: int = 10,
     softmax_tolerance: Any = None,
 ) -> tuple[Array, BlackBoxInfo]:
-    """The targeted attack from logits and maps alone: mean((I(z) - target)^2) is minimised, the output kept.
+    """The targeted attack without derivatives, from logits and maps alone: mean((I(z) - target)^2) is minimised, the
+    output kept.
 
     Args: key, map_fn, logits_fn, image, target_map, norm, epsilon: as `attack_explanation`; map_fn need not be
       differentiable.

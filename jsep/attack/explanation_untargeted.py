@@ -94,7 +94,7 @@ def untargeted_explanation_attack(
     random_signs: bool = False,
     softmax_tolerance: Any = None,
 ) -> tuple[Array, UntargetedExplanationInfo]:
-    """Changes the image's own map as much as the ball allows, while the predicted class stays.
+    """Moves the map of an image away from that of the clean image within the ball, while the predicted class stays.
 
     Args:
       key: for the random start and the random signs.

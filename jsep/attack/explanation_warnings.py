@@ -86,7 +86,7 @@ def warnings_of_pair(
 
 
 def warnings_in_words(warnings: ExplanationWarnings) -> list[str]:
-    """One line for each warning that any pair raised: its name, on how many pairs, and its sentence."""
+    """The raised warnings, one line each: the name, the number of pairs that raised it, and what it means."""
     lines = []
     for name, values in warnings._asdict().items():
         raised = np.atleast_1d(np.asarray(values))

@@ -1,4 +1,4 @@
-"""What an attack on a prediction ascends: losses of the logits, and the objectives of the image made of them."""
+"""Losses of the logits that attacks on predictions ascend, and the objectives of the image made of them."""
 
 import dataclasses
 from collections.abc import Callable

@@ -51,7 +51,7 @@ def square(
     num_queries: int = 5000,
     p_init: float = 0.8,
 ) -> tuple[Array, SquareInfo]:
-    """Random search on the margin: change a square of pixels, keep the change where the margin grows.
+    """Square: random search on the margin, which changes a square of pixels and keeps the change if the margin grows.
 
     The square covers the share `p_init` of the pixels, halved after 10, 50, 200, 500, ... queries. Under linf it is
     shifted by 2 epsilon with one random sign a channel and put back into the ball, from vertical stripes of +-epsilon;

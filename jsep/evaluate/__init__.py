@@ -1,6 +1,6 @@
 """Evaluation: accuracies, explanation robustness on stored pairs, metrics of maps, statistics.
 
-The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one, `stability`, `faithfulness` and
+Metrics by topic: `distances` and `ranks` of two maps, `concentration` of one, `stability`, `faithfulness` and
 `randomisation` of an explanation; `metrics` has those of maps by name.
 """
 

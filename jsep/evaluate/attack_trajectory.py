@@ -1,4 +1,4 @@
-"""The targeted explanation attack on a few pairs, step by step: the images it visits, and their maps."""
+"""The trajectory of the targeted explanation attack on a few pairs: the images it visits, and their maps."""
 
 import functools
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from jsep.types import Array, Key, ModelFn, PyTree
 
 
 class AttackTrajectory(NamedTuple):
-    """What the attack visits on G pairs at S steps.
+    """The trajectory of the attack on G pairs at S steps.
 
     images: (G, S, H, W, C); maps: (G, S, H, W) of those images, of the class predicted on the victim; predicted: (G, S)
     the class predicted on each; losses: (G, S) mean squared difference to the attacked target map.
@@ -30,7 +30,7 @@ class AttackTrajectory(NamedTuple):
 
 
 def trajectory_steps(num_steps: int, num_snapshots: int) -> tuple[int, ...]:
-    """At most `num_snapshots` steps from 0 to `num_steps`, the closer the earlier: an attack moves most at its start.
+    """At most `num_snapshots` steps from 0 to `num_steps`, denser at the start, where an attack moves most.
 
     >>> trajectory_steps(300, 6), trajectory_steps(2, 6)
     ((0, 12, 48, 108, 192, 300), (0, 1, 2))
@@ -80,7 +80,7 @@ def attack_trajectory(
     chosen: Sequence[int],
     steps: Sequence[int],
 ) -> AttackTrajectory:
-    """Repeats the targeted attack of `explanation_robustness` on the pairs `chosen`, and keeps what it visits.
+    """Repeats the targeted attack of `explanation_robustness` on the pairs `chosen`, and records its trajectory.
 
     Args: key: that of `explanation_robustness`, so that the attack is the same; chosen: G places in `pairs`, all in
       memory at once; steps: S steps in [0, config.num_steps], see `trajectory_steps`.
@@ -88,7 +88,7 @@ def attack_trajectory(
     Raises: InputError for another attack than the targeted one, or a place or step that there is not.
     """
     if config.attack != "targeted":
-        raise InputError(f"the course is that of the targeted attack, got {config.attack!r}; leave it out")
+        raise InputError(f"the trajectory is that of the targeted attack, got {config.attack!r}; leave it out")
     pairs.check_fits(dataset)
     for place in chosen:
         check_count("chosen", place, minimum=0)

@@ -1,4 +1,4 @@
-"""Clean accuracy in which batch normalisation uses the statistics of the batch, as it does in training."""
+"""Clean accuracy with batch normalisation in training mode, by the statistics of each batch."""
 
 import functools
 from collections.abc import Callable
@@ -18,7 +18,7 @@ BatchFn = Callable[..., tuple[Array, PyTree]]
 def batch_statistics_accuracy(
     key: Key, batch_fn: BatchFn, variables: PyTree, dataset: Dataset, *, batch_size: int
 ) -> float:
-    """The share of `dataset` that is classified correctly by the statistics of batches of it.
+    """The clean accuracy on `dataset` with batch normalisation by the statistics of each batch, as in training.
 
     Far above the accuracy in evaluation mode it says that the running statistics are not those of the network, and that
     passes over images that refresh them, without training, would give the accuracy back.

@@ -1,4 +1,4 @@
-"""How alike the maps of one cluster are, and those of different clusters."""
+"""Explanation losses within and between clusters of images, and the agreement of clusters with classes."""
 
 import numpy as np
 

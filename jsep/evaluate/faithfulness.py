@@ -79,7 +79,7 @@ def insertion_curve(
     num_steps: int = 32,
     chunk_size: int = 64,
 ) -> Array:
-    """The probability of `label` while the pixels are put onto the baseline, the most important first.
+    """The probability of `label` while the baseline's pixels are replaced by the image's, the most important first.
 
     With the map of a manipulated image and the clean image this is adversarial insertion: what the manipulated map
     still says about the model (Joo et al. 2023).

@@ -23,8 +23,12 @@ from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
 @dataclasses.dataclass(frozen=True)
 class PropertiesConfig:
-    """radius, num_neighbours: of the stability measures, see `neighbours`; num_steps: of the deletion and insertion
-    curves; num_road_steps: of ROAD."""
+    """The settings of `explanation_properties`.
+
+    radius, num_neighbours: of the stability measures, see `neighbours`; num_steps: of the deletion and insertion
+      curves;
+    num_road_steps: of ROAD.
+    """
 
     radius: float = 0.02
     num_neighbours: int = 16

@@ -1,4 +1,4 @@
-"""Explanation robustness of a model: the targeted attack on all pairs, and what it leaves of the explanation loss."""
+"""Explanation robustness of a model: an attack on all pairs, and the explanation loss before and after it."""
 
 import dataclasses
 import functools
@@ -99,7 +99,7 @@ class ExplanationAttackConfig:
 
 
 class PairResults(NamedTuple):
-    """Everything measured on P pairs: arrays with P rows (without them inside the compiled function).
+    """The result of `explanation_robustness` on P pairs: arrays with P rows.
 
     manipulated: (P, H, W, C); victim_map, target_map, manipulated_map: (P, H, W); losses: (P, num_steps + 1) along
     the attack, of the attacked explanation;

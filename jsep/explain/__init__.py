@@ -101,7 +101,10 @@ METHODS: dict[str, Method] = {
 
 
 def method(name: str) -> Method:
-    """The method called `name`. Raises InputError that lists the known ones."""
+    """The method called `name`.
+
+    Raises: InputError for an unknown name.
+    """
     check_choice("explanation method", name, METHODS)
     return METHODS[name]
 

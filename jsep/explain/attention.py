@@ -80,7 +80,7 @@ def _as_image(relevance: Array, shape: tuple[int, ...]) -> Array:
 
 
 def attention_rollout(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
-    """The product over layers of the mean attention of the heads with the residual connection, A' = (A + I) / 2.
+    """Attention rollout: the product over layers of A' = (A + I) / 2, A the mean attention of the heads.
 
     It does not depend on the label.
     Args: logits_fn: any JAX vision transformer (attention maps are found in its jaxpr); image, label, key: as

@@ -76,7 +76,7 @@ def _enlarged(low: Array, shape: tuple[int, ...]) -> Array:
 def grad_cam(
     logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None, split: Split | None = None
 ) -> Array:
-    """The feature maps, weighted by the mean gradient of the logit in each, positive part, enlarged to the image.
+    """Grad-CAM: the positive part of the feature maps weighted by the mean gradient of the logit, resized to the image.
 
         s = resize(max(sum_f alpha_f A_f, 0)),    alpha_f = mean_ij d f_label / d A_ijf
 
@@ -102,7 +102,7 @@ def score_cam(
     split: Split | None = None,
     chunk_size: int = 64,
 ) -> Array:
-    """The feature maps, weighted by the logit of the image seen through each of them.
+    """Score-CAM: the feature maps, each weighted by the logit of the image masked with it.
 
         s = max(sum_f alpha_f A_f, 0),    alpha = softmax_f(f_label(x * M_f)),    M_f = A_f enlarged, scaled to [0, 1]
 

@@ -40,7 +40,7 @@ def integrated_gradients(
     chunk_size: int = 8,
     return_gap: bool = False,
 ) -> Any:
-    """(x - b) * the mean input gradient on the straight line from the baseline b to x.
+    """Integrated gradients: (x - b) times the mean input gradient on the straight line from the baseline b to x.
 
         s = (x - b) * int_0^1 grad f_label(b + t (x - b)) dt,    sum(s) = f_label(x) - f_label(b) up to quadrature
 

@@ -83,8 +83,11 @@ def _only_arranges(step: Step) -> bool:
 
 
 def join_layers(program: Program) -> Program:
-    """The program with each product of image-dependent values and constant weights, and what it ends with, as a
-    `Layer`, and each sum with the division that makes it a mean as one step called "mean"."""
+    """The program with its layers joined.
+
+    Each product with constant weights and the affine steps after it become one `Layer`; each sum and the division that
+    makes it a mean become one step called "mean".
+    """
     uses = program.uses()
     reader: dict[Var, Step] = {var: step for step in program.steps for var in step.inputs}
 

@@ -45,7 +45,7 @@ def lime(
     baseline: Any = 0.0,
     chunk_size: int = 64,
 ) -> Array:
-    """The coefficients of a weighted ridge regression of the logit on the presence of segments.
+    """LIME: the coefficients of a weighted ridge regression of the logit on the presence of segments.
 
     Sample i keeps each segment with probability 1/2 (z_i in {0, 1}^S; the first sample keeps all) and weighs
     exp(-d_i^2 / kernel_width^2), d_i = 1 - cos(z_i, 1).

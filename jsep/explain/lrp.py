@@ -36,7 +36,7 @@ LRP_COMPOSITES: dict[str, tuple[str, str, str]] = {
 
 @dataclasses.dataclass(frozen=True)
 class LrpConfig:
-    """Which rule holds where.
+    """Which propagation rule each layer has.
 
     composite: a key of `LRP_COMPOSITES`; epsilon: the stabiliser, added to every denominator with its sign, > 0;
     gamma: weight of the positive parts under the gamma rule, > 0.
@@ -79,7 +79,7 @@ def lrp(
     Args:
       logits_fn: any JAX function of one image; the layers are found in its jaxpr.
       image, label, key: as `gradient`.
-      composite: a key of `LRP_COMPOSITES`, which says which rule holds where.
+      composite: a key of `LRP_COMPOSITES`, which rule each layer has.
       epsilon, gamma: as in `LrpConfig`.
       rules: primitive name -> `explain.program.BackwardRule` (step, values of its inputs, values of its outputs,
         relevance of its outputs) -> relevance of its inputs; replaces or adds to the built-in ones.

@@ -28,7 +28,7 @@ def occlusion(
     baseline: Any = 0.0,
     chunk_size: int = 64,
 ) -> Array:
-    """The fall of the logit when a window is covered, averaged over the windows that cover a pixel.
+    """Occlusion: the decrease of the logit when a window is covered, averaged over the windows that cover a pixel.
 
     Windows lie at multiples of `stride`; the last of a row or column may reach beyond the image.
     Args:

@@ -58,7 +58,7 @@ Operand = Any
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Step:
-    """One operation.
+    """One operation of a program.
 
     name: the primitive's, or "activation" for a whole elementwise non-linearity.
     operands, outputs: what goes in (Var or constant) and comes out.
@@ -198,7 +198,7 @@ def _bind_fn(eqn: Any) -> Callable[..., Sequence[Array]]:
 
 
 def is_affine(step: Step) -> bool:
-    """Elementwise, affine in its only input, which has the shape of its output."""
+    """Whether the step is elementwise and affine in its only input, which has the shape of its output."""
     if step.name not in _AFFINE or len([o for o in step.operands if isinstance(o, Var)]) != 1:
         return False
     divides_by_input = step.name == "div" and not isinstance(step.operands[0], Var)
@@ -206,7 +206,7 @@ def is_affine(step: Step) -> bool:
 
 
 def is_scaling(step: Step) -> bool:
-    """Affine, and a product with one number."""
+    """Whether the step multiplies by one constant number."""
     constants = [operand for operand in step.operands if not isinstance(operand, Var)]
     return is_affine(step) and step.name in ("mul", "div") and all(np.size(c) == 1 for c in constants)
 

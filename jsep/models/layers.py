@@ -1,4 +1,4 @@
-"""What every model is made of: the activation, the input normalisation, the convolution, the penultimate features."""
+"""The parts that all models share: activation, input normalisation, convolutions, penultimate features."""
 
 import functools
 from collections.abc import Callable
@@ -15,7 +15,7 @@ ACTIVATIONS = ("softplus", "relu", "gelu")
 """The non-linearities of the models; "softplus" has a sharpness."""
 
 BATCH_NORM_MOMENTUM = 0.9
-"""What the running statistics of batch normalisation keep of themselves at a training step."""
+"""The weight of the old running statistics of batch normalisation at a training step."""
 
 _LOG1P_RATIO = (
     1.0, -0.49999493, 0.33319098, -0.24842982, 0.19106007, -0.13663244, 0.07822593, -0.029505227, 0.0052326913

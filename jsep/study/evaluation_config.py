@@ -89,7 +89,7 @@ class EvaluationConfig(FlatConfig):
         "degraded; default: mat where it is among them",
     )
     seed: int = setting(0, "seed of the selection and the resampling, and of the attacks on PyTorch weights")
-    chunk_size: int = setting(256, "images or pairs in memory at once, and kept together on disk for --resume")
+    chunk_size: int = setting(256, "images or pairs in memory at once, and kept together on disk for a resumed run")
 
     def __post_init__(self) -> None:
         if not self.study_dirs and not self.torch_weights:

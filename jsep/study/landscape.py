@@ -47,7 +47,7 @@ def _check_comparable(config: LandscapeConfig, studies: Sequence[TrainedStudy]) 
     if len(set(names)) != len(names):
         raise InputError(f"models of {', '.join(config.models)} have the same names: give different studies")
     if any(study.pairs.as_dict() != studies[0].pairs.as_dict() for study in studies):
-        raise InputError("the studies have different pairs of images: give all but the first its --pairs_file")
+        raise InputError("the studies have different pairs of images: give all but the first its pairs_file")
 
 
 def _name(study: TrainedStudy, trained: TrainedModel) -> str:

@@ -359,7 +359,7 @@ def _last_and_best(
     found: dict[str, Any] = {"clean_accuracy": clean, "robust_accuracy": robust, "checkpoint": "last", **last}
     if best is None:
         if config.evaluated_checkpoint == "best":
-            raise InputError("the best checkpoint cannot be read; run again with --evaluated_checkpoint=last")
+            raise InputError("the best checkpoint cannot be read; run again with evaluated_checkpoint=last")
         return found, state.evaluated
     if int(best.epoch) < config.epochs:
         clean, robust = test(best.variables)

@@ -61,17 +61,17 @@ class RunDirectory:
             return
         if not resume:
             raise InputError(
-                f"run_dir {self.path} holds a run; continue it with --resume, replace it with --overwrite, "
+                f"run_dir {self.path} holds a run; continue it with resume=True, replace it with overwrite=True, "
                 "or choose another directory"
             )
         try:
             stored = json.loads(self._config_path.read_text())
         except (OSError, ValueError) as error:
-            raise InputError(f"{self._config_path} cannot be read ({error}); start anew with --overwrite") from error
+            raise InputError(f"{self._config_path} cannot be read ({error}); start anew with overwrite=True") from error
         changed = differences(stored, config)
         if changed:
             raise InputError(
-                f"run_dir {self.path} was begun with other flags: {'; '.join(changed)}; use those, or --overwrite"
+                f"run_dir {self.path} was begun with other settings: {'; '.join(changed)}; use those, or overwrite=True"
             )
 
     @property

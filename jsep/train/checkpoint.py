@@ -75,7 +75,7 @@ class Checkpoints:
             changes = ", ".join(f"{key}: {stored.get(key)!r} there, {self._config.get(key)!r} now" for key in keys)
             raise InputError(
                 f"{self.directory.name}: the checkpoints belong to another configuration ({changes}); "
-                "use the old flags, another run_dir, or --overwrite"
+                "use the old settings, another run_dir, or overwrite=True"
             )
         self.directory.mkdir(parents=True, exist_ok=True)
         if stored is None:
@@ -97,7 +97,7 @@ class Checkpoints:
             return json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{path.name} of {self.directory.name} cannot be read ({error}); use --overwrite"
+                f"{path.name} of {self.directory.name} cannot be read ({error}); use overwrite=True"
             ) from error
 
     def __enter__(self) -> "Checkpoints":

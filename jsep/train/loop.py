@@ -161,7 +161,7 @@ def _stop_collapsed(
     advice = " or ".join(f"lower the size of {name}_weight" for name in config.weights()) or "lower learning_rate"
     raise TrainingDiverged(
         f"training stopped: the maps have collapsed at step {step}: they lie on {effective_pixels:.3g} effective "
-        f"pixels, fewer than {collapse.min_effective_pixels:.3g}; {advice}, or go on with on_collapse flag",
+        f"pixels, fewer than {collapse.min_effective_pixels:.3g}; {advice}, or go on with on_collapse=flag",
         state,
     )
 

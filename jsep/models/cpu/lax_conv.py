@@ -16,8 +16,8 @@ _uses_lax_conv = contextvars.ContextVar("_uses_lax_conv", default=False)
 
 @contextlib.contextmanager
 def use_lax_conv() -> Iterator[None]:
-    """Functions that are lowered inside have the convolution of `jax.lax`: to count operations by the definition, since
-    the faster forms change their number."""
+    """A context in which `conv2d` is lowered to the convolution of `jax.lax`: to count operations by the definition,
+    since the faster forms change their number."""
     token = _uses_lax_conv.set(True)
     try:
         yield
