@@ -46,7 +46,7 @@ def make_runner(
     mesh: Mesh | None = None,
     stream: bool | None = None,
 ) -> Runner:
-    """The training steps of a run over `dataset`, batches cut over the devices of `mesh`.
+    """The training steps of a run over `dataset`, batches sharded over the devices of `mesh`.
 
     Args: key: of the run; stream: whether batches are read and sent one by one, which needs no room for the whole on a
       device; None: where the images take more than `data.STREAM_ABOVE` bytes.

@@ -9,7 +9,7 @@ import pytest
 from jsep import explain, models
 from jsep.checks import InputError
 from jsep.explain.lrp import LRP_COMPOSITES
-from jsep.explain.program import transposed
+from jsep.explain.program import vjp_rule
 from jsep.models.convolution import conv2d
 from jsep.models.layers import softplus
 
@@ -135,7 +135,7 @@ def test_primitive_without_a_rule_is_named_and_can_be_given_one() -> None:
 
     with pytest.raises(InputError, match=r"no rule for the primitive 'sort' .* rules=\{'sort': rule\}"):
         explain.lrp(logits, jnp.asarray(IMAGE), 1)
-    saliency = explain.lrp(logits, jnp.asarray(IMAGE), 1, rules={"sort": transposed})
+    saliency = explain.lrp(logits, jnp.asarray(IMAGE), 1, rules={"sort": vjp_rule})
     assert float(saliency.sum()) == pytest.approx(float(logits(IMAGE)[1]), rel=1e-5)
     assert int((saliency != 0).sum()) == 1
 

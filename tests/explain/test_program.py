@@ -15,7 +15,7 @@ from jsep import models
 from jsep.checks import InputError
 from jsep.explain.gradient import score
 from jsep.explain.layers import Layer, join_layers
-from jsep.explain.program import go_back, trace, transposed
+from jsep.explain.program import backpropagate, trace, vjp_rule
 from jsep.models.layers import softplus
 
 SHAPE = (3, 4, 2)
@@ -121,7 +121,7 @@ def test_program_computes_the_function_and_its_transposes_the_gradient(name: str
         def through_program(image: jax.Array, make=make) -> tuple[jax.Array, jax.Array]:
             program = make(trace(fn, image))
             values = program.run({program.input: image})
-            return values[program.output], go_back(program, values, jnp.ones(()), transposed)
+            return values[program.output], backpropagate(program, values, jnp.ones(()), vjp_rule)
 
         value, gradient = through_program(IMAGE)
         expected, expected_gradient = jax.jit(jax.value_and_grad(fn))(IMAGE)
