@@ -1,7 +1,7 @@
 """AutoAttack: a fixed ensemble of attacks, each on the images that are still classified correctly."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -50,8 +50,9 @@ def _split_variables(logits_fn: LogitsFn) -> tuple[ModelFn, PyTree]:
     architecture share the programs. Any other function has no variables.
     """
     if isinstance(logits_fn, functools.partial) and len(logits_fn.args) == 1 and not logits_fn.keywords:
+        is_static = isinstance(logits_fn.func, Hashable)  # as a static argument of jax.jit
         leaves = jax.tree.leaves(logits_fn.args[0])
-        if leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
+        if is_static and leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
             return logits_fn.func, logits_fn.args[0]
     return _WithoutVariables(logits_fn), None
 

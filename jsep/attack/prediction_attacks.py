@@ -28,9 +28,9 @@ from jsep.types import Array, Key, LogitsFn
 class AutoAttackConfig:
     """A configuration of `auto_attack`: which attacks it runs, in order, and how long.
 
-    attacks: keys of `PREDICTION_ATTACKS`; num_steps: of APGD and FAB; num_targets: the most likely other classes that a
-      targeted
-    attack tries one after the other; num_queries: of Square; pgd_steps: of PGD, each a quarter of the budget long.
+    attacks: keys of `PREDICTION_ATTACKS`; num_steps: of APGD and FAB; num_targets: how many of the most likely other
+      classes a targeted attack tries, one after the other; num_queries: of Square; pgd_steps: of PGD, each a quarter of
+      the budget long.
     """
 
     attacks: tuple[str, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")

@@ -22,9 +22,8 @@ class SquareInfo(NamedTuple):
     """The record of a run of `square`.
 
     margin: () the best margin, max_{k != label} z_k - z_label: > 0 when the image is misclassified.
-    success: () bool, the returned image is misclassified; num_queries: () int, evaluations of the model; distance: ()
-      the norm of the
-    perturbation.
+    success: () bool, the returned image is misclassified; num_queries: () int, evaluations of the model.
+    distance: () norm of the perturbation.
     """
 
     margin: Array

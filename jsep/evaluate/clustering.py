@@ -17,9 +17,8 @@ SELECTIONS = (*CLUSTERINGS, "class_means", "per_class", "random")
 class Groups(NamedTuple):
     """A grouping of B images.
 
-    labels: (B,) group of each image, 0 .. G - 1; rank: (B,) floats, smaller for an image that represents its group
-      better
-    (its distance to the centre, or a random number).
+    labels: (B,) group of each image, 0 .. G - 1.
+    rank: (B,) floats, the distance of each image to the centre of its group, or a random number: the smallest first.
     """
 
     labels: np.ndarray

@@ -12,9 +12,8 @@ def effective_pixels(map_: Array) -> Array:
     """(sum |I|)^2 / sum I^2: the number of pixels on which the map lies; N for a uniform one, 1 for a single pixel, 0
     for a zero map.
 
-    Args: map_: (H, W). Returns: () in {0} or [1, N]. For a map that sums to 1 it is 1 / sum I^2, so that the
-    explanation loss
-      of two maps is (1/n_a + 1/n_b - 2 <a, b>) / N: concentrated maps have a high loss whatever their overlap.
+    Args: map_: (H, W). Returns: () in {0} or [1, N]. For a map of sum 1 it is 1 / sum I^2, so that the explanation
+      loss of two maps is (1/n_a + 1/n_b - 2 <a, b>) / N: concentrated maps have a high loss whatever their overlap.
     """
     total, square = jnp.sum(jnp.abs(map_)), jnp.sum(map_**2)
     return jnp.where(square == 0, 0.0, total**2 / jnp.where(square == 0, 1.0, square))

@@ -49,8 +49,8 @@ class RelativeStability(NamedTuple):
     """The result of `relative_stability`.
 
     to_input (RIS), to_output (ROS), to_representation (RRS): () >= 0, lower is more stable; NaN where no neighbour
-    keeps
-      the predicted class. num_kept: () the number of neighbours that keep it; the others do not count.
+      keeps the predicted class.
+    num_kept: () the number of neighbours that keep it; the others do not count.
     """
 
     to_input: Array

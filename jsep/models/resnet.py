@@ -12,8 +12,7 @@ class ResNet(Classifier):
     classes and 3 channels.
 
     `__call__`: images (B, H, W, C) float in [0, 1] -> logits (B, K). With `train` the batch normalisation uses the
-    batch
-    and updates the collection "batch_stats"; without, it uses the running statistics and treats each image alone.
+    batch and updates the collection "batch_stats"; without, it uses the running statistics and treats each image alone.
     """
 
     stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
