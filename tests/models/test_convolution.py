@@ -13,6 +13,7 @@ import oracles
 import pytest
 
 from jsep import devices
+from jsep.checks import InputError
 from jsep.models.convolution import conv2d
 from jsep.models.cpu import lax_conv, patches, stride_one, strided, winograd
 from jsep.types import Array
@@ -355,6 +356,11 @@ def test_depthwise_convolution_and_derivatives_to_the_third_equal_the_library(st
     for actual, expected in zip(mine, theirs, strict=True):
         assert np.abs(expected).max() > 1e-3
         assert oracles.relative_error(actual, expected) < 1e-9
+
+
+def test_other_groups_than_one_or_the_channels_are_an_input_error() -> None:
+    with pytest.raises(InputError, match="groups must be 1 or the 4 channels of the images, got 2"):
+        conv2d(jnp.zeros((1, 3, 3, 4)), jnp.zeros((3, 3, 2, 4)), strides=1, padding=1, groups=2)
 
 
 @pytest.mark.usefixtures("float64")
