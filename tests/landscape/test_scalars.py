@@ -94,7 +94,7 @@ def test_adversarial_cross_entropy_rises_along_the_landscape():
     ("name", "change", "message"),
     [
         ("cross_entropi", {}, "unknown scalar function 'cross_entropi'.*did you mean 'cross_entropy'"),
-        ("explanation_to_target", {"target_map": None}, "'explanation_to_target' needs target_map of the case"),
+        ("explanation_to_target", {"target_map": None}, "'explanation_to_target' needs target_map of the context"),
         ("sep_term", {"map_fn": None, "noise": None}, "'sep_term' needs map_fn and noise"),
     ],
 )
