@@ -37,7 +37,9 @@ def by_jsep(model: models.Classifier, method: str, chunk: int) -> Callable[..., 
         if method == "integrated_gradients":
             return explain.integrated_gradients(logits_fn, image, label, num_steps=STEPS, chunk_size=size)
         if method == "smooth_grad":
-            return explain.smooth_grad(key, logits_fn, image, label, sigma=SIGMA, num_samples=SAMPLES, chunk_size=size)
+            return explain.smooth_grad(
+                logits_fn, image, label, key=key, sigma=SIGMA, num_samples=SAMPLES, chunk_size=size
+            )
         return explain.occlusion(logits_fn, image, label, window=WINDOW, stride=STRIDE, chunk_size=size)
 
     @jax.jit

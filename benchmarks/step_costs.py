@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from jsep import models, train
-from jsep.models.definition import by_definition
+from jsep.models.cpu import use_lax_conv
 from jsep.study import costs
 
 SHAPES = {"32x32, 10 classes": (32, 10), "64x64, 200 classes": (64, 200), "224x224, 1000 classes": (224, 1000)}
@@ -35,7 +35,7 @@ def planned_bytes(sep: bool, batch: int) -> int:
     state = jax.eval_shape(lambda: train.init_state(jax.random.key(0), model, (32, 32, 3), config, batch))
     images = jax.ShapeDtypeStruct((batch, 32, 32, 3), np.float32)
     labels, key = jax.ShapeDtypeStruct((batch,), np.int32), jax.random.key(0)
-    with by_definition():
+    with use_lax_conv():
         lowered = run_steps.lower(state, images, labels, key, config.weights(), np.int32(1))  # type: ignore[attr-defined]
     return lowered.compile().memory_analysis().temp_size_in_bytes
 

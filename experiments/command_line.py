@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -250,6 +251,18 @@ def _print_plan() -> None:
     print(plan_text.plan_text(config, str(run_dir), done))
 
 
+def in_flags(message: str) -> str:
+    """The message of a library error, which names arguments, by the flags of this script: resume=True -> --resume."""
+
+    def flag(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        if name not in flags.FLAGS:
+            return match[0]
+        return f"--{name}" if value == "True" else f"--{name}={value}"
+
+    return re.sub(r"(?<![\w-])(\w+)=([\w./]+)", flag, message)
+
+
 def _fail(code: int, error: BaseException | str) -> typing.NoReturn:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     sys.exit(code)
@@ -280,9 +293,9 @@ def main(body: Callable[..., None], *, takes_arguments: bool = False) -> None:
             else:
                 body(*argv[1:])
         except InputError as error:
-            _fail(EXIT_BAD_INPUT, error)
+            _fail(EXIT_BAD_INPUT, in_flags(str(error)))
         except train.TrainingDiverged as error:
-            _fail(EXIT_DIVERGED, error)
+            _fail(EXIT_DIVERGED, in_flags(str(error)))
         except KeyboardInterrupt:
             _fail(EXIT_INTERRUPTED, f"interrupted; {_how_to_go_on()}")
         except OSError as error:

@@ -115,3 +115,14 @@ def check_label(label: Any, num_classes: int) -> None:
     if label.size and (label.min() < 0 or label.max() >= num_classes):
         wrong = label.min() if label.min() < 0 else label.max()
         raise InputError(f"label must be in 0 .. {num_classes - 1} (the model has {num_classes} classes), got {wrong}")
+
+
+def check_logits(logits: Any) -> None:
+    """Raises InputError when known logits (..., K) all look like probabilities: non-negative, and of sum 1."""
+    if _is_traced(logits) or np.size(logits) == 0 or np.shape(logits)[-1] < 2:
+        return
+    values = np.asarray(logits)
+    if np.all(values >= 0) and np.all(np.abs(values.sum(axis=-1) - 1) < 1e-3):
+        raise InputError(
+            "logits_fn returns probabilities (non-negative, sum 1), expected logits: take the softmax out of the model"
+        )

@@ -1,7 +1,7 @@
 """The devices of a run, on one host or several: a mesh whose one axis is the batch's, and what crosses between hosts.
 
-Parameters lie on every device whole, a batch is cut along its first axis, and XLA adds the sums over devices that the
-program needs: those of gradients and batch statistics. Nothing drawn depends on the number of devices.
+Parameters lie on every device whole, a batch is sharded along its first axis, and XLA adds the sums over devices that
+the program needs: those of gradients and batch statistics. Nothing drawn depends on the number of devices.
 """
 
 import functools
@@ -26,16 +26,16 @@ __all__ = [
     "broadcast",
     "check_batch_size",
     "connect",
-    "cut",
-    "cut_rows",
+    "shard",
+    "shard_rows",
     "first_then_others",
     "is_first",
     "make_mesh",
     "map_parts",
     "mesh_of",
-    "multiple",
+    "padded_size",
     "on_all",
-    "on_first",
+    "call_on_first_process",
     "replicate",
     "to_host",
     "use_all_cores",
@@ -149,12 +149,12 @@ def check_batch_size(batch_size: int, mesh: Mesh | None) -> None:
 
 
 def along_batch(mesh: Mesh) -> NamedSharding:
-    """Cut along the first axis."""
+    """The sharding of a batch: split along the first axis."""
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
 def on_all(mesh: Mesh) -> NamedSharding:
-    """Whole on every device."""
+    """The sharding of parameters: a whole copy on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -180,30 +180,34 @@ def replicate(tree: PyTree, mesh: Mesh | None) -> PyTree:
     return jax.tree.map(lambda leaf: _put(leaf, on_all(mesh)), tree)
 
 
-def cut(tree: PyTree, mesh: Mesh | None) -> PyTree:
-    """The leaves cut along their first axis, a multiple of the devices, equal parts to each; as `replicate` else."""
+def shard(tree: PyTree, mesh: Mesh | None) -> PyTree:
+    """The leaves split along their first axis, whose length is a multiple of the number of devices; without a mesh on
+    the one device."""
     if mesh is None:
         return jax.device_put(tree)
     return jax.tree.map(lambda leaf: _put(leaf, along_batch(mesh)), tree)
 
 
-def cut_rows(read: Callable[[slice], np.ndarray], shape: tuple[int, ...], mesh: Mesh | None) -> Array:
-    """The array of `shape` of which `read` gives rows, as `cut`; a process reads the rows of its own devices alone."""
+def shard_rows(read: Callable[[slice], np.ndarray], shape: tuple[int, ...], mesh: Mesh | None) -> Array:
+    """As `shard`, an array of `shape` whose rows `read` returns; a process reads the rows of its own devices alone."""
     if mesh is None:
         return jax.device_put(read(slice(None)))
     return jax.make_array_from_callback(shape, along_batch(mesh), lambda index: read(index[0]))  # type: ignore[index]
 
 
 def map_parts(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., PyTree]:
-    """The compiled function (whole, *cut) of which every device computes `function(whole, *its parts)`, on its own.
+    """The compiled function of (replicated, *sharded) arguments that calls `function` on every device with its own
+    rows.
 
-    Args: function: with as many rows in all its results as in the parts. Returns: a function whose results are cut.
+    Args: function: (replicated, *rows) -> results with as many rows. Returns: a function whose results are sharded.
     """
 
     def shared(whole: PyTree, *parts: PyTree) -> PyTree:
-        cut_spec = PartitionSpec(AXIS)
-        specs = (PartitionSpec(), *(cut_spec for _ in parts))
-        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=cut_spec, check_vma=False)(whole, *parts)
+        sharded_spec = PartitionSpec(AXIS)
+        specs = (PartitionSpec(), *(sharded_spec for _ in parts))
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=sharded_spec, check_vma=False)(
+            whole, *parts
+        )
 
     return jax.jit(shared)
 
@@ -228,8 +232,8 @@ def to_host(tree: PyTree, mesh: Mesh | None) -> PyTree:
     return jax.tree.map(np.asarray, tree if mesh is None else _gather(mesh)(tree))
 
 
-def multiple(count: int, mesh: Mesh | None) -> int:
-    """The smallest number of rows >= `count` that `cut` takes."""
+def padded_size(count: int, mesh: Mesh | None) -> int:
+    """`count` rounded up to a multiple of the number of devices, as `shard` needs it."""
     size = mesh.size if mesh is not None else 1
     return -(-count // size) * size
 
@@ -255,8 +259,8 @@ def _coordinator() -> Any:
     return distributed.global_state.client
 
 
-def on_first(function: Callable[[], T]) -> T:
-    """What `function` returns in process 0, where alone it is called, in every process.
+def call_on_first_process(function: Callable[[], T]) -> T:
+    """Calls `function` in process 0 only, and returns its result in every process.
 
     In a run of several processes the result is JSON-like (tuples become lists), and an exception in process 0 is raised
     in every process, so that none waits for another.
@@ -285,11 +289,12 @@ def on_first(function: Callable[[], T]) -> T:
 
 
 def first_then_others(function: Callable[[], T]) -> T:
-    """`function()` of this process, after process 0 has done: what it prepares on a shared disk is then there.
+    """Calls `function` in process 0 first and then in the others, which find what it prepared on a shared disk.
 
-    Returns when all have done."""
+    Returns the result of this process, once all processes are done.
+    """
     kept: list[T] = []
-    on_first(lambda: kept.append(function()))
+    call_on_first_process(lambda: kept.append(function()))
     value = kept[0] if kept else function()
     if jax.process_count() > 1:
         _coordinator().wait_at_barrier(f"jsep/{next(_COUNT)}", _PATIENCE)

@@ -14,7 +14,7 @@ Array = jax.Array
 """An array of JAX, traced or not."""
 
 Key = jax.Array
-"""A PRNG key; the first argument of every function that draws."""
+"""A PRNG key: the first argument of every function that always draws, and the keyword `key` of explanation methods."""
 
 PyTree = Any
 """Nested containers with arrays at their leaves, such as the variables of a model."""
@@ -30,7 +30,8 @@ Objective = Callable[[Array], Array]
 """image (H, W, C) -> scalar; attacks ascend it, landscapes draw it."""
 
 SaliencyFn = Callable[[LogitsFn, Array, Array], Array]
-"""(logits_fn, image (H, W, C), label ()) -> saliency (H, W, C), or (H, W, 1) of a method that explains whole pixels."""
+"""(logits_fn, image (H, W, C), label ()) -> saliency (H, W, C), or (H, W, 1) of a method that explains whole pixels;
+every explanation method is one, and takes `key` and its options as keywords."""
 
 MapFn = Callable[[Array], Array]
 """image (H, W, C) -> map (H, W), with the explained label fixed."""

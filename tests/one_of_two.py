@@ -31,7 +31,7 @@ def measure(mesh: jax.sharding.Mesh | None, directory: pathlib.Path, *, stream: 
     digits, key = small_digits(), jax.random.wrap_key_data(KEY_DATA)
     losses: list[float] = []
     settings = {"log_every": 1, "mesh": mesh, "stream": stream, "on_log": lambda record: losses.append(record["loss"])}
-    described = train.describe(CONFIG, MODEL, digits, key)
+    described = train.describe(key, CONFIG, MODEL, digits)
 
     class Killed(Exception):
         pass
@@ -72,7 +72,7 @@ def main() -> None:
         raise checks.InputError("only process 0 knows")
 
     try:
-        devices.on_first(refuse)
+        devices.call_on_first_process(refuse)
     except checks.InputError as error:
         found["refused"] = str(error)
     found["streamed"] = measure(mesh, directory / f"streamed{process_id}", stream=True)

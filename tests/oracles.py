@@ -366,3 +366,8 @@ class DombrowskiOracle:
                 z = x + np.clip(z - x, -epsilon, epsilon)
             z = np.clip(z, 0, 1)
         return best, losses, best_step
+
+
+def num_parameters(variables: Any) -> int:
+    """The number of trained parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))

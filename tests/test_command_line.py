@@ -10,6 +10,7 @@ import command_line
 import help_text
 import jax
 import jax.numpy as jnp
+import oracles
 import plan_text
 import pytest
 from absl import flags
@@ -62,6 +63,17 @@ def test_help_groups_the_flags_and_says_their_defaults(own_flags: flags.FlagValu
 )
 def test_a_mistyped_flag_suggests_what_was_meant(own_flags: flags.FlagValues, typed: str, said: str) -> None:
     assert help_text.suggestion(typed) == said
+
+
+def test_arguments_in_errors_of_the_library_are_shown_as_the_flags_of_the_script(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = flags.FlagValues()
+    flags.DEFINE_bool("resume", False, "", flag_values=values)
+    flags.DEFINE_string("engine", None, "", flag_values=values)
+    monkeypatch.setattr(flags, "FLAGS", values)
+    shown = command_line.in_flags("continue it with resume=True, or engine=processes; pass chunk_size=4 (--engine=ray)")
+    assert shown == "continue it with --resume, or --engine=processes; pass chunk_size=4 (--engine=ray)"
 
 
 @pytest.mark.parametrize(
@@ -215,5 +227,5 @@ def test_estimated_speed_is_that_of_the_gradient() -> None:
     assert found.flops_per_second == pytest.approx(32 * counted.train_gradient / found.seconds)
     assert counted.forward < counted.input_gradient < counted.map_gradient
     assert found.bytes_per_image > 4 * 64
-    num_parameters = models.num_parameters(models.init(jax.random.key(0), model, (8, 8, 1)))
+    num_parameters = oracles.num_parameters(models.init(jax.random.key(0), model, (8, 8, 1)))
     assert counted.parameter_bytes == 4 * num_parameters

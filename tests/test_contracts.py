@@ -1,6 +1,7 @@
 """One table for every family: what each explanation method, norm, training objective and model must do."""
 
 import functools
+import inspect
 from typing import Any
 
 import hypothesis
@@ -62,16 +63,15 @@ def make_map_fn(method: str, label: Any = 1, logits_fn: Any = None) -> Any:
 
 def test_saliency_has_the_shape_and_dtype_of_the_image_and_the_map_its_pixels(method: str) -> None:
     entry, image = explain.METHODS[method], jnp.asarray(images()[0])
-    arguments = ([KEY] if entry.draws else []) + [model_for(method)]
-    options = OPTIONS.get(method, {})
-    saliency = jax.jit(lambda z: entry.saliency(*arguments, z, 1, **options))(image)
+    logits_fn, options = model_for(method), {"key": KEY, **OPTIONS.get(method, {})}
+    saliency = jax.jit(lambda z: entry.saliency(logits_fn, z, 1, **options))(image)
     assert saliency.shape in (SHAPE, (*SHAPE[:2], 1))
     assert saliency.dtype == jnp.float32
     assert np.ptp(np.asarray(saliency)) > 0
     map_ = jax.jit(make_map_fn(method))(image)
     assert (map_.shape, map_.dtype) == (SHAPE[:2], jnp.float32)
     assert float(map_.sum()) == pytest.approx(1, abs=1e-6)
-    half = jax.eval_shape(lambda z: entry.saliency(*arguments, z, 1, **options), image.astype(jnp.float16))
+    half = jax.eval_shape(lambda z: entry.saliency(logits_fn, z, 1, **options), image.astype(jnp.float16))
     assert half.dtype == jnp.float16
 
 
@@ -156,6 +156,32 @@ def test_model_without_what_the_method_needs_is_an_input_error(method: str) -> N
 def test_method_that_samples_wants_a_key(method: str) -> None:
     with pytest.raises(InputError, match=f"'{method}' samples: pass key"):
         explain.make_map_fn(method, oracles.linear().logits, 0)
+    with pytest.raises(InputError, match=f"'{method}' samples: pass key"):
+        explain.METHODS[method].saliency(oracles.linear().logits, jnp.zeros(SHAPE), 0)
+
+
+def test_methods_share_one_signature(method: str) -> None:
+    parameters = list(inspect.signature(explain.METHODS[method].saliency).parameters.values())
+    assert [(p.name, p.kind) for p in parameters[:4]] == [
+        ("logits_fn", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        ("image", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        ("label", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        ("key", inspect.Parameter.KEYWORD_ONLY),
+    ]
+    assert parameters[3].default is None
+    for option in parameters[4:]:
+        assert option.kind is inspect.Parameter.KEYWORD_ONLY
+        assert option.default is not inspect.Parameter.empty, option.name
+
+
+@pytest.mark.parametrize("method", [name for name, entry in explain.METHODS.items() if not entry.draws])
+def test_method_that_draws_nothing_ignores_the_key(method: str) -> None:
+    entry, logits_fn, options = explain.METHODS[method], model_for(method), OPTIONS.get(method, {})
+    jaxprs = [
+        jax.make_jaxpr(lambda z, k=key: entry.saliency(logits_fn, z, 1, key=k, **options))(images()[0])
+        for key in (None, KEY)
+    ]
+    assert str(jaxprs[0]) == str(jaxprs[1])
 
 
 # Norms.
@@ -254,7 +280,7 @@ def test_smallest_way_to_a_hyperplane_ends_on_it_and_within_the_box(name: str, s
 
 @pytest.mark.parametrize("name", attack.LOSSES)
 def test_loss_rises_as_the_label_falls_and_has_the_gradient_of_its_differences(name: str) -> None:
-    loss = attack.loss_by_name(name)
+    loss = attack.LOSSES[name]
     logits = np.random.default_rng(0).normal(size=5).astype(np.float32)
     for label in range(5):
         gradient = np.asarray(jax.jit(jax.grad(loss))(logits, label))
@@ -264,10 +290,10 @@ def test_loss_rises_as_the_label_falls_and_has_the_gradient_of_its_differences(n
         assert gradient[label] < 0
 
 
-@pytest.mark.parametrize("name", attack.MEMBERS)
+@pytest.mark.parametrize("name", attack.PREDICTION_ATTACKS)
 def test_member_of_an_ensemble_breaks_what_it_can_and_ignores_what_it_is_not_given(name: str) -> None:
-    member, oracle = attack.MEMBERS[name], oracles.linear(num_classes=4)
-    version = attack.Version(attacks=(name,), num_steps=10, num_queries=100, pgd_steps=5)
+    member, oracle = attack.PREDICTION_ATTACKS[name], oracles.linear(num_classes=4)
+    version = attack.AutoAttackConfig(attacks=(name,), num_steps=10, num_queries=100, pgd_steps=5)
 
     @jax.jit
     def one(image: Array, label: Array, target: Array, epsilon: Array) -> tuple[Array, Array]:

@@ -93,7 +93,7 @@ def test_study_of_a_new_objective_compares_its_sep_arms_with_it(tmp_path: pathli
     assert loaded.config == config
     described = config.train_config("mart", 64).describe()
     assert (described["objective"], described["mart_weight"]) == ("mart", 2.5)
-    with pytest.raises(InputError, match="begun with other flags: objective_options"):
+    with pytest.raises(InputError, match="begun with other settings: objective_options"):
         study.run(dataclasses.replace(config, objective_options=()), tmp_path / "run", resume=True)
 
 
@@ -160,7 +160,7 @@ def load_stripes(data_dir: str | None, split: str) -> data.Dataset:
 # An explanation method with an option, which may be attacked by what needs no derivative alone.
 
 
-def powered(logits_fn: LogitsFn, image: Array, label: Array, *, power: float = 1.0) -> Array:
+def powered(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None, power: float = 1.0) -> Array:
     """|gradient|^power."""
     return explain.absolute(explain.gradient(logits_fn, image, label)) ** power
 

@@ -1,109 +1,97 @@
-"""Attacks on predictions and on explanations: pure functions of one image, batched by `jax.vmap`, ascended in one
-scan."""
+"""Attacks on predictions and on explanations.
+
+Every attack returns (adversarial image, info); every info has `success`, () bool, and its docstring says what that
+means. All but `auto_attack`, which takes a batch, are pure functions of one image, batched by `jax.vmap`.
+"""
 
 from jsep.attack.apgd import ApgdInfo, apgd
 from jsep.attack.auto_attack import AutoAttackInfo, auto_attack
 from jsep.attack.auto_explanation import (
-    BLACK_BOX_MEMBERS,
-    EXPLANATION_VERSIONS,
-    WHITE_BOX_MEMBERS,
+    AUTO_EXPLANATION_VERSIONS,
     AutoExplanationInfo,
-    WhiteBoxMember,
     auto_explanation_attack,
     auto_explanation_curve,
-    member_names,
+    auto_explanation_members,
     num_search_steps,
 )
-from jsep.attack.explanation import STEPS, ExplanationAttackInfo, attack_explanation
+from jsep.attack.explanation import ExplanationAttackInfo, ExplanationAttackSettings, attack_explanation
 from jsep.attack.explanation_attacks import (
     EXPLANATION_ATTACKS,
     AttackRecord,
     AutoConfig,
     BlackBoxConfig,
-    Course,
     ExplanationAttack,
     PairProblem,
     TargetedConfig,
+    Trajectory,
     check_attack_settings,
     explanation_attack,
 )
-from jsep.attack.explanation_black_box import BLACK_BOX_SEARCHES, BlackBoxInfo, attack_explanation_black_box
-from jsep.attack.explanation_search import DIRECTIONS, Best, OnStep, adaptive_search
-from jsep.attack.explanation_terms import MAP_LOSSES, KeptOutput, check_logits, kept_output, map_loss_by_name
+from jsep.attack.explanation_black_box import BlackBoxInfo, attack_explanation_black_box
+from jsep.attack.explanation_search import OnStep
+from jsep.attack.explanation_untargeted import (
+    UNTARGETED_OBJECTIVES,
+    UntargetedExplanationInfo,
+    untargeted_explanation_attack,
+)
 from jsep.attack.explanation_warnings import WARNING_SENTENCES, ExplanationWarnings, warnings_in_words
 from jsep.attack.fab import FabInfo, fab
-from jsep.attack.fgsm import fgsm
-from jsep.attack.losses import LOSSES, cross_entropy, dlr, loss_by_name, margin, targeted_dlr, with_success
-from jsep.attack.members import MEMBERS, VERSIONS, Member, Version
-from jsep.attack.norms import NORMS, Norm, norm_by_name, project_to_ball_and_box
+from jsep.attack.fgsm import FgsmInfo, fgsm
+from jsep.attack.losses import LOSSES, PredictionObjective, cross_entropy, dlr, margin, targeted_dlr
+from jsep.attack.norms import NORMS, norm_by_name, project_to_ball_and_box
 from jsep.attack.pgd import PgdInfo, pgd
-from jsep.attack.ranking import RANKING_OBJECTIVES, RankingAttackInfo, attack_ranking, mass_centre
-from jsep.attack.reliability import Check
+from jsep.attack.prediction_attacks import AUTO_ATTACK_VERSIONS, PREDICTION_ATTACKS, AutoAttackConfig
+from jsep.attack.reliability import ReliabilityCheck
 from jsep.attack.smallest_budget import SmallestBudgetInfo, smallest_budget
 from jsep.attack.square import SquareInfo, square
 
 __all__ = [
-    "BLACK_BOX_MEMBERS",
-    "BLACK_BOX_SEARCHES",
-    "DIRECTIONS",
+    "AUTO_ATTACK_VERSIONS",
+    "AUTO_EXPLANATION_VERSIONS",
     "EXPLANATION_ATTACKS",
-    "EXPLANATION_VERSIONS",
     "LOSSES",
-    "MAP_LOSSES",
-    "MEMBERS",
     "NORMS",
-    "RANKING_OBJECTIVES",
-    "STEPS",
-    "VERSIONS",
+    "PREDICTION_ATTACKS",
+    "UNTARGETED_OBJECTIVES",
     "WARNING_SENTENCES",
-    "WHITE_BOX_MEMBERS",
     "ApgdInfo",
     "AttackRecord",
+    "AutoAttackConfig",
     "AutoAttackInfo",
     "AutoConfig",
     "AutoExplanationInfo",
-    "Best",
     "BlackBoxConfig",
     "BlackBoxInfo",
-    "Check",
-    "Course",
     "ExplanationAttack",
     "ExplanationAttackInfo",
+    "ExplanationAttackSettings",
     "ExplanationWarnings",
     "FabInfo",
-    "KeptOutput",
-    "Member",
-    "Norm",
+    "FgsmInfo",
     "OnStep",
     "PairProblem",
     "PgdInfo",
-    "RankingAttackInfo",
+    "PredictionObjective",
+    "ReliabilityCheck",
     "SmallestBudgetInfo",
     "SquareInfo",
     "TargetedConfig",
-    "Version",
-    "WhiteBoxMember",
-    "adaptive_search",
+    "Trajectory",
+    "UntargetedExplanationInfo",
     "apgd",
     "attack_explanation",
     "attack_explanation_black_box",
-    "attack_ranking",
     "auto_attack",
     "auto_explanation_attack",
     "auto_explanation_curve",
+    "auto_explanation_members",
     "check_attack_settings",
-    "check_logits",
     "cross_entropy",
     "dlr",
     "explanation_attack",
     "fab",
     "fgsm",
-    "kept_output",
-    "loss_by_name",
-    "map_loss_by_name",
     "margin",
-    "mass_centre",
-    "member_names",
     "norm_by_name",
     "num_search_steps",
     "pgd",
@@ -111,6 +99,6 @@ __all__ = [
     "smallest_budget",
     "square",
     "targeted_dlr",
+    "untargeted_explanation_attack",
     "warnings_in_words",
-    "with_success",
 ]

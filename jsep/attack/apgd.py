@@ -1,26 +1,27 @@
 """Auto-PGD: projected gradient ascent that chooses its step size by itself."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jsep.attack.losses import is_success
 from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
-from jsep.checks import check_count, check_epsilon, check_image
-from jsep.types import Array, Key
+from jsep.checks import InputError, check_count, check_epsilon, check_image
+from jsep.types import Array, Key, Objective
 
 _MOMENTUM = 0.75  # weight of the new step against the last one
 _RISING = 0.75  # the share of steps that must raise the objective between two checkpoints
 
 
 class ApgdInfo(NamedTuple):
-    """What the attack saw on its way.
+    """The record of a run of `apgd`.
 
     objectives: (num_steps + 1,) the best objective so far, at the start and after each step; after an early end it
-      keeps its last value. success: () bool, an image with success was visited (False without `has_success`).
-    num_steps: () int, the steps made; distance: () the returned perturbation's norm.
+      keeps its last value.
+    success: () bool, the returned image is misclassified (see `PgdInfo`).
+    num_steps: () int, the steps made; distance: () norm of the perturbation.
     """
 
     objectives: Array
@@ -50,7 +51,8 @@ class _State(NamedTuple):
 
 
 def checkpoints(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """(after which steps the step size is looked at (num_steps,) bool, the steps since the last look (num_steps,)).
+    """The checkpoints of the step size: (is there one after each step (num_steps,) bool, steps since the last
+    (num_steps,)).
 
     The first window is 22 % of the steps; each next one is 3 % of them shorter, down to 6 %.
     Reference: Croce and Hein 2020, section 3, "Step size selection".
@@ -66,22 +68,22 @@ def checkpoints(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def random_start(key: Key, ball: Norm, image: Array, epsilon: Any) -> Array:
-    """A valid image near `image`: a random perturbation as long as the budget, then the box."""
+    """A random image in the box whose perturbation, before clipping, has the size of the budget."""
     noise = ball.random(key, image.shape, jnp.ones(())).astype(image.dtype)
     return project_to_ball_and_box(ball, image, image + epsilon * noise / ball.size(noise), epsilon)
 
 
 def apgd(
     key: Key,
-    objective: Callable[[Array], Any],
+    objective: Objective,
     image: Array,
     *,
     norm: str = "linf",
     epsilon: Any,
     num_steps: int = 100,
-    has_success: bool = False,
+    stop_at_success: bool = False,
 ) -> tuple[Array, ApgdInfo]:
-    """Ascent with momentum,  z = P(x + eta step(g)),  x <- P(x + 0.75 (z - x) + 0.25 (x - x_last)).
+    """Auto-PGD: ascent with momentum,  z = P(x + eta step(g)),  x <- P(x + 0.75 (z - x) + 0.25 (x - x_last)).
 
     eta starts at 2 epsilon. At each of a few checkpoints it is halved, and the best point taken up again, where fewer
     than three quarters of the steps since the last checkpoint raised the objective, or where neither the step size nor
@@ -89,14 +91,15 @@ def apgd(
 
     Args:
       key: for the random start.
-      objective: image -> scalar, ascended; with `has_success` image -> (scalar, bool), see `losses.with_success`.
+      objective: image -> scalar, ascended; with `stop_at_success` one that has a method `with_success`, such as a
+        `PredictionObjective`.
       image: (H, W, C) float in [0, 1].
       norm: "linf" or "l2"; epsilon: radius of the ball, pixel units.
       num_steps: gradient steps, >= 0.
-      has_success: end at the first image with success and return it.
+      stop_at_success: end at the first misclassified image and return it.
 
-    Returns: (adversarial (H, W, C), ApgdInfo): the image with success, else the visited one with the highest objective.
-    One image; batch with `jax.vmap`, the batch then ends with its last image.
+    Returns: (adversarial (H, W, C), ApgdInfo): the visited image with the highest objective; with `stop_at_success` the
+    first misclassified one, if there is one. One image; batch with `jax.vmap`, the batch then ends with its last image.
     Raises: InputError for a norm, budget, count or image that does not fit.
     Reference: Croce and Hein 2020, algorithm 1.
     """
@@ -104,12 +107,15 @@ def apgd(
     check_image(image)
     check_epsilon(epsilon, norm)
     check_count("num_steps", num_steps, minimum=0)
+    with_success: Any = getattr(objective, "with_success", None)
+    if stop_at_success and with_success is None:
+        raise InputError("stop_at_success needs an objective with a method with_success: pass a PredictionObjective")
     image = jnp.asarray(image)
     is_checkpoint, lengths = (jnp.asarray(column) for column in checkpoints(max(num_steps, 1)))
 
     def evaluated(candidate: Array) -> tuple[_Point, Array]:
-        if has_success:
-            (value, success), gradient = jax.value_and_grad(objective, has_aux=True)(candidate)
+        if stop_at_success:
+            (value, success), gradient = jax.value_and_grad(with_success, has_aux=True)(candidate)
         else:
             value, gradient = jax.value_and_grad(objective)(candidate)
             success = jnp.zeros((), bool)
@@ -166,7 +172,8 @@ def apgd(
     adversarial = jnp.where(final.success, final.successful, final.best.image)
     seen = jnp.arange(num_steps + 1) <= final.step
     objectives = jnp.where(seen, final.objectives, final.best.value)
-    return adversarial, ApgdInfo(objectives, final.success, final.step, ball.size(adversarial - image))
+    success = final.success if stop_at_success else is_success(objective, image, adversarial)
+    return adversarial, ApgdInfo(objectives, success, final.step, ball.size(adversarial - image))
 
 
 def _where(condition: Array, yes: _Point, no: _Point) -> _Point:

@@ -1,27 +1,28 @@
-"""AutoAttack: a fixed ensemble of attacks, each on the images that withstood the ones before it."""
+"""AutoAttack: a fixed ensemble of attacks, each on the images that are still classified correctly."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jsep.attack import reliability
-from jsep.attack.members import MEMBERS, VERSIONS, Version
 from jsep.attack.norms import norm_by_name
+from jsep.attack.prediction_attacks import AUTO_ATTACK_VERSIONS, PREDICTION_ATTACKS, AutoAttackConfig
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_images, check_label
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 
 class AutoAttackInfo(NamedTuple):
-    """What an ensemble found on B images; NumPy arrays.
+    """The record of a run of `auto_attack` on B images; NumPy arrays.
 
-    clean_correct: (B,) bool, classified correctly before any attack. robust: (B,) bool, and after all of them.
-    broken_by: (B,) str, the attack that broke the image; "clean" where it was wrong before, "" where it is robust.
+    clean_correct: (B,) bool, the clean image is classified correctly; robust: (B,) bool, and so is every attacked one.
+    broken_by: (B,) str, the first attack that changed the prediction; "clean" where the clean image is misclassified,
+      "" where the image is robust.
     distance: (B,) norm of the perturbation, 0 where the clean image is returned.
     robust_accuracy: attack -> fraction of the images that are still classified correctly after it; "clean" comes first.
-    checks: the automatic checks; `raised` has the sentences of those that are.
+    checks: the automatic checks; `raised` has the sentences of the raised ones.
     """
 
     clean_correct: np.ndarray
@@ -29,12 +30,31 @@ class AutoAttackInfo(NamedTuple):
     broken_by: np.ndarray
     distance: np.ndarray
     robust_accuracy: dict[str, float]
-    checks: tuple[reliability.Check, ...]
+    checks: tuple[reliability.ReliabilityCheck, ...]
+
+    @property
+    def success(self) -> np.ndarray:
+        """(B,) bool: the returned image is misclassified; also where the clean image is, which is then returned."""
+        return ~self.robust
 
     @property
     def raised(self) -> tuple[str, ...]:
         """The sentences of the raised checks: reasons not to believe the robust accuracy."""
         return tuple(check.sentence for check in self.checks if check.raised)
+
+
+def _split_variables(logits_fn: LogitsFn) -> tuple[ModelFn, PyTree]:
+    """(model_fn, variables) of functools.partial(model_fn, variables), such as `models.logits_fn` gives.
+
+    The variables are then arguments of the compiled programs instead of constants in them, so that all models of one
+    architecture share the programs. Any other function has no variables.
+    """
+    if isinstance(logits_fn, functools.partial) and len(logits_fn.args) == 1 and not logits_fn.keywords:
+        is_static = isinstance(logits_fn.func, Hashable)  # as a static argument of jax.jit
+        leaves = jax.tree.leaves(logits_fn.args[0])
+        if is_static and leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
+            return logits_fn.func, logits_fn.args[0]
+    return _WithoutVariables(logits_fn), None
 
 
 class _WithoutVariables:
@@ -64,7 +84,7 @@ def _gradient_sizes(model_fn: ModelFn, variables: PyTree, images: Array, labels:
     return jax.vmap(functools.partial(reliability.gradient_sizes, logits_fn))(images, labels)
 
 
-@functools.partial(jax.jit, static_argnames=("name", "model_fn", "norm", "version"))
+@functools.partial(jax.jit, static_argnames=("name", "model_fn", "norm", "config"))
 def _attack(
     name: str,
     model_fn: ModelFn,
@@ -76,7 +96,7 @@ def _attack(
     targets: Array,
     epsilon: Array,
     norm: str,
-    version: Version,
+    config: AutoAttackConfig,
 ) -> tuple[Array, Array]:
     """(adversarial images, best objectives) of one chunk."""
     logits_fn = functools.partial(model_fn, variables)
@@ -84,7 +104,7 @@ def _attack(
     def one(index: Array, image: Array, label: Array, target: Array) -> tuple[Array, Array]:
         # The draws of an image depend on the key and its place alone, not on the chunk.
         image_key = jax.random.fold_in(key, index)
-        return MEMBERS[name].run(image_key, logits_fn, image, label, target, norm, epsilon, version)
+        return PREDICTION_ATTACKS[name].run(image_key, logits_fn, image, label, target, norm, epsilon, config)
 
     return jax.vmap(one)(indices, images, labels, targets)
 
@@ -156,14 +176,14 @@ class _Batch:
         *,
         norm: str,
         epsilon: float,
-        version: Version,
+        config: AutoAttackConfig,
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
         """(indices, their attacked images, whether each is valid and misclassified, its objectives), by chunk."""
         for chunk, count in _chunks(indices, _size_for(len(indices), self.size)):
             images, labels = self.images[chunk], self.labels[chunk]
             found, objectives = _attack(
                 name, self.model_fn, self.variables, key, chunk, images, labels, targets[chunk], epsilon,
-                norm=norm, version=version,
+                norm=norm, config=config,
             )  # fmt: skip
             # Another program than the attack's: what counts is the class that the model gives to the finished image.
             wrong = np.asarray(_logits(self.model_fn, self.variables, found)).argmax(1) != labels
@@ -200,33 +220,35 @@ def _checked(model_fn: ModelFn, variables: PyTree, images: Any, labels: Any) -> 
 
 def auto_attack(
     key: Key,
-    logits_fn: Callable[..., Array],
+    logits_fn: LogitsFn,
     images: Any,
     labels: Any,
     *,
     norm: str = "linf",
     epsilon: float,
-    version: str | Version = "standard",
-    variables: PyTree | None = None,
+    version: str | AutoAttackConfig = "standard",
     chunk_size: int = 64,
     allow_probabilities: bool = False,
     on_progress: Callable[[str, dict[str, float]], None] | None = None,
 ) -> tuple[np.ndarray, AutoAttackInfo]:
-    """APGD on the cross-entropy, targeted APGD, targeted FAB and Square, each on the images still unbroken.
+    """AutoAttack on a batch: APGD on the cross-entropy, targeted APGD, targeted FAB and Square.
 
-    An image is broken when a perturbed one within the budget and the box is misclassified by the model itself, looked
-    at again outside of the attack. All attacks run in compiled chunks of one shape, the last one padded, and of a
-    smaller one once few images are left.
+    A function of a batch (B, H, W, C) of known arrays, not of one image: call it outside of `jax.jit` and `jax.vmap`.
+    It compiles by itself, and each attack runs on the images that are still classified correctly.
+
+    An image is broken when a perturbed one within the budget and in [0, 1] is misclassified, as evaluated once more
+    outside of the attack. All attacks run in compiled chunks of one shape, the last one padded, and of a smaller shape
+    once few images are left.
 
     Args:
       key: for the random starts and the random search.
-      logits_fn: image -> logits (K,). With `variables` (variables, image) -> logits, see `models.model_fn`: they enter
-        the compiled programs as an argument, so that models of one kind share them; without, the parameters are
-        constants, and every new function is compiled anew.
+      logits_fn: image -> logits (K,). Of functools.partial(model_fn, variables), such as `models.logits_fn` gives, the
+        variables are arguments of the compiled programs, which all models of one architecture share; the parameters of
+        any other function are constants, and every new function is compiled anew.
       images: (B, H, W, C) float in [0, 1]; labels: (B,) their classes.
       norm: "linf" or "l2"; epsilon: budget, pixel units.
-      version: a key of `VERSIONS`, or a `Version` of your own. A model of K classes has K - 1 targets at most; below 4
-        classes APGD-T ascends z_target - z_label, as the targeted DLR loss does not exist.
+      version: a key of `AUTO_ATTACK_VERSIONS`, or an `AutoAttackConfig`. A model of K classes has K - 1 targets at
+        most; below 4 classes APGD-T ascends z_target - z_label, as the targeted DLR loss does not exist.
       chunk_size: images in memory at once.
       allow_probabilities: attack a model that returns probabilities, with a raised check, instead of refusing it.
       on_progress: called after each attack with its name and {"robust_accuracy", "attacked"}.
@@ -241,9 +263,11 @@ def auto_attack(
     check_epsilon(epsilon, norm)
     check_count("chunk_size", chunk_size)
     if isinstance(version, str):
-        check_choice("version", version, VERSIONS)
-        version = VERSIONS[version]
-    model_fn = _WithoutVariables(logits_fn) if variables is None else logits_fn
+        check_choice("version", version, AUTO_ATTACK_VERSIONS)
+        config = AUTO_ATTACK_VERSIONS[version]
+    else:
+        config = version
+    model_fn, variables = _split_variables(logits_fn)
     epsilon = float(epsilon)
     images, labels, num_classes = _checked(model_fn, variables, images, labels)
 
@@ -257,7 +281,7 @@ def auto_attack(
             "allow_probabilities=True to attack it as it is"
         )
     clean_correct = logits.argmax(1) == labels
-    num_targets = min(version.num_targets, num_classes - 1)
+    num_targets = min(config.num_targets, num_classes - 1)
     # The most likely other classes, from the second down: the label itself goes last.
     others = np.argsort(-np.where(np.arange(num_classes) == labels[:, None], -np.inf, logits), axis=1, kind="stable")
 
@@ -268,16 +292,16 @@ def auto_attack(
         reliability.probabilities(logits),
         reliability.zero_gradients(batch.gradient_sizes(np.flatnonzero(robust))),
     ]
-    if any(MEMBERS[name].targeted for name in version.attacks):
-        checks.append(reliability.few_classes(num_classes, version.num_targets))
+    if any(PREDICTION_ATTACKS[name].targeted for name in config.attacks):
+        checks.append(reliability.few_classes(num_classes, config.num_targets))
 
-    attacks = version.attacks if epsilon > 0 else ()  # within a budget of 0 there is only the clean image
+    attacks = config.attacks if epsilon > 0 else ()  # within a budget of 0 there is only the clean image
     for place, name in enumerate(attacks):
         before, curves = int(robust.sum()), []
-        for rank in range(num_targets if MEMBERS[name].targeted else 1):
+        for rank in range(num_targets if PREDICTION_ATTACKS[name].targeted else 1):
             stage_key = jax.random.fold_in(jax.random.fold_in(key, place), rank)
             for chunk, found, broken, objectives in batch.attacked(
-                name, stage_key, np.flatnonzero(robust), others[:, rank], norm=norm, epsilon=epsilon, version=version
+                name, stage_key, np.flatnonzero(robust), others[:, rank], norm=norm, epsilon=epsilon, config=config
             ):
                 adversarial[chunk[broken]] = found[broken]
                 robust[chunk[broken]], broken_by[chunk[broken]] = False, name

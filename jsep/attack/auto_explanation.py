@@ -1,4 +1,4 @@
-"""The parameter-free ensemble of targeted attacks on an explanation: the worst case of several, with warnings."""
+"""The parameter-free ensemble of targeted attacks on an explanation, and its automatic warnings."""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from jsep.attack.explanation_black_box import evolution_search, random_search
 from jsep.attack.explanation_search import DIRECTIONS, Best, OnStep, adaptive_search
-from jsep.attack.explanation_terms import MAP_LOSSES, check_map, describe_problem
+from jsep.attack.explanation_terms import MAP_LOSSES, check_map, checked_constraint
 from jsep.attack.explanation_warnings import ExplanationWarnings, has_no_second_derivative, warnings_of_pair
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_image, check_pixels
@@ -41,7 +41,7 @@ BLACK_BOX_MEMBERS = ("random_search", "evolution")
 QUERIES_A_STEP = 20
 """Of the evolution strategy: ten pairs of samples."""
 
-EXPLANATION_VERSIONS: dict[str, tuple[int, int]] = {"fast": (3, 1), "standard": (7, 2)}
+AUTO_EXPLANATION_VERSIONS: dict[str, tuple[int, int]] = {"fast": (3, 1), "standard": (7, 2)}
 """version -> how many white-box and how many black-box members, each the first so many of its list.
 
 A longer version runs a shorter one's members with the same keys, so that it never ends with a higher loss.
@@ -51,16 +51,16 @@ _STARTS = ("clean", "random", "best")
 
 
 class AutoExplanationInfo(NamedTuple):
-    """What the ensemble saw.
+    """The record of a run of `auto_explanation_attack`.
 
     losses: (white-box members, num_steps) the explanation loss at every visited image.
     member_losses: (members,) the lowest loss that each member found on images that keep the output, inf for none; in
-      the order of `member_names`.
+      the order of `auto_explanation_members`.
     loss_start, loss_end: () the explanation loss of the clean and of the returned image.
     label_kept: () bool; softmax_change: () largest change of an entry of the softmax.
-    success: () bool, the loss fell; failed: () bool, the clean image's loss is not finite, and the clean image is
-      returned.
-    distance: () norm of the perturbation: the budget actually used.
+    success: () bool, the returned image keeps the output and has a lower explanation loss than the clean one.
+    failed: () bool, the clean image's loss is not finite, and the clean image is returned.
+    distance: () norm of the perturbation, the part of the budget that was used.
     warnings: ExplanationWarnings.
     """
 
@@ -76,17 +76,17 @@ class AutoExplanationInfo(NamedTuple):
     warnings: ExplanationWarnings
 
 
-def member_names(version: str = "standard") -> tuple[str, ...]:
+def auto_explanation_members(version: str = "standard") -> tuple[str, ...]:
     """The members of a version, in the order of `AutoExplanationInfo.member_losses`."""
-    check_choice("version", version, EXPLANATION_VERSIONS)
-    num_white, num_black = EXPLANATION_VERSIONS[version]
+    check_choice("version", version, AUTO_EXPLANATION_VERSIONS)
+    num_white, num_black = AUTO_EXPLANATION_VERSIONS[version]
     return (*list(WHITE_BOX_MEMBERS)[:num_white], *BLACK_BOX_MEMBERS[:num_black])
 
 
 def num_search_steps(version: str = "standard", num_steps: int = 100, num_queries: int = 600) -> int:
-    """How many steps a pair, or all pairs of one `jax.vmap` together, report to `on_step`."""
-    check_choice("version", version, EXPLANATION_VERSIONS)
-    num_white, num_black = EXPLANATION_VERSIONS[version]
+    """The number of steps that one attack, or all attacks of one `jax.vmap` together, reports to `on_step`."""
+    check_choice("version", version, AUTO_EXPLANATION_VERSIONS)
+    num_white, num_black = AUTO_EXPLANATION_VERSIONS[version]
     return num_white * num_steps + sum((num_queries, num_queries // QUERIES_A_STEP)[:num_black])
 
 
@@ -106,11 +106,11 @@ def auto_explanation_attack(
     num_queries: int = 600,
     on_step: OnStep | None = None,
 ) -> tuple[Array, AutoExplanationInfo]:
-    """The lowest mean((I(z) - target)^2) that any member finds in the ball among images that keep the output.
+    """An ensemble of attacks: the lowest mean((I(z) - target)^2) that any of them finds in the ball, the output kept.
 
-    No step size, no weight of the output and no learning rate is to be chosen. White-box members are `adaptive_search`
-    with different losses, directions and starts; each visited image of each is judged by the same explanation loss.
-    Black-box members begin at the clean image and come last: where they win, the gradient misleads.
+    There is no step size, output weight or learning rate to choose. White-box members are `adaptive_search`
+    with different losses, directions and starts; all visited images are compared by the explanation loss.
+    Black-box members begin at the clean image and come last: where they find a lower loss, the gradient misleads.
 
     A stronger setting never ends with a higher loss: a longer version contains the shorter one, and a larger budget
     that is given the smaller one's result as `start` (as `auto_explanation_curve` does) counts it as visited.
@@ -131,7 +131,7 @@ def auto_explanation_attack(
     Raises: InputError for a map, budget, image or model that does not fit, where their values are known.
     References: Croce & Hein 2020 (the ensemble for predictions); Dombrowski et al. 2019 (the objective).
     """
-    check_choice("version", version, EXPLANATION_VERSIONS)
+    check_choice("version", version, AUTO_EXPLANATION_VERSIONS)
     ball = norm_by_name(norm)
     check_image(image)
     check_pixels(image)
@@ -142,8 +142,8 @@ def auto_explanation_attack(
     if start is not None and jnp.shape(start) != image.shape:
         raise InputError(f"start must have the shape of the image, {image.shape}, got {jnp.shape(start)}")
     check_map(map_fn, image, target_map)
-    kept = describe_problem(map_fn, logits_fn, image, softmax_tolerance)
-    num_white, num_black = EXPLANATION_VERSIONS[version]
+    constraint = checked_constraint(map_fn, logits_fn, image, softmax_tolerance)
+    num_white, num_black = AUTO_EXPLANATION_VERSIONS[version]
     members = list(WHITE_BOX_MEMBERS.values())[:num_white]
     losses_fns, directions = list(MAP_LOSSES.values()), list(DIRECTIONS.values())
 
@@ -156,14 +156,14 @@ def auto_explanation_attack(
     best = Best(image, jnp.where(failed, jnp.inf, loss_start))
     if start is not None:
         begun = project_to_ball_and_box(ball, image, jnp.asarray(start, image.dtype), epsilon)
-        best = best.with_visited(begun, judge(map_fn(begun)), kept.holds(logits_fn(begun)))
+        best = best.with_visited(begun, judge(map_fn(begun)), constraint.holds(logits_fn(begun)))
 
     def run_member(best: Best, member: tuple[Array, Array, Array, Key]) -> tuple[Best, tuple[Array, Array]]:
         which_loss, which_direction, which_start, key = member
         noise = ball.random(key, image.shape, epsilon).astype(image.dtype)
         random = project_to_ball_and_box(ball, image, image + noise, epsilon)
         found, losses = adaptive_search(
-            map_fn, logits_fn, kept, image, jax.lax.select_n(which_start, image, random, best.image),
+            map_fn, logits_fn, constraint, image, jax.lax.select_n(which_start, image, random, best.image),
             # One compiled search for all members: what differs is chosen at run time.
             objective=lambda map_: jax.lax.switch(which_loss, losses_fns, map_, target_map),
             direction=lambda norm, gradient: jax.lax.switch(
@@ -190,7 +190,14 @@ def auto_explanation_attack(
         search = random_search if name == "random_search" else evolution_search
         length = num_queries if name == "random_search" else num_queries // QUERIES_A_STEP
         found, _ = search(
-            jax.random.fold_in(black_key, index), map_fn, logits_fn, kept, image, image, num_steps=length, **settings
+            jax.random.fold_in(black_key, index),
+            map_fn,
+            logits_fn,
+            constraint,
+            image,
+            image,
+            num_steps=length,
+            **settings,
         )
         best = best.with_visited(found.image, found.loss, jnp.bool_(True))
         black_losses.append(found.loss)
@@ -198,17 +205,17 @@ def auto_explanation_attack(
     adversarial = best.image
     map_, logits = map_fn(adversarial), logits_fn(adversarial)
     loss_end = judge(map_)
-    label = kept.label
+    label, distance = constraint.label, ball.size(adversarial - image)
     info = AutoExplanationInfo(
         losses=losses,
         member_losses=jnp.concatenate([white_losses, jnp.stack(black_losses)]),
         loss_start=loss_start,
         loss_end=loss_end,
         label_kept=jnp.argmax(logits) == label,
-        softmax_change=kept.softmax_change(logits),
-        success=loss_end < loss_start,
+        softmax_change=constraint.softmax_change(logits),
+        success=(loss_end < loss_start) & (distance > 0),  # not by the rounding of two programs
         failed=failed,
-        distance=ball.size(adversarial - image),
+        distance=distance,
         warnings=warnings_of_pair(
             loss_start=loss_start,
             white_box_loss=jnp.min(white_losses),
@@ -233,7 +240,7 @@ def auto_explanation_curve(
     epsilons: Any,
     **settings: Any,
 ) -> tuple[Array, AutoExplanationInfo]:
-    """`auto_explanation_attack` at each of several budgets, each counting the last one's result as visited.
+    """`auto_explanation_attack` at several budgets, each attack starting with the result of the budget before it.
 
     Args: epsilons: (n,) budgets, not falling; the rest: as `auto_explanation_attack`.
     Returns: (adversarials (n, H, W, C), AutoExplanationInfo with n rows); `loss_end` never rises along them.
@@ -250,7 +257,7 @@ def auto_explanation_curve(
     image = jnp.asarray(image)
     check_pixels(image)
     check_map(map_fn, image, target_map)
-    describe_problem(map_fn, logits_fn, image, settings.get("softmax_tolerance"))
+    checked_constraint(map_fn, logits_fn, image, settings.get("softmax_tolerance"))
 
     def body(start: Array, epsilon: Array) -> tuple[Array, tuple[Array, AutoExplanationInfo]]:
         adversarial, info = auto_explanation_attack(

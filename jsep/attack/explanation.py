@@ -1,5 +1,6 @@
-"""The targeted attack on an explanation: an image whose map is another image's, with the prediction unchanged."""
+"""The targeted attack on an explanation: towards the map of another image, with the prediction unchanged."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jsep.attack.explanation_search import OnStep, report_step
-from jsep.attack.explanation_terms import check_map, describe_problem
+from jsep.attack.explanation_terms import check_map, checked_constraint
 from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
 from jsep.checks import (
     InputError,
@@ -22,7 +23,62 @@ from jsep.checks import (
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 STEPS = ("adam", "sign")
-"""How `attack_explanation` steps: Adam, as published, or the sign of the gradient times the learning rate."""
+"""The update rules of `attack_explanation`: Adam, as published, or the sign of the gradient times the learning rate."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExplanationAttackSettings:
+    """The settings of `attack_explanation`, as one value.
+
+    num_steps: steps, >= 0.
+    learning_rate: of Adam, or the length of a sign step, in pixel units.
+    map_weight, output_weight: weights of the two terms; Adam is invariant to their common scale up to its 1e-8.
+    epsilon: radius of the ball, or None for none; norm: "linf" or "l2".
+    random_start: start at a random image of the ball (needs `epsilon`); the clean image is then only the fallback.
+    beta_growth: (first, last) softplus beta of a geometric schedule over the steps. `map_fn` and `logits_fn` are then
+      called with a second argument, the beta; the losses along the way are of the current beta, and the last visited
+      image that keeps the class under the functions' own activation (called without a beta) is returned.
+    step: "adam" or "sign".
+    num_starts: starts, the first as `random_start` says, the others at random images of the ball (needs `epsilon`); the
+      result and everything in the info are of the start that ends with the lowest loss.
+    softmax_tolerance: the largest change of an entry of the softmax on an image that may be returned; None: only the
+      class must be kept.
+    repair: where a visited image violates the output constraint, step against the violation instead of the loss, with a
+      gradient of the same size (switching; Polyak 1967). Without it an attack that crosses the decision boundary early
+      may never visit a better image that can be returned, and its pair counts as robust.
+
+    Raises: InputError for a setting out of range, where its value is known.
+    """
+
+    num_steps: int
+    learning_rate: Any
+    map_weight: Any
+    output_weight: Any
+    epsilon: Any = None
+    norm: str = "linf"
+    random_start: bool = False
+    beta_growth: tuple[float, float] | None = None
+    step: str = "adam"
+    num_starts: int = 1
+    softmax_tolerance: Any = None
+    repair: bool = False
+
+    def __post_init__(self) -> None:
+        norm_by_name(self.norm)
+        check_count("num_steps", self.num_steps, minimum=0)
+        check_positive("learning_rate", self.learning_rate)
+        check_positive("map_weight", self.map_weight, allow_zero=True)
+        check_positive("output_weight", self.output_weight, allow_zero=True)
+        if self.epsilon is not None:
+            check_epsilon(self.epsilon, self.norm)
+        elif self.random_start or self.num_starts != 1:
+            raise InputError(
+                "random_start needs a ball to draw from: pass epsilon, or random_start=False and num_starts=1"
+            )
+        check_choice("step", self.step, STEPS)
+        check_count("num_starts", self.num_starts)
+        for beta in self.beta_growth or ():
+            check_positive("beta_growth", beta)
 
 
 class _Best(NamedTuple):
@@ -32,18 +88,20 @@ class _Best(NamedTuple):
 
 
 class ExplanationAttackInfo(NamedTuple):
-    """What an explanation attack saw on its way.
+    """The record of a run of `attack_explanation`.
 
-    losses: (num_steps + 1,) mean squared difference to the target map, before every step and after the last.
+    losses: (num_steps + 1,) explanation loss, before every step and after the last.
     label_kept: () bool, the returned image has the clean image's predicted class.
-    best_step: () int, the step at which the returned image stood; 0 is the start, or the clean image after a random
-      start from which no visited image was better.
+    success: () bool, the returned image keeps the output and has a lower explanation loss than the clean one.
+    best_step: () int, the step at which the returned image was visited; 0 is the start, or the clean image after a
+      random start from which no visited image was better.
     distance: () norm of the perturbation (linf when the attack is unbounded, unless `norm` says otherwise).
     visited: (S, H, W, C) the images that were visited at `snapshot_steps`, whose losses are `losses` there.
     """
 
     losses: Array
     label_kept: Array
+    success: Array
     best_step: Array
     distance: Array
     visited: Array
@@ -55,71 +113,46 @@ def attack_explanation(
     logits_fn: LogitsFn,
     image: Array,
     target_map: Array,
+    settings: ExplanationAttackSettings | None = None,
     *,
-    num_steps: int,
-    learning_rate: Any,
-    map_weight: Any,
-    output_weight: Any,
-    epsilon: Any = None,
-    norm: str = "linf",
-    random_start: bool = False,
-    beta_growth: tuple[float, float] | None = None,
-    step: str = "adam",
-    num_starts: int = 1,
-    softmax_tolerance: Any = None,
-    repair: bool = False,
     snapshot_steps: Sequence[int] = (),
     on_step: OnStep | None = None,
+    **keywords: Any,
 ) -> tuple[Array, ExplanationAttackInfo]:
-    """Adam on  map_weight * mean((I(z) - target)^2) + output_weight * mean((softmax f(z) - softmax f(x))^2).
+    """The targeted attack of Dombrowski et al.: towards a given map, with the output kept.
 
-    After every step z is put back into [0, 1] and, with `epsilon`, into the ball around `image`. The result is the
-    visited
-    image with the smallest explanation loss among those that keep the predicted class of `image` (the start is one).
+        Adam on  map_weight * mean((I(z) - target)^2) + output_weight * mean((softmax f(z) - softmax f(x))^2)
+
+    After every step z is projected into [0, 1] and, with `epsilon`, into the ball around `image`. The result is the
+    visited image with the lowest explanation loss among those that keep the predicted class of `image`, which is one of
+    them.
 
     Args:
-      key: for the random start only.
+      key: for the random starts only.
       map_fn: image -> map (H, W), the explained class fixed (to the prediction on `image`, in Dombrowski et al.).
       logits_fn: image -> logits (K,).
       image: the victim, (H, W, C) float in [0, 1].
-      target_map: (H, W), what the map shall become; the explanation loss is at most 2/N for maps that sum to 1.
-      num_steps: steps, >= 0.
-      learning_rate: of Adam, or the length of a sign step, in pixel units.
-      map_weight, output_weight: weights of the two terms; Adam is invariant to their common scale up to its 1e-8.
-      epsilon: radius of the ball, or None for none.
-      norm: "linf" or "l2".
-      random_start: start at a random image of the ball (needs `epsilon`), the clean image being only the fallback.
-      beta_growth: (first, last) softplus beta of a geometric schedule over the steps. `map_fn` and `logits_fn` are then
-        called with a second argument, the beta; the losses along the way are of the current beta, and the last visited
-        image that keeps the class under the functions' own activation (called without a beta) is returned.
-      step: "adam" or "sign".
-      num_starts: starts, the first as `random_start` says, the others at random images of the ball (needs `epsilon`);
-        the result and everything in the info are of the start that ended lowest.
-      softmax_tolerance: the largest change of an entry of the softmax on an image that may be returned; None: only the
-        class must be kept.
-      repair: where a visited image has lost what it must keep, step against that excess instead of the loss, with a
-        gradient of the same size (switching; Polyak 1967). Without it an attack that crosses the decision boundary
-        early may never visit a better image that can be returned, and its pair counts as robust.
-      snapshot_steps: S steps in [0, num_steps], 0 being the start, whose visited images are handed back: S more images
-        in memory, and nothing else changes.
+      target_map: (H, W), the map to reach; the explanation loss is at most 2/N for maps that sum to 1.
+      settings: all settings as one value; needed unless the keywords give those without a default.
+      snapshot_steps: S steps in [0, num_steps], 0 being the start, whose visited images are returned: S more images in
+        memory, and nothing else changes.
       on_step: called on the host from inside the compiled loop with a number of steps just made.
+      **keywords: fields of `ExplanationAttackSettings`, such as num_steps, learning_rate, map_weight and output_weight;
+        they replace those of `settings`.
 
     Returns: (adversarial (H, W, C), ExplanationAttackInfo). One pair; batch with `jax.vmap`.
-    Raises: InputError for a map, budget, count or image that does not fit.
+    Raises: InputError for a map, setting or image that does not fit.
     Reference: Dombrowski et al. 2019, equation 3 and appendix; PAPER section "explanation attack".
     """
-    ball = norm_by_name(norm)
+    for name in keywords:
+        check_choice("setting of attack_explanation", name, _SETTINGS)
+    if settings is None:
+        settings = ExplanationAttackSettings(**keywords)
+    elif keywords:
+        settings = dataclasses.replace(settings, **keywords)
+    num_steps, epsilon, beta_growth = settings.num_steps, settings.epsilon, settings.beta_growth
+    ball = norm_by_name(settings.norm)
     check_image(image)
-    check_count("num_steps", num_steps, minimum=0)
-    check_positive("learning_rate", learning_rate)
-    check_positive("map_weight", map_weight, allow_zero=True)
-    check_positive("output_weight", output_weight, allow_zero=True)
-    if epsilon is not None:
-        check_epsilon(epsilon, norm)
-    elif random_start or num_starts != 1:
-        raise InputError("random_start needs a ball to draw from: pass epsilon, or random_start=False and num_starts=1")
-    check_choice("step", step, STEPS)
-    check_count("num_starts", num_starts)
     for wanted in snapshot_steps:
         check_count("snapshot_steps", wanted, minimum=0)
         if wanted > num_steps:
@@ -129,16 +162,15 @@ def attack_explanation(
     check_map(map_fn, image, target_map)
 
     clean_logits = logits_fn(image)
-    kept = describe_problem(map_fn, logits_fn, image, softmax_tolerance)
-    label = kept.label
-    optimizer = optax.adam(learning_rate) if step == "adam" else _step_descent(ball, learning_rate)
+    constraint = checked_constraint(map_fn, logits_fn, image, settings.softmax_tolerance)
+    label = constraint.label
+    learning_rate = settings.learning_rate
+    optimizer = optax.adam(learning_rate) if settings.step == "adam" else _step_descent(ball, learning_rate)
     grows = beta_growth is not None
     # One row per visited image; () where the functions take no beta.
     betas: tuple[Array, ...] = ()
     if beta_growth is not None:
         first, last = beta_growth
-        check_positive("beta_growth", first)
-        check_positive("beta_growth", last)
         betas = (jnp.geomspace(first, last, num_steps + 1),)
 
     def put_back(candidate: Array) -> Array:
@@ -153,7 +185,10 @@ def attack_explanation(
         map_loss = jnp.mean((map_fn(candidate, *beta) - target_map) ** 2)
         output_loss = jnp.mean((jax.nn.softmax(logits) - clean_output) ** 2)
         own_logits = logits_fn(candidate) if grows else logits
-        return map_weight * map_loss + output_weight * output_loss, (map_loss, kept.holds(own_logits))
+        return settings.map_weight * map_loss + settings.output_weight * output_loss, (
+            map_loss,
+            constraint.holds(own_logits),
+        )
 
     def keep_best(best: _Best, candidate: Array, map_loss: Array, label_kept: Array, step: Array) -> _Best:
         # Losses under different betas do not compare: there the newest image that keeps the class is the best one.
@@ -170,8 +205,8 @@ def attack_explanation(
         step, *beta = inputs
         report_step(on_step, step, num_steps)
         gradient, (map_loss, label_kept) = jax.grad(loss, has_aux=True)(candidate, tuple(beta))
-        if repair:
-            away = jax.grad(lambda z: kept.excess(logits_fn(z)))(candidate)
+        if settings.repair:
+            away = jax.grad(lambda z: constraint.excess(logits_fn(z)))(candidate)
             # With the same largest entry, since Adam remembers sizes.
             away = _unit(away) * jnp.max(jnp.abs(gradient))
             gradient = jnp.where(label_kept, gradient, away)
@@ -181,18 +216,23 @@ def attack_explanation(
         return (put_back(candidate + updates), adam_state, best, visited), map_loss
 
     def run(start: Array) -> tuple[Array, ExplanationAttackInfo]:
-        best = _Best(image, jnp.mean((map_fn(image) - target_map) ** 2), jnp.int32(0))
+        loss_clean = jnp.mean((map_fn(image) - target_map) ** 2)
+        best = _Best(image, loss_clean, jnp.int32(0))
         steps = jnp.arange(num_steps, dtype=jnp.int32)
         inputs = (steps, *(column[:-1] for column in betas))
         nothing = jnp.zeros((len(snapshot_steps), *image.shape), image.dtype)
         (final, _, best, visited), losses = jax.lax.scan(body, (start, optimizer.init(start), best, nothing), inputs)
         _, (last_loss, last_kept) = loss(final, tuple(column[-1] for column in betas))
         best = keep_best(best, final, last_loss, last_kept, jnp.int32(num_steps))
+        # With beta growth the loss of the best image is of another activation than the clean one's.
+        loss_end = jnp.mean((map_fn(best.image) - target_map) ** 2) if grows else best.loss
+        distance = ball.size(best.image - image)
         info = ExplanationAttackInfo(
             losses=jnp.append(losses, last_loss),
             label_kept=jnp.argmax(logits_fn(best.image)) == label,
+            success=(loss_end < loss_clean) & (distance > 0),  # not by the rounding of two programs
             best_step=best.step,
-            distance=ball.size(best.image - image),
+            distance=distance,
             visited=keep_visited(visited, final, jnp.int32(num_steps)),
         )
         return best.image, info
@@ -200,10 +240,10 @@ def attack_explanation(
     def draw(key: Key) -> Array:
         return put_back(image + ball.random(key, image.shape, epsilon).astype(image.dtype))
 
-    first_start = draw(key) if random_start else image
-    if num_starts == 1:
+    first_start = draw(key) if settings.random_start else image
+    if settings.num_starts == 1:
         return run(first_start)
-    more_keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(1, num_starts))
+    more_keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(1, settings.num_starts))
     starts = jnp.concatenate([first_start[None], jax.vmap(draw)(more_keys)])
 
     def run_and_judge(start: Array) -> tuple[Array, tuple[Array, ExplanationAttackInfo]]:
@@ -214,6 +254,9 @@ def attack_explanation(
     ends, results = jax.lax.map(run_and_judge, starts)
     lowest = jnp.argmin(jnp.where(jnp.isfinite(ends), ends, jnp.inf))
     return jax.tree.map(lambda rows: rows[lowest], results)
+
+
+_SETTINGS = tuple(field.name for field in dataclasses.fields(ExplanationAttackSettings))
 
 
 def _unit(gradient: Array) -> Array:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jsep.attack.auto_explanation import (
-    EXPLANATION_VERSIONS,
+    AUTO_EXPLANATION_VERSIONS,
     auto_explanation_attack,
-    member_names,
+    auto_explanation_members,
     num_search_steps,
 )
 from jsep.attack.explanation import attack_explanation
@@ -62,7 +62,7 @@ class PairProblem:
 
 
 @dataclasses.dataclass(frozen=True)
-class Course:
+class Trajectory:
     """How an attack is repeated with snapshots on the way.
 
     visit: (key, PairProblem, configuration, S steps) -> (visited images (S, H, W, C), losses (S,)), the same attack;
@@ -92,8 +92,8 @@ class ExplanationAttack:
       default for every field. num_steps: configuration -> the steps on a pair that `on_step` hears of.
     differentiable: it follows the derivative of the map; a black-box attack does not, and may attack every method.
     needs_ball: (configuration, norm) -> whether it cannot do without a budget. members: configuration -> the names
-      behind `member_losses`, none where it has no members. warns: its record has warnings. course: None where it cannot
-      be followed step by step.
+      behind `member_losses`, none where it has no members. warns: its record has warnings. trajectory: None where it
+      cannot be followed step by step.
     """
 
     run: Callable[[Key, PairProblem, Any, OnStep | None], tuple[Array, AttackRecord]]
@@ -103,7 +103,7 @@ class ExplanationAttack:
     needs_ball: Callable[[Any, str], bool] = _needs_none
     members: Callable[[Any], tuple[str, ...]] = _no_members
     warns: bool = False
-    course: Course | None = None
+    trajectory: Trajectory | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,12 +157,12 @@ def _visit_targeted(
 
 @dataclasses.dataclass(frozen=True)
 class AutoConfig:
-    """Of `auto_explanation_attack`, which has nothing to choose but its version, of `EXPLANATION_VERSIONS`."""
+    """Of `auto_explanation_attack`, which has nothing to choose but its version, of `AUTO_EXPLANATION_VERSIONS`."""
 
     version: str = "standard"
 
     def __post_init__(self) -> None:
-        check_choice("version", self.version, EXPLANATION_VERSIONS)
+        check_choice("version", self.version, AUTO_EXPLANATION_VERSIONS)
 
 
 def _run_auto(key: Key, problem: PairProblem, config: AutoConfig, on_step: OnStep | None) -> tuple[Array, AttackRecord]:
@@ -224,14 +224,14 @@ EXPLANATION_ATTACKS: dict[str, ExplanationAttack] = {
         TargetedConfig,
         lambda config: config.num_steps * config.num_starts,
         needs_ball=lambda config, norm: config.num_starts > 1,
-        course=Course(_visit_targeted, lambda config: config.num_steps),
+        trajectory=Trajectory(_visit_targeted, lambda config: config.num_steps),
     ),
     "auto": ExplanationAttack(
         _run_auto,
         AutoConfig,
         lambda config: num_search_steps(config.version),
         needs_ball=_needs_ball_under_l2,
-        members=lambda config: member_names(config.version),
+        members=lambda config: auto_explanation_members(config.version),
         warns=True,
     ),
     "black_box": ExplanationAttack(

@@ -1,4 +1,4 @@
-"""Attacks on explanations that see logits and maps only, no derivative: an evolution strategy and a random search."""
+"""Black-box attacks on explanations, from logits and maps alone: an evolution strategy and a random search."""
 
 from typing import Any, NamedTuple
 
@@ -6,38 +6,46 @@ import jax
 import jax.numpy as jnp
 
 from jsep.attack.explanation_search import Best, MapObjective, OnStep, report_step
-from jsep.attack.explanation_terms import KeptOutput, check_map, describe_problem
+from jsep.attack.explanation_terms import OutputConstraint, check_map, checked_constraint
 from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
 from jsep.checks import check_choice, check_count, check_epsilon, check_image, check_pixels
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 
 class BlackBoxInfo(NamedTuple):
-    """What a black-box attack saw: losses (num_steps + 1,) of the best image so far, from the clean one on;
-    label_kept () bool; num_queries () int, calls of the model and its map; distance () norm of the perturbation."""
+    """The record of a run of `attack_explanation_black_box`.
+
+    losses: (num_steps + 1,) explanation loss of the best image so far, of the clean one first.
+    label_kept: () bool, the returned image has the clean image's predicted class.
+    success: () bool, the returned image keeps the output and has a lower explanation loss than the clean one.
+    num_queries: () int, evaluations of the model and its map; distance: () norm of the perturbation.
+    """
 
     losses: Array
     label_kept: Array
+    success: Array
     num_queries: Array
     distance: Array
 
 
 class _Visited(NamedTuple):
-    """A queried image and what it scored. `is_out` sorts before `merit`: an image that holds beats every other."""
+    """A queried image and its score. `is_out`, the constraint is violated, sorts before `merit`."""
 
     image: Array
     is_out: Array
     merit: Array
-    """The loss where the output is kept, the excess elsewhere."""
+    """The loss where the constraint holds, the excess elsewhere."""
 
     def beats(self, other: "_Visited") -> Array:
         return (~self.is_out & other.is_out) | ((self.is_out == other.is_out) & (self.merit < other.merit))
 
 
-def _query(map_fn: MapFn, logits_fn: LogitsFn, kept: KeptOutput, judge: MapObjective, candidate: Array) -> _Visited:
+def _query(
+    map_fn: MapFn, logits_fn: LogitsFn, constraint: OutputConstraint, judge: MapObjective, candidate: Array
+) -> _Visited:
     logits, loss = logits_fn(candidate), judge(map_fn(candidate))
-    holds = kept.holds(logits) & jnp.isfinite(loss)
-    excess = kept.excess(logits)
+    holds = constraint.holds(logits) & jnp.isfinite(loss)
+    excess = constraint.excess(logits)
     # A map or an output that is not finite is worse than any other.
     excess = jnp.where(jnp.isfinite(loss) & jnp.isfinite(excess), excess, jnp.inf)
     return _Visited(candidate, ~holds, jnp.where(holds, loss, excess))
@@ -53,7 +61,7 @@ def evolution_search(
     key: Key,
     map_fn: MapFn,
     logits_fn: LogitsFn,
-    kept: KeptOutput,
+    constraint: OutputConstraint,
     image: Array,
     start: Array,
     *,
@@ -87,7 +95,7 @@ def evolution_search(
         candidates = jax.vmap(lambda z: project_to_ball_and_box(norm, image, z, epsilon))(
             jnp.concatenate([centre + moves, centre - moves])
         )
-        visited = jax.vmap(lambda z: _query(map_fn, logits_fn, kept, judge, z))(candidates)
+        visited = jax.vmap(lambda z: _query(map_fn, logits_fn, constraint, judge, z))(candidates)
         ranks = _ranks(visited)
         first = jnp.argmin(ranks)
         best = best.with_visited(visited.image[first], visited.merit[first], ~visited.is_out[first])
@@ -97,7 +105,7 @@ def evolution_search(
         return (moved, best), best.loss
 
     steps = (jnp.arange(num_steps, dtype=jnp.int32), jax.random.split(key, max(num_steps, 1))[:num_steps])
-    first = _query(map_fn, logits_fn, kept, judge, start)
+    first = _query(map_fn, logits_fn, constraint, judge, start)
     nothing = Best(image, jnp.full((), jnp.inf, image.dtype))
     best = nothing.with_visited(start, first.merit, ~first.is_out)
     (_, best), losses = jax.lax.scan(body, (start, best), steps)
@@ -108,7 +116,7 @@ def random_search(
     key: Key,
     map_fn: MapFn,
     logits_fn: LogitsFn,
-    kept: KeptOutput,
+    constraint: OutputConstraint,
     image: Array,
     start: Array,
     *,
@@ -150,13 +158,13 @@ def random_search(
         else:
             proposed = jnp.where(inside, delta + epsilon * drawn / side, delta)
         candidate = project_to_ball_and_box(norm, image, image + proposed, epsilon)
-        queried = _query(map_fn, logits_fn, kept, judge, candidate)
+        queried = _query(map_fn, logits_fn, constraint, judge, candidate)
         best = best.with_visited(queried.image, queried.merit, ~queried.is_out)
         current = jax.tree.map(lambda new, old: jnp.where(queried.beats(current), new, old), queried, current)
         return (current, best), best.loss
 
     steps = (jnp.arange(num_steps, dtype=jnp.int32), jax.random.split(key, max(num_steps, 1))[:num_steps])
-    first = _query(map_fn, logits_fn, kept, judge, start)
+    first = _query(map_fn, logits_fn, constraint, judge, start)
     nothing = Best(image, jnp.full((), jnp.inf, image.dtype))
     best = nothing.with_visited(start, first.merit, ~first.is_out)
     (_, best), losses = jax.lax.scan(body, (first, best), steps)
@@ -182,7 +190,8 @@ def attack_explanation_black_box(
     softmax_tolerance: Any = None,
     on_step: OnStep | None = None,
 ) -> tuple[Array, BlackBoxInfo]:
-    """The targeted attack from logits and maps alone: mean((I(z) - target)^2) falls, the output is kept.
+    """The targeted attack without derivatives, from logits and maps alone: mean((I(z) - target)^2) is minimised, the
+    output kept.
 
     Args: key, map_fn, logits_fn, image, target_map, norm, epsilon: as `attack_explanation`; map_fn need not be
       differentiable.
@@ -203,18 +212,20 @@ def attack_explanation_black_box(
     check_count("num_samples", num_samples)
     image = jnp.asarray(image)
     check_map(map_fn, image, target_map)
-    kept = describe_problem(map_fn, logits_fn, image, softmax_tolerance)
+    constraint = checked_constraint(map_fn, logits_fn, image, softmax_tolerance)
     options = {"num_samples": num_samples} if search == "evolution" else {}
 
     def judge(map_: Array) -> Array:
         return jnp.mean((map_ - target_map) ** 2)
 
     settings = {"judge": judge, "norm": ball, "epsilon": epsilon, "num_steps": num_steps, "on_step": on_step, **options}
-    best, losses = BLACK_BOX_SEARCHES[search](key, map_fn, logits_fn, kept, image, image, **settings)
+    best, losses = BLACK_BOX_SEARCHES[search](key, map_fn, logits_fn, constraint, image, image, **settings)
+    loss_start, distance = judge(map_fn(image)), ball.size(best.image - image)
     info = BlackBoxInfo(
-        losses=jnp.concatenate([judge(map_fn(image))[None], losses]),
-        label_kept=jnp.argmax(logits_fn(best.image)) == kept.label,
+        losses=jnp.concatenate([loss_start[None], losses]),
+        label_kept=jnp.argmax(logits_fn(best.image)) == constraint.label,
+        success=(best.loss < loss_start) & (distance > 0),  # not by the rounding of two programs
         num_queries=jnp.int32(1 + num_steps * (2 * num_samples if search == "evolution" else 1)),
-        distance=ball.size(best.image - image),
+        distance=distance,
     )
     return best.image, info

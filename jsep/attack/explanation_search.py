@@ -1,4 +1,5 @@
-"""The search that every white-box member of the explanation ensemble makes: adaptive steps, the output kept."""
+"""The search that every white-box member of the explanation ensemble makes: projected gradient descent with adaptive
+steps, under a constraint on the output."""
 
 import itertools
 import math
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.attack.explanation_terms import KeptOutput
+from jsep.attack.explanation_terms import OutputConstraint
 from jsep.attack.norms import Norm, project_to_ball_and_box
 from jsep.types import Array, LogitsFn, MapFn
 
@@ -17,7 +18,7 @@ MapObjective = Callable[[Array], Array]
 """map (H, W) -> scalar, descended."""
 
 OnStep = Callable[[Any], None]
-"""Called on the host with a number of steps just made, by one pair or by all pairs of one `jax.vmap` together."""
+"""A callback on the host, with the number of steps made since its last call; one for all pairs of a `jax.vmap`."""
 
 REPORT_EVERY = 10
 """Steps between two calls of `on_step`."""
@@ -27,7 +28,8 @@ MOMENTUM = 0.75
 
 
 class Best(NamedTuple):
-    """The best visited image that holds: image (H, W, C), loss () of its map; inf while there is none."""
+    """The best visited image that satisfies the constraint: image (H, W, C), loss () of its map; inf while there is
+    none."""
 
     image: Array
     loss: Array
@@ -93,7 +95,7 @@ def checkpoint_windows(num_steps: int) -> np.ndarray:
 def adaptive_search(
     map_fn: MapFn,
     logits_fn: LogitsFn,
-    kept: KeptOutput,
+    constraint: OutputConstraint,
     image: Array,
     start: Array,
     *,
@@ -109,10 +111,10 @@ def adaptive_search(
     """Descends objective(map_fn(z)) in the ball around `image`, among images that keep the output.
 
     A visited image that holds is left along the objective's gradient; one that does not, along the gradient of
-    `kept.excess` (the switching subgradient method), so that the search follows the decision boundary instead of being
-    lost behind it. Steps have momentum, begin at epsilon and are halved, with a return to the best visited image that
-    holds, whenever fewer than three quarters of the steps since the last checkpoint improved, or neither the step size
-    nor the best loss changed.
+    `constraint.excess` (the switching subgradient method), so that the search follows the decision boundary instead of
+    being lost behind it. Steps have momentum, begin at epsilon and are halved, with a return to the best visited image
+    that holds, whenever fewer than three quarters of the steps since the last checkpoint improved, or neither the step
+    size nor the best loss changed.
 
     Args:
       image: the centre of the ball, (H, W, C); start: where the search begins, in the ball.
@@ -127,8 +129,8 @@ def adaptive_search(
 
     def visit(candidate: Array) -> tuple[Array, tuple[Array, Array, Array]]:
         map_, logits = map_fn(candidate), logits_fn(candidate)
-        loss, holds = objective(map_), kept.holds(logits)
-        return jnp.where(holds, loss, kept.excess(logits)), (loss, judge(map_), holds)
+        loss, holds = objective(map_), constraint.holds(logits)
+        return jnp.where(holds, loss, constraint.excess(logits)), (loss, judge(map_), holds)
 
     def put_back(candidate: Array) -> Array:
         return project_to_ball_and_box(norm, image, candidate, epsilon)

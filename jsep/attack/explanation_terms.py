@@ -1,4 +1,4 @@
-"""What attacks on explanations are made of: losses between maps, and what the model's output must keep."""
+"""Parts of the attacks on explanations: losses between maps, and the constraint on the model's output."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.checks import InputError, check_choice, check_positive
+from jsep.checks import InputError, check_logits, check_positive
 from jsep.types import Array, LogitsFn, MapFn
 
 MapLoss = Callable[[Array, Array], Array]
@@ -53,14 +53,8 @@ MAP_LOSSES: dict[str, MapLoss] = {
 """name -> MapLoss."""
 
 
-def map_loss_by_name(name: str) -> MapLoss:
-    """The loss called `name`. Raises InputError that lists the known ones."""
-    check_choice("map loss", name, MAP_LOSSES)
-    return MAP_LOSSES[name]
-
-
-class KeptOutput(NamedTuple):
-    """What a manipulated image must keep of the clean one's output: the class, and with a tolerance the whole softmax.
+class OutputConstraint(NamedTuple):
+    """The constraint of an explanation attack: the predicted class stays, and with a tolerance the whole softmax.
 
     label: () int, the class predicted on the clean image; clean_output: (K,) its softmax;
     softmax_tolerance: () the largest change of an entry of the softmax, or None for any.
@@ -93,8 +87,8 @@ class KeptOutput(NamedTuple):
         return jnp.where(jnp.argmax(logits) == self.label, change, margin)
 
 
-def kept_output(clean_logits: Array, softmax_tolerance: Any = None) -> KeptOutput:
-    """The KeptOutput of an image with these logits (K,).
+def output_constraint(clean_logits: Array, softmax_tolerance: Any = None) -> OutputConstraint:
+    """The constraint of an attack on an image with these logits (K,).
 
     Raises: InputError when the tolerance is negative, or the logits are not (K,) or are probabilities (where their
     values are known).
@@ -104,18 +98,7 @@ def kept_output(clean_logits: Array, softmax_tolerance: Any = None) -> KeptOutpu
     if jnp.ndim(clean_logits) != 1:
         raise InputError(f"logits_fn must map one image (H, W, C) to logits (K,), got shape {jnp.shape(clean_logits)}")
     check_logits(clean_logits)
-    return KeptOutput(jnp.argmax(clean_logits), jax.nn.softmax(clean_logits), softmax_tolerance)
-
-
-def check_logits(logits: Any) -> None:
-    """Raises InputError when known logits (..., K) all look like probabilities: non-negative, and of sum 1."""
-    if isinstance(logits, jax.core.Tracer) or jnp.size(logits) == 0 or jnp.shape(logits)[-1] < 2:
-        return
-    values = np.asarray(logits)
-    if np.all(values >= 0) and np.all(np.abs(values.sum(axis=-1) - 1) < 1e-3):
-        raise InputError(
-            "logits_fn returns probabilities (non-negative, sum 1), expected logits: take the softmax out of the model"
-        )
+    return OutputConstraint(jnp.argmax(clean_logits), jax.nn.softmax(clean_logits), softmax_tolerance)
 
 
 def check_map(map_fn: MapFn, image: Array, target_map: Any) -> None:
@@ -133,9 +116,9 @@ def check_finite_map(name: str, map_: Any) -> None:
         raise InputError(f"{name} has values that are not finite: look at the model, the image and the map function")
 
 
-def describe_problem(map_fn: MapFn, logits_fn: LogitsFn, image: Array, softmax_tolerance: Any) -> KeptOutput:
-    """Checks the functions at `image` as far as its values are known, and returns what must be kept there."""
-    kept = kept_output(logits_fn(image), softmax_tolerance)
+def checked_constraint(map_fn: MapFn, logits_fn: LogitsFn, image: Array, softmax_tolerance: Any) -> OutputConstraint:
+    """The constraint of an attack on `image`, after checks of both functions there, where its values are known."""
+    constraint = output_constraint(logits_fn(image), softmax_tolerance)
     if not isinstance(image, jax.core.Tracer):
         check_finite_map("map_fn's map of the image", map_fn(image))
-    return kept
+    return constraint

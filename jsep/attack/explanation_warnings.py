@@ -1,4 +1,4 @@
-"""Signs that an explanation only looks robust: what an ensemble's run on a pair says about itself."""
+"""Automatic warnings of `auto_explanation_attack`: signs that the robustness of an explanation is overestimated."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from jsep.types import Array, Key, LogitsFn
 
 
 class ExplanationWarnings(NamedTuple):
-    """() bool each (P with pairs): see `WARNING_SENTENCES` for what they mean."""
+    """The automatic warnings of one pair, () bool each ((P,) of P pairs); `WARNING_SENTENCES` says what each means."""
 
     black_box_beats_white_box: Array
     loss_not_falling: Array
@@ -31,7 +31,7 @@ WARNING_SENTENCES = {
     "the cosine",
     "not_finite": "a loss on the way was not finite: those images were passed over, so the attack may be weaker",
 }
-"""warning -> what it says."""
+"""field of `ExplanationWarnings` -> what it means, and what to do."""
 
 BEATS_BY = 0.01
 """Share of the starting loss by which a black-box search must be lower to count."""
@@ -86,7 +86,7 @@ def warnings_of_pair(
 
 
 def warnings_in_words(warnings: ExplanationWarnings) -> list[str]:
-    """One line for each warning that any pair raised: its name, on how many pairs, and its sentence."""
+    """The raised warnings, one line each: the name, the number of pairs that raised it, and what it means."""
     lines = []
     for name, values in warnings._asdict().items():
         raised = np.atleast_1d(np.asarray(values))

@@ -13,10 +13,10 @@ _SMALL = 1e-8  # of a projection's length; keeps the share of two of them define
 
 
 class FabInfo(NamedTuple):
-    """What the attack saw on its way.
+    """The record of a run of `fab`.
 
-    success: () bool, a misclassified image was visited; distance: () the norm of the smallest such perturbation, inf
-    without one. num_steps: () int, the steps made.
+    success: () bool, the returned image is misclassified; distance: () norm of its perturbation, inf without success.
+      num_steps: () int, the steps made.
     """
 
     success: Array
@@ -44,7 +44,7 @@ def fab(
     eta: float = 1.05,
     beta: float = 0.9,
 ) -> tuple[Array, FabInfo]:
-    """A near image that is misclassified, sought across the boundary between `label` and `target`; no budget.
+    """FAB: the nearest misclassified image, searched across the decision boundary of `label` and `target`; no budget.
 
     With d(z) the smallest step from z to the boundary linearised at x (inside the box) the next point is
     (1 - a)(x + eta d(x)) + a (x_0 + eta d(x_0)), clipped, a = min(|d(x)| / (|d(x)| + |d(x_0)|), alpha_max): near the

@@ -1,16 +1,16 @@
-"""What an attack on a prediction ascends: losses of the logits, and the objectives of the image made of them."""
+"""Losses of the logits that attacks on predictions ascend, and the objectives of the image made of them."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jsep.checks import InputError, check_choice
+from jsep.checks import InputError
 from jsep.types import Array, LogitsFn, Objective
 
 Loss = Callable[[Array, Array], Array]
-"""(logits (K,), label ()) -> scalar, larger the worse the label fares."""
+"""(logits (K,), label ()) -> scalar, larger the less the logits favour the label."""
 
 _SMALL = 1e-12  # keeps a quotient of equal logits finite
 
@@ -45,12 +45,6 @@ LOSSES: dict[str, Loss] = {"cross_entropy": _cross_entropy, "margin": _margin, "
 """name -> loss of the logits and the label."""
 
 
-def loss_by_name(name: str) -> Loss:
-    """The loss called `name`. Raises InputError that lists the known ones."""
-    check_choice("loss", name, LOSSES)
-    return LOSSES[name]
-
-
 def targeted_margin_loss(target: Array) -> Loss:
     """z_target - z_label: positive when `target` has overtaken the label."""
     return lambda logits, label: logits[target] - logits[label]
@@ -67,44 +61,65 @@ def targeted_dlr_loss(target: Array) -> Loss:
     return loss
 
 
-def cross_entropy(logits_fn: LogitsFn, label: Array) -> Objective:
+@dataclasses.dataclass(frozen=True, eq=False)
+class PredictionObjective:
+    """The objective image -> loss(f(image), label), which also says whether the image is misclassified.
+
+    logits_fn: image -> logits (K,); label: () the class that the attack leads away from; loss: (logits (K,), label) ->
+    scalar, such as one of `LOSSES`.
+    """
+
+    logits_fn: LogitsFn
+    label: Array
+    loss: Loss
+
+    def __call__(self, image: Array) -> Array:
+        """() the loss, ascended by attacks."""
+        return self.loss(self.logits_fn(image), self.label)
+
+    def with_success(self, image: Array) -> tuple[Array, Array]:
+        """(() the loss, () bool whether the image is misclassified), from one evaluation of the model."""
+        logits = self.logits_fn(image)
+        return self.loss(logits, self.label), jnp.argmax(logits) != self.label
+
+
+def is_success(objective: Objective, image: Array, adversarial: Array) -> Array:
+    """() bool: what `success` means in the info of an attack that ascends `objective` from `image`.
+
+    With a `PredictionObjective`, or any other objective that has its method `with_success`: that method's answer for
+    `adversarial`, whether it is misclassified. Otherwise: whether the objective is higher than at `image`.
+    """
+    with_success = getattr(objective, "with_success", None)
+    return objective(adversarial) > objective(image) if with_success is None else with_success(adversarial)[1]
+
+
+def cross_entropy(logits_fn: LogitsFn, label: Array) -> PredictionObjective:
     """The objective image -> -log softmax(f(image))_label, in nats."""
-    return lambda image: _cross_entropy(logits_fn(image), label)
+    return PredictionObjective(logits_fn, label, _cross_entropy)
 
 
-def margin(logits_fn: LogitsFn, label: Array) -> Objective:
+def margin(logits_fn: LogitsFn, label: Array) -> PredictionObjective:
     """The objective image -> max_{k != label} z_k - z_label: positive exactly where the image is misclassified.
 
     Reference: Carlini and Wagner 2017, loss f_6 without its bound.
     """
-    return lambda image: _margin(logits_fn(image), label)
+    return PredictionObjective(logits_fn, label, _margin)
 
 
-def dlr(logits_fn: LogitsFn, label: Array) -> Objective:
+def dlr(logits_fn: LogitsFn, label: Array) -> PredictionObjective:
     """The objective image -> (max_{k != label} z_k - z_label) / (z_(1) - z_(3)), z_(i) the i-th largest logit.
 
     It does not change when the logits are shifted or scaled, so confidence alone does not make its gradient vanish.
     Raises: InputError for fewer than 3 classes.
     Reference: Croce and Hein 2020, equation 6.
     """
-    return lambda image: _dlr(logits_fn(image), label)
+    return PredictionObjective(logits_fn, label, _dlr)
 
 
-def targeted_dlr(logits_fn: LogitsFn, label: Array, target: Array) -> Objective:
+def targeted_dlr(logits_fn: LogitsFn, label: Array, target: Array) -> PredictionObjective:
     """The objective image -> (z_target - z_label) / (z_(1) - (z_(3) + z_(4)) / 2).
 
     Raises: InputError for fewer than 4 classes.
     Reference: Croce and Hein 2020, equation 7.
     """
-    loss = targeted_dlr_loss(target)
-    return lambda image: loss(logits_fn(image), label)
-
-
-def with_success(logits_fn: LogitsFn, label: Array, loss: Loss) -> Callable[[Array], tuple[Array, Any]]:
-    """image -> (loss, whether the image is misclassified) from one evaluation of the model, for `apgd`."""
-
-    def objective(image: Array) -> tuple[Array, Array]:
-        logits = logits_fn(image)
-        return loss(logits, label), jnp.argmax(logits) != label
-
-    return objective
+    return PredictionObjective(logits_fn, label, targeted_dlr_loss(target))

@@ -1,4 +1,4 @@
-"""The norms that bound a perturbation: each owns its steepest step, its projections and its random start.
+"""The norms that bound a perturbation, each with its steepest step, projections and random start.
 
 Everything is per image: an (H, W, C) perturbation, never the norm of a whole batch.
 """

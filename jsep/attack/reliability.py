@@ -1,4 +1,4 @@
-"""Signs that a robust accuracy is not to be believed: the automatic checks of an ensemble of attacks."""
+"""Automatic checks of `auto_attack`: signs that a robust accuracy is overestimated."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,8 +17,12 @@ _FLAT_SHARE = 0.05  # share of the attacked images whose loss may stay where it 
 
 
 @dataclasses.dataclass(frozen=True)
-class Check:
-    """One automatic check: its name, whether it is raised (something looks wrong), and a sentence with the numbers."""
+class ReliabilityCheck:
+    """One automatic check of `auto_attack`.
+
+    name; raised: whether it found a sign that the robust accuracy is overestimated; sentence: what it found, with the
+    numbers.
+    """
 
     name: str
     raised: bool
@@ -32,19 +36,19 @@ def is_probability(logits: np.ndarray) -> bool:
     )
 
 
-def probabilities(logits: np.ndarray) -> Check:
+def probabilities(logits: np.ndarray) -> ReliabilityCheck:
     """A softmax flattens the losses where the model is confident, so that their gradients vanish."""
     if is_probability(logits):
-        return Check(
+        return ReliabilityCheck(
             "probabilities",
             True,
             "The outputs are non-negative and sum to 1: they look like probabilities, whose losses have vanishing "
             "gradients; attack the logits.",
         )
-    return Check("probabilities", False, "The outputs are not a probability distribution.")
+    return ReliabilityCheck("probabilities", False, "The outputs are not a probability distribution.")
 
 
-def randomised(outputs: Sequence[np.ndarray]) -> Check:
+def randomised(outputs: Sequence[np.ndarray]) -> ReliabilityCheck:
     """From the logits (B, K) of the same images, evaluated at least twice."""
     scaled = [logits / (np.linalg.norm(logits, axis=-1, keepdims=True) + 1e-12) for logits in outputs]
     difference = max(float(np.linalg.norm(scaled[0] - other, axis=-1).max()) for other in scaled[1:])
@@ -57,7 +61,7 @@ def randomised(outputs: Sequence[np.ndarray]) -> Check:
         )
     else:
         sentence = "The same images gave the same outputs when evaluated again."
-    return Check("randomised", raised, sentence)
+    return ReliabilityCheck("randomised", raised, sentence)
 
 
 def gradient_sizes(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
@@ -67,37 +71,41 @@ def gradient_sizes(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
     )
 
 
-def zero_gradients(sizes: np.ndarray) -> Check:
+def zero_gradients(sizes: np.ndarray) -> ReliabilityCheck:
     """From the `gradient_sizes` (B, 2) of the correctly classified images."""
     zeros = np.sum(sizes == 0, axis=0) if len(sizes) else np.zeros(2, int)
     sentence = (
         f"The gradient is exactly zero at {zeros[0]} (cross-entropy) and {zeros[1]} (margin) of {len(sizes)} images"
     )
     raised = bool(zeros.max() > 0)
-    return Check("zero_gradients", raised, sentence + (": attacks by that loss do not move there." if raised else "."))
+    return ReliabilityCheck(
+        "zero_gradients", raised, sentence + (": attacks by that loss do not move there." if raised else ".")
+    )
 
 
-def square_beats_white_box(before: float, after: float) -> Check:
+def square_beats_white_box(before: float, after: float) -> ReliabilityCheck:
     """From the robust accuracy before and after random search, which runs last."""
     gain = before - after
     raised = gain > _SQUARE_GAIN
     sentence = f"Random search without gradients lowered the robust accuracy by {100 * max(gain, 0):.2f} points"
     if raised:
         sentence += " after the white-box attacks: their gradients mislead, and more queries may lower it further."
-    return Check("square_beats_white_box", raised, sentence if raised else sentence + ".")
+    return ReliabilityCheck("square_beats_white_box", raised, sentence if raised else sentence + ".")
 
 
-def loss_not_rising(objectives: np.ndarray) -> Check:
+def loss_not_rising(objectives: np.ndarray) -> ReliabilityCheck:
     """From the best objectives (B, num_steps + 1) of the images that withstood the attack."""
     if objectives.shape[0] == 0 or objectives.shape[1] < 2:
-        return Check("loss_not_rising", False, "No image withstood the attack whose loss is looked at.")
+        return ReliabilityCheck("loss_not_rising", False, "No image withstood the attack whose loss is looked at.")
     flat = int(np.sum(~(objectives[:, -1] > objectives[:, 0])))
     raised = flat > _FLAT_SHARE * len(objectives)
     sentence = f"The loss never rose above its start at {flat} of {len(objectives)} images that withstood APGD"
-    return Check("loss_not_rising", raised, sentence + (": its gradients lead nowhere there." if raised else "."))
+    return ReliabilityCheck(
+        "loss_not_rising", raised, sentence + (": its gradients lead nowhere there." if raised else ".")
+    )
 
 
-def few_classes(num_classes: int, num_targets: int) -> Check:
+def few_classes(num_classes: int, num_targets: int) -> ReliabilityCheck:
     """Targeted attacks need other classes, the targeted DLR loss at least 4 in all."""
     possible = min(num_targets, num_classes - 1)
     sentence = f"{possible} target classes were attacked"
@@ -106,4 +114,4 @@ def few_classes(num_classes: int, num_targets: int) -> Check:
     raised = num_classes < 4
     if raised:
         sentence += "; the targeted DLR loss needs 4 classes, so APGD-T ascended the targeted margin instead"
-    return Check("few_classes", raised, sentence + ".")
+    return ReliabilityCheck("few_classes", raised, sentence + ".")

@@ -1,4 +1,4 @@
-"""The smallest ball in which a map can be brought to a given likeness with a target: a scale-free robustness."""
+"""The smallest budget at which a map reaches a given cosine similarity with a target: a scale-free robustness."""
 
 from typing import Any, NamedTuple
 
@@ -6,22 +6,26 @@ import jax
 import jax.numpy as jnp
 
 from jsep.attack.explanation_search import Best, adaptive_search
-from jsep.attack.explanation_terms import check_map, describe_problem, one_minus_cosine
+from jsep.attack.explanation_terms import check_map, checked_constraint, one_minus_cosine
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
 from jsep.checks import InputError, check_count, check_epsilon, check_image, check_pixels
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 
 class SmallestBudgetInfo(NamedTuple):
-    """The bracket of the smallest budget.
+    """The record of a run of `smallest_budget`: the bracket of the smallest budget.
 
-    epsilon: () the norm of the returned perturbation, at which the cosine is reached: an upper bound; inf where it was
-      not reached within the largest budget; 0 where the clean map has it.
-    failed_epsilon: () the largest budget at which the search did not reach it. It is no proof: a stronger search might.
+    success: () bool, the returned image keeps the output and its map reaches the cosine; also where the clean image's
+      map has it.
+
+    epsilon: () norm of the returned perturbation, an upper bound of the smallest budget; inf without success, 0 where
+      the clean image's map has the cosine.
+    failed_epsilon: () the largest budget at which the search did not reach the cosine; a stronger search might.
     cosine: () of the returned image's map to the target; label_kept: () bool.
     tried, reached: (num_bisections + 1,) the budgets in the order tried, and whether each was enough.
     """
 
+    success: Array
     epsilon: Array
     failed_epsilon: Array
     cosine: Array
@@ -52,7 +56,7 @@ def smallest_budget(
     Args:
       key: for the random start of the first search, at half of `largest_epsilon`'s ball.
       map_fn, logits_fn, image, target_map, softmax_tolerance: as `attack_explanation`.
-      cosine: the likeness to reach, in [-1, 1].
+      cosine: the cosine similarity to reach, in [-1, 1].
       norm: "linf" or "l2"; largest_epsilon: where the search begins, in pixel units.
       num_bisections: halvings of the bracket after the first search; num_steps: steps of each search.
 
@@ -70,7 +74,7 @@ def smallest_budget(
         raise InputError(f"cosine must be in [-1, 1], got {cosine:g}")
     image = jnp.asarray(image)
     check_map(map_fn, image, target_map)
-    kept = describe_problem(map_fn, logits_fn, image, softmax_tolerance)
+    constraint = checked_constraint(map_fn, logits_fn, image, softmax_tolerance)
 
     def judge(map_: Array) -> Array:
         return one_minus_cosine(map_, target_map)
@@ -80,7 +84,7 @@ def smallest_budget(
 
     def search(start: Array, epsilon: Array) -> Best:
         return adaptive_search(
-            map_fn, logits_fn, kept, image, start,
+            map_fn, logits_fn, constraint, image, start,
             objective=judge, judge=judge, norm=ball, epsilon=epsilon, num_steps=num_steps,
         )[0]  # fmt: skip
 
@@ -109,10 +113,11 @@ def smallest_budget(
     found = jnp.isfinite(high) & ~at_start
     result = jnp.where(found, nearest, image)
     info = SmallestBudgetInfo(
+        success=found | at_start,
         epsilon=jnp.where(at_start, 0.0, high),
         failed_epsilon=jnp.where(at_start, 0.0, low),
         cosine=1 - judge(map_fn(result)),
-        label_kept=jnp.argmax(logits_fn(result)) == kept.label,
+        label_kept=jnp.argmax(logits_fn(result)) == constraint.label,
         tried=tried,
         reached=reached,
     )

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.attack.losses import LOSSES, with_success
+from jsep.attack.losses import margin
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_image, check_positive
 from jsep.types import Array, Key, LogitsFn
@@ -19,11 +19,11 @@ _SMALL = 1e-12
 
 
 class SquareInfo(NamedTuple):
-    """What the attack saw on its way.
+    """The record of a run of `square`.
 
     margin: () the best margin, max_{k != label} z_k - z_label: > 0 when the image is misclassified.
-    success: () bool, misclassified; num_queries: () int, evaluations of the model; distance: () the norm of the
-    perturbation.
+    success: () bool, the returned image is misclassified; num_queries: () int, evaluations of the model.
+    distance: () norm of the perturbation.
     """
 
     margin: Array
@@ -50,7 +50,7 @@ def square(
     num_queries: int = 5000,
     p_init: float = 0.8,
 ) -> tuple[Array, SquareInfo]:
-    """Random search on the margin: change a square of pixels, keep the change where the margin grows.
+    """Square: random search on the margin, which changes a square of pixels and keeps the change if the margin grows.
 
     The square covers the share `p_init` of the pixels, halved after 10, 50, 200, 500, ... queries. Under linf it is
     shifted by 2 epsilon with one random sign a channel and put back into the ball, from vertical stripes of +-epsilon;
@@ -77,7 +77,7 @@ def square(
         raise InputError(f"p_init is a share of the pixels and must be in (0, 1], got {p_init}")
     image = jnp.asarray(image)
     begin, propose = _RULES[norm](image, epsilon, p_init)
-    objective = with_success(logits_fn, label, LOSSES["margin"])
+    objective = margin(logits_fn, label)
 
     def put_back(candidate: Array) -> Array:
         return project_to_ball_and_box(ball, image, candidate, epsilon)
@@ -85,7 +85,7 @@ def square(
     def step(state: _State) -> _State:
         stage = jnp.sum(state.query > jnp.asarray(_HALVED_AFTER))
         candidate = put_back(propose(jax.random.fold_in(key, state.query), state.image, stage))
-        value, success = objective(candidate)
+        value, success = objective.with_success(candidate)
         better = (value > state.margin) | success
         return _State(
             query=state.query + 1,
@@ -98,7 +98,7 @@ def square(
     final = jax.lax.while_loop(
         lambda state: (state.query < num_queries) & ~state.success,
         step,
-        _State(jnp.int32(0), start, *objective(start)),
+        _State(jnp.int32(0), start, *objective.with_success(start)),
     )
     distance = ball.size(final.image - image)
     return final.image, SquareInfo(final.margin, final.success, final.query + 1, distance)

@@ -59,7 +59,7 @@ def load(
     if max_images is not None:
         check_count("max_images", max_images)
     if name == "<path>.npz":  # the placeholder in the list of known names, taken literally
-        raise InputError("data set: give the path of an .npz file, for example --dataset=cifar10.npz")
+        raise InputError("data set: give the path of an .npz file, for example cifar10.npz")
     if name.endswith(".npz"):
         return npz.load(name, split, max_images)
     check_name(name)

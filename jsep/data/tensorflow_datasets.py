@@ -129,7 +129,7 @@ def open_tfds(
         reason = " ".join(str(error).split())[:120]
         raise InputError(
             f"cannot read data set {name!r} ({part}) from {place}: {type(error).__name__}: {reason}; "
-            "point --data_dir at a directory that holds it, or remove a damaged copy to download it again"
+            "point data_dir at a directory that holds it, or remove a damaged copy to download it again"
         ) from error
 
 

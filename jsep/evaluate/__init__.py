@@ -1,15 +1,14 @@
 """Evaluation: accuracies, explanation robustness on stored pairs, metrics of maps and their register.
 
-The metrics by idea: `distances` and `ranks` of two maps, `concentration` of one, `stability`, `faithfulness` and
+Metrics by topic: `distances` and `ranks` of two maps, `concentration` of one, `stability`, `faithfulness` and
 `randomisation` of an explanation; `metrics` has those of maps by name.
 """
 
-from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy, check_classes, correct
-from jsep.evaluate.attack_course import AttackCourse, attack_course, course_steps
+from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy, correctly_classified
+from jsep.evaluate.attack_trajectory import AttackTrajectory, attack_trajectory, trajectory_steps
 from jsep.evaluate.batch_statistics import batch_statistics_accuracy
-from jsep.evaluate.chunk_store import ChunkStore
-from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, k_medoids, make_groups
-from jsep.evaluate.clusters import label_agreement, within_and_between
+from jsep.evaluate.cluster_explanations import adjusted_rand_index, cluster_explanation_loss
+from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, make_groups
 from jsep.evaluate.comparison import PER_PAIR, compare_maps, describe_pairs
 from jsep.evaluate.concentration import LossSplit, effective_pixels, entropy, gini, split_loss
 from jsep.evaluate.distances import (
@@ -22,21 +21,19 @@ from jsep.evaluate.distances import (
     ssim,
     unit_l2_distance,
 )
-from jsep.evaluate.draws import PAIR_COUNTS, summarise_draws
 from jsep.evaluate.faithfulness import (
     adversarial_insertion,
-    area_under,
+    area_under_curve,
     deletion_curve,
-    impute,
     insertion_curve,
-    pixel_ranks,
     road_curve,
 )
+from jsep.evaluate.map_diagnostics import map_diagnostics, noise_sensitivity
 from jsep.evaluate.metric import GROUPS, LOSS_SCALE, METRICS, Metric, register
-from jsep.evaluate.metrics import DISTANCES, MAP_METRICS, PAIR_METRICS
-from jsep.evaluate.probe import noise_sensitivity, probe_maps
+from jsep.evaluate.metrics import MAP_METRICS, PAIR_METRICS
+from jsep.evaluate.pair_sampling import pair_sampling_variability
 from jsep.evaluate.properties import PropertiesConfig, explanation_properties
-from jsep.evaluate.randomisation import permuted, randomisation_similarity
+from jsep.evaluate.randomisation import permute_weights, randomisation_similarity
 from jsep.evaluate.rank_correlation import RankCorrelation, rank_correlation
 from jsep.evaluate.ranks import kendall, spearman, top_k_intersection, top_k_near
 from jsep.evaluate.robustness import ExplanationAttackConfig, PairResults, explanation_robustness
@@ -45,17 +42,14 @@ from jsep.evaluate.stability import RelativeStability, max_sensitivity, neighbou
 
 __all__ = [
     "CLUSTERINGS",
-    "DISTANCES",
     "GROUPS",
     "LOSS_SCALE",
     "MAP_METRICS",
     "METRICS",
-    "PAIR_COUNTS",
     "PAIR_METRICS",
     "PER_PAIR",
     "SELECTIONS",
-    "AttackCourse",
-    "ChunkStore",
+    "AttackTrajectory",
     "ExplanationAttackConfig",
     "Groups",
     "LossSplit",
@@ -66,15 +60,15 @@ __all__ = [
     "RankCorrelation",
     "RelativeStability",
     "accuracies",
+    "adjusted_rand_index",
     "adversarial_insertion",
-    "area_under",
-    "attack_course",
+    "area_under_curve",
+    "attack_trajectory",
     "auto_attack_accuracy",
     "batch_statistics_accuracy",
-    "check_classes",
+    "cluster_explanation_loss",
     "compare_maps",
-    "correct",
-    "course_steps",
+    "correctly_classified",
     "cosine_similarity",
     "deletion_curve",
     "describe_pairs",
@@ -86,21 +80,18 @@ __all__ = [
     "explanation_robustness",
     "features",
     "gini",
-    "impute",
     "insertion_curve",
-    "k_medoids",
     "kendall",
-    "label_agreement",
     "load_pairs",
-    "pairs_from_dict",
     "make_groups",
+    "map_diagnostics",
     "max_sensitivity",
     "neighbours",
     "noise_sensitivity",
+    "pair_sampling_variability",
+    "pairs_from_dict",
     "pearson",
-    "permuted",
-    "pixel_ranks",
-    "probe_maps",
+    "permute_weights",
     "randomisation_similarity",
     "rank_correlation",
     "register",
@@ -113,9 +104,8 @@ __all__ = [
     "spearman",
     "split_loss",
     "ssim",
-    "summarise_draws",
     "top_k_intersection",
     "top_k_near",
+    "trajectory_steps",
     "unit_l2_distance",
-    "within_and_between",
 ]

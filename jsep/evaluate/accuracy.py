@@ -65,7 +65,7 @@ def check_classes(model_fn: ModelFn, variables: PyTree, dataset: Dataset) -> Non
         )
 
 
-def correct(
+def correctly_classified(
     key: Key,
     model_fn: ModelFn,
     variables: PyTree,
@@ -80,7 +80,7 @@ def correct(
     store: str | Path | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which images are classified correctly: ((B,) bool clean, (B,) bool under PGD).
+    """Whether each image is classified correctly, clean and under PGD: ((B,) bool, (B,) bool).
 
     An image counts as robust when it is classified correctly both clean and at the end of PGD on the cross-entropy
     (see `attack.pgd` for norm, epsilon, alpha, num_steps and random_start; 0 steps gives the clean ones twice).
@@ -106,7 +106,7 @@ def correct(
     total = len(dataset)
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(total))
     mesh = devices.mesh_of(variables)
-    size = devices.multiple(min(chunk_size, total), mesh)
+    size = devices.padded_size(min(chunk_size, total), mesh)
     chunks = None
     if store is not None:
         made_from = (jax.random.key_data(key), variables, dataset.images, dataset.labels, repr(settings), size)
@@ -116,7 +116,7 @@ def correct(
         indices = np.minimum(np.arange(first, first + size), total - 1)
         kept = chunks.load(first) if chunks is not None else None
         if kept is None:
-            rows = devices.cut((dataset.images[indices], dataset.labels[indices], keys[indices]), mesh)
+            rows = devices.shard((dataset.images[indices], dataset.labels[indices], keys[indices]), mesh)
             part = _correct(model_fn, variables, *rows, **settings)
             if chunks is not None:
                 part = devices.to_host(part, mesh)
@@ -137,9 +137,9 @@ def accuracies(
 ) -> tuple[float, float]:
     """(clean accuracy, accuracy under PGD), fractions of the whole `dataset`.
 
-    Args, Raises: as `correct`.
+    Args, Raises: as `correctly_classified`.
     """
-    clean, robust = correct(key, model_fn, variables, dataset, **settings)
+    clean, robust = correctly_classified(key, model_fn, variables, dataset, **settings)
     return float(clean.mean()), float(robust.mean())
 
 
@@ -151,7 +151,7 @@ def auto_attack_accuracy(
     *,
     norm: str = "linf",
     epsilon: float = 8 / 255,
-    version: str | attack.Version = "standard",
+    version: str | attack.AutoAttackConfig = "standard",
     chunk_size: int = 64,
     part_size: int | None = None,
     store: str | Path | None = None,
@@ -188,13 +188,12 @@ def auto_attack_accuracy(
 
         _, info = attack.auto_attack(
             key if first == 0 else jax.random.fold_in(key, first),
-            model_fn,
+            functools.partial(model_fn, variables),
             dataset.as_float(rows),
             dataset.labels[rows],
             norm=norm,
             epsilon=epsilon,
             version=version,
-            variables=variables,
             chunk_size=chunk_size,
             on_progress=on_attack,
         )
@@ -228,7 +227,7 @@ def _storable(info: attack.AutoAttackInfo) -> dict[str, np.ndarray]:
 
 def _restored(stored: dict[str, np.ndarray]) -> attack.AutoAttackInfo:
     rest = json.loads(str(stored["rest"]))
-    checks = tuple(attack.Check(**check) for check in rest["checks"])
+    checks = tuple(attack.ReliabilityCheck(**check) for check in rest["checks"])
     arrays = {name: stored[name] for name in _ARRAYS}
     return attack.AutoAttackInfo(**arrays, robust_accuracy=rest["accuracy"], checks=checks)
 

@@ -1,4 +1,4 @@
-"""Clean accuracy in which batch normalisation uses the statistics of the batch, as it does in training."""
+"""Clean accuracy with batch normalisation in training mode, by the statistics of each batch."""
 
 import functools
 from collections.abc import Callable
@@ -19,7 +19,7 @@ BatchFn = Callable[..., tuple[Array, PyTree]]
 def batch_statistics_accuracy(
     key: Key, batch_fn: BatchFn, variables: PyTree, dataset: Dataset, *, batch_size: int
 ) -> float:
-    """The share of `dataset` that is classified correctly by the statistics of batches of it.
+    """The clean accuracy on `dataset` with batch normalisation by the statistics of each batch, as in training.
 
     Far above the accuracy in evaluation mode it says that the running statistics are not those of the network, and that
     passes over images that refresh them, without training, would give the accuracy back.
@@ -30,13 +30,13 @@ def batch_statistics_accuracy(
     """
     check_count("batch_size", batch_size)
     mesh = devices.mesh_of(variables)
-    size = devices.multiple(min(batch_size, len(dataset)), mesh)
+    size = devices.padded_size(min(batch_size, len(dataset)), mesh)
     order = np.asarray(jax.random.permutation(key, len(dataset)))
     parts = []
     for first in range(0, len(order), size):
         chosen = np.take(order, np.arange(first, first + size), mode="wrap")
         parts.append(
-            _correct(batch_fn, variables, *devices.cut((dataset.images[chosen], dataset.labels[chosen]), mesh))
+            _correct(batch_fn, variables, *devices.shard((dataset.images[chosen], dataset.labels[chosen]), mesh))
         )
     return float(np.concatenate(devices.to_host(parts, mesh))[: len(order)].mean())
 

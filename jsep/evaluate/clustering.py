@@ -1,4 +1,4 @@
-"""Groups of images by their features, and who stands in the middle of each: the first half of a selection of pairs."""
+"""Clusters of images by their features, each image ranked by its distance to the centre of its cluster."""
 
 import warnings
 from typing import NamedTuple
@@ -8,14 +8,18 @@ import numpy as np
 from jsep.checks import InputError, check_choice, check_count
 
 CLUSTERINGS = ("kmeans", "kmedoids", "spectral", "agglomerative")
-"""Ways to cluster images by their features."""
+"""Clustering algorithms on the features of images."""
 
 SELECTIONS = (*CLUSTERINGS, "class_means", "per_class", "random")
-"""Rules by which pairs of images are drawn."""
+"""Rules by which `select_pairs` groups images before it draws pairs: the clusterings and simpler ones."""
 
 
 class Groups(NamedTuple):
-    """labels: (B,) group of each image, 0 .. G - 1; rank: (B,) floats, the first of its group at the smallest."""
+    """A grouping of B images.
+
+    labels: (B,) group of each image, 0 .. G - 1.
+    rank: (B,) floats, the distance of each image to the centre of its group, or a random number: the smallest first.
+    """
 
     labels: np.ndarray
     rank: np.ndarray
@@ -57,7 +61,7 @@ def k_medoids(points: np.ndarray, num_clusters: int, *, seed: int = 0, max_steps
 
 
 def make_groups(points: np.ndarray, classes: np.ndarray, selection: str, *, num_clusters: int, seed: int = 0) -> Groups:
-    """The images in groups, each ranked from its middle (or, for "per_class" and "random", in random order).
+    """Images in groups, each ranked by the distance to its group's centre ("per_class", "random": in random order).
 
     "kmeans", "kmedoids", "spectral" (nearest neighbours), "agglomerative" (Ward) cluster the features;
     "class_means" and "per_class" take the classes as groups, the first ranked by the distance to the class's mean;

@@ -1,5 +1,4 @@
-"""The maps of attacked pairs under every metric, and the split of their losses: what a row of a result holds beside the
-explanation loss."""
+"""All metrics of the maps of attacked pairs, and the decomposition of their explanation losses, by name."""
 
 import functools
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ PER_PAIR = (
     "one_minus_concordance_end",
     "effective_pixels",
 )
-"""What a row keeps of every pair, for tests over pairs and seeds."""
+"""Metrics whose value is stored for every pair, for tests over pairs and seeds."""
 
 
 @functools.partial(jax.jit, static_argnames="chunk_size")
@@ -75,7 +74,7 @@ def compare_maps(
 def describe_pairs(
     results: PairResults, found: Mapping[str, np.ndarray] | None = None, *, chunk_size: int = 256
 ) -> dict[str, float | dict[str, list[float]]]:
-    """What a row of result.json holds of `compare_maps`: the mean over the pairs of each, and "per_pair".
+    """The means of `compare_maps` over the pairs, and under "per_pair" single values, as result.json stores them.
 
     "per_pair" has the values of every pair of the metrics in PER_PAIR. Means of
     one_minus_concordance are means of ratios: every pair counts the same, however concentrated its maps are.

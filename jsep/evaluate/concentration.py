@@ -1,4 +1,4 @@
-"""On how many pixels a map lies, and how much of an explanation loss is that: functions of (H, W) maps."""
+"""How concentrated maps are, and how much of an explanation loss comes from that: functions of (H, W) maps."""
 
 from typing import NamedTuple
 
@@ -9,12 +9,11 @@ from jsep.types import Array
 
 
 def effective_pixels(map_: Array) -> Array:
-    """(sum |I|)^2 / sum I^2: how many pixels carry the map; N for a uniform one, 1 for a single pixel, 0 for a zero
-    map.
+    """(sum |I|)^2 / sum I^2: the number of pixels on which the map lies; N for a uniform one, 1 for a single pixel, 0
+    for a zero map.
 
-    Args: map_: (H, W). Returns: () in {0} or [1, N]. For a map that sums to 1 it is 1 / sum I^2, so that the
-    explanation loss
-      of two maps is (1/n_a + 1/n_b - 2 <a, b>) / N: concentrated maps have a high loss whatever their overlap.
+    Args: map_: (H, W). Returns: () in {0} or [1, N]. For a map of sum 1 it is 1 / sum I^2, so that the explanation
+      loss of two maps is (1/n_a + 1/n_b - 2 <a, b>) / N: concentrated maps have a high loss whatever their overlap.
     """
     total, square = jnp.sum(jnp.abs(map_)), jnp.sum(map_**2)
     return jnp.where(square == 0, 0.0, total**2 / jnp.where(square == 0, 1.0, square))
@@ -47,7 +46,7 @@ def entropy(map_: Array) -> Array:
 
 
 class LossSplit(NamedTuple):
-    """loss = concentration_a + concentration_b - overlap, each ().
+    """The decomposition of an explanation loss by `split_loss`: concentration_a + concentration_b - overlap, each ().
 
     chance: the explanation loss that is expected when the pixels of one of the maps are permuted at random: the same
       two values of concentration, no relation of place.
@@ -63,7 +62,7 @@ class LossSplit(NamedTuple):
 
 
 def split_loss(map_a: Array, map_b: Array) -> LossSplit:
-    """The explanation loss as two concentration terms less an overlap, and against maps of the same concentration.
+    """Decomposes the explanation loss into concentration and overlap, and compares it with its expectation by chance.
 
     mean((a - b)^2) = sum a^2 / N + sum b^2 / N - 2 <a, b> / N; for maps that sum to 1 the first two are 1 / (N n_a) and
     1 / (N n_b), n the `effective_pixels`. With the pixels of one map permuted at random <a, b> is sum a sum b / N in

@@ -1,4 +1,4 @@
-"""How far two maps are from each other, by value and by place: pure functions of (H, W) maps, batched by `jax.vmap`."""
+"""Distances and similarities of two maps: pure functions of (H, W) maps, batched by `jax.vmap`."""
 
 import math
 from typing import Any
@@ -64,7 +64,7 @@ def _unit(map_: Array) -> Array:
 
 
 def unit_l2_distance(map_a: Array, map_b: Array) -> Array:
-    """|a/|a| - b/|b||, = sqrt(2 - 2 cosine): the L2 distance of the maps without their scale and concentration.
+    """|a/|a| - b/|b||, = sqrt(2 - 2 cosine): the L2 distance of the maps scaled to unit length.
 
     Args, Raises: as `explanation_loss`. Returns: () in [0, 2], at most sqrt(2) for non-negative maps; a zero map stays
     zero, at distance 1 of every other.

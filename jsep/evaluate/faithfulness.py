@@ -1,4 +1,4 @@
-"""Whether the pixels that a map marks are those that the model uses: functions of one image and its map.
+"""Faithfulness: whether the pixels that a map marks are those that the model uses; functions of one image and map.
 
 The order of the pixels is that of the map, largest first, ties in reading order. At step t of T the first
 floor(t N / T) of the N pixels are taken away (deletion, ROAD) or put in (insertion).
@@ -60,7 +60,8 @@ def deletion_curve(
 
     Args: logits_fn; image (H, W, C); label (); map_: (H, W); baseline: a number or an array that broadcasts to the
       image, pixel units; num_steps: T; chunk_size: images in memory at once.
-    Returns: (T + 1,) in [0, 1], the unchanged image first. `area_under` it is the deletion AUC: lower, more faithful.
+    Returns: (T + 1,) in [0, 1], the unchanged image first. Its `area_under_curve` is the deletion AUC, lower for
+      a more faithful map.
     Raises: InputError for a map of another size or a count out of range.
     Reference: Petsiuk et al. 2018, section 4.3 (deletion).
     """
@@ -78,13 +79,14 @@ def insertion_curve(
     num_steps: int = 32,
     chunk_size: int = 64,
 ) -> Array:
-    """The probability of `label` while the pixels are put onto the baseline, the most important first.
+    """The probability of `label` while the baseline's pixels are replaced by the image's, the most important first.
 
     With the map of a manipulated image and the clean image this is adversarial insertion: what the manipulated map
     still says about the model (Joo et al. 2023).
 
-    Args, Raises: as `deletion_curve`. Returns: (T + 1,) in [0, 1], the baseline first. `area_under` it is the insertion
-    AUC: higher, more faithful.
+    Args, Raises: as `deletion_curve`. Returns: (T + 1,) in [0, 1], the baseline first. Its `area_under_curve` is the
+      insertion
+    AUC, higher for a more faithful map.
     Reference: Petsiuk et al. 2018, section 4.3 (insertion).
     """
     _check(image, map_, num_steps, chunk_size)
@@ -97,25 +99,27 @@ def adversarial_insertion(
     """The insertion AUC of the clean image in the order of the manipulated image's map, less that of its own map.
 
     Args: as `insertion_curve`, with the map of `image` and that of its manipulated version.
-    Returns: () in [-1, 1]; 0: the manipulation cost the map nothing; below 0: it names pixels the model uses less.
+    Returns: () in [-1, 1]; 0: the manipulated map is as faithful as the own one; below 0: less.
     Raises: as `insertion_curve`.
     """
-    own, other = (area_under(insertion_curve(logits_fn, image, label, m, **settings)) for m in (map_, manipulated_map))
+    own, other = (
+        area_under_curve(insertion_curve(logits_fn, image, label, m, **settings)) for m in (map_, manipulated_map)
+    )
     return other - own
 
 
-def area_under(curve: Array) -> Array:
+def area_under_curve(curve: Array) -> Array:
     """The area under (T + 1,) values at equal distances over [0, 1], by trapezoids; () between the extremes."""
     return jnp.mean((curve[1:] + curve[:-1]) / 2)
 
 
 def impute(image: Array, missing: Array) -> Array:
-    """The image with its missing pixels put at the weighted mean of their eight neighbours, all at once.
+    """The image with each missing pixel replaced by the weighted mean of its eight neighbours, solved for jointly.
 
     Each missing pixel solves x_i sum_j w_ij = sum_j w_ij x_j over the neighbours inside the image, w = 1/6 beside and
     above, 1/12 diagonally: a linear system with one row a pixel.
 
-    Args: image (H, W, C); missing: (H, W) bool. Returns: (H, W, C); NaN where everything is missing.
+    Args: image (H, W, C); missing: (H, W) bool. Returns: (H, W, C); NaN where all pixels are missing.
     Reference: Rong et al. 2022, section 4.2 (noisy linear imputation, without its noise).
     """
     height, width, channels = image.shape
@@ -138,15 +142,15 @@ def road_curve(
     map_: Array,
     *,
     num_steps: int = 10,
-    noise: float = 0.01,
+    sigma: float = 0.01,
     least_first: bool = False,
     chunk_size: int = 1,
 ) -> Array:
-    """The probability of `label` while pixels are imputed from what is left, the most important first: ROAD.
+    """ROAD: the probability of `label` while pixels are removed and imputed from the rest, the most important first.
 
-    Unlike the baseline of `deletion_curve` the imputed pixels do not tell by their shape which ones were taken.
+    Unlike a constant baseline (`deletion_curve`), imputed pixels do not reveal the shape of the removed region.
 
-    Args: key: for the noise; noise: its standard deviation, pixel units; least_first: the reverse order; chunk_size:
+    Args: key: for the noise; sigma: its standard deviation, pixel units; least_first: the reverse order; chunk_size:
       linear systems of N x N in memory at once; the rest as `deletion_curve`.
     Returns: (T,) in [0, 1], the shares 0, 1/T .. (T-1)/T of the pixels missing; with every pixel missing nothing is
       left to impute from. ROAD's own score is the share of images that keep their class, a coarser one.
@@ -154,14 +158,14 @@ def road_curve(
     Reference: Rong et al. 2022.
     """
     _check(image, map_, num_steps, chunk_size)
-    check_positive("noise", noise, allow_zero=True)
+    check_positive("sigma", sigma, allow_zero=True)
     ranks = pixel_ranks(-map_ if least_first else map_)
     counts = jnp.arange(num_steps) * map_.size // num_steps
 
     def probability(inputs: tuple[Array, Key]) -> Array:
         count, key = inputs
         missing = ranks < count
-        added = noise * jax.random.normal(key, image.shape, image.dtype)
+        added = sigma * jax.random.normal(key, image.shape, image.dtype)
         filled = impute(image, missing) + jnp.where(missing[..., None], added, 0.0)
         return jax.nn.softmax(logits_fn(filled))[label]
 

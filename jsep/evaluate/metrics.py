@@ -1,4 +1,4 @@
-"""Every metric of maps by its name: what `evaluate` and its callers look up."""
+"""The metrics of maps by name."""
 
 from collections.abc import Callable
 

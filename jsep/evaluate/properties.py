@@ -9,17 +9,27 @@ import numpy as np
 
 from jsep import explain
 from jsep.checks import InputError, check_count, check_positive
-from jsep.evaluate.faithfulness import adversarial_insertion, area_under, deletion_curve, insertion_curve, road_curve
+from jsep.evaluate.faithfulness import (
+    adversarial_insertion,
+    area_under_curve,
+    deletion_curve,
+    insertion_curve,
+    road_curve,
+)
 from jsep.evaluate.metric import QUALITY, plain, register
-from jsep.evaluate.randomisation import permuted, randomisation_similarity
+from jsep.evaluate.randomisation import permute_weights, randomisation_similarity
 from jsep.evaluate.stability import max_sensitivity, neighbours, relative_stability
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
 class PropertiesConfig:
-    """radius, num_neighbours: of the stability measures, see `neighbours`; num_steps: of the deletion and insertion
-    curves; num_road_steps: of ROAD."""
+    """The settings of `explanation_properties`.
+
+    radius, num_neighbours: of the stability measures, see `neighbours`; num_steps: of the deletion and insertion
+      curves;
+    num_road_steps: of ROAD.
+    """
 
     radius: float = 0.02
     num_neighbours: int = 16
@@ -71,8 +81,8 @@ def _describe(
             "relative_input_stability": stability.to_input,
             "relative_output_stability": stability.to_output,
             "relative_representation_stability": stability.to_representation,
-            "deletion_auc": area_under(deletion_curve(logits_fn, image, label, own, **steps)),
-            "insertion_auc": area_under(insertion_curve(logits_fn, image, label, own, **steps)),
+            "deletion_auc": area_under_curve(deletion_curve(logits_fn, image, label, own, **steps)),
+            "insertion_auc": area_under_curve(insertion_curve(logits_fn, image, label, own, **steps)),
             "adversarial_insertion": adversarial_insertion(logits_fn, image, label, own, after, **steps),
             "road": jnp.mean(road_curve(road_key, logits_fn, image, label, own, num_steps=config.num_road_steps)),
             "randomised_similarity": randomisation_similarity(map_fn_of, variables, randomised, image),
@@ -95,12 +105,13 @@ def explanation_properties(
     config: PropertiesConfig | None = None,
     chunk_size: int = 16,
 ) -> dict[str, np.ndarray]:
-    """What the explanations of P images are worth, by name: (P,) each.
+    """Stability, faithfulness and sanity measures of the explanations of P images, by name: (P,) each.
 
     Over neighbours: "max_sensitivity", "relative_input_stability" (RIS), "relative_output_stability" and
     "relative_representation_stability". With black as baseline: "deletion_auc", "insertion_auc". "road": the mean of
-    its curve. "adversarial_insertion": what the map of the manipulated image lost. "randomised_similarity": Spearman's
-    rho to the map with all weights permuted. The class is the prediction on the image.
+    its curve. "adversarial_insertion": what manipulation costs the map, see `adversarial_insertion`.
+    "randomised_similarity": Spearman's rho to the map with all weights permuted. The class is the prediction on the
+    image.
 
     Args: key: for neighbours, noise and permutation; model_fn, features_fn: (variables, image) -> logits (K,), features
       (F,); images, manipulated: (P, H, W, C) in [0, 1]; method, options, map_config: the explanation; config: default:
@@ -115,7 +126,7 @@ def explanation_properties(
     image_key, weight_key = jax.random.split(key)
     keys = jax.vmap(functools.partial(jax.random.fold_in, image_key))(jnp.arange(len(images)))
     found = _describe(
-        keys, model_fn, features_fn, variables, permuted(weight_key, variables), images, manipulated, method,
+        keys, model_fn, features_fn, variables, permute_weights(weight_key, variables), images, manipulated, method,
         options, map_config or explain.MapConfig(), config or PropertiesConfig(), chunk_size,
     )  # fmt: skip
     return {name: np.asarray(values) for name, values in found.items()}

@@ -1,4 +1,4 @@
-"""Whether an explanation notices that the model is another: the sanity check of randomised weights."""
+"""The sanity check of randomised weights: whether an explanation depends on what the model has learnt."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,8 @@ from jsep.evaluate.ranks import spearman
 from jsep.types import Array, Key, PyTree
 
 
-def permuted(key: Key, variables: PyTree, is_randomised: Callable[[str], bool] = lambda name: True) -> PyTree:
-    """The variables with the entries of every chosen array permuted: the same values, no function learnt.
+def permute_weights(key: Key, variables: PyTree, is_randomised: Callable[[str], bool] = lambda name: True) -> PyTree:
+    """The variables with the entries of every chosen array permuted: the same values, without what was learnt.
 
     Args: key; variables: any tree of arrays; is_randomised: of the path of an array, such as "params/head/kernel".
     Returns: a tree of the same structure.
@@ -39,10 +39,12 @@ def randomisation_similarity(
     *,
     similarity: Callable[[Array, Array], Array] = spearman,
 ) -> Array:
-    """The similarity of the maps of a model and of its randomised version; near 1: the explanation does not see it.
+    """The similarity of the maps of a trained model and of its randomised version.
 
-    Args: make_map_fn: variables -> map_fn, the class fixed to that of the trained model; variables, randomised: such as
-      by `permuted`; image (H, W, C); similarity: of two maps.
+    Near 1 the explanation hardly depends on what the model has learnt.
+
+    Args: make_map_fn: variables -> map_fn, the class fixed to that of the trained model; variables, randomised: of the
+      trained model, and such as `permute_weights` makes of them; image (H, W, C); similarity: of two maps.
     Returns: ().
     Reference: Adebayo et al. 2018, section 3.
     """

@@ -25,45 +25,46 @@ def _spearman(first: Array, second: Array) -> Array:
     return jnp.where(square == 0, 0.0, jnp.sum(centred[0] * centred[1]) / jnp.sqrt(jnp.where(square == 0, 1.0, square)))
 
 
-@functools.partial(jax.jit, static_argnames=("num_bootstrap", "level", "between"))
+@functools.partial(jax.jit, static_argnames=("num_resamples", "confidence", "between"))
 def _estimate(
-    key: Key, first: Array, second: Array, num_bootstrap: int, level: float, between: bool
+    key: Key, first: Array, second: Array, num_resamples: int, confidence: float, between: bool
 ) -> RankCorrelation:
     def statistic(rows: Array) -> Array:
         x, y = first[:, rows], second[:, rows]
         return _spearman(x.mean(1), y.mean(1)) if between else jnp.mean(jax.vmap(_spearman)(x, y))
 
     num_images = first.shape[1]
-    rows = jax.random.randint(key, (num_bootstrap, num_images), 0, num_images)
-    tails = jnp.array([(1 - level) / 2, (1 + level) / 2])
-    low, high = jnp.quantile(jax.lax.map(statistic, rows, batch_size=min(num_bootstrap, 200)), tails)
+    rows = jax.random.randint(key, (num_resamples, num_images), 0, num_images)
+    tails = jnp.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = jnp.quantile(jax.lax.map(statistic, rows, batch_size=min(num_resamples, 200)), tails)
     return RankCorrelation(statistic(jnp.arange(num_images)), low, high)
 
 
 def rank_correlation(
-    key: Key, first: Array, second: Array, *, num_bootstrap: int = 1000, level: float = 0.95, between: bool = False
+    key: Key, first: Array, second: Array, *, num_resamples: int = 1000, confidence: float = 0.95, between: bool = False
 ) -> RankCorrelation:
-    """Spearman's rank correlation of two numbers known for every image of one or several models.
+    """Spearman's rank correlation of two quantities that are known for every image of one or several models.
 
     Within models (default): rho over the images of each model, averaged over the models. Between models: rho over the
-    models, of the means over the images. The percentile interval comes from images drawn anew with replacement, the
-    same for all models; the models are what they are, so it says nothing about other models.
+    models, of the means over the images. The percentile bootstrap interval resamples the
+    images, the same for all models, and not the models: it says nothing about other models.
 
     Args:
-      key: for the bootstrap; first, second: (M, n) or (n,); num_bootstrap: samples; level: of the interval, in (0, 1).
+      key: for the bootstrap; first, second: (M, n) or (n,); num_resamples: of the bootstrap; confidence: of the
+        interval, in (0, 1).
       between: see above; needs M >= 3.
 
     Returns: RankCorrelation; rho is 0 where one of the two is constant.
-    Raises: InputError for shapes, sizes or a level that do not fit, or numbers that are not finite.
+    Raises: InputError for shapes, sizes or a confidence that do not fit, or numbers that are not finite.
     """
     first, second = jnp.atleast_2d(jnp.asarray(first)), jnp.atleast_2d(jnp.asarray(second))
     if first.shape != second.shape or first.ndim != 2 or first.shape[1] < 3:
         raise InputError(f"expected two arrays (M, n) with n >= 3 images, got {first.shape} and {second.shape}")
     if between and len(first) < 3:
         raise InputError(f"a correlation between models needs at least 3 of them, got {len(first)}")
-    check_count("num_bootstrap", num_bootstrap)
-    if not 0 < level < 1:
-        raise InputError(f"level must be in (0, 1), got {level}")
+    check_count("num_resamples", num_resamples)
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence must be in (0, 1), got {confidence}")
     if not bool(jnp.all(jnp.isfinite(first) & jnp.isfinite(second))):
         raise InputError("the numbers must be finite: leave out the images where one is not")
-    return _estimate(key, first, second, num_bootstrap, level, between)
+    return _estimate(key, first, second, num_resamples, confidence, between)

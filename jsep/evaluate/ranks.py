@@ -1,4 +1,4 @@
-"""How alike two maps order their pixels: pure functions of (H, W) maps, batched by `jax.vmap`.
+"""Rank similarities of two maps: pure functions of (H, W) maps, batched by `jax.vmap`.
 
 None has a useful derivative: ranks are piecewise constant.
 """

@@ -1,4 +1,4 @@
-"""Explanation robustness of a model: the targeted attack on all pairs, and what it leaves of the explanation loss."""
+"""Explanation robustness of a model: an attack on all pairs, and the explanation loss before and after it."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 
 from jsep import attack, devices, explain
 from jsep.attack import ExplanationAttack, PairProblem
-from jsep.checks import InputError, check_count, check_epsilon, check_pixels, check_positive
+from jsep.checks import InputError, check_count, check_epsilon, check_logits, check_pixels, check_positive
 from jsep.data import Dataset
 from jsep.evaluate import metrics
 from jsep.evaluate.chunk_store import ChunkStore
@@ -95,7 +95,7 @@ class ExplanationAttackConfig:
 
 
 class PairResults(NamedTuple):
-    """Everything measured on P pairs: arrays with P rows (without them inside the compiled function).
+    """The result of `explanation_robustness` on P pairs: arrays with P rows.
 
     manipulated: (P, H, W, C); victim_map, target_map, manipulated_map: (P, H, W); losses: (P, num_steps + 1) along
     the attack, of the attacked explanation;
@@ -154,7 +154,7 @@ class PairResults(NamedTuple):
 
 
 def explained_prediction(
-    logits_fn: LogitsFn, config: ExplanationAttackConfig, method: str, image: Array, key: Key
+    key: Key, logits_fn: LogitsFn, config: ExplanationAttackConfig, method: str, image: Array
 ) -> tuple[Array, MapFn]:
     """The class predicted on `image`, and image -> map of that class by `method`."""
     predicted = jnp.argmax(logits_fn(image))
@@ -175,17 +175,19 @@ def _attack_pairs(
     on_step: attack.OnStep | None,
 ) -> PairResults:
     logits_fn = functools.partial(model_fn, variables)
-    map_fn_for = functools.partial(explained_prediction, logits_fn, config)
+
+    def map_fn_for(key: Key, method: str, image: Array) -> tuple[Array, MapFn]:
+        return explained_prediction(key, logits_fn, config, method, image)
 
     def one(inputs: tuple[Key, Array, Array]) -> PairResults:
         key, victim, target = inputs
-        _, target_map_fn = map_fn_for(config.method, target, key)
-        predicted, map_fn = map_fn_for(config.method, victim, key)
+        _, target_map_fn = map_fn_for(key, config.method, target)
+        predicted, map_fn = map_fn_for(key, config.method, victim)
         target_map, victim_map = target_map_fn(target), map_fn(victim)
-        attacked_map_fn = map_fn_for(config.attacked, victim, key)[1]
+        attacked_map_fn = map_fn_for(key, config.attacked, victim)[1]
         attacked_target = target_map
         if config.attacked != config.method:
-            attacked_target = map_fn_for(config.attacked, target, key)[1](target)
+            attacked_target = map_fn_for(key, config.attacked, target)[1](target)
         problem = config.problem(attacked_map_fn, logits_fn, victim, attacked_target)
         manipulated, record = config.entry.run(key, problem, config.own_settings, on_step)
         losses, member_losses, warnings = record
@@ -239,8 +241,8 @@ def _attack_on_devices(
         attacked = _attack_pairs(keys, model_fn, variables, victims, targets, config, chunk_size, on_step)
         return {name: np.asarray(values) for name, values in attacked._asdict().items()}
     total = len(victims)
-    rows = np.minimum(np.arange(devices.multiple(total, mesh)), total - 1)
-    pairs = devices.cut((keys[rows], victims[rows], targets[rows]), mesh)
+    rows = np.minimum(np.arange(devices.padded_size(total, mesh)), total - 1)
+    pairs = devices.shard((keys[rows], victims[rows], targets[rows]), mesh)
     settings = (config, max(chunk_size // mesh.size, 1), on_step)
 
     def own_pairs(variables: PyTree, keys: Array, victims: Array, targets: Array) -> PairResults:
@@ -281,7 +283,7 @@ def explanation_robustness(
     pairs.check_fits(dataset)
     victims, targets = (dataset.as_float(np.asarray(indices)) for indices in (pairs.victims, pairs.targets))
     check_pixels(victims, "victims")
-    attack.check_logits(_logits(model_fn, variables, victims[:chunk_size]))
+    check_logits(_logits(model_fn, variables, victims[:chunk_size]))
     keys = jax.random.split(key, len(victims))
     if store is None:
         results = PairResults(

@@ -20,7 +20,7 @@ from jsep.types import ModelFn, PyTree
 
 @dataclasses.dataclass(frozen=True)
 class PairIndex:
-    """Victim and target images by their place in a split, to be reused for every model.
+    """Pairs of a victim and a target image by their indices in a split, the same for every model.
 
     victims, targets: P indices each; dataset, split: where they lie; num_images: the split's size;
     feature_network: what the clusters were made on; num_clusters, seed: of the clustering; selection: how the images
@@ -68,19 +68,23 @@ class PairIndex:
             )
 
 
-def features(model_fn: ModelFn, variables: PyTree, dataset: Dataset, *, chunk_size: int = 256) -> np.ndarray:
-    """Features (B, F) of all images; `model_fn` is `models.features_fn(model)` or any (variables, image) -> (F,)."""
+def features(features_fn: ModelFn, variables: PyTree, dataset: Dataset, *, chunk_size: int = 256) -> np.ndarray:
+    """The features (B, F) of all images.
+
+    Args: features_fn: (variables, image) -> features (F,), such as `models.features_fn(model)`; chunk_size: images in
+      memory at once.
+    """
     return np.concatenate(
         [
-            np.asarray(_features(model_fn, variables, dataset.as_float(slice(first, first + chunk_size))))
+            np.asarray(_features(features_fn, variables, dataset.as_float(slice(first, first + chunk_size))))
             for first in range(0, len(dataset), chunk_size)
         ]
     )
 
 
-@functools.partial(jax.jit, static_argnames="model_fn")
-def _features(model_fn: ModelFn, variables: PyTree, images: np.ndarray) -> jax.Array:
-    return jax.vmap(lambda image: model_fn(variables, image))(images)
+@functools.partial(jax.jit, static_argnames="features_fn")
+def _features(features_fn: ModelFn, variables: PyTree, images: np.ndarray) -> jax.Array:
+    return jax.vmap(lambda image: features_fn(variables, image))(images)
 
 
 def select_pairs(
@@ -94,7 +98,7 @@ def select_pairs(
     selection: str = "kmeans",
     same_class: bool = False,
 ) -> PairIndex:
-    """Clusters of features, the images nearest to each centre as representatives, pairs across clusters.
+    """Pairs of images from different clusters: those nearest to the cluster centres, by features.
 
     Each cluster gives its share of `num_pairs` representatives (the nearest to its centre first; small clusters give
     all they have and the others more). Every representative is the victim of one pair; its target is drawn from the

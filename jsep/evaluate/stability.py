@@ -1,4 +1,4 @@
-"""How much an explanation changes near an image: functions of one image, `chunk_size` neighbours in memory at once."""
+"""Stability: how much an explanation changes near an image; functions of one image and its neighbours."""
 
 from typing import NamedTuple
 
@@ -46,8 +46,12 @@ def max_sensitivity(map_fn: MapFn, image: Array, near: Array, *, chunk_size: int
 
 
 class RelativeStability(NamedTuple):
-    """to_input (RIS), to_output (ROS), to_representation (RRS): () >= 0, lower is more stable; num_kept: () how many
-    neighbours kept the predicted class and count; with none all three are NaN."""
+    """The result of `relative_stability`.
+
+    to_input (RIS), to_output (ROS), to_representation (RRS): () >= 0, lower is more stable; NaN where no neighbour
+      keeps the predicted class.
+    num_kept: () the number of neighbours that keep it; the others do not count.
+    """
 
     to_input: Array
     to_output: Array
@@ -65,7 +69,7 @@ def relative_stability(
     minimum: float = 1e-6,
     chunk_size: int = 64,
 ) -> RelativeStability:
-    """The largest change of the explanation, in per cent, for a change of the input, output or representation.
+    """The largest relative change of the explanation per change of the input, the output or the representation.
 
     With e the map, h the logits, L the features and x' the neighbours of the same predicted class,
 
@@ -79,7 +83,7 @@ def relative_stability(
     Compare models on the same images only, and prefer `max_sensitivity`.
 
     Args: map_fn: image -> map (H, W), the class fixed; features_fn: image -> features (F,), such as
-      `models.features_fn(model)` with its variables; image (H, W, C); near: (M, H, W, C), see `neighbours`;
+      functools.partial(models.features_fn(model), variables); image (H, W, C); near: (M, H, W, C), see `neighbours`;
       minimum: > 0; chunk_size: neighbours in memory at once.
     Raises: InputError for a setting out of range.
     Reference: Agarwal et al. 2022, equations 2, 3 and 5. Quantus 0.6 gives NaN as soon as one neighbour changes its

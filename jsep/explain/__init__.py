@@ -1,6 +1,7 @@
 """Explanations of a classifier: saliency (H, W, C) or (H, W, 1) by method, map (H, W) by `explanation_map`.
 
-All functions take one image; batch them with `jax.vmap`. A new method is one function and one line in `METHODS`.
+Every method is a function (logits_fn, image, label, *, key=None, ...) of one image; batch it with `jax.vmap`. A new one
+is a function and a line in `METHODS`.
 """
 
 import dataclasses
@@ -10,30 +11,27 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from jsep.checks import InputError, check_choice
-from jsep.explain.attention import attention_maps, attention_relevance, attention_rollout
-from jsep.explain.cam import grad_cam, score_cam, split_at_last_features
-from jsep.explain.gradient import gradient, gradient_alone, gradient_x_input, image_times_gradient, score
-from jsep.explain.guided import GUIDED_VARIANTS, deconvnet, guided_backprop
-from jsep.explain.integrated import QUADRATURES, integrated_gradients
-from jsep.explain.lime import grid_segments, lime
-from jsep.explain.lrp import LRP_COMPOSITES, lrp
+from jsep.explain.attention import attention_relevance, attention_rollout
+from jsep.explain.cam import grad_cam, score_cam
+from jsep.explain.gradient import gradient, gradient_alone, gradient_x_input, image_times_gradient
+from jsep.explain.guided import deconvnet, guided_backprop
+from jsep.explain.integrated import integrated_gradients
+from jsep.explain.lime import lime
+from jsep.explain.lrp import lrp
 from jsep.explain.maps import NORMALIZATIONS, REDUCTIONS, MapConfig, absolute, explanation_map
-from jsep.explain.masking import occlusion, rise, rise_from_masks, rise_masks
+from jsep.explain.masking import occlusion, rise
+from jsep.explain.sampling import check_key
 from jsep.explain.smooth import smooth_grad, smooth_grad_squared, var_grad
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 __all__ = [
-    "GUIDED_VARIANTS",
-    "LRP_COMPOSITES",
     "METHODS",
     "NORMALIZATIONS",
-    "QUADRATURES",
     "REDUCTIONS",
     "MapConfig",
     "Method",
     "Options",
     "absolute",
-    "attention_maps",
     "attention_relevance",
     "attention_rollout",
     "check_differentiable",
@@ -43,7 +41,6 @@ __all__ = [
     "grad_cam",
     "gradient",
     "gradient_x_input",
-    "grid_segments",
     "guided_backprop",
     "integrated_gradients",
     "lime",
@@ -53,13 +50,9 @@ __all__ = [
     "occlusion",
     "option_kinds",
     "rise",
-    "rise_from_masks",
-    "rise_masks",
-    "score",
     "score_cam",
     "smooth_grad",
     "smooth_grad_squared",
-    "split_at_last_features",
     "var_grad",
 ]
 
@@ -68,11 +61,13 @@ __all__ = [
 class Method:
     """An explanation method.
 
-    saliency: (logits_fn, image, label, **options) -> saliency (H, W, C), or (H, W, 1) of a method that explains pixels;
-      with `draws`, a key comes first.
-    from_gradient: (image, input gradient) -> the same saliency, where it depends on nothing else; it lets the SEP
-      regulariser differentiate by the directional-derivative identity. None otherwise.
-    draws: it samples. differentiable: in the image and the parameters. needs: what the model must have.
+    saliency: (logits_fn, image, label, *, key=None, **options) -> saliency (H, W, C), or (H, W, 1) of a method that
+      explains pixels.
+    from_gradient: (image, input gradient) -> the same saliency, for a method that is a function of these two alone: the
+      SEP regulariser then differentiates it by directional derivatives. None for other methods.
+    draws: whether it samples, and needs the key; other methods ignore it.
+    differentiable: whether it has derivatives in the image and the parameters.
+    needs: what the model must have: "feature maps", "attention", or "" for any model.
     """
 
     saliency: Callable[..., Array]
@@ -110,7 +105,10 @@ METHODS: dict[str, Method] = {
 
 
 def method(name: str) -> Method:
-    """The method called `name`. Raises InputError that lists the known ones."""
+    """The method called `name`.
+
+    Raises: InputError for an unknown name.
+    """
     check_choice("explanation method", name, METHODS)
     return METHODS[name]
 
@@ -170,14 +168,13 @@ def make_map_fn(
 ) -> MapFn:
     """image (H, W, C) -> map (H, W) of method `name` for the class `label`.
 
-    Args: key: for a method that samples; the same at every call, so that the map is one function of the image, which an
-      attack can descend; others ignore it. options: further keyword arguments of the method.
+    Args: map_config: how the saliency becomes a map, default: `MapConfig()`; key: for a method that samples; the same
+      at every call, so that the map is one function of the image, which an attack can descend; others ignore it.
+      options: further keyword arguments of the method.
     Raises: InputError for an unknown method or a missing key; as the method itself when called.
     """
     chosen = method(name)
     to_map = map_config or MapConfig()
-    if not chosen.draws:
-        return lambda image: to_map(chosen.saliency(logits_fn, image, label, **options))
-    if key is None:
-        raise InputError(f"explanation method {name!r} samples: pass key=jax.random.key(...)")
-    return lambda image: to_map(chosen.saliency(key, logits_fn, image, label, **options))
+    if chosen.draws:
+        check_key(key, name)
+    return lambda image: to_map(chosen.saliency(logits_fn, image, label, key=key, **options))

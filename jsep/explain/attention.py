@@ -7,22 +7,22 @@ import jax.numpy as jnp
 
 from jsep.checks import InputError
 from jsep.explain.gradient import score
-from jsep.explain.program import SHAPE_STEPS, Program, Ref, Step, trace
-from jsep.types import Array, LogitsFn
+from jsep.explain.program import SHAPE_STEPS, Program, Step, Var, trace
+from jsep.types import Array, Key, LogitsFn
 
 
-def softmax_refs(program: Program) -> list[Ref]:
+def softmax_outputs(program: Program) -> list[Var]:
     """The outputs of softmaxes, exp(a) / sum(exp(a)), in order."""
-    made_by: dict[Ref, Step] = {ref: step for step in program.steps for ref in step.outputs}
+    made_by: dict[Var, Step] = {var: step for step in program.steps for var in step.outputs}
 
-    def source(ref: Ref) -> Ref:
-        """Past what only arranges or changes the precision, which softmaxes of half precision do."""
-        while ref in made_by and made_by[ref].name in SHAPE_STEPS | {"convert_element_type"}:
-            ref = made_by[ref].inputs[0]
-        return ref
+    def source(var: Var) -> Var:
+        """The variable before reshapes, broadcasts and changes of dtype (softmaxes of half precision have them)."""
+        while var in made_by and made_by[var].name in SHAPE_STEPS | {"convert_element_type"}:
+            var = made_by[var].inputs[0]
+        return var
 
-    def is_sum_of(ref: Ref, exponential: Ref) -> bool:
-        step = made_by.get(source(ref))
+    def is_sum_of(var: Var, exponential: Var) -> bool:
+        step = made_by.get(source(var))
         return step is not None and step.name == "reduce_sum" and source(step.inputs[0]) == exponential
 
     found = []
@@ -36,9 +36,9 @@ def softmax_refs(program: Program) -> list[Ref]:
     return found
 
 
-def _attention_refs(program: Program) -> list[Ref]:
+def _attention_outputs(program: Program) -> list[Var]:
     """The softmaxes over keys, of shape (..., T, T), in order."""
-    found = [ref for ref in softmax_refs(program) if len(ref.shape) >= 2 and ref.shape[-1] == ref.shape[-2] > 1]
+    found = [var for var in softmax_outputs(program) if len(var.shape) >= 2 and var.shape[-1] == var.shape[-2] > 1]
     if not found:
         raise InputError(
             "the model has no attention maps (a softmax over T keys for T queries): attention methods explain vision "
@@ -55,7 +55,7 @@ def attention_maps(logits_fn: LogitsFn, image: Array) -> list[Array]:
     image = jnp.asarray(image)
     program = trace(logits_fn, image)
     values = program.run({program.input: image})
-    return [_by_head(values[ref]) for ref in _attention_refs(program)]
+    return [_by_head(values[var]) for var in _attention_outputs(program)]
 
 
 def _by_head(attention: Array) -> Array:
@@ -79,11 +79,12 @@ def _as_image(relevance: Array, shape: tuple[int, ...]) -> Array:
     )
 
 
-def attention_rollout(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
-    """The product over layers of the mean attention of the heads with the residual connection, A' = (A + I) / 2.
+def attention_rollout(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
+    """Attention rollout: the product over layers of A' = (A + I) / 2, A the mean attention of the heads.
 
     It does not depend on the label.
-    Args: logits_fn: any JAX vision transformer (attention maps are found in its jaxpr); image, label: as `gradient`.
+    Args: logits_fn: any JAX vision transformer (attention maps are found in its jaxpr); image, label, key: as
+      `gradient`.
     Returns: (H, W, 1), non-negative, of the class token (or the mean token), enlarged bilinearly from the patches;
       differentiable in the image and the parameters.
     Raises: InputError as in `score`, or for a model without attention.
@@ -97,7 +98,7 @@ def attention_rollout(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
     return _as_image(rollout, jnp.shape(image))
 
 
-def attention_relevance(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+def attention_relevance(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
     """Gradient-weighted attention relevance: R <- R + mean_h(max(dA * A, 0)) R over the layers, from R = I.
 
     dA is the gradient of the logit of `label` in the attention map A.
@@ -106,15 +107,15 @@ def attention_relevance(logits_fn: LogitsFn, image: Array, label: Array) -> Arra
     """
     image = jnp.asarray(image)
     program = trace(lambda z: score(logits_fn, z, label), image)
-    refs = _attention_refs(program)
+    variables = _attention_outputs(program)
 
     def of_offsets(offsets: list[Array]) -> tuple[Array, list[Array]]:
-        values = program.run({program.input: image}, add=dict(zip(refs, offsets, strict=True)))
-        return values[program.output], [values[ref] for ref in refs]
+        values = program.run({program.input: image}, add=dict(zip(variables, offsets, strict=True)))
+        return values[program.output], [values[var] for var in variables]
 
-    zeros = [jnp.zeros(ref.shape, ref.dtype) for ref in refs]
+    zeros = [jnp.zeros(var.shape, var.dtype) for var in variables]
     gradients, maps = jax.grad(of_offsets, has_aux=True)(zeros)
-    relevance = jnp.eye(refs[0].shape[-1], dtype=refs[0].dtype)
+    relevance = jnp.eye(variables[0].shape[-1], dtype=variables[0].dtype)
     for attention, gradient in zip(maps, gradients, strict=True):
         weighted = jnp.mean(_by_head(jnp.maximum(gradient * attention, 0)), axis=0)
         relevance = relevance + weighted @ relevance

@@ -9,19 +9,21 @@ from jsep.checks import InputError
 from jsep.explain.gradient import score
 from jsep.explain.layers import CONVOLUTIONS
 from jsep.explain.masking import masked
-from jsep.explain.program import SHAPE_STEPS, Program, Ref, trace
+from jsep.explain.program import SHAPE_STEPS, Program, Var, trace
 from jsep.explain.sampling import map_in_chunks
-from jsep.types import Array, LogitsFn
+from jsep.types import Array, Key, LogitsFn
 
 Split = tuple[Callable[[Array], Array], Callable[[Array], Array]]
 """(image -> feature maps (h, w, F), feature maps -> logits (K,))."""
 
 
 def split_at_last_features(logits_fn: LogitsFn, image: Array) -> Split:
-    """`logits_fn` as head(features(image)), with the features the last values that look like feature maps.
+    """The model split at its last feature maps: logits_fn(image) = head(features(image)).
 
-    These are the last values (h, w, F) or (1, h, w, F), or with the channels where the last convolution puts them,
-    h and w above 1, through which the whole way from image to logits goes: after the activation, before pooling.
+    The feature maps are the last value of shape (h, w, F) or (1, h, w, F), h and w above 1 (the channels on the axis
+    where the last convolution has them), that every path from the image to the logits goes through: after the last
+    activation, before pooling.
+    Returns: (image -> features (h, w, F), features -> logits (K,)).
     Raises: InputError when there are none; give Grad-CAM your own `split` then.
     """
     image = jnp.asarray(image)
@@ -39,26 +41,26 @@ def split_at_last_features(logits_fn: LogitsFn, image: Array) -> Split:
     return features, head
 
 
-def _last_features(program: Program) -> tuple[Ref, int]:
+def _last_features(program: Program) -> tuple[Var, int]:
     """The last value of that kind and the axis of its channels among its last three."""
     last_use = {program.output: len(program.steps)}
     for index, step in enumerate(program.steps):
         last_use.update(dict.fromkeys(step.inputs, index))
-    found: tuple[Ref, int] | None = None
+    found: tuple[Var, int] | None = None
     alive = {program.input}
     channel_axis = -1
     for index, step in enumerate(program.steps):
-        alive = {ref for ref in alive | set(step.outputs) if last_use.get(ref, -1) > index}
+        alive = {var for var in alive | set(step.outputs) if last_use.get(var, -1) > index}
         numbers = step.params.get("dimension_numbers")
         if step.name in CONVOLUTIONS:
             channel_axis = numbers.out_spec[1] - len(numbers.out_spec) if numbers is not None else -1
-        (ref, *more) = step.outputs
-        if more or alive != {ref} or step.name in SHAPE_STEPS or not ref.is_float:
+        (var, *more) = step.outputs
+        if more or alive != {var} or step.name in SHAPE_STEPS or not var.is_float:
             continue
-        is_map = len(ref.shape) == 3 or (len(ref.shape) == 4 and ref.shape[0] == 1)
-        sides = [side for axis, side in zip((-3, -2, -1), ref.shape[-3:], strict=False) if axis != channel_axis]
+        is_map = len(var.shape) == 3 or (len(var.shape) == 4 and var.shape[0] == 1)
+        sides = [side for axis, side in zip((-3, -2, -1), var.shape[-3:], strict=False) if axis != channel_axis]
         if is_map and min(sides) > 1:
-            found = ref, channel_axis
+            found = var, channel_axis
     if found is None:
         raise InputError(
             "the model has no feature maps (h, w, F) that its logits depend on alone: pass "
@@ -71,12 +73,14 @@ def _enlarged(low: Array, shape: tuple[int, ...]) -> Array:
     return jax.image.resize(low, (*shape[:2], low.shape[-1]), "bilinear")
 
 
-def grad_cam(logits_fn: LogitsFn, image: Array, label: Array, *, split: Split | None = None) -> Array:
-    """The feature maps, weighted by the mean gradient of the logit in each, positive part, enlarged to the image.
+def grad_cam(
+    logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None, split: Split | None = None
+) -> Array:
+    """Grad-CAM: the positive part of the feature maps weighted by the mean gradient of the logit, resized to the image.
 
         s = resize(max(sum_f alpha_f A_f, 0)),    alpha_f = mean_ij d f_label / d A_ijf
 
-    Args: logits_fn, image, label: as `gradient`; split: see `split_at_last_features`, the default.
+    Args: logits_fn, image, label, key: as `gradient`; split: of the model, default: `split_at_last_features`.
     Returns: (H, W, 1), non-negative; differentiable in the image and the parameters.
     Raises: InputError as in `score`, or for a model without feature maps.
     Reference: Selvaraju et al. 2017, equations 1 and 2.
@@ -90,14 +94,21 @@ def grad_cam(logits_fn: LogitsFn, image: Array, label: Array, *, split: Split | 
 
 
 def score_cam(
-    logits_fn: LogitsFn, image: Array, label: Array, *, split: Split | None = None, chunk_size: int = 64
+    logits_fn: LogitsFn,
+    image: Array,
+    label: Array,
+    *,
+    key: Key | None = None,
+    split: Split | None = None,
+    chunk_size: int = 64,
 ) -> Array:
-    """The feature maps, weighted by the logit of the image seen through each of them.
+    """Score-CAM: the feature maps, each weighted by the logit of the image masked with it.
 
         s = max(sum_f alpha_f A_f, 0),    alpha = softmax_f(f_label(x * M_f)),    M_f = A_f enlarged, scaled to [0, 1]
 
     A constant feature map lets nothing through (M_f = 0).
-    Args: logits_fn, image, label: as `gradient`; split: as `grad_cam`; chunk_size: masked images in memory at once.
+    Args: logits_fn, image, label, key: as `gradient`; split: as `grad_cam`; chunk_size: masked images in memory at
+      once.
     Returns: (H, W, 1), non-negative; differentiable in the image and the parameters.
     Raises: as `grad_cam`.
     Reference: Wang et al. 2020, algorithm 1.

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError, check_image, check_label
-from jsep.types import Array, LogitsFn
+from jsep.types import Array, Key, LogitsFn
 
 
 def score(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
@@ -21,10 +21,11 @@ def score(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
     return logits[label]
 
 
-def gradient(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+def gradient(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
     """The input gradient g = d f_label / d x.
 
-    Args: logits_fn: image -> logits (K,); image: (H, W, C) float in [0, 1]; label: () integer in 0 .. K-1.
+    Args: logits_fn: image -> logits (K,); image: (H, W, C) float in [0, 1]; label: () integer in 0 .. K-1; key: not
+      used, as by every method that draws nothing.
     Returns: (H, W, C), signed, in logits per unit of pixel value; differentiable in the image and the parameters.
     Raises: InputError as in `score`.
     Reference: Simonyan et al. 2014.
@@ -32,7 +33,7 @@ def gradient(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
     return jax.grad(lambda z: score(logits_fn, z, label))(jnp.asarray(image))
 
 
-def gradient_x_input(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
+def gradient_x_input(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
     """x * d f_label / d x, pixel by pixel.
 
     Args, Returns, Raises: as `gradient`; the unit is logits.

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 
 from jsep.checks import InputError, check_choice
 from jsep.explain.gradient import score
-from jsep.explain.program import SHAPE_STEPS, Program, Step, go_back, is_affine, trace, transposed
-from jsep.types import Array, LogitsFn
+from jsep.explain.program import SHAPE_STEPS, Program, Step, backpropagate, is_affine, trace, vjp_rule
+from jsep.types import Array, Key, LogitsFn
 
 # What an activation that lets one side through is made of; exp, sqrt, division ... alone belong to normalisations.
 _RECTIFYING = {"max", "clamp", "select_n", "erf", "erfc", "log1p"}
@@ -43,8 +43,10 @@ GUIDED_VARIANTS: dict[str, Backward] = {
 """variant -> what an activation hands back of the relevance that reaches it."""
 
 
-def guided_backprop(logits_fn: LogitsFn, image: Array, label: Array, *, variant: str = "dombrowski") -> Array:
-    """The input gradient with only positive contributions let back through every activation a(z).
+def guided_backprop(
+    logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None, variant: str = "dombrowski"
+) -> Array:
+    """The input gradient, with only its positive part propagated back through every activation a(z).
 
     The gradient's rule R_in = R a'(z) becomes, by `variant`,
       "relu":       max(R, 0) a'(z), Springenberg et al.'s on a ReLU network;
@@ -63,8 +65,9 @@ def guided_backprop(logits_fn: LogitsFn, image: Array, label: Array, *, variant:
     return _backward(logits_fn, image, label, GUIDED_VARIANTS[variant])
 
 
-def deconvnet(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
-    """The input gradient with a ReLU of what comes back in place of every activation's derivative: R_in = max(R, 0).
+def deconvnet(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
+    """The input gradient with a ReLU of the backward signal in place of every activation's derivative: R_in = max(R,
+    0).
 
     Args, Returns, Raises: as `guided_backprop`. Reference: Zeiler and Fergus 2014, section 2.1.
     """
@@ -84,20 +87,20 @@ def _backward(logits_fn: LogitsFn, image: Array, label: Array, backward: Backwar
                 "write the model without it (a Python loop over the layers)"
             )
         if step not in gated:
-            return transposed(step, inputs, outputs, back)
-        (derivative,) = transposed(step, inputs, outputs, [jnp.ones_like(back[0])])
+            return vjp_rule(step, inputs, outputs, back)
+        (derivative,) = vjp_rule(step, inputs, outputs, [jnp.ones_like(back[0])])
         (activated,) = step(back[0])
         return [backward(back[0], derivative, activated, step.inside <= {"max"})]
 
-    return go_back(program, values, jnp.ones((), program.output.dtype), rule)
+    return backpropagate(program, values, jnp.ones((), program.output.dtype), rule)
 
 
 def rectifiers(program: Program) -> set[Step]:
-    """The activations that let one side through more than the other."""
+    """The activations that pass positive inputs more than negative ones: ReLU, softplus, GELU, SiLU, ..."""
     followers: dict[int, list[Step]] = {}
     for step in program.steps:
-        for ref in step.inputs:
-            followers.setdefault(ref.index, []).append(step)
+        for var in step.inputs:
+            followers.setdefault(var.index, []).append(step)
 
     def only_divides(step: Step) -> bool:
         """Its values end under a root: max(variance, 0) of a layer normalisation is no activation."""

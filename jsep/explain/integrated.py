@@ -8,10 +8,10 @@ import numpy as np
 from jsep.checks import InputError, check_choice, check_count
 from jsep.explain.gradient import gradient, score
 from jsep.explain.sampling import map_in_chunks
-from jsep.types import Array, LogitsFn
+from jsep.types import Array, Key, LogitsFn
 
 QUADRATURES = ("gauss_legendre", "midpoint", "trapezoid")
-"""Where on the line from the baseline to the image the gradient is taken."""
+"""Quadrature rules of the integral over the line from the baseline to the image."""
 
 
 def nodes_and_weights(quadrature: str, num_steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -33,18 +33,19 @@ def integrated_gradients(
     image: Array,
     label: Array,
     *,
+    key: Key | None = None,
     baseline: Any = 0.0,
     num_steps: int = 32,
     quadrature: str = "gauss_legendre",
     chunk_size: int = 8,
     return_gap: bool = False,
 ) -> Any:
-    """(x - b) * the mean input gradient on the straight line from the baseline b to x.
+    """Integrated gradients: (x - b) times the mean input gradient on the straight line from the baseline b to x.
 
         s = (x - b) * int_0^1 grad f_label(b + t (x - b)) dt,    sum(s) = f_label(x) - f_label(b) up to quadrature
 
     Args:
-      logits_fn, image, label: as `gradient`.
+      logits_fn, image, label, key: as `gradient`.
       baseline: a number or an array that broadcasts to the image, pixel units.
       num_steps: gradients on the line.
       quadrature: "gauss_legendre", "midpoint" or "trapezoid".

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.explain.program import SHAPE_STEPS, Program, Ref, Step, as_one, is_affine, is_scaling
+from jsep.explain.program import SHAPE_STEPS, Program, Step, Var, as_one, is_affine, is_scaling
 from jsep.types import Array
 
 CONVOLUTIONS = frozenset({"conv_general_dilated", "jsep_conv2d", "strided_conv2d", "depthwise_conv2d"})
@@ -50,7 +50,7 @@ class Layer(Step):
 
     def _product(self, x: Array, change: Callable[[Array], Array]) -> Array:
         operands = [
-            x if isinstance(operand, Ref) else change(jnp.asarray(operand)) for operand in self.product.operands
+            x if isinstance(operand, Var) else change(jnp.asarray(operand)) for operand in self.product.operands
         ]
         return self.product.bind(*operands)[0]
 
@@ -69,13 +69,13 @@ class Layer(Step):
 
 
 def _subtracts_constant(step: Step) -> bool:
-    return step.name == "sub" and isinstance(step.operands[0], Ref)
+    return step.name == "sub" and isinstance(step.operands[0], Var)
 
 
 def _is_product(step: Step) -> bool:
     if step.name not in CONVOLUTIONS and step.name != "dot_general":
         return False
-    return len([operand for operand in step.operands if isinstance(operand, Ref)]) == 1
+    return len([operand for operand in step.operands if isinstance(operand, Var)]) == 1
 
 
 def _only_arranges(step: Step) -> bool:
@@ -83,10 +83,13 @@ def _only_arranges(step: Step) -> bool:
 
 
 def join_layers(program: Program) -> Program:
-    """The program with each product of image-dependent values and constant weights, and what it ends with, as a
-    `Layer`, and each sum with the division that makes it a mean as one step called "mean"."""
+    """The program with its layers joined.
+
+    Each product with constant weights and the affine steps after it become one `Layer`; each sum and the division that
+    makes it a mean become one step called "mean".
+    """
     uses = program.uses()
-    reader: dict[Ref, Step] = {ref: step for step in program.steps for ref in step.inputs}
+    reader: dict[Var, Step] = {var: step for step in program.steps for var in step.inputs}
 
     def follow(step: Step, goes_on: Callable[[Step], bool]) -> list[Step]:
         tail: list[Step] = []

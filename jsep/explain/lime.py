@@ -9,7 +9,7 @@ import numpy as np
 from jsep.checks import InputError, check_count, check_positive
 from jsep.explain.gradient import score
 from jsep.explain.masking import masked
-from jsep.explain.sampling import map_in_chunks, without_derivative
+from jsep.explain.sampling import check_key, map_in_chunks, without_derivative
 from jsep.types import Array, Key, LogitsFn
 
 
@@ -33,11 +33,11 @@ def ridge_coefficients(inputs: Array, outputs: Array, weights: Array, ridge: Any
 
 
 def lime(
-    key: Key,
     logits_fn: LogitsFn,
     image: Array,
     label: Array,
     *,
+    key: Key | None = None,
     segments: Any = 4,
     num_samples: int = 512,
     kernel_width: float = 0.25,
@@ -45,23 +45,24 @@ def lime(
     baseline: Any = 0.0,
     chunk_size: int = 64,
 ) -> Array:
-    """The coefficients of a weighted ridge regression of the logit on the presence of segments.
+    """LIME: the coefficients of a weighted ridge regression of the logit on the presence of segments.
 
     Sample i keeps each segment with probability 1/2 (z_i in {0, 1}^S; the first sample keeps all) and weighs
     exp(-d_i^2 / kernel_width^2), d_i = 1 - cos(z_i, 1).
 
     Args:
-      key: for the samples.
       logits_fn, image, label: as `gradient`.
+      key: for the samples; required.
       segments: side of square segments in pixels, or (H, W) integers 0 .. S-1 (e.g. of scikit-image's SLIC).
       num_samples: >= 1; kernel_width: > 0; ridge: penalty on the coefficients, > 0; baseline: what covers, pixel units.
       chunk_size: covered images in memory at once.
 
     Returns: (H, W, 1), signed, in logits, one value a segment. It has no derivative (InputError when asked): its
       samples are drawn for one image, so an attack takes another method and transfers.
-    Raises: InputError as in `score`, or for segments that do not fit the image.
+    Raises: InputError as in `score`, without a key, or for segments that do not fit the image.
     Reference: Ribeiro et al. 2016, equation 2 and algorithm 1.
     """
+    key = check_key(key, "lime")
     check_count("num_samples", num_samples)
     check_positive("kernel_width", kernel_width)
     check_positive("ridge", ridge)

@@ -8,11 +8,21 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError, check_choice, check_positive
-from jsep.explain.attention import softmax_refs
+from jsep.explain.attention import softmax_outputs
 from jsep.explain.gradient import score
 from jsep.explain.layers import Layer, join_layers
-from jsep.explain.program import SHAPE_STEPS, Program, Ref, Rule, Step, go_back, is_affine, trace, transposed
-from jsep.types import Array, LogitsFn
+from jsep.explain.program import (
+    SHAPE_STEPS,
+    BackwardRule,
+    Program,
+    Step,
+    Var,
+    backpropagate,
+    is_affine,
+    trace,
+    vjp_rule,
+)
+from jsep.types import Array, Key, LogitsFn
 
 LRP_COMPOSITES: dict[str, tuple[str, str, str]] = {
     "epsilon": ("epsilon", "epsilon", "epsilon"),
@@ -26,7 +36,7 @@ LRP_COMPOSITES: dict[str, tuple[str, str, str]] = {
 
 @dataclasses.dataclass(frozen=True)
 class LrpConfig:
-    """Which rule holds where.
+    """Which propagation rule each layer has.
 
     composite: a key of `LRP_COMPOSITES`; epsilon: the stabiliser, added to every denominator with its sign, > 0;
     gamma: weight of the positive parts under the gamma rule, > 0.
@@ -47,18 +57,20 @@ def lrp(
     image: Array,
     label: Array,
     *,
+    key: Key | None = None,
     composite: str = "epsilon",
     epsilon: float = 1e-6,
     gamma: float = 0.25,
-    rules: Mapping[str, Rule] | None = None,
+    rules: Mapping[str, BackwardRule] | None = None,
 ) -> Array:
-    """The logit of `label`, redistributed layer by layer to the pixels that made it.
+    """The logit of `label`, redistributed layer by layer to the pixels: layer-wise relevance propagation.
 
-    A layer z = W x + b hands relevance down by the share of each input, R_i = x_i sum_j w_ij R_j / z_j, with, by rule,
-      "epsilon": z_j + epsilon sign(z_j) below the line;
+    A layer z = W x + b passes relevance to its inputs in proportion to their contributions, R_i = x_i sum_j w_ij R_j /
+    z_j, with, by rule,
+      "epsilon": z_j + epsilon sign(z_j) in the denominator;
       "gamma":   W + gamma max(W, 0) for W (for negative inputs min, and both exchanged where z_j < 0);
-      "z_plus":  the positive products x_i w_ij and biases alone, above and below the line;
-      "flat":    the same share for every input in reach.
+      "z_plus":  the positive products x_i w_ij and biases alone, in numerator and denominator;
+      "flat":    the same share for every input in the receptive field.
     Batch normalisation is folded into the layer before it; relevance passes unchanged through activations and through
     scaling or shift of single values, goes to the maximum in max-pooling, and splits in proportion at sums. In
     transformers attention maps count as constant weights (rule "epsilon"), and so does the factor that a layer
@@ -66,10 +78,11 @@ def lrp(
 
     Args:
       logits_fn: any JAX function of one image; the layers are found in its jaxpr.
-      image, label: as `gradient`.
-      composite: a key of `LRP_COMPOSITES`, which says which rule holds where.
+      image, label, key: as `gradient`.
+      composite: a key of `LRP_COMPOSITES`, which rule each layer has.
       epsilon, gamma: as in `LrpConfig`.
-      rules: primitive name -> own `Rule`, which replaces or adds to ours.
+      rules: primitive name -> `explain.program.BackwardRule` (step, values of its inputs, values of its outputs,
+        relevance of its outputs) -> relevance of its inputs; replaces or adds to the built-in ones.
 
     Returns: (H, W, C), signed, in logits. It sums to the logit minus what biases absorb ("epsilon", "gamma", as
       epsilon -> 0), exactly to it without biases. Differentiable in the image and the parameters.
@@ -80,7 +93,7 @@ def lrp(
     config = LrpConfig(composite, epsilon, gamma)
     image = jnp.asarray(image)
     traced = trace(lambda z: score(logits_fn, z, label), image)
-    program, weights = join_layers(traced), _weight_refs(traced)
+    program, weights = join_layers(traced), _weighting_variables(traced)
     values = program.run({program.input: image})
     layers = [step for step in program.steps if isinstance(step, Layer)]
     first, convolution, dense = LRP_COMPOSITES[config.composite]
@@ -95,7 +108,7 @@ def lrp(
             name = first if step is layers[0] else convolution if step.is_convolution else dense
             return [_LAYER_RULES[name](step, inputs[0], back[0], config)]
         if step.name in _PRODUCTS and len(step.inputs) == 2:
-            is_weight = [weights.get(ref, math.inf) < math.prod(step.outputs[0].shape) for ref in step.inputs]
+            is_weight = [weights.get(var, math.inf) < math.prod(step.outputs[0].shape) for var in step.inputs]
             if sum(is_weight) == 1 and not (step.name == "div" and is_weight[0]):
                 return _weighted_values(step, inputs, back[0], is_weight.index(False), config)
         if step.name in _RULES:
@@ -107,19 +120,19 @@ def lrp(
             f"pass rules={{{step.name!r}: rule}} with rule(step, inputs, outputs, relevances) -> relevances of inputs"
         )
 
-    return go_back(program, values, values[program.output], rule)
+    return backpropagate(program, values, values[program.output], rule)
 
 
 _PRODUCTS = ("dot_general", "mul", "div")
 
 
-def _weight_refs(program: Program) -> dict[Ref, float]:
+def _weighting_variables(program: Program) -> dict[Var, float]:
     """The values that weigh others, attention maps and roots of variances and all that follows from them alone, each
     with the number of values that it was made of: an activation has as many as what it is multiplied with."""
-    found = dict.fromkeys(softmax_refs(program), 0.0)
+    found = dict.fromkeys(softmax_outputs(program), 0.0)
     for step in program.steps:
-        if all(ref in found for ref in step.inputs):
-            found.update(dict.fromkeys(step.outputs, max(found[ref] for ref in step.inputs)))
+        if all(var in found for var in step.inputs):
+            found.update(dict.fromkeys(step.outputs, max(found[var] for var in step.inputs)))
         elif step.inside & {"rsqrt", "sqrt"}:
             found.update(dict.fromkeys(step.outputs, float(math.prod(step.inputs[0].shape))))
     return found
@@ -189,14 +202,14 @@ _LAYER_RULES = {"epsilon": _epsilon_rule, "gamma": _gamma_rule, "z_plus": _z_plu
 
 def _arrange(step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array], config: LrpConfig):
     """Relevance goes where the value came from: shapes, slices, maxima."""
-    return transposed(step, inputs, outputs, back)
+    return vjp_rule(step, inputs, outputs, back)
 
 
 def _in_proportion(
     step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array], config: LrpConfig
 ) -> Sequence[Array]:
     """Sums of values: every term gets its share."""
-    parts = transposed(step, inputs, outputs, [back[0] / _stabilised(outputs[0], config.epsilon)])
+    parts = vjp_rule(step, inputs, outputs, [back[0] / _stabilised(outputs[0], config.epsilon)])
     return [x * part for x, part in zip(inputs, parts, strict=True)]
 
 

@@ -9,10 +9,10 @@ from jsep.checks import InputError, check_choice
 from jsep.types import Array
 
 REDUCTIONS = ("abs_sum", "sum", "max", "norm")
-"""How the channels of a saliency become one."""
+"""Reductions of the channels of a saliency to one."""
 
 NORMALIZATIONS = ("l1", "l2", "max", "none")
-"""What a map is divided by."""
+"""Norms by which a map is divided."""
 
 ON_ZERO = ("uniform", "error")
 
@@ -93,8 +93,11 @@ def explanation_map(
 
 @dataclasses.dataclass(frozen=True)
 class MapConfig:
-    """How saliencies become maps, as one printable value that is recorded with every result: conclusions flip with
-    it."""
+    """The settings of `explanation_map` as one value, which is recorded with every result: conclusions depend on them.
+
+    reduce, normalize, on_zero: see `explanation_map`.
+    Raises: InputError for an unknown choice.
+    """
 
     reduce: str = "abs_sum"
     normalize: str = "l1"

@@ -1,4 +1,4 @@
-"""Methods that look at the score of images with parts taken away: occlusion and RISE."""
+"""Perturbation methods, which compare the score of the image and of masked images: occlusion and RISE."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jsep.checks import InputError, check_count, check_image
 from jsep.explain.gradient import score
-from jsep.explain.sampling import map_in_chunks, without_derivative
+from jsep.explain.sampling import check_key, map_in_chunks, without_derivative
 from jsep.types import Array, Key, LogitsFn
 
 
@@ -22,16 +22,17 @@ def occlusion(
     image: Array,
     label: Array,
     *,
+    key: Key | None = None,
     window: int = 4,
     stride: int = 2,
     baseline: Any = 0.0,
     chunk_size: int = 64,
 ) -> Array:
-    """The fall of the logit when a window is covered, averaged over the windows that cover a pixel.
+    """Occlusion: the decrease of the logit when a window is covered, averaged over the windows that cover a pixel.
 
     Windows lie at multiples of `stride`; the last of a row or column may reach beyond the image.
     Args:
-      logits_fn, image, label: as `gradient`.
+      logits_fn, image, label, key: as `gradient`.
       window, stride: side of the square window and distance of two, pixels.
       baseline: what covers, a number or an array that broadcasts to the image, pixel units.
       chunk_size: covered images in memory at once.
@@ -112,25 +113,26 @@ def rise_from_masks(
 
 
 def rise(
-    key: Key,
     logits_fn: LogitsFn,
     image: Array,
     label: Array,
     *,
+    key: Key | None = None,
     num_samples: int = 512,
     grid: int = 4,
     keep: float = 0.5,
     chunk_size: int = 64,
 ) -> Array:
-    """The mean random mask, weighted by the probability of `label` that it leaves: RISE.
+    """RISE: the mean of random masks, each weighted by the probability of `label` on the masked image.
 
-    Args: key: for the masks; num_samples, grid, keep: as `rise_masks`; chunk_size: masked images in memory at once; the
-      rest as `gradient`.
+    Args: key: for the masks; required; num_samples, grid, keep: as `rise_masks`; chunk_size: masked images in memory at
+      once; the rest as `gradient`.
     Returns: (H, W, 1), non-negative. It has no derivative (InputError when asked): its masks are drawn for one image,
-      so an attack takes another method and transfers. `rise_from_masks` is differentiable for fixed masks.
-    Raises: InputError as in `score`, or for a count or share out of range.
+      so an attack takes another method and transfers.
+    Raises: InputError as in `score`, without a key, or for a count or share out of range.
     Reference: Petsiuk et al. 2018, equation 6.
     """
+    key = check_key(key, "rise")
     check_image(image)
     height, width, _ = jnp.shape(image)
     masks = rise_masks(key, (height, width), num_samples=num_samples, grid=grid, keep=keep)

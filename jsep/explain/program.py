@@ -1,4 +1,4 @@
-"""Any `logits_fn` as a list of steps that can be run forwards, and backwards by other rules than autodiff's.
+"""Any `logits_fn` as a list of steps that can be run forwards, and backwards by other rules than those of autodiff.
 
 `trace` re-reads the function's jaxpr: calls are inlined, whatever does not depend on the image is computed at once, and
 each elementwise non-linearity (ReLU, softplus, GELU, ..., from a library or written by hand) becomes one step called
@@ -23,7 +23,7 @@ _INLINED = {
     "jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint",
     "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin",
 }  # fmt: skip
-# Calls with these names are one operation for the rules: see `jsep.models.convolution`.
+# Calls with these names are one operation for the rules: see `jsep.models.cpu`.
 _WHOLE = {"strided_conv2d", "depthwise_conv2d"}
 # Calls with a derivative of their own: kept whole where they are elementwise.
 _CUSTOM = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
@@ -40,8 +40,8 @@ SHAPE_STEPS = frozenset({"reshape", "transpose", "squeeze", "expand_dims", "broa
 
 
 @dataclasses.dataclass(frozen=True)
-class Ref:
-    """A value of the function that depends on the image."""
+class Var:
+    """A variable of the program: an intermediate value that depends on the image."""
 
     index: int
     shape: tuple[int, ...]
@@ -53,61 +53,61 @@ class Ref:
 
 
 Operand = Any
-"""A Ref, or the constant array in its place."""
+"""A Var, or a constant array where the value does not depend on the image."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Step:
-    """One operation.
+    """One operation of a program.
 
     name: the primitive's, or "activation" for a whole elementwise non-linearity.
-    operands, outputs: what goes in (Ref or constant) and comes out.
+    operands, outputs: what goes in (Var or constant) and comes out.
     bind: operands' values -> outputs' values. params: the primitive's own.
     inside: names of all primitives in it.
     """
 
     name: str
     operands: tuple[Operand, ...]
-    outputs: tuple[Ref, ...]
+    outputs: tuple[Var, ...]
     bind: Callable[..., Sequence[Array]]
     params: dict[str, Any]
     inside: frozenset[str]
 
     @property
-    def inputs(self) -> tuple[Ref, ...]:
+    def inputs(self) -> tuple[Var, ...]:
         """The operands that depend on the image, each once."""
-        return tuple(dict.fromkeys(operand for operand in self.operands if isinstance(operand, Ref)))
+        return tuple(dict.fromkeys(operand for operand in self.operands if isinstance(operand, Var)))
 
     def __call__(self, *values: Array) -> tuple[Array, ...]:
         """Values of `inputs` -> values of `outputs`."""
-        by_ref = dict(zip(self.inputs, values, strict=True))
-        return tuple(self.bind(*(by_ref[o] if isinstance(o, Ref) else o for o in self.operands)))
+        by_var = dict(zip(self.inputs, values, strict=True))
+        return tuple(self.bind(*(by_var[o] if isinstance(o, Var) else o for o in self.operands)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Program:
     """The steps from the image to the logits that depend on the image, in order."""
 
-    input: Ref
-    output: Ref
+    input: Var
+    output: Var
     steps: tuple[Step, ...]
 
-    def run(self, values: dict[Ref, Array], add: dict[Ref, Array] | None = None) -> dict[Ref, Array]:
+    def run(self, values: dict[Var, Array], add: dict[Var, Array] | None = None) -> dict[Var, Array]:
         """All values that follow from the given ones, each with its entry of `add` added where it has one."""
         values = dict(values)
         for step in self.steps:
-            if all(ref in values for ref in step.inputs):
-                outputs = step(*(values[ref] for ref in step.inputs))
-                for ref, value in zip(step.outputs, outputs, strict=True):
-                    values[ref] = value + add[ref] if add and ref in add else value
+            if all(var in values for var in step.inputs):
+                outputs = step(*(values[var] for var in step.inputs))
+                for var, value in zip(step.outputs, outputs, strict=True):
+                    values[var] = value + add[var] if add and var in add else value
         return values
 
-    def uses(self) -> dict[Ref, int]:
+    def uses(self) -> dict[Var, int]:
         """How many steps read each value; the output counts as one more."""
         count = {self.output: 1}
         for step in self.steps:
-            for ref in step.inputs:
-                count[ref] = count.get(ref, 0) + 1
+            for var in step.inputs:
+                count[var] = count.get(var, 0) + 1
         return count
 
 
@@ -118,9 +118,9 @@ def trace(fn: Callable[[Array], Array], image: Array) -> Program:
     """
     closed = jax.make_jaxpr(fn)(image)
     reader = _Reader()
-    start = reader.new_ref(jax.ShapeDtypeStruct(jnp.shape(image), jnp.result_type(image)))
+    start = reader.new_var(jax.ShapeDtypeStruct(jnp.shape(image), jnp.result_type(image)))
     (end,) = reader.read(closed.jaxpr, closed.consts, [start])
-    if not isinstance(end, Ref):
+    if not isinstance(end, Var):
         raise InputError("the logits do not depend on the image: there is nothing to explain")
     return _merge_activations(Program(start, end, tuple(reader.steps)))
 
@@ -130,11 +130,11 @@ class _Reader:
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
-        self._num_refs = 0
+        self._num_vars = 0
 
-    def new_ref(self, aval: Any) -> Ref:
-        self._num_refs += 1
-        return Ref(self._num_refs, tuple(aval.shape), aval.dtype)
+    def new_var(self, aval: Any) -> Var:
+        self._num_vars += 1
+        return Var(self._num_vars, tuple(aval.shape), aval.dtype)
 
     def read(self, jaxpr: Any, consts: Sequence[Any], operands: Sequence[Operand]) -> list[Operand]:
         env: dict[Any, Operand] = dict(zip(jaxpr.constvars, consts, strict=True))
@@ -151,17 +151,17 @@ class _Reader:
 
     def _read_equation(self, eqn: Any, operands: list[Operand]) -> Sequence[Operand]:
         name = eqn.params["name"] if eqn.params.get("name") in _WHOLE else eqn.primitive.name
-        refs = [operand for operand in operands if isinstance(operand, Ref)]
-        if not refs:
+        variables = [operand for operand in operands if isinstance(operand, Var)]
+        if not variables:
             return _bind_fn(eqn)(*operands)
         inside = frozenset(_names(eqn))
         keep_whole = (
-            name in _CUSTOM and inside <= _ELEMENTWISE and {r.shape for r in refs} == {eqn.outvars[0].aval.shape}
+            name in _CUSTOM and inside <= _ELEMENTWISE and {r.shape for r in variables} == {eqn.outvars[0].aval.shape}
         )
         if name in _INLINED and not keep_whole:
             body, consts = _body(eqn)
             return self.read(body, consts, operands)
-        outputs = tuple(self.new_ref(var.aval) for var in eqn.outvars)
+        outputs = tuple(self.new_var(var.aval) for var in eqn.outvars)
         self.steps.append(Step(name, tuple(operands), outputs, _bind_fn(eqn), dict(eqn.params), inside))
         return outputs
 
@@ -198,39 +198,39 @@ def _bind_fn(eqn: Any) -> Callable[..., Sequence[Array]]:
 
 
 def is_affine(step: Step) -> bool:
-    """Elementwise, affine in its only input, which has the shape of its output."""
-    if step.name not in _AFFINE or len([o for o in step.operands if isinstance(o, Ref)]) != 1:
+    """Whether the step is elementwise and affine in its only input, which has the shape of its output."""
+    if step.name not in _AFFINE or len([o for o in step.operands if isinstance(o, Var)]) != 1:
         return False
-    divides_by_input = step.name == "div" and not isinstance(step.operands[0], Ref)
+    divides_by_input = step.name == "div" and not isinstance(step.operands[0], Var)
     return not divides_by_input and step.inputs[0].shape == step.outputs[0].shape
 
 
 def is_scaling(step: Step) -> bool:
-    """Affine, and a product with one number."""
-    constants = [operand for operand in step.operands if not isinstance(operand, Ref)]
+    """Whether the step multiplies by one constant number."""
+    constants = [operand for operand in step.operands if not isinstance(operand, Var)]
     return is_affine(step) and step.name in ("mul", "div") and all(np.size(c) == 1 for c in constants)
 
 
 def _is_elementwise(step: Step) -> bool:
     shape = step.outputs[0].shape
-    return step.inside <= _ELEMENTWISE and all(ref.shape == shape for ref in step.inputs)
+    return step.inside <= _ELEMENTWISE and all(var.shape == shape for var in step.inputs)
 
 
 def _merge_activations(program: Program) -> Program:
     """Replaces every elementwise region with one entry, one exit and a non-linearity in it by one step."""
     # The entry of a value: the value that it is an elementwise function of.
-    entry: dict[Ref, Ref] = {}
-    regions: dict[Ref, list[Step]] = {}
+    entry: dict[Var, Var] = {}
+    regions: dict[Var, list[Step]] = {}
     for step in program.steps:
-        roots = {entry.get(ref, ref) for ref in step.inputs}
+        roots = {entry.get(var, var) for var in step.inputs}
         if _is_elementwise(step) and len(roots) == 1:
             root = roots.pop()
             regions.setdefault(root, []).append(step)
             entry.update(dict.fromkeys(step.outputs, root))
-    readers: dict[Ref, list[Step | None]] = {program.output: [None]}
+    readers: dict[Var, list[Step | None]] = {program.output: [None]}
     for step in program.steps:
-        for ref in step.inputs:
-            readers.setdefault(ref, []).append(step)
+        for var in step.inputs:
+            readers.setdefault(var, []).append(step)
 
     replaced: dict[Step, Step] = {}  # the last step of a region -> the merged one
     dropped: set[Step] = set()
@@ -243,7 +243,7 @@ def _merge_activations(program: Program) -> Program:
     return Program(program.input, program.output, tuple(merged))
 
 
-def _peel(region: list[Step], readers: dict[Ref, list[Step | None]]) -> list[Step]:
+def _peel(region: list[Step], readers: dict[Var, list[Step | None]]) -> list[Step]:
     """The steps of a region without the affine ones before and after its non-linearity, which belong to layers.
 
     Products with one number stay: softplus(beta * x) / beta is one activation. Empty when nothing is non-linear or
@@ -272,54 +272,55 @@ def _peel(region: list[Step], readers: dict[Ref, list[Step | None]]) -> list[Ste
     steps = region[low:high]
     inside = set(steps)
     exits = [
-        ref for step in steps for ref in step.outputs if any(reader not in inside for reader in readers.get(ref, []))
+        var for step in steps for var in step.outputs if any(reader not in inside for reader in readers.get(var, []))
     ]
-    entries = {ref for step in steps for ref in step.inputs} - {ref for step in steps for ref in step.outputs}
+    entries = {var for step in steps for var in step.inputs} - {var for step in steps for var in step.outputs}
     return steps if exits == list(steps[-1].outputs) and len(entries) == 1 else []
 
 
 def as_one(name: str, steps: Sequence[Step]) -> Step:
     """Steps with one input and one output between them, as one step called `name`."""
-    made = {ref for step in steps for ref in step.outputs}
-    (start,) = {ref for step in steps for ref in step.inputs} - made
+    made = {var for step in steps for var in step.outputs}
+    (start,) = {var for step in steps for var in step.inputs} - made
 
     def bind(value: Array) -> Sequence[Array]:
         values = {start: value}
         for step in steps:
-            values.update(zip(step.outputs, step(*(values[ref] for ref in step.inputs)), strict=True))
-        return [values[ref] for ref in steps[-1].outputs]
+            values.update(zip(step.outputs, step(*(values[var] for var in step.inputs)), strict=True))
+        return [values[var] for var in steps[-1].outputs]
 
     inside = frozenset().union(*(step.inside for step in steps))
     return Step(name, (start,), steps[-1].outputs, bind, {}, inside)
 
 
-Rule = Callable[[Step, Sequence[Array], Sequence[Array], Sequence[Array]], Sequence[Array | None]]
-"""(step, values of its inputs, values of its outputs, what comes back to these) -> what goes back to its inputs; None
-to an input that counts as a constant."""
+BackwardRule = Callable[[Step, Sequence[Array], Sequence[Array], Sequence[Array]], Sequence[Array | None]]
+"""(step, values of its inputs, values of its outputs, relevance of its outputs) -> relevance of its inputs, None for an
+input that counts as a constant. With `vjp_rule` the relevance is the gradient."""
 
 
-def go_back(program: Program, values: dict[Ref, Array], at_output: Array, rule: Rule) -> Array:
-    """Carries `at_output` from the logits to the image, step by step by `rule`; contributions to one value add up.
+def backpropagate(program: Program, values: dict[Var, Array], at_output: Array, rule: BackwardRule) -> Array:
+    """A backward pass with another rule than differentiation: the relevance `at_output` of the output, propagated step
+    by step by `rule` to the image; what reaches one variable by several paths is added up.
 
-    Args: values: of `Program.run`; at_output: as the logits. Returns: as the image.
+    Args: values: of `Program.run`; at_output: as the program's output. Returns: as the image.
     """
-    back: dict[Ref, Array] = {program.output: at_output}
+    back: dict[Var, Array] = {program.output: at_output}
     for step in reversed(program.steps):
-        if not any(ref in back for ref in step.outputs):
+        if not any(var in back for var in step.outputs):
             continue
-        at_outputs = [back.pop(ref) if ref in back else jnp.zeros(ref.shape, ref.dtype) for ref in step.outputs]
-        inputs = [values[ref] for ref in step.inputs]
-        at_inputs = rule(step, inputs, [values[ref] for ref in step.outputs], at_outputs)
-        for ref, value in zip(step.inputs, at_inputs, strict=True):
-            if ref.is_float and value is not None:
-                back[ref] = back[ref] + value if ref in back else value
+        at_outputs = [back.pop(var) if var in back else jnp.zeros(var.shape, var.dtype) for var in step.outputs]
+        inputs = [values[var] for var in step.inputs]
+        at_inputs = rule(step, inputs, [values[var] for var in step.outputs], at_outputs)
+        for var, value in zip(step.inputs, at_inputs, strict=True):
+            if var.is_float and value is not None:
+                back[var] = back[var] + value if var in back else value
     return back.get(program.input, jnp.zeros(program.input.shape, program.input.dtype))
 
 
-def transposed(step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array]) -> Sequence[Array]:
+def vjp_rule(step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array]) -> Sequence[Array]:
     """The rule of ordinary differentiation: the vector-Jacobian product of the step."""
-    floats = [i for i, ref in enumerate(step.inputs) if ref.is_float]
-    kept = [i for i, ref in enumerate(step.outputs) if ref.is_float]
+    floats = [i for i, var in enumerate(step.inputs) if var.is_float]
+    kept = [i for i, var in enumerate(step.outputs) if var.is_float]
 
     def of_floats(*values: Array) -> list[Array]:
         full = list(inputs)

@@ -1,4 +1,4 @@
-"""What the methods that evaluate the model many times share."""
+"""Shared by the methods that evaluate the model on many images: keys, chunks, no derivative."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,14 @@ from typing import Any
 import jax
 
 from jsep.checks import InputError, check_count
-from jsep.types import Array
+from jsep.types import Array, Key
+
+
+def check_key(key: Key | None, method: str) -> Key:
+    """The key. Raises InputError without one, for an explanation method that samples."""
+    if key is None:
+        raise InputError(f"explanation method {method!r} samples: pass key=jax.random.key(...)")
+    return key
 
 
 def map_in_chunks(fn: Callable[[Any], Any], inputs: Any, chunk_size: int) -> Any:

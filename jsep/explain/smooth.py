@@ -7,12 +7,13 @@ import jax.numpy as jnp
 
 from jsep.checks import check_count, check_positive
 from jsep.explain.gradient import gradient
-from jsep.explain.sampling import map_in_chunks
+from jsep.explain.sampling import check_key, map_in_chunks
 from jsep.types import Array, Key, LogitsFn, SaliencyFn
 
 
 def _noisy(
-    key: Key,
+    method: str,
+    key: Key | None,
     logits_fn: LogitsFn,
     image: Array,
     label: Array,
@@ -22,6 +23,7 @@ def _noisy(
     chunk_size: int,
 ) -> Array:
     """(num_samples, H, W, C)."""
+    checked = check_key(key, method)
     check_positive("sigma", sigma, allow_zero=True)
     check_count("num_samples", num_samples)
     image = jnp.asarray(image)
@@ -30,15 +32,15 @@ def _noisy(
     def one(key: Key) -> Array:
         return saliency(logits_fn, image + sigma * jax.random.normal(key, image.shape, image.dtype), label)
 
-    return map_in_chunks(one, jax.random.split(key, num_samples), chunk_size)
+    return map_in_chunks(one, jax.random.split(checked, num_samples), chunk_size)
 
 
 def smooth_grad(
-    key: Key,
     logits_fn: LogitsFn,
     image: Array,
     label: Array,
     *,
+    key: Key | None = None,
     sigma: Any = 0.1,
     num_samples: int = 32,
     saliency: SaliencyFn = gradient,
@@ -47,26 +49,29 @@ def smooth_grad(
     """The mean saliency under noise, E s(x + sigma zeta), zeta ~ N(0, 1).
 
     Args:
-      key: for the noise; one key, one function of the image: the noise is not drawn again inside an attack.
       logits_fn, image, label: as `gradient`.
+      key: for the noise; required. The same key gives the same noise, so that the saliency is one function of the
+        image, which an attack can descend.
       sigma: standard deviation of the noise, pixel units, >= 0. Noisy images are not clipped.
       num_samples: noisy images.
-      saliency: what is averaged.
+      saliency: the saliency that is averaged.
       chunk_size: noisy images in memory at once.
 
     Returns: as `saliency`; differentiable in the image and the parameters.
-    Raises: InputError as in `score`, or for a count or sigma out of range.
+    Raises: InputError as in `score`, without a key, or for a count or sigma out of range.
     Reference: Smilkov et al. 2017.
     """
-    return jnp.mean(_noisy(key, logits_fn, image, label, sigma, num_samples, saliency, chunk_size), axis=0)
+    return jnp.mean(
+        _noisy("smooth_grad", key, logits_fn, image, label, sigma, num_samples, saliency, chunk_size), axis=0
+    )
 
 
 def smooth_grad_squared(
-    key: Key,
     logits_fn: LogitsFn,
     image: Array,
     label: Array,
     *,
+    key: Key | None = None,
     sigma: Any = 0.1,
     num_samples: int = 32,
     saliency: SaliencyFn = gradient,
@@ -76,15 +81,18 @@ def smooth_grad_squared(
 
     Args, Returns, Raises: as `smooth_grad`; non-negative. Reference: Hooker et al. 2019.
     """
-    return jnp.mean(_noisy(key, logits_fn, image, label, sigma, num_samples, saliency, chunk_size) ** 2, axis=0)
+    return jnp.mean(
+        _noisy("smooth_grad_squared", key, logits_fn, image, label, sigma, num_samples, saliency, chunk_size) ** 2,
+        axis=0,
+    )
 
 
 def var_grad(
-    key: Key,
     logits_fn: LogitsFn,
     image: Array,
     label: Array,
     *,
+    key: Key | None = None,
     sigma: Any = 0.1,
     num_samples: int = 32,
     saliency: SaliencyFn = gradient,
@@ -94,4 +102,4 @@ def var_grad(
 
     Args, Returns, Raises: as `smooth_grad`; non-negative. Reference: Adebayo et al. 2018, appendix.
     """
-    return jnp.var(_noisy(key, logits_fn, image, label, sigma, num_samples, saliency, chunk_size), axis=0)
+    return jnp.var(_noisy("var_grad", key, logits_fn, image, label, sigma, num_samples, saliency, chunk_size), axis=0)

@@ -1,7 +1,8 @@
 """The input landscape of any scalar function of the image: pictures along directions, and curvature as numbers.
 
-The way of the data: `scalars` names the functions, `directions` the lines through a point, `slices` evaluates along
-them, `curvature` has the Hessian by its products with vectors, `sharpness` what an ascent or a sample finds in a ball.
+`scalars` has the functions by name, `directions` the lines through a point, `slices` evaluates the functions along
+them, `curvature` estimates the Hessian from Hessian-vector products, `sharpness` the average and worst change in a
+ball.
 """
 
 from jsep.landscape.curvature import (
@@ -10,54 +11,50 @@ from jsep.landscape.curvature import (
     Moments,
     Spectrum,
     curvature,
-    density,
-    frobenius_norm,
     hvp,
     jacobian_norms,
     moments,
+    spectral_density,
     spectrum,
     top_eigenvalues,
     trace,
 )
-from jsep.landscape.directions import DIRECTIONS, DRAWN, DirectionContext, direction, normalise
+from jsep.landscape.directions import DIRECTIONS, RANDOM_DIRECTIONS, DirectionContext, direction, normalize
 from jsep.landscape.scalars import (
     SCALARS,
-    Case,
+    ScalarContext,
     explanation_loss_to,
     explanation_loss_to_own,
-    margin,
     scalar_fn,
     sep_term,
 )
 from jsep.landscape.sharpness import Sharpness, local_lipschitz, sharpness
-from jsep.landscape.slices import OUTSIDE, Slice, coordinates, slice_1d, slice_2d
+from jsep.landscape.slices import OUTSIDE_MODES, Slice, grid_coordinates, slice_1d, slice_2d
 
 __all__ = [
     "Curvature",
     "DIRECTIONS",
-    "DRAWN",
-    "OUTSIDE",
+    "RANDOM_DIRECTIONS",
+    "OUTSIDE_MODES",
     "SCALARS",
-    "Case",
+    "ScalarContext",
     "DirectionContext",
     "JacobianNorms",
     "Moments",
     "Sharpness",
     "Slice",
     "Spectrum",
-    "coordinates",
-    "density",
+    "grid_coordinates",
+    "spectral_density",
     "curvature",
     "direction",
     "explanation_loss_to",
     "explanation_loss_to_own",
-    "frobenius_norm",
     "hvp",
     "jacobian_norms",
     "local_lipschitz",
-    "margin",
     "moments",
-    "normalise",
+    "normalize",
     "scalar_fn",
     "sep_term",
     "sharpness",

@@ -1,4 +1,4 @@
-"""Named directions through the input space, each of exactly the stated size under a norm."""
+"""Directions in the input space by name, each scaled to a given size under a norm."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from jsep.landscape.curvature import top_eigenvalues
 from jsep.types import Array, Key, Objective
 
 
-def normalise(direction: Array, *, epsilon: Any, norm: str = "linf") -> Array:
-    """epsilon * d / ||d||: the direction with exactly the size of the budget.
+def normalize(direction: Array, *, epsilon: Any, norm: str = "linf") -> Array:
+    """epsilon * d / ||d||: the direction scaled to the size of the budget.
 
     Args: direction: (H, W, C), not zero (under jit a zero direction stays zero); epsilon: size in pixel units, > 0;
       norm: "linf" or "l2".
@@ -43,7 +43,7 @@ def check_direction(direction: Array, name: str = "direction") -> None:
 
 @dataclasses.dataclass(frozen=True)
 class DirectionContext:
-    """What a direction may be made from.
+    """The ingredients of the directions.
 
     scalar_fn: image -> (); point: (H, W, C); attacked: (H, W, C) where an attack on `point` ended; other: (H, W, C)
     another image; num_matvecs: Hessian-vector products for an eigenvector.
@@ -100,8 +100,8 @@ DIRECTIONS: dict[str, Callable[[Key, DirectionContext], Array]] = {
 }
 """name -> (key, context) -> direction of any size. "eigenvector" belongs to the eigenvalue of largest magnitude."""
 
-DRAWN = frozenset({"gaussian", "rademacher"})
-"""The directions of which a picture shows many: the others are one a function and image."""
+RANDOM_DIRECTIONS = frozenset({"gaussian", "rademacher"})
+"""The directions that are drawn at random; each of the others is one direction for a function and an image."""
 
 
 def direction(key: Key, name: str, context: DirectionContext, *, epsilon: Any, norm: str = "linf") -> Array:
@@ -113,4 +113,4 @@ def direction(key: Key, name: str, context: DirectionContext, *, epsilon: Any, n
     check_choice("direction", name, DIRECTIONS)
     raw = DIRECTIONS[name](key, context)
     check_direction(raw, f"direction {name!r}")
-    return normalise(raw, epsilon=epsilon, norm=norm)
+    return normalize(raw, epsilon=epsilon, norm=norm)

@@ -1,4 +1,4 @@
-"""The scalar functions of the image whose landscapes are looked at, by name."""
+"""The scalar functions of the image whose landscape is computed, by name."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,17 +9,6 @@ import jax.numpy as jnp
 from jsep import attack
 from jsep.checks import InputError, check_choice, check_count
 from jsep.types import Array, LogitsFn, MapFn, Objective
-
-
-def margin(logits_fn: LogitsFn, label: Array) -> Objective:
-    """The objective image -> max_{k != label} f_k - f_label: below 0 exactly where `label` is predicted."""
-
-    def objective(image: Array) -> Array:
-        logits = logits_fn(image)
-        others = jnp.where(jnp.arange(logits.size) == label, -jnp.inf, logits)
-        return jnp.max(others) - logits[label]
-
-    return objective
 
 
 def explanation_loss_to(map_fn: MapFn, target_map: Array) -> Objective:
@@ -52,8 +41,8 @@ def sep_term(map_fn: MapFn, noise: Array) -> Objective:
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
-    """What a scalar function is built from: the model at one image.
+class ScalarContext:
+    """The ingredients of the scalar functions: a model, an image, and what the functions compare it with.
 
     logits_fn: image -> logits (K,); label: () the class of the classification losses; map_fn: image -> map (H, W),
     its explained class fixed; image: (H, W, C), the clean image; target_map: (H, W); noise: (H, W, C), pixel units.
@@ -69,25 +58,25 @@ class Case:
 
 SCALARS: dict[str, tuple[Callable[..., Objective], tuple[str, ...]]] = {
     "cross_entropy": (attack.cross_entropy, ("logits_fn", "label")),
-    "margin": (margin, ("logits_fn", "label")),
+    "margin": (attack.margin, ("logits_fn", "label")),
     "explanation_to_target": (explanation_loss_to, ("map_fn", "target_map")),
     "explanation_to_own": (explanation_loss_to_own, ("map_fn", "image")),
     "sep_term": (sep_term, ("map_fn", "noise")),
 }
-"""name -> (function of some fields of a Case -> objective, those fields)."""
+"""name -> (builder of the objective, the fields of a ScalarContext that it takes)."""
 
 
-def scalar_fn(name: str, case: Case) -> Objective:
-    """The scalar function called `name` of a case: image (H, W, C) -> ().
+def scalar_fn(name: str, context: ScalarContext) -> Objective:
+    """The scalar function called `name` in a context: image (H, W, C) -> ().
 
-    Raises: InputError for an unknown name, or a case without a field that it needs.
+    Raises: InputError for an unknown name, or a context without a field that it needs.
     """
     check_choice("scalar function", name, SCALARS)
     build, needs = SCALARS[name]
-    missing = [field for field in needs if getattr(case, field) is None]
+    missing = [field for field in needs if getattr(context, field) is None]
     if missing:
-        raise InputError(f"scalar function {name!r} needs {' and '.join(missing)} of the case, got None")
-    return build(*(getattr(case, field) for field in needs))
+        raise InputError(f"scalar function {name!r} needs {' and '.join(missing)} of the context, got None")
+    return build(*(getattr(context, field) for field in needs))
 
 
 def check_scalar_fn(function: Objective, point: Array) -> Array:

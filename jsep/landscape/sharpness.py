@@ -1,4 +1,4 @@
-"""How much a function or a map changes inside a ball: averages over it, and the worst that an ascent finds."""
+"""How much a function or a map changes inside a ball: the average, and the largest change that an ascent finds."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,10 @@ from jsep.types import Array, Key, MapFn, Objective
 
 
 class Sharpness(NamedTuple):
-    """Of f(z) - f(point) in the ball, each (): mean over uniform z, its standard error, largest found by ascent."""
+    """Statistics of f(z) - f(point) over the ball, each ().
+
+    average: the mean over uniform z; standard_error: of that mean; worst: the largest value that the ascent found.
+    """
 
     average: Array
     standard_error: Array
@@ -27,17 +30,17 @@ def _largest_on_the_way(
     epsilon: Any,
     alpha: Any,
     num_steps: int,
-    num_restarts: int,
+    num_starts: int,
     chunk_size: int | None,
 ) -> Array:
-    """The largest value that projected gradient ascent visits from `num_restarts` random starts: a lower bound."""
+    """The largest value that projected gradient ascent visits from `num_starts` random starts."""
 
     def one(key: Key) -> Array:
         end, info = attack.pgd(key, objective, point, norm=norm, epsilon=epsilon, alpha=alpha, num_steps=num_steps)
         return jnp.maximum(jnp.max(info.objectives, initial=-jnp.inf), objective(end))
 
-    keys = jax.random.split(key, num_restarts)
-    return jnp.max(jax.lax.map(one, keys, batch_size=min(chunk_size or num_restarts, num_restarts)))
+    keys = jax.random.split(key, num_starts)
+    return jnp.max(jax.lax.map(one, keys, batch_size=min(chunk_size or num_starts, num_starts)))
 
 
 def sharpness(
@@ -50,7 +53,7 @@ def sharpness(
     alpha: Any,
     num_steps: int,
     num_samples: int,
-    num_restarts: int = 1,
+    num_starts: int = 1,
     chunk_size: int | None = None,
 ) -> Sharpness:
     """Average and worst rise of a function in the ball (and in [0, 1]): mean and max of f(z) - f(point).
@@ -59,7 +62,7 @@ def sharpness(
       key: for the samples and the random starts.
       scalar_fn: image -> scalar; point: (H, W, C) in [0, 1].
       norm, epsilon, alpha, num_steps: the ball and the ascent, as `attack.pgd`.
-      num_samples: uniform points of the ball, >= 2; num_restarts: ascents; chunk_size: of each in memory at once.
+      num_samples: uniform points of the ball, >= 2; num_starts: ascents; chunk_size: of each in memory at once.
 
     Returns: Sharpness; `worst` is a lower bound of the true maximum, and at least 0.
     Raises: InputError for a function that is not scalar, or settings that do not fit.
@@ -69,7 +72,7 @@ def sharpness(
     point = check_scalar_fn(scalar_fn, point)
     check_epsilon(epsilon, norm)
     check_count("num_samples", num_samples, minimum=2)
-    check_count("num_restarts", num_restarts)
+    check_count("num_starts", num_starts)
     check_chunk_size(chunk_size)
     sample_key, ascent_key = jax.random.split(key)
     own = scalar_fn(point)
@@ -80,7 +83,7 @@ def sharpness(
 
     keys = jax.random.split(sample_key, num_samples)
     rises = jax.lax.map(rise, keys, batch_size=min(chunk_size or num_samples, num_samples))
-    worst = _largest_on_the_way(ascent_key, scalar_fn, point, norm, epsilon, alpha, num_steps, num_restarts, chunk_size)
+    worst = _largest_on_the_way(ascent_key, scalar_fn, point, norm, epsilon, alpha, num_steps, num_starts, chunk_size)
     error = jnp.std(rises, ddof=1) / num_samples**0.5
     return Sharpness(jnp.mean(rises), error, jnp.maximum(worst - own, 0.0))
 
@@ -94,7 +97,7 @@ def local_lipschitz(
     epsilon: Any,
     alpha: Any,
     num_steps: int,
-    num_restarts: int = 1,
+    num_starts: int = 1,
     chunk_size: int | None = None,
 ) -> Array:
     """The largest ||I(z) - I(point)||_2 / ||z - point||_2 over z in the ball that a gradient ascent finds.
@@ -105,7 +108,7 @@ def local_lipschitz(
     Raises: InputError for settings that do not fit.
     Reference: Alvarez-Melis and Jaakkola 2018, equation 1.
     """
-    check_count("num_restarts", num_restarts)
+    check_count("num_starts", num_starts)
     check_chunk_size(chunk_size)
     point = jnp.asarray(point)
     own = map_fn(point)
@@ -115,4 +118,4 @@ def local_lipschitz(
         nowhere = (distance == 0) | (moved == 0)  # the root has no derivative there
         return jnp.where(nowhere, 0.0, jnp.sqrt(jnp.where(nowhere, 1.0, moved / jnp.where(nowhere, 1.0, distance))))
 
-    return _largest_on_the_way(key, ratio, point, norm, epsilon, alpha, num_steps, num_restarts, chunk_size)
+    return _largest_on_the_way(key, ratio, point, norm, epsilon, alpha, num_steps, num_starts, chunk_size)

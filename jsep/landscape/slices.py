@@ -12,8 +12,8 @@ from jsep.landscape.directions import check_direction
 from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
 from jsep.types import Array, Objective, PyTree
 
-OUTSIDE = ("clip", "warn")
-"""What happens to points outside [0, 1]."""
+OUTSIDE_MODES = ("clip", "warn")
+"""What a slice does with points outside [0, 1]: clip them, or evaluate them and warn."""
 
 
 class Slice(NamedTuple):
@@ -32,8 +32,12 @@ class Slice(NamedTuple):
     num_non_finite: Array
 
 
-def coordinates(extent: float | tuple[float, float], num_points: int) -> np.ndarray:
-    """`num_points` factors from -extent to extent, or between the two of a pair, float32; an odd number meets 0."""
+def grid_coordinates(extent: float | tuple[float, float], num_points: int) -> np.ndarray:
+    """The grid of a slice: `num_points` equally spaced factors on [-extent, extent], or on [low, high] for a pair.
+
+    Returns: (num_points,) float32; with an odd number of points 0 is one of them.
+    Raises: InputError for an extent or a count that does not fit.
+    """
     low, high = extent if isinstance(extent, tuple) else (-extent, extent)
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise InputError(f"extent must be a number > 0 or a pair (low, high) with low < high, got {extent!r}")
@@ -105,11 +109,11 @@ def slice_1d(
     Raises: InputError for a function that is not scalar, zero directions, an extent or a count that does not fit.
     Reference: PAPER, Figures 1b and 3.
     """
-    check_choice("outside", outside, OUTSIDE)
+    check_choice("outside", outside, OUTSIDE_MODES)
     check_chunk_size(chunk_size)
     point = check_scalar_fn(scalar_fn, point)
     directions = _check_directions(directions, point, None)
-    points = coordinates(extent, num_points)
+    points = grid_coordinates(extent, num_points)
     index, factor = jnp.meshgrid(jnp.arange(len(directions)), jnp.asarray(points, point.dtype), indexing="ij")
 
     def offset(place: tuple[Array, Array]) -> Array:
@@ -135,11 +139,11 @@ def slice_2d(
     Returns: Slice with values (num_points, num_points): rows are s, columns t.
     Raises: InputError as `slice_1d`.
     """
-    check_choice("outside", outside, OUTSIDE)
+    check_choice("outside", outside, OUTSIDE_MODES)
     check_chunk_size(chunk_size)
     point = check_scalar_fn(scalar_fn, point)
     directions = _check_directions(directions, point, 2)
-    points = coordinates(extent, num_points)
+    points = grid_coordinates(extent, num_points)
     grid = jnp.stack(jnp.meshgrid(*[jnp.asarray(points, point.dtype)] * 2, indexing="ij"), axis=-1)
 
     def offset(place: Array) -> Array:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.models.adapters import from_batch_fn
 from jsep.models.convnet import ConvNet
-from jsep.models.layers import ACTIVATIONS, BATCH_NORM_MOMENTUM, Classifier, softplus
+from jsep.models.layers import ACTIVATIONS, BATCH_NORM_MOMENTUM, Classifier
 from jsep.models.mobilenet import MobileNetV2
 from jsep.models.resnet import ResNet
 from jsep.models.torch_weights import import_torch
@@ -42,8 +42,6 @@ __all__ = [
     "init",
     "logits_fn",
     "model_fn",
-    "num_parameters",
-    "softplus",
     "with_activation",
 ]
 
@@ -124,11 +122,6 @@ def init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTr
 def _init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTree:
     variables = model.init(key, jnp.zeros((1, *input_shape)))
     return {name: variables[name] for name in ("params", "batch_stats") if name in variables}
-
-
-def num_parameters(variables: PyTree) -> int:
-    """The number of trained parameters."""
-    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
 
 def _one_image(model: Classifier, variables: PyTree, image: Array, softplus_beta: Any = None) -> Array:

@@ -1,4 +1,4 @@
-"""Classifiers of other libraries as functions of one image."""
+"""Adapters that make functions of one image of classifiers from other libraries."""
 
 import dataclasses
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class _OneImage:
 
 
 def from_batch_fn(batch_fn: Callable[..., Any], *, channels_first: bool = False) -> Callable[..., Array]:
-    """The function of one image that every function of jsep takes, from one over batches.
+    """A function of one image, as all of jsep takes it, from a classifier of batches.
 
     Args:
       batch_fn: images (B, H, W, C) in [0, 1] -> logits (B, K), in evaluation mode, or (variables, images) -> logits.

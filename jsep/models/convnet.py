@@ -16,7 +16,7 @@ class ConvNet(Classifier):
 
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
-        x = self.normalise(images)
+        x = self.normalize(images)
         for index, width in enumerate(self.widths):
             is_last = index + 1 == len(self.widths)
             x = self.act(Conv(width, strides=1 if index == 0 else 2, use_bias=True, is_flattened=is_last)(x))

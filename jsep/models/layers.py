@@ -1,4 +1,4 @@
-"""What every model is made of: the activation, the input normalisation, the convolution, the penultimate features."""
+"""The parts that all models share: activation, input normalisation, convolutions, penultimate features."""
 
 import functools
 from collections.abc import Callable
@@ -9,14 +9,13 @@ import jax.numpy as jnp
 
 from jsep.checks import check_choice
 from jsep.models.convolution import conv2d
-from jsep.models.depthwise import depthwise_conv2d
 from jsep.types import Array
 
 ACTIVATIONS = ("softplus", "relu", "gelu")
 """The non-linearities of the models; "softplus" has a sharpness."""
 
 BATCH_NORM_MOMENTUM = 0.9
-"""What the running statistics of batch normalisation keep of themselves at a training step."""
+"""The weight of the old running statistics of batch normalisation at a training step."""
 
 _LOG1P_RATIO = (
     1.0, -0.49999493, 0.33319098, -0.24842982, 0.19106007, -0.13663244, 0.07822593, -0.029505227, 0.0052326913
@@ -108,7 +107,7 @@ class DepthwiseConv(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, 1, x.shape[-1]))
-        return depthwise_conv2d(x, kernel, self.strides, 1)
+        return conv2d(x, kernel, strides=self.strides, padding=1, groups=x.shape[-1])
 
 
 class Classifier(nn.Module):
@@ -128,7 +127,7 @@ class Classifier(nn.Module):
         """The activation of the model."""
         return activation_fn(self.activation, self.softplus_beta)(x)
 
-    def normalise(self, images: Array) -> Array:
+    def normalize(self, images: Array) -> Array:
         """(images - mean) / std, per channel."""
         return (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
 

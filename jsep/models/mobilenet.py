@@ -26,7 +26,7 @@ class MobileNetV2(Classifier):
         def norm(x: Array) -> Array:
             return nn.BatchNorm(use_running_average=not train, momentum=BATCH_NORM_MOMENTUM, epsilon=1e-5)(x)
 
-        x = self.act(norm(Conv(32)(self.normalise(images))))
+        x = self.act(norm(Conv(32)(self.normalize(images))))
         for expansion, channels, num_blocks, first_strides in self.stages:
             for block in range(num_blocks):
                 strides = first_strides if block == 0 else 1

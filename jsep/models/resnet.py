@@ -12,8 +12,7 @@ class ResNet(Classifier):
     classes and 3 channels.
 
     `__call__`: images (B, H, W, C) float in [0, 1] -> logits (B, K). With `train` the batch normalisation uses the
-    batch
-    and updates the collection "batch_stats"; without, it uses the running statistics and treats each image alone.
+    batch and updates the collection "batch_stats"; without, it uses the running statistics and treats each image alone.
     """
 
     stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
@@ -24,7 +23,7 @@ class ResNet(Classifier):
         def norm(x: Array) -> Array:
             return nn.BatchNorm(use_running_average=not train, momentum=BATCH_NORM_MOMENTUM, epsilon=1e-5)(x)
 
-        x = self.act(norm(Conv(self.width)(self.normalise(images))))
+        x = self.act(norm(Conv(self.width)(self.normalize(images))))
         for stage, num_blocks in enumerate(self.stage_sizes):
             channels = self.width * 2**stage
             for block in range(num_blocks):

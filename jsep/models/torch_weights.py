@@ -1,4 +1,4 @@
-"""Weights of PyTorch models as variables of ours: state dicts of the layouts that are usual on CIFAR."""
+"""Import of PyTorch weights: state dicts of the layouts that are usual on CIFAR."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -72,7 +72,7 @@ LAYOUTS: dict[type[Classifier], Callable[[Classifier], Iterator[Entry]]] = {
 def import_torch(
     source: str | Path | Mapping[str, Any], model: Classifier, input_shape: tuple[int, int, int]
 ) -> PyTree:
-    """The variables of `model` with the weights of a PyTorch state dict; the logits are PyTorch's.
+    """The variables of `model` from a PyTorch state dict, with which it computes the same logits.
 
     The layouts are those of the usual CIFAR ResNet-18 (conv1, layer1.0.conv1, ..., linear) and of the Wide ResNets of
     TRADES and RobustBench (conv1, block1.layer.0.conv1, ..., fc). Prefixes such as "module." are cut off, and a

@@ -34,7 +34,7 @@ class ViT(Classifier):
         if self.width % self.num_heads:
             raise InputError(f"width must be a multiple of num_heads, got {self.width} and {self.num_heads}")
         rows, columns = height // self.patch, width // self.patch
-        x = self.normalise(images).reshape(batch, rows, self.patch, columns, self.patch, channels)
+        x = self.normalize(images).reshape(batch, rows, self.patch, columns, self.patch, channels)
         x = x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows * columns, self.patch**2 * channels)
         x = nn.Dense(self.width, name="patches")(x)
         class_token = self.param("class_token", nn.initializers.zeros, (1, 1, self.width))

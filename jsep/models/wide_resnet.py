@@ -23,7 +23,7 @@ class WideResNet(Classifier):
         def norm_act(x: Array) -> Array:
             return self.act(nn.BatchNorm(use_running_average=not train, momentum=BATCH_NORM_MOMENTUM, epsilon=1e-5)(x))
 
-        x = Conv(16)(self.normalise(images))
+        x = Conv(16)(self.normalize(images))
         for stage in range(3):
             channels = 16 * self.widen * 2**stage
             for block in range((self.depth - 4) // 6):

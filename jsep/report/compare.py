@@ -62,12 +62,12 @@ def write_comparison(run_dirs: Sequence[str | pathlib.Path], out: str | pathlib.
     labels = _check(runs)
     path = pathlib.Path(out)
     if path.is_dir() or (path.exists() and GENERATED not in path.read_text(encoding="utf-8", errors="replace")[:2000]):
-        raise InputError(f"{path} exists and is no page of jsep; choose another name with --out")
+        raise InputError(f"{path} exists and is no page of jsep; choose another out")
     page = _landscape_page(runs, analyses, labels, path) if of_landscapes else _page(runs, labels, path)
     try:
         replace_file(path, page.encode())
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); choose another name with --out") from error
+        raise InputError(f"{path} cannot be written ({error.strerror}); choose another out") from error
     return path
 
 

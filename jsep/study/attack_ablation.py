@@ -36,7 +36,7 @@ class AttackAblationConfig(FlatConfig):
     attacks: tuple[str, ...] = setting(
         ("targeted", "auto"), f"attacks on explanations that are compared, of {', '.join(attack.EXPLANATION_ATTACKS)}"
     )
-    version: str = setting("standard", f"version of the ensemble: {', '.join(attack.EXPLANATION_VERSIONS)}")
+    version: str = setting("standard", f"version of the ensemble: {', '.join(attack.AUTO_EXPLANATION_VERSIONS)}")
     chunk_size: int = setting(20, "pairs in memory at once")
 
     def __post_init__(self) -> None:
@@ -44,7 +44,7 @@ class AttackAblationConfig(FlatConfig):
             raise InputError("attacks must name one or more attacks on explanations, got none")
         for name in self.attacks:
             attack.explanation_attack(name)
-        check_choice("version", self.version, attack.EXPLANATION_VERSIONS)
+        check_choice("version", self.version, attack.AUTO_EXPLANATION_VERSIONS)
         for name in ("num_pairs", "seed"):
             check_count(name, getattr(self, name), minimum=0)
         for name in ("num_near_boundary", "chunk_size"):

@@ -109,7 +109,7 @@ def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
     for path, result in results.items():
         _check_same(path, str(reference_dir), _judged(result["config"]), judged)
         if result["pairs"]["hash"] != pairs["hash"]:
-            raise InputError(f"{path} was tested on other pairs than {reference_dir}; give it that run's --pairs_file")
+            raise InputError(f"{path} was tested on other pairs than {reference_dir}; give it that run's pairs_file")
         for row in result["rows"]:
             rows.append(
                 {
@@ -137,7 +137,7 @@ def _read(path: Path) -> dict[str, Any]:
     if "kind" in result or "pairs" not in result:
         raise InputError(f"{path} holds no study; give the run directories of studies")
     if not result.get("complete"):
-        raise InputError(f"{path} is not finished; continue it with --resume")
+        raise InputError(f"{path} is not finished; continue it with resume=True")
     return result | {"config": with_new_names(result["config"])}
 
 

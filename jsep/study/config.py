@@ -142,7 +142,9 @@ class StudyConfig(FlatConfig):
     explanation_attack_options: tuple[str, ...] = setting(
         (), "settings of that attack that have no flag of their own, such as num_starts=3,repair=true"
     )
-    explanation_version: str = setting("standard", f"version of the ensemble: {', '.join(attack.EXPLANATION_VERSIONS)}")
+    explanation_version: str = setting(
+        "standard", f"version of the ensemble: {', '.join(attack.AUTO_EXPLANATION_VERSIONS)}"
+    )
     explanation_softmax_tolerance: float | None = setting(
         None, "largest change of a softmax entry under the explanation attack; default: only the class is kept"
     )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from jsep import explain, models, train
-from jsep.models.definition import by_definition
+from jsep.models.cpu import use_lax_conv
 from jsep.types import Array, PyTree
 
 _FEW = 8  # images of a traced batch: enough for the costs that do not grow with it to be small
@@ -58,7 +58,7 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> float:
 def _once(function: Callable[..., Any], arguments: Sequence[Any]) -> float:
     """As XLA counts: the body of every loop once."""
     # Of a new function: JAX keeps what it once lowered of one that it knows.
-    with by_definition():
+    with use_lax_conv():
         counted = jax.jit(lambda *arguments: function(*arguments)).lower(*arguments).cost_analysis()
     return float(counted.get("flops", 0.0)) if isinstance(counted, dict) else 0.0
 

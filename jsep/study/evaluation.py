@@ -174,7 +174,7 @@ class _Measurement:
 
     def _accuracies(self, model: EvaluatedModel) -> dict[str, np.ndarray]:
         config = self.config
-        clean, robust = evaluate.correct(
+        clean, robust = evaluate.correctly_classified(
             self._key(model, 3),
             model.model_fn,
             model.variables,

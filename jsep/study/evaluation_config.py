@@ -62,7 +62,7 @@ class EvaluationConfig(FlatConfig):
     test_alpha: float = setting(2 / 255, _as_in_studies("test_alpha"))
     test_num_steps: int = setting(20, _as_in_studies("test_num_steps"))
     auto_attack: str | None = setting(
-        None, f"version of AutoAttack that is run as well: {', '.join(attack.VERSIONS)}; default: none"
+        None, f"version of AutoAttack that is run as well: {', '.join(attack.AUTO_ATTACK_VERSIONS)}; default: none"
     )
     auto_attack_part: int = setting(500, "images that AutoAttack finishes before it begins with the next ones")
 
@@ -92,7 +92,7 @@ class EvaluationConfig(FlatConfig):
         "degraded; default: mat where it is among them",
     )
     seed: int = setting(0, "seed of the selection and the resampling, and of the attacks on PyTorch weights")
-    chunk_size: int = setting(256, "images or pairs in memory at once, and kept together on disk for --resume")
+    chunk_size: int = setting(256, "images or pairs in memory at once, and kept together on disk for a resumed run")
 
     def __post_init__(self) -> None:
         if not self.study_dirs and not self.torch_weights:
@@ -115,7 +115,7 @@ class EvaluationConfig(FlatConfig):
         check_epsilon(self.epsilon, self.norm)
         check_positive("test_alpha", self.test_alpha)
         if self.auto_attack is not None:
-            check_choice("version of AutoAttack", self.auto_attack, attack.VERSIONS)
+            check_choice("version of AutoAttack", self.auto_attack, attack.AUTO_ATTACK_VERSIONS)
         for name in ("input_mean", "input_std"):
             self.channels(name)
         # These check the rest.

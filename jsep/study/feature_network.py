@@ -38,7 +38,7 @@ def _own_network(study: TrainedStudy, run_dir: str | Path) -> tuple[models.Class
     if not directory.is_dir():
         raise InputError(f"{run_dir} trained no feature network of its own; leave {OWN!r} out")
     like = train.init_state(key, network, study.train.info.image_shape, train_config, len(study.train))
-    with train.Checkpoints(directory, train.describe(train_config, network, study.train, key)) as checkpoints:
+    with train.Checkpoints(directory, train.describe(key, train_config, network, study.train)) as checkpoints:
         state = checkpoints.restore(like)
     if state is None:
         raise InputError(f"{directory} holds no readable checkpoint; train that study again")

@@ -47,7 +47,7 @@ def _check_comparable(config: LandscapeConfig, studies: Sequence[TrainedStudy]) 
     if len(set(names)) != len(names):
         raise InputError(f"models of {', '.join(config.models)} have the same names: give different studies")
     if any(study.pairs.as_dict() != studies[0].pairs.as_dict() for study in studies):
-        raise InputError("the studies have different pairs of images: give all but the first its --pairs_file")
+        raise InputError("the studies have different pairs of images: give all but the first its pairs_file")
 
 
 def _name(study: TrainedStudy, trained: TrainedModel) -> str:
@@ -105,7 +105,7 @@ def analyse(
 
 
 def _coordinates(extent: float, num_points: int) -> np.ndarray:
-    return np.asarray(landscape.coordinates(extent, num_points))
+    return np.asarray(landscape.grid_coordinates(extent, num_points))
 
 
 def _measurement(config: LandscapeConfig, study: TrainedStudy) -> Measurement:
@@ -231,7 +231,7 @@ def _correlations(config: LandscapeConfig, numbers: Sequence[dict[str, np.ndarra
                 if level == "models" and len(numbers) < 3:
                     continue
                 found = evaluate.rank_correlation(
-                    key, first, second, num_bootstrap=config.num_bootstrap, between=level == "models"
+                    key, first, second, num_resamples=config.num_bootstrap, between=level == "models"
                 )
                 ends = {name: round(float(value), 4) for name, value in found._asdict().items()}
                 rows.append({"predictor": predictor, "outcome": outcome, "level": level, **ends})

@@ -65,7 +65,7 @@ class Measurement:
 
 def _case(
     key: Key, model_fn: ModelFn, variables: PyTree, image: Array, other: Array, label: Array, what: Measurement
-) -> landscape.Case:
+) -> landscape.ScalarContext:
     logits_fn = functools.partial(model_fn, variables)
 
     def map_fn_at(z: Array) -> Any:
@@ -73,10 +73,10 @@ def _case(
         return what.explanation.make_map_fn(logits_fn, jnp.argmax(logits_fn(z)), key=jax.random.fold_in(key, 1))
 
     noise = train.draw_noise(jax.random.fold_in(key, 2), what.sep, image.shape)
-    return landscape.Case(logits_fn, label, image, map_fn_at(image), map_fn_at(other)(other), noise)
+    return landscape.ScalarContext(logits_fn, label, image, map_fn_at(image), map_fn_at(other)(other), noise)
 
 
-def _attacked(key: Key, case: landscape.Case, scalar: str, manipulated: Array, what: Measurement) -> Array:
+def _attacked(key: Key, case: landscape.ScalarContext, scalar: str, manipulated: Array, what: Measurement) -> Array:
     """Where the attack on this function ended: the explanation attack's image, or PGD's on the cross-entropy."""
     if scalar not in ("cross_entropy", "margin"):
         return manipulated
@@ -92,14 +92,14 @@ def _lines(
     make = functools.partial(landscape.direction, context=context, epsilon=what.epsilon, norm=what.norm)
     rows = []
     for name in names:
-        if name in landscape.DRAWN:
+        if name in landscape.RANDOM_DIRECTIONS:
             # The same lines for every model: the key is the image's alone.
             keys = jax.random.split(
                 jax.random.fold_in(key, list(landscape.DIRECTIONS).index(name)), what.num_directions
             )
             rows.append(jax.vmap(lambda k, name=name: make(k, name))(keys))
         elif name == "eigenvector":
-            rows.append(landscape.normalise(eigenvector, epsilon=what.epsilon, norm=what.norm)[None])
+            rows.append(landscape.normalize(eigenvector, epsilon=what.epsilon, norm=what.norm)[None])
         else:
             rows.append(make(key, name)[None])
     return jnp.concatenate(rows)

@@ -131,7 +131,7 @@ def _fit(
         log.write(method, seed, record)
         progress(f"training {method}, seed {seed}", record)
 
-    described = train.describe(train_config, model, splits.train, key)
+    described = train.describe(key, train_config, model, splits.train)
     last_path, best_path = (directory.checkpoints(f"{method}_seed{seed}{suffix}") for suffix in ("", "_best"))
     height, width, _ = splits.train.info.image_shape
     with contextlib.ExitStack() as stack:
@@ -174,7 +174,7 @@ def _pairs(
         path = directory.pairs_path if directory.pairs_path.exists() else config.pairs_file
         return evaluate.load_pairs(path).as_dict() if path else None
 
-    found = devices.on_first(stored)
+    found = devices.call_on_first_process(stored)
     if found is None:
         network = create_model(config, config.feature_model, splits.train.info)
         key = jax.random.fold_in(jax.random.key(config.seed), 2)
@@ -193,7 +193,7 @@ def _pairs(
         progress("selecting pairs", {})
         variables = state.variables if mesh is None else devices.to_host(state.variables, mesh)
         # In process 0 alone: a cluster may turn on the last digit of a feature, and that on the machine.
-        found = devices.on_first(lambda: _select_pairs(config, network, variables, splits.test).as_dict())
+        found = devices.call_on_first_process(lambda: _select_pairs(config, network, variables, splits.test).as_dict())
     pairs = evaluate.pairs_from_dict(found)
     pairs.check_fits(splits.test)
     if devices.is_first() and not directory.pairs_path.exists():
@@ -249,7 +249,7 @@ def _train_and_evaluate(
     def correct(
         key: Key, variables: PyTree, dataset: data.Dataset, epsilon: float, alpha: float, num_steps: int, **how: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        return evaluate.correct(
+        return evaluate.correctly_classified(
             key,
             model_fn,
             variables,
@@ -272,7 +272,7 @@ def _train_and_evaluate(
             "validation_clean_accuracy": float(clean.mean()),
             "validation_robust_accuracy": float(robust.mean()),
         }
-        return found | evaluate.probe_maps(probe_key, model_fn, variables, probe_images, **probed)
+        return found | evaluate.map_diagnostics(probe_key, model_fn, variables, probe_images, **probed)
 
     started = time.perf_counter()
     model_name = (method, seed)
@@ -340,11 +340,11 @@ def _train_and_evaluate(
     if collapsed is not None:
         row["collapsed_step"] = collapsed
     maps = {**images_of_pairs(splits.test, pairs), **maps_of_pairs(method, results)}
-    course = explanation.entry.course
+    course = explanation.entry.trajectory
     if seed == config.seed and config.gallery_pairs and course is not None:
         chosen = report.first_of_each_class(maps["victim_labels"], maps["victim_images"], config.gallery_pairs)
-        steps = evaluate.course_steps(course.num_steps(explanation.own_settings), GALLERY_SNAPSHOTS)
-        visited = evaluate.attack_course(
+        steps = evaluate.trajectory_steps(course.num_steps(explanation.own_settings), GALLERY_SNAPSHOTS)
+        visited = evaluate.attack_trajectory(
             attack_key, model_fn, variables, splits.test, pairs, explanation, chosen=chosen, steps=steps
         )
         maps |= {"course_pairs": np.array(chosen), "course_steps": np.array(steps)}
@@ -365,7 +365,7 @@ def _last_and_best(
     analysed, variables = last, state.evaluated
     if best is None:
         if config.evaluated_checkpoint == "best":
-            raise InputError("the best checkpoint cannot be read; run again with --evaluated_checkpoint=last")
+            raise InputError("the best checkpoint cannot be read; run again with evaluated_checkpoint=last")
     else:
         of_best = last if int(best.epoch) == config.epochs else test(best.variables)
         found |= {

@@ -33,7 +33,7 @@ class RunDirectory:
         self.path = Path(path)
         if resume and overwrite:
             raise InputError("resume and overwrite exclude each other: give one of them")
-        devices.on_first(lambda: self._open(config, resume=resume, overwrite=overwrite))
+        devices.call_on_first_process(lambda: self._open(config, resume=resume, overwrite=overwrite))
 
     def _open(self, config: FlatConfig, *, resume: bool, overwrite: bool) -> None:
         path = self.path
@@ -59,17 +59,17 @@ class RunDirectory:
             return
         if not resume:
             raise InputError(
-                f"run_dir {self.path} holds a run; continue it with --resume, replace it with --overwrite, "
+                f"run_dir {self.path} holds a run; continue it with resume=True, replace it with overwrite=True, "
                 "or choose another directory"
             )
         try:
             stored = json.loads(self._config_path.read_text())
         except (OSError, ValueError) as error:
-            raise InputError(f"{self._config_path} cannot be read ({error}); start anew with --overwrite") from error
+            raise InputError(f"{self._config_path} cannot be read ({error}); start anew with overwrite=True") from error
         changed = differences(stored, config)
         if changed:
             raise InputError(
-                f"run_dir {self.path} was begun with other flags: {'; '.join(changed)}; use those, or --overwrite"
+                f"run_dir {self.path} was begun with other settings: {'; '.join(changed)}; use those, or overwrite=True"
             )
 
     @property
@@ -87,7 +87,7 @@ class RunDirectory:
 
     def read_result(self) -> dict[str, Any] | None:
         """result.json, or None where there is none yet."""
-        return devices.on_first(self._read_result)
+        return devices.call_on_first_process(self._read_result)
 
     def _read_result(self) -> dict[str, Any] | None:
         path = self.path / "result.json"

@@ -114,7 +114,7 @@ def run_selection(
             part = {"unit": unit, "num_units": num_groupings, "of": "clustering"}
             progress(f"{count} clusters of {name} by {selection}", part)
             groups = evaluate.make_groups(points[name], study.test.labels, selection, num_clusters=int(count))
-            agree = float(evaluate.label_agreement(groups.labels, study.test.labels))
+            agree = float(evaluate.adjusted_rand_index(groups.labels, study.test.labels))
             for model_name, own in maps.items():
                 entry = {
                     "feature_network": name,
@@ -123,9 +123,9 @@ def run_selection(
                     "model": model_name,
                 }
                 result["clusterings"].append(
-                    {**entry, "agreement": agree, **evaluate.within_and_between(own, groups.labels)}
+                    {**entry, "agreement": agree, **evaluate.cluster_explanation_loss(own, groups.labels)}
                 )
-    result["summary"] = evaluate.summarise_draws(result["draws"])
+    result["summary"] = evaluate.pair_sampling_variability(result["draws"])
     # The values of single pairs are many: they go to maps.npz, the means of the draws stay.
     of_pairs = {name: np.array([draw[name] for draw in result["draws"]], np.float32) for name in _LOSSES}
     result["draws"] = [{**draw, **{name: float(np.mean(draw[name])) for name in _LOSSES}} for draw in result["draws"]]

@@ -45,10 +45,10 @@ class StrengthConfig(FlatConfig):
     norm: str = setting("linf", f"norm of the budget: {', '.join(attack.NORMS)}")
     epsilon: float = setting(8 / 255, "budget, pixel units; 8/255 may be written so")
     alone: tuple[str, ...] = setting(
-        ("pgd", "apgd-ce"), f"attacks run alone on all images: {', '.join(attack.MEMBERS)}"
+        ("pgd", "apgd-ce"), f"attacks run alone on all images: {', '.join(attack.PREDICTION_ATTACKS)}"
     )
     ensemble: tuple[str, ...] = setting(
-        attack.VERSIONS["standard"].attacks, "attacks of the ensemble, each on the images still unbroken"
+        attack.AUTO_ATTACK_VERSIONS["standard"].attacks, "attacks of the ensemble, each on the images still unbroken"
     )
     num_steps: int = setting(100, "steps of APGD and FAB")
     num_targets: int = setting(9, "target classes of targeted attacks")
@@ -61,7 +61,7 @@ class StrengthConfig(FlatConfig):
 
     def __post_init__(self) -> None:
         for name in (*self.alone, *self.ensemble):
-            check_choice("attack", name, attack.MEMBERS)
+            check_choice("attack", name, attack.PREDICTION_ATTACKS)
         attack.norm_by_name(self.norm)
         check_epsilon(self.epsilon, self.norm)
         check_count("num_images", self.num_images, minimum=0)
@@ -69,9 +69,9 @@ class StrengthConfig(FlatConfig):
         check_count("chunk_size", self.chunk_size)
         self.version()
 
-    def version(self, *attacks: str) -> attack.Version:
+    def version(self, *attacks: str) -> attack.AutoAttackConfig:
         """The settings, with these attacks or those of the ensemble."""
-        return attack.Version(
+        return attack.AutoAttackConfig(
             attacks=attacks or self.ensemble,
             num_steps=self.num_steps,
             num_targets=self.num_targets,
@@ -142,13 +142,15 @@ def run_strength(
 
 
 def _attacked(
-    config: StrengthConfig, trained: TrainedStudy, model: TrainedModel, version: attack.Version, *data: np.ndarray,
+    config: StrengthConfig, trained: TrainedStudy, model: TrainedModel, version: attack.AutoAttackConfig,
+    *data: np.ndarray,
     on_progress: Callable[[str, dict[str, float]], None] | None = None,
 ) -> tuple[np.ndarray, attack.AutoAttackInfo, float]:  # fmt: skip
     started = time.perf_counter()
     adversarial, info = attack.auto_attack(
-        jax.random.key(config.seed), trained.model_fn, *data, norm=config.norm, epsilon=config.epsilon,
-        version=version, variables=model.variables, chunk_size=config.chunk_size, on_progress=on_progress,
+        jax.random.key(config.seed), functools.partial(trained.model_fn, model.variables), *data,
+        norm=config.norm, epsilon=config.epsilon, version=version, chunk_size=config.chunk_size,
+        on_progress=on_progress,
     )  # fmt: skip
     return adversarial, info, time.perf_counter() - started
 

@@ -32,7 +32,7 @@ def connect(address: str) -> Any:
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"no Ray cluster at {address!r} ({reason}); start one with ray start --head, or use --engine=processes"
+            f"no Ray cluster at {address!r} ({reason}); start one with ray start --head, or use engine=processes"
         ) from error
     return ray
 

@@ -73,8 +73,8 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
             train_config = config.train_config(method, num_pixels)
             directory = path / "checkpoints" / f"{method}_seed{seed}{'_best' if which == 'best' else ''}"
             if not directory.is_dir():
-                raise InputError(f"{path} has no checkpoints of {directory.name}; finish that run with --resume")
-            described = train.describe(train_config, model, splits.train, key)
+                raise InputError(f"{path} has no checkpoints of {directory.name}; finish that run with resume=True")
+            described = train.describe(key, train_config, model, splits.train)
             like = train.init_state(key, model, splits.train.info.image_shape, train_config, len(splits.train))
             with train.Checkpoints(directory, described) as checkpoints:
                 if which == "best":

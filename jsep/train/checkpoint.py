@@ -65,7 +65,7 @@ class Checkpoints:
         self._config = json.loads(json.dumps(config))
         self._max_to_keep = max_to_keep
         self._manager: Any = None
-        devices.on_first(self._open)
+        devices.call_on_first_process(self._open)
 
     def _open(self) -> None:
         ocp = self._ocp
@@ -75,7 +75,7 @@ class Checkpoints:
             changes = ", ".join(f"{key}: {stored.get(key)!r} there, {self._config.get(key)!r} now" for key in keys)
             raise InputError(
                 f"{self.directory.name}: the checkpoints belong to another configuration ({changes}); "
-                "use the old flags, another run_dir, or --overwrite"
+                "use the old settings, another run_dir, or overwrite=True"
             )
         self.directory.mkdir(parents=True, exist_ok=True)
         if stored is None:
@@ -97,7 +97,7 @@ class Checkpoints:
             return json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{path.name} of {self.directory.name} cannot be read ({error}); use --overwrite"
+                f"{path.name} of {self.directory.name} cannot be read ({error}); use overwrite=True"
             ) from error
 
     def __enter__(self) -> "Checkpoints":
@@ -114,7 +114,7 @@ class Checkpoints:
         """
         mesh = devices.mesh_of(state)
         state = state if mesh is None else devices.to_host(state, mesh)
-        devices.on_first(lambda: self._save(step, state))
+        devices.call_on_first_process(lambda: self._save(step, state))
 
     def _save(self, step: int, state: PyTree) -> None:
         kept = sorted(self._manager.all_steps())
@@ -136,7 +136,7 @@ class Checkpoints:
         A damaged checkpoint is passed over with a warning, for the one before.
         """
         found: list[PyTree] = []
-        if not devices.on_first(lambda: self._restore(like, found)):
+        if not devices.call_on_first_process(lambda: self._restore(like, found)):
             return None
         return devices.broadcast(found[0] if found else like)
 

@@ -98,7 +98,7 @@ def fit(
     if best:
         best.begin(state.evaluated)
 
-    run_steps = make_runner(model, dataset, config, run_key, mesh=mesh, stream=stream)
+    run_steps = make_runner(run_key, model, dataset, config, mesh=mesh, stream=stream)
     state = devices.replicate(state, mesh) if mesh is not None else state
     started, started_at = time.perf_counter(), step
     while step < num_steps:
@@ -161,12 +161,12 @@ def _stop_collapsed(
     advice = " or ".join(f"lower the size of {name}_weight" for name in config.weights()) or "lower learning_rate"
     raise TrainingDiverged(
         f"training stopped: the maps have collapsed at step {step}: they lie on {effective_pixels:.3g} effective "
-        f"pixels, fewer than {collapse.min_effective_pixels:.3g}; {advice}, or go on with on_collapse flag",
+        f"pixels, fewer than {collapse.min_effective_pixels:.3g}; {advice}, or go on with on_collapse=flag",
         state,
     )
 
 
-def describe(config: TrainConfig, model: models.Classifier, dataset: Dataset, key: Key) -> dict[str, Any]:
+def describe(key: Key, config: TrainConfig, model: models.Classifier, dataset: Dataset) -> dict[str, Any]:
     """What a checkpoint belongs to, as JSON-like values: the configuration, the model, the data and the key."""
     digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.image_sum()])
     return {

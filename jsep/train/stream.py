@@ -38,15 +38,15 @@ _STEPS_IN_FLIGHT = 2
 
 
 def make_runner(
+    key: Key,
     model: models.Classifier,
     dataset: Dataset,
     config: TrainConfig,
-    key: Key,
     *,
     mesh: Mesh | None = None,
     stream: bool | None = None,
 ) -> Runner:
-    """The training steps of a run over `dataset`, batches cut over the devices of `mesh`.
+    """The training steps of a run over `dataset`, batches sharded over the devices of `mesh`.
 
     Args: key: of the run; stream: whether batches are read and sent one by one, which needs no room for the whole on a
       device; None: where the images take more than `data.STREAM_ABOVE` bytes.
@@ -107,8 +107,8 @@ def _read_ahead(
         epoch, place = divmod(step, steps_per_epoch)
         chosen = order_of(epoch)[place * config.batch_size : (place + 1) * config.batch_size]
         shape = (len(chosen), *dataset.info.image_shape)
-        images = devices.cut_rows(lambda rows: dataset.images[chosen[rows]], shape, mesh)
-        return images, devices.cut(dataset.labels[chosen], mesh)
+        images = devices.shard_rows(lambda rows: dataset.images[chosen[rows]], shape, mesh)
+        return images, devices.shard(dataset.labels[chosen], mesh)
 
     readers = ThreadPoolExecutor(min(_NUM_READERS, os.cpu_count() or 1), thread_name_prefix="jsep-read")
     waiting: collections.deque[Future[tuple[Array, Array]]] = collections.deque()

@@ -19,8 +19,8 @@ KEY = jax.random.key(0)
 ORACLE = oracles.linear(num_classes=5)
 WEIGHTS = {"weights": jnp.asarray(ORACLE.weights, jnp.float32), "bias": jnp.asarray(ORACLE.bias, jnp.float32)}
 # As long as the images of these tests need; one compilation serves most of them.
-SHORT = attack.Version(num_steps=20, num_queries=200)
-VERSIONS = {"linf": SHORT, "l2": attack.Version(attacks=("apgd-t", "square"), num_steps=20, num_queries=200)}
+SHORT = attack.AutoAttackConfig(num_steps=20, num_queries=200)
+VERSIONS = {"linf": SHORT, "l2": attack.AutoAttackConfig(attacks=("apgd-t", "square"), num_steps=20, num_queries=200)}
 
 
 def linear_model(variables: Any, image: Array) -> Array:
@@ -47,7 +47,7 @@ def broken() -> dict[str, tuple]:
         labels = labels_of(images)
         labels[::9] = (labels[::9] + 1) % 5
         settings = {"norm": norm, "epsilon": epsilon, "version": VERSIONS[norm]}
-        result = run(linear_model, images, labels, variables=WEIGHTS, **settings)
+        result = run(functools.partial(linear_model, WEIGHTS), images, labels, **settings)
         found[norm] = (images, labels, epsilon, *result)
     return found
 
@@ -104,7 +104,7 @@ def test_one_compilation_serves_all_chunks_targets_budgets_and_variables(broken:
     before = _attack._cache_size(), _logits._cache_size()
     other = jax.tree.map(lambda leaf: 2 * leaf, WEIGHTS)
     for epsilon, variables in ((0.01, WEIGHTS), (0.05, other), (0.07, WEIGHTS)):
-        run(linear_model, images, labels, epsilon=epsilon, variables=variables)
+        run(functools.partial(linear_model, variables), images, labels, epsilon=epsilon)
     assert (_attack._cache_size(), _logits._cache_size()) == before
 
 
@@ -119,7 +119,7 @@ def test_few_images_left_are_attacked_in_smaller_chunks_that_hold_them_all() -> 
 def test_robust_accuracy_falls_with_epsilon_to_zero(broken: dict) -> None:
     images, labels, *_ = broken["linf"]
     masks = [
-        run(linear_model, images, labels, epsilon=epsilon, variables=WEIGHTS)[1].robust
+        run(functools.partial(linear_model, WEIGHTS), images, labels, epsilon=epsilon)[1].robust
         for epsilon in (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
     ]
     for smaller, larger in itertools.pairwise(masks):
@@ -130,7 +130,7 @@ def test_robust_accuracy_falls_with_epsilon_to_zero(broken: dict) -> None:
 
 def test_zero_epsilon_returns_the_clean_images(broken: dict) -> None:
     images, labels, *_ = broken["linf"]
-    adversarial, info = run(linear_model, images, labels, epsilon=0.0, variables=WEIGHTS)
+    adversarial, info = run(functools.partial(linear_model, WEIGHTS), images, labels, epsilon=0.0)
     np.testing.assert_array_equal(adversarial, images)
     np.testing.assert_array_equal(info.robust, info.clean_correct)
     assert np.all(info.distance == 0)
@@ -176,8 +176,8 @@ def test_saturated_model_that_pgd_calls_robust_is_broken_and_flagged(broken: dic
     clean, by_pgd = evaluate.accuracies(
         KEY, saturated, WEIGHTS, scored, epsilon=epsilon, alpha=epsilon / 4, num_steps=20, random_start=False
     )
-    version = attack.Version(attacks=("apgd-ce", "apgd-t"), num_steps=20)
-    _, info = run(saturated, images, labels, epsilon=epsilon, variables=WEIGHTS, version=version)
+    version = attack.AutoAttackConfig(attacks=("apgd-ce", "apgd-t"), num_steps=20)
+    _, info = run(functools.partial(saturated, WEIGHTS), images, labels, epsilon=epsilon, version=version)
     assert clean - by_pgd < 0.1
     assert info.robust_accuracy["apgd-ce"] > info.robust.mean() + 0.2
     np.testing.assert_array_equal(info.robust, honest.robust)
@@ -187,8 +187,8 @@ def test_saturated_model_that_pgd_calls_robust_is_broken_and_flagged(broken: dic
 
 def test_quantised_model_is_broken_by_random_search_and_flagged(broken: dict) -> None:
     images, labels, epsilon, _, honest = broken["linf"]
-    version = attack.Version(attacks=("apgd-ce", "square"), num_steps=20, num_queries=200)
-    _, info = run(quantised, images, labels, epsilon=epsilon, variables=WEIGHTS, version=version)
+    version = attack.AutoAttackConfig(attacks=("apgd-ce", "square"), num_steps=20, num_queries=200)
+    _, info = run(functools.partial(quantised, WEIGHTS), images, labels, epsilon=epsilon, version=version)
     white_box = info.robust_accuracy["apgd-ce"]
     assert info.robust.mean() < white_box - 0.1
     assert abs(info.robust.mean() - honest.robust.mean()) < 0.15
@@ -202,7 +202,7 @@ def test_model_that_draws_is_flagged() -> None:
         return ORACLE.logits(image) + jnp.asarray(rng.normal(size=5), jnp.float32)
 
     _, info = attack.auto_attack(
-        KEY, drawing, images, labels_of(images), epsilon=0.01, version=attack.Version(attacks=("fgsm",))
+        KEY, drawing, images, labels_of(images), epsilon=0.01, version=attack.AutoAttackConfig(attacks=("fgsm",))
     )
     assert "randomised" in raised_by(info)
 
@@ -215,7 +215,7 @@ def test_probabilities_are_refused_or_flagged() -> None:
 
     fast = functools.partial(
         attack.auto_attack, KEY, probabilities, images, labels_of(images), epsilon=0.01,
-        version=attack.Version(attacks=("fgsm",)),
+        version=attack.AutoAttackConfig(attacks=("fgsm",)),
     )  # fmt: skip
     with pytest.raises(InputError, match="the model returns probabilities .* expected logits; remove its softmax"):
         fast()
@@ -227,7 +227,7 @@ def test_probabilities_are_refused_or_flagged() -> None:
 def test_few_classes_take_the_margin_instead_of_targeted_dlr_and_say_so(num_classes: int) -> None:
     oracle, images = oracles.linear(num_classes=num_classes), images_of(16)
     labels = np.asarray(jax.vmap(oracle.logits)(images)).argmax(1)
-    version = attack.Version(attacks=("apgd-t",), num_steps=15)
+    version = attack.AutoAttackConfig(attacks=("apgd-t",), num_steps=15)
     _, info = attack.auto_attack(KEY, oracle.logits, images, labels, epsilon=0.05, version=version)
     margins = np.array(
         [oracles.linear_margin(oracle, x, int(y), 0.05, "linf") for x, y in zip(images, labels, strict=True)]
@@ -239,10 +239,10 @@ def test_few_classes_take_the_margin_instead_of_targeted_dlr_and_say_so(num_clas
 
 
 def test_published_settings_are_the_standard_ones() -> None:
-    standard = attack.VERSIONS["standard"]
+    standard = attack.AUTO_ATTACK_VERSIONS["standard"]
     assert standard.attacks == ("apgd-ce", "apgd-t", "fab-t", "square")
     assert (standard.num_steps, standard.num_targets, standard.num_queries) == (100, 9, 5000)
-    assert set(attack.VERSIONS["fast"].attacks) <= set(attack.MEMBERS)
+    assert set(attack.AUTO_ATTACK_VERSIONS["fast"].attacks) <= set(attack.PREDICTION_ATTACKS)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +284,6 @@ def test_call_inside_jit_is_one_clear_line() -> None:
 
 def test_unknown_member_and_bad_counts_of_a_version_are_input_errors() -> None:
     with pytest.raises(InputError, match="unknown attack 'apgd': expected one of .*did you mean"):
-        attack.Version(attacks=("apgd",))
+        attack.AutoAttackConfig(attacks=("apgd",))
     with pytest.raises(InputError, match="num_targets must be an integer >= 1"):
-        attack.Version(num_targets=0)
+        attack.AutoAttackConfig(num_targets=0)

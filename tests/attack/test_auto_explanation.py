@@ -81,7 +81,7 @@ def test_softmax_tolerance_holds_and_costs_loss() -> None:
 @functools.cache
 def ridge_attacks() -> dict[str, Any]:
     logits_fn = oracles.softplus_ridge(seed=1, shape=SHAPE, num_units=6, beta=8.0).logits
-    return {version: auto(logits_fn, version=version, **FEW) for version in attack.EXPLANATION_VERSIONS}
+    return {version: auto(logits_fn, version=version, **FEW) for version in attack.AUTO_EXPLANATION_VERSIONS}
 
 
 def pair(seed: int) -> tuple[np.ndarray, Array]:

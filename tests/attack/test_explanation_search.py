@@ -12,7 +12,9 @@ import pytest
 from attack import two_pixels
 
 from jsep import attack, explain
-from jsep.attack.explanation_search import checkpoint_windows
+from jsep.attack.explanation_search import DIRECTIONS, adaptive_search, checkpoint_windows
+from jsep.attack.explanation_terms import MAP_LOSSES, output_constraint
+from jsep.attack.explanation_untargeted import centre_of_mass
 from jsep.checks import InputError
 from jsep.types import Array
 
@@ -31,13 +33,13 @@ MAP_LOSS_ORACLES = {
 
 
 def test_every_map_loss_has_its_oracle() -> None:
-    assert set(MAP_LOSS_ORACLES) == set(attack.MAP_LOSSES)
+    assert set(MAP_LOSS_ORACLES) == set(MAP_LOSSES)
 
 
-@pytest.mark.parametrize("name", attack.MAP_LOSSES)
+@pytest.mark.parametrize("name", MAP_LOSSES)
 @pytest.mark.usefixtures("float64")
 def test_map_loss_equals_its_definition_and_its_derivative_finite_differences(name: str) -> None:
-    loss = jax.jit(jax.value_and_grad(attack.MAP_LOSSES[name]))
+    loss = jax.jit(jax.value_and_grad(MAP_LOSSES[name]))
     for seed in range(5):
         a, b = np.random.default_rng(seed).exponential(size=(2, 2, 3))
         a, b = a / a.sum(), b / b.sum()
@@ -48,9 +50,9 @@ def test_map_loss_equals_its_definition_and_its_derivative_finite_differences(na
         assert float(loss(jnp.asarray(b), jnp.asarray(b))[0]) == pytest.approx(0, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", attack.MAP_LOSSES)
+@pytest.mark.parametrize("name", MAP_LOSSES)
 def test_map_loss_has_a_finite_derivative_at_empty_and_equal_maps(name: str) -> None:
-    loss = jax.jit(jax.value_and_grad(attack.MAP_LOSSES[name]))
+    loss = jax.jit(jax.value_and_grad(MAP_LOSSES[name]))
     one_pixel = jnp.zeros((2, 3)).at[0, 0].set(1.0)
     for map_, target in [(one_pixel, one_pixel), (one_pixel, one_pixel[::-1]), (jnp.zeros((2, 3)), one_pixel)]:
         value, gradient = loss(map_, target)
@@ -63,7 +65,7 @@ def test_map_loss_has_a_finite_derivative_at_empty_and_equal_maps(name: str) -> 
 @hypothesis.given(st.lists(st.floats(-5, 5, width=32), min_size=3, max_size=3), st.floats(0, 1))
 def test_kept_output_equals_its_definition(logits: list[float], tolerance: float) -> None:
     clean = np.array([1.0, 0.5, -1.0], np.float32)
-    kept = attack.kept_output(jnp.asarray(clean), tolerance)
+    kept = output_constraint(jnp.asarray(clean), tolerance)
     moved = np.array(logits, np.float32)
     change = np.abs(oracles.softmax(moved) - oracles.softmax(clean)).max()
     assert float(kept.softmax_change(moved)) == pytest.approx(change, abs=1e-6)
@@ -84,23 +86,23 @@ def search(logits_fn: Any, victim: Any = two_pixels.VICTIM, start: Any = None, *
     map_fn = explain.make_map_fn("gradient", logits_fn, 0)
 
     def judge(map_: Array) -> Array:
-        return attack.MAP_LOSSES["mse"](map_, two_pixels.FAR_TARGET)
+        return MAP_LOSSES["mse"](map_, two_pixels.FAR_TARGET)
 
     settings = {"objective": judge, "judge": judge, "norm": attack.NORMS["linf"], "num_steps": 60} | settings
 
     @jax.jit
     def run(victim: Array, start: Array, epsilon: Array) -> Any:
-        kept = attack.kept_output(logits_fn(victim))
-        return attack.adaptive_search(map_fn, logits_fn, kept, victim, start, epsilon=epsilon, **settings)
+        kept = output_constraint(logits_fn(victim))
+        return adaptive_search(map_fn, logits_fn, kept, victim, start, epsilon=epsilon, **settings)
 
     victim = jnp.asarray(victim)
     return run(victim, victim if start is None else start, 0.1)
 
 
-@pytest.mark.parametrize("direction", attack.DIRECTIONS)
+@pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("norm", attack.NORMS)
 def test_direction_has_unit_size_and_raises_the_objective(norm: str, direction: str) -> None:
-    ball, to_direction = attack.NORMS[norm], jax.jit(attack.DIRECTIONS[direction], static_argnums=0)
+    ball, to_direction = attack.NORMS[norm], jax.jit(DIRECTIONS[direction], static_argnums=0)
     for seed, scale in enumerate((1e-25, 1e-3, 1e20)):
         gradient = jnp.asarray(np.random.default_rng(seed).normal(size=(3, 4, 2)) * scale, jnp.float32)
         unit = to_direction(ball, gradient)
@@ -109,9 +111,9 @@ def test_direction_has_unit_size_and_raises_the_objective(norm: str, direction: 
     np.testing.assert_array_equal(to_direction(ball, jnp.zeros((3, 4, 2))), 0)
 
 
-@pytest.mark.parametrize("direction", attack.DIRECTIONS)
+@pytest.mark.parametrize("direction", DIRECTIONS)
 def test_adaptive_search_reaches_the_closed_form(direction: str) -> None:
-    best, losses = search(two_pixels.quadratic().logits, direction=attack.DIRECTIONS[direction])
+    best, losses = search(two_pixels.quadratic().logits, direction=DIRECTIONS[direction])
     expected = two_pixels.loss_of_ratio(two_pixels.best_quadratic_ratio(0.1))
     assert float(best.loss) == pytest.approx(expected, rel=1e-5)
     assert losses.shape == (60,)
@@ -237,8 +239,8 @@ def test_mass_centre_equals_a_sum_over_pixels() -> None:
     for row in range(3):
         for column in range(4):
             expected += map_[row, column] * np.array([row, column])
-    np.testing.assert_allclose(attack.mass_centre(jnp.asarray(map_)), expected / map_.sum(), rtol=1e-5)
-    np.testing.assert_allclose(attack.mass_centre(jnp.zeros((3, 4))), [1.0, 1.5])
+    np.testing.assert_allclose(centre_of_mass(jnp.asarray(map_)), expected / map_.sum(), rtol=1e-5)
+    np.testing.assert_allclose(centre_of_mass(jnp.zeros((3, 4))), [1.0, 1.5])
 
 
 def test_ranking_objectives_equal_plain_numpy() -> None:
@@ -248,20 +250,20 @@ def test_ranking_objectives_equal_plain_numpy() -> None:
     centres = [np.array([(m.sum(1) * np.arange(3)).sum(), (m.sum(0) * np.arange(4)).sum()]) for m in (own, moved)]
     expected = {
         "top_k": sum(moved.ravel()[i] for i in largest),
-        "mass_centre": -((centres[0] - centres[1]) ** 2).sum(),
+        "centre_of_mass": -((centres[0] - centres[1]) ** 2).sum(),
         "distance": -np.mean((own - moved) ** 2),
         "cosine": (own * moved).sum() / np.sqrt((own**2).sum() * (moved**2).sum()),
     }
-    assert set(expected) == set(attack.RANKING_OBJECTIVES)
+    assert set(expected) == set(attack.UNTARGETED_OBJECTIVES)
     for name, value in expected.items():
-        found = attack.RANKING_OBJECTIVES[name](jnp.asarray(own), 5)(jnp.asarray(moved))
+        found = attack.UNTARGETED_OBJECTIVES[name](jnp.asarray(own), 5)(jnp.asarray(moved))
         assert float(found) == pytest.approx(float(value), rel=1e-5), name
 
 
 def ranking(logits_fn: Any, shape: tuple[int, int, int] = two_pixels.SHAPE, **settings: Any) -> Any:
     map_fn = explain.make_map_fn("gradient", logits_fn, 0)
     settings = {"epsilon": 0.1, "num_steps": 40} | settings
-    return jax.jit(lambda key, image: attack.attack_ranking(key, map_fn, logits_fn, image, **settings))
+    return jax.jit(lambda key, image: attack.untargeted_explanation_attack(key, map_fn, logits_fn, image, **settings))
 
 
 def test_top_k_attack_reaches_the_closed_form() -> None:
@@ -291,8 +293,8 @@ def test_ranking_attack_with_fixed_steps_is_the_published_loop() -> None:
 @pytest.mark.parametrize(
     "objective",
     [
-        "mass_centre",
-        *(pytest.param(o, marks=pytest.mark.slow) for o in attack.RANKING_OBJECTIVES if o != "mass_centre"),
+        "centre_of_mass",
+        *(pytest.param(o, marks=pytest.mark.slow) for o in attack.UNTARGETED_OBJECTIVES if o != "centre_of_mass"),
     ],
 )
 def test_untargeted_attack_beats_random_signs_keeps_the_label_and_the_ball(objective: str) -> None:
@@ -322,12 +324,20 @@ MAP_FN = explain.make_map_fn("gradient", LOGITS_FN, 0)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x, t: attack.attack_ranking(KEY, MAP_FN, LOGITS_FN, x, epsilon=0.1, num_steps=1, k=3), "at most the 2"),
         (
-            lambda x, t: attack.attack_ranking(KEY, MAP_FN, LOGITS_FN, x, epsilon=0.1, num_steps=1, objective="topk"),
+            lambda x, t: attack.untargeted_explanation_attack(KEY, MAP_FN, LOGITS_FN, x, epsilon=0.1, num_steps=1, k=3),
+            "at most the 2",
+        ),
+        (
+            lambda x, t: attack.untargeted_explanation_attack(
+                KEY, MAP_FN, LOGITS_FN, x, epsilon=0.1, num_steps=1, objective="topk"
+            ),
             "did you mean 'top_k'",
         ),
-        (lambda x, t: attack.attack_ranking(KEY, MAP_FN, LOGITS_FN, x + 1, epsilon=0.1, num_steps=1), "pixels in"),
+        (
+            lambda x, t: attack.untargeted_explanation_attack(KEY, MAP_FN, LOGITS_FN, x + 1, epsilon=0.1, num_steps=1),
+            "pixels in",
+        ),
         (
             lambda x, t: attack.attack_explanation_black_box(
                 KEY, MAP_FN, LOGITS_FN, x, t, epsilon=0.1, num_steps=1, search="genetic"
@@ -343,7 +353,6 @@ MAP_FN = explain.make_map_fn("gradient", LOGITS_FN, 0)
             r"cosine must be in \[-1, 1\], got 1.5",
         ),
         (lambda x, t: attack.smallest_budget(KEY, MAP_FN, LOGITS_FN, x, t, cosine=0.5, largest_epsilon=4), "4/255"),
-        (lambda x, t: attack.map_loss_by_name("cos"), "unknown map loss 'cos'.*did you mean 'cosine'"),
     ],
 )
 def test_bad_input_is_an_input_error(call: Any, message: str) -> None:

@@ -153,7 +153,7 @@ def test_model_with_too_few_classes_and_bad_settings_are_input_errors(classified
 
 def test_auto_attack_counts_every_image_once_and_is_exact_on_a_linear_model(classified: Any) -> None:
     weights, dataset = classified
-    version = attack.Version(attacks=("apgd-t",), num_steps=15)
+    version = attack.AutoAttackConfig(attacks=("apgd-t",), num_steps=15)
     clean, robust, info = evaluate.auto_attack_accuracy(
         KEY, linear_model, weights, dataset, epsilon=0.02, version=version, chunk_size=10
     )
@@ -167,7 +167,7 @@ def test_auto_attack_counts_every_image_once_and_is_exact_on_a_linear_model(clas
 def test_interrupted_accuracy_goes_on_from_its_chunks_with_the_same_numbers(classified: Any, tmp_path: Any) -> None:
     weights, dataset = classified
     settings: dict[str, Any] = {"epsilon": 0.03, "alpha": 0.01, "num_steps": 2, "chunk_size": 5}
-    whole = evaluate.correct(KEY, linear_model, weights, dataset, **settings)
+    whole = evaluate.correctly_classified(KEY, linear_model, weights, dataset, **settings)
     seen: list[int] = []
 
     def kill(count: int) -> None:
@@ -176,28 +176,30 @@ def test_interrupted_accuracy_goes_on_from_its_chunks_with_the_same_numbers(clas
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate.correct(KEY, linear_model, weights, dataset, store=tmp_path / "s", on_progress=kill, **settings)
+        evaluate.correctly_classified(
+            KEY, linear_model, weights, dataset, store=tmp_path / "s", on_progress=kill, **settings
+        )
     assert len(list((tmp_path / "s").glob("chunk_*.npz"))) == 3
     # What is stored is not computed again: a mark in it comes back.
     with np.load(tmp_path / "s" / "chunk_000000.npz") as file:
         marked = {name: ~values for name, values in dict(file).items()}
-    again = evaluate.correct(
+    again = evaluate.correctly_classified(
         KEY, linear_model, weights, dataset, store=tmp_path / "s", on_progress=seen.append, **settings
     )
     assert seen == [5, 5, 5, 5, 5, 5, 5, 3]
     for first, second in zip(whole, again, strict=True):
         np.testing.assert_array_equal(first, second)
     np.savez(tmp_path / "s" / "chunk_000000.npz", **marked)
-    clean, _ = evaluate.correct(KEY, linear_model, weights, dataset, store=tmp_path / "s", **settings)
+    clean, _ = evaluate.correctly_classified(KEY, linear_model, weights, dataset, store=tmp_path / "s", **settings)
     np.testing.assert_array_equal(clean[:5], ~whole[0][:5])
     with pytest.raises(InputError, match="holds chunks of another evaluation"):
-        evaluate.correct(KEY, linear_model, 2 * weights, dataset, store=tmp_path / "s", **settings)
+        evaluate.correctly_classified(KEY, linear_model, 2 * weights, dataset, store=tmp_path / "s", **settings)
     assert evaluate.accuracies(KEY, linear_model, weights, dataset, **settings) == (whole[0].mean(), whole[1].mean())
 
 
 def test_auto_attack_in_parts_counts_every_image_once_and_goes_on(classified: Any, tmp_path: Any) -> None:
     weights, dataset = classified
-    version = attack.Version(attacks=("apgd-t",), num_steps=15)
+    version = attack.AutoAttackConfig(attacks=("apgd-t",), num_steps=15)
     settings: dict[str, Any] = {"epsilon": 0.02, "version": version, "chunk_size": 10, "part_size": 10}
     done: list[float] = []
 

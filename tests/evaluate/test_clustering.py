@@ -9,6 +9,7 @@ import pytest
 
 from jsep import data, evaluate
 from jsep.checks import InputError
+from jsep.evaluate.clustering import k_medoids
 
 INFO = data.DatasetInfo("made up", 4, (2, 3, 1), (0.5,), (0.25,), ("a", "b", "c", "d"), augment=False)
 
@@ -97,10 +98,10 @@ def test_indices_of_other_selections_round_trip_and_old_ones_keep_their_hash(pla
 
 def test_medoids_are_members_with_the_smallest_sum_of_distances() -> None:
     points = np.array([[0.0], [1.0], [2.0], [50.0], [51.0], [55.0]])
-    assert sorted(evaluate.k_medoids(points, 2).tolist()) == [1, 4]
-    assert sorted(evaluate.k_medoids(points, 6).tolist()) == list(range(6))
+    assert sorted(k_medoids(points, 2).tolist()) == [1, 4]
+    assert sorted(k_medoids(points, 6).tolist()) == list(range(6))
     with pytest.raises(InputError, match="7 clusters need as many images, got 6"):
-        evaluate.k_medoids(points, 7)
+        k_medoids(points, 7)
 
 
 def test_bad_selections_are_input_errors(planted) -> None:

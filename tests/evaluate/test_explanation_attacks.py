@@ -10,7 +10,7 @@ import pytest
 from jax.typing import ArrayLike
 
 from jsep import attack, data, evaluate
-from jsep.attack import WARNING_SENTENCES, member_names
+from jsep.attack import WARNING_SENTENCES, auto_explanation_members
 from jsep.checks import InputError
 from jsep.types import Array
 
@@ -40,7 +40,7 @@ def test_ensemble_is_reached_by_one_setting_and_ends_lower() -> None:
     pairs, dataset = pairs_and_dataset()
     targeted = run()
     auto = run(dataclasses.replace(CONFIG, attack="auto", settings=attack.AutoConfig("fast")))
-    assert auto.member_losses.shape == (5, len(member_names("fast")))
+    assert auto.member_losses.shape == (5, len(auto_explanation_members("fast")))
     assert auto.warnings.shape == targeted.warnings.shape == (5, len(WARNING_SENTENCES))
     assert auto.loss_end.mean() < targeted.loss_end.mean()
     assert np.all(auto.label_kept)

@@ -12,6 +12,8 @@ import pytest
 
 from jsep import evaluate
 from jsep.checks import InputError
+from jsep.evaluate import faithfulness
+from jsep.evaluate.faithfulness import pixel_ranks
 
 SHAPE = (3, 4, 2)
 N = 12
@@ -33,7 +35,7 @@ def probability(z: np.ndarray, label: int = 1) -> float:
 
 def test_pixel_ranks_begin_at_the_largest_and_ties_are_in_reading_order() -> None:
     map_ = np.array([[1, 3, 3], [0, 7, 1]], np.float32)
-    np.testing.assert_array_equal(evaluate.pixel_ranks(jnp.asarray(map_)), [[3, 1, 2], [5, 0, 4]])
+    np.testing.assert_array_equal(pixel_ranks(jnp.asarray(map_)), [[3, 1, 2], [5, 0, 4]])
 
 
 @functools.partial(jax.jit, static_argnames=("deletes", "num_steps", "chunk_size"))
@@ -68,7 +70,7 @@ def test_no_order_is_better_than_the_contributions_of_a_linear_model(deletes: bo
     two = oracles.Linear(weights, np.zeros(2, np.float32))
     contributions = (weights[1] * image()).sum(-1)
     function = evaluate.deletion_curve if deletes else evaluate.insertion_curve
-    area = jax.jit(lambda map_: evaluate.area_under(function(two.logits, image(), 1, map_, num_steps=N)))
+    area = jax.jit(lambda map_: evaluate.area_under_curve(function(two.logits, image(), 1, map_, num_steps=N)))
     best = float(area(jnp.asarray(contributions)))
     worst = float(area(jnp.asarray(-contributions)))
     rng = np.random.default_rng(0)
@@ -89,11 +91,11 @@ def test_curves_do_not_depend_on_the_chunk_size_and_begin_and_end_where_they_mus
 
 
 def test_area_under_is_the_trapezoidal_rule() -> None:
-    assert float(evaluate.area_under(jnp.array([0.0, 1.0]))) == 0.5
-    assert float(evaluate.area_under(jnp.array([1.0, 1.0, 1.0]))) == 1
+    assert float(evaluate.area_under_curve(jnp.array([0.0, 1.0]))) == 0.5
+    assert float(evaluate.area_under_curve(jnp.array([1.0, 1.0, 1.0]))) == 1
     values = np.random.default_rng(0).uniform(size=7)
     expected = np.trapezoid(values, np.linspace(0, 1, 7))
-    assert float(evaluate.area_under(jnp.asarray(values))) == pytest.approx(expected, rel=1e-6)
+    assert float(evaluate.area_under_curve(jnp.asarray(values))) == pytest.approx(expected, rel=1e-6)
 
 
 def test_adversarial_insertion_is_the_loss_of_area() -> None:
@@ -125,7 +127,7 @@ def imputed_by_definition(z: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return np.linalg.solve(system, right).reshape(z.shape)
 
 
-impute = jax.jit(evaluate.impute)
+impute = jax.jit(faithfulness.impute)
 
 
 @hypothesis.given(st.integers(0, 10**6), st.floats(0, 0.9))
@@ -147,7 +149,7 @@ def test_road_curve_imputes_the_first_pixels(least_first: bool) -> None:
     @functools.partial(jax.jit, static_argnames=("noise", "chunk_size"))
     def road(noise, chunk_size=1):
         return evaluate.road_curve(
-            KEY, MODEL.logits, image(), 1, map_, num_steps=4, noise=noise, least_first=least_first,
+            KEY, MODEL.logits, image(), 1, map_, num_steps=4, sigma=noise, least_first=least_first,
             chunk_size=chunk_size,
         )  # fmt: skip
 

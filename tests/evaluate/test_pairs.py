@@ -229,9 +229,9 @@ def test_summary_holds_the_means_of_the_result_file(attacked: Any) -> None:
 
 def test_course_is_that_of_the_evaluated_attack(attacked: Any) -> None:
     variables, dataset, pairs, results = attacked
-    steps = evaluate.course_steps(SETTINGS.num_steps, 5)
+    steps = evaluate.trajectory_steps(SETTINGS.num_steps, 5)
     chosen = (6, 2)
-    course = evaluate.attack_course(KEY, model, variables, dataset, pairs, CONFIG, chosen=chosen, steps=steps)
+    course = evaluate.attack_trajectory(KEY, model, variables, dataset, pairs, CONFIG, chosen=chosen, steps=steps)
     assert steps == (0, 2, 8, 17, 30)
     assert course.images.shape == (2, 5, *SHAPE)
     for row, pair in enumerate(chosen):
@@ -247,10 +247,10 @@ def test_course_is_that_of_the_evaluated_attack(attacked: Any) -> None:
 def test_course_refuses_pairs_that_are_not_there_and_the_ensemble(attacked: Any) -> None:
     variables, dataset, pairs, _ = attacked
     with pytest.raises(InputError, match=r"pairs in \[0, 7\), got 7"):
-        evaluate.attack_course(KEY, model, variables, dataset, pairs, CONFIG, chosen=[7], steps=[0])
+        evaluate.attack_trajectory(KEY, model, variables, dataset, pairs, CONFIG, chosen=[7], steps=[0])
     ensemble = dataclasses.replace(CONFIG, attack="auto", settings=None)
-    with pytest.raises(InputError, match="attack 'auto' has no course of steps"):
-        evaluate.attack_course(KEY, model, variables, dataset, pairs, ensemble, chosen=[0], steps=[0])
+    with pytest.raises(InputError, match="attack 'auto' has no trajectory"):
+        evaluate.attack_trajectory(KEY, model, variables, dataset, pairs, ensemble, chosen=[0], steps=[0])
 
 
 def test_transferred_attack_follows_one_method_and_measures_another(attacked: Any) -> None:

@@ -35,7 +35,7 @@ def test_properties_are_those_of_each_image(tiny, digits) -> None:
     near = evaluate.neighbours(near_key, image, radius=0.1, num_samples=3)
     features = functools.partial(features_fn, tiny.variables)
     insertion = [
-        float(evaluate.area_under(evaluate.insertion_curve(tiny.logits_fn, image, label, m, num_steps=4)))
+        float(evaluate.area_under_curve(evaluate.insertion_curve(tiny.logits_fn, image, label, m, num_steps=4)))
         for m in (own, after)
     ]
     expected = {

@@ -13,7 +13,7 @@ KEY = jax.random.key(0)
 
 
 def test_permuted_keeps_values_and_structure_and_changes_what_was_chosen(tiny) -> None:
-    other = evaluate.permuted(KEY, tiny.variables, lambda name: name.startswith("params/head"))
+    other = evaluate.permute_weights(KEY, tiny.variables, lambda name: name.startswith("params/head"))
     assert jax.tree.structure(other) == jax.tree.structure(tiny.variables)
     for path, leaf in jax.tree_util.tree_leaves_with_path(other):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -21,13 +21,13 @@ def test_permuted_keeps_values_and_structure_and_changes_what_was_chosen(tiny) -
         np.testing.assert_array_equal(np.sort(leaf.ravel()), np.sort(before.ravel()))
         assert bool(jnp.array_equal(leaf, before)) != name.startswith("params/head"), name
     # What else is drawn does not change the draw of the head.
-    everything = evaluate.permuted(KEY, tiny.variables)
+    everything = evaluate.permute_weights(KEY, tiny.variables)
     np.testing.assert_array_equal(everything["params"]["head"]["kernel"], other["params"]["head"]["kernel"])
 
 
 def test_gradient_notices_new_weights_and_the_image_itself_does_not(tiny, digits) -> None:
     image = digits.as_float(slice(0, 1))[0]
-    other = evaluate.permuted(KEY, tiny.variables)
+    other = evaluate.permute_weights(KEY, tiny.variables)
 
     def of_gradient(variables):
         return explain.make_map_fn("gradient", functools.partial(tiny.model_fn, variables), 3)

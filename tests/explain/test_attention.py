@@ -8,6 +8,7 @@ import pytest
 
 from jsep import explain, models
 from jsep.checks import InputError
+from jsep.explain.attention import attention_maps
 
 SHAPE = (3, 4, 2)
 IMAGE = np.random.default_rng(0).uniform(0.1, 0.9, SHAPE).astype(np.float32)
@@ -23,7 +24,7 @@ def vit():
 
 def test_attention_found_in_the_jaxpr_is_what_the_model_exposes(vit) -> None:
     model, variables, image = vit
-    found = jax.jit(lambda z: explain.attention_maps(models.logits_fn(model, variables), z))(image)
+    found = jax.jit(lambda z: attention_maps(models.logits_fn(model, variables), z))(image)
     exposed = jax.jit(models.attention_fn(model))(variables, image)
     assert exposed.shape == (2, 3, 7, 7)
     np.testing.assert_allclose(jnp.stack(found), exposed, rtol=1e-5)

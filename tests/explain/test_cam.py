@@ -11,6 +11,7 @@ import pytest
 
 from jsep import explain, models
 from jsep.checks import InputError
+from jsep.explain.cam import split_at_last_features
 
 SHAPE = (8, 8, 2)
 IMAGE = np.random.default_rng(0).uniform(0.1, 0.9, SHAPE).astype(np.float32)
@@ -52,7 +53,7 @@ def equinox_network():
 )
 def test_model_is_cut_at_its_last_feature_maps(logits_fn, shape: tuple[int, ...]) -> None:
     fn = logits_fn()
-    features_fn, head_fn = explain.split_at_last_features(fn, IMAGE)
+    features_fn, head_fn = split_at_last_features(fn, IMAGE)
     features = features_fn(jnp.asarray(IMAGE))
     assert features.shape == shape
     np.testing.assert_allclose(head_fn(features), fn(jnp.asarray(IMAGE)), rtol=1e-5)
@@ -62,7 +63,7 @@ def test_model_is_cut_at_its_last_feature_maps(logits_fn, shape: tuple[int, ...]
 
 def test_grad_cam_equals_its_formula() -> None:
     logits_fn = oracles.conv_net(shape=SHAPE)
-    features_fn, head_fn = explain.split_at_last_features(logits_fn, IMAGE)
+    features_fn, head_fn = split_at_last_features(logits_fn, IMAGE)
     features = np.asarray(features_fn(jnp.asarray(IMAGE)))
     jacobian = np.asarray(jax.jacobian(head_fn)(jnp.asarray(features)))[1]
     expected = np.maximum((features * jacobian.mean((0, 1))).sum(-1), 0)
@@ -77,7 +78,7 @@ def test_grad_cam_is_enlarged_to_the_image() -> None:
 
 def test_own_split_is_used() -> None:
     logits_fn = oracles.conv_net(shape=SHAPE)
-    split = explain.split_at_last_features(logits_fn, IMAGE)
+    split = split_at_last_features(logits_fn, IMAGE)
     for method in (explain.grad_cam, explain.score_cam):
         given = method(logits_fn, jnp.asarray(IMAGE), 1, split=split)
         np.testing.assert_array_equal(given, method(logits_fn, jnp.asarray(IMAGE), 1))
@@ -85,7 +86,7 @@ def test_own_split_is_used() -> None:
 
 def test_score_cam_equals_a_loop_over_the_feature_maps() -> None:
     logits_fn = oracles.conv_net(shape=SHAPE)
-    features_fn, _ = explain.split_at_last_features(logits_fn, IMAGE)
+    features_fn, _ = split_at_last_features(logits_fn, IMAGE)
     features = np.asarray(features_fn(jnp.asarray(IMAGE)))
     scores = []
     for index in range(features.shape[-1]):

@@ -8,6 +8,7 @@ import pytest
 
 from jsep import explain
 from jsep.checks import InputError
+from jsep.explain.gradient import score
 
 SHAPE = (3, 4, 2)
 
@@ -84,7 +85,7 @@ def test_batch_of_images_is_an_input_error_that_names_vmap() -> None:
 
 def test_integer_image_is_an_input_error() -> None:
     with pytest.raises(InputError, match="got dtype uint8; divide uint8 images by 255"):
-        explain.score(oracles.linear().logits, jnp.zeros(SHAPE, jnp.uint8), 0)
+        score(oracles.linear().logits, jnp.zeros(SHAPE, jnp.uint8), 0)
 
 
 def test_logits_with_a_batch_axis_are_an_input_error() -> None:

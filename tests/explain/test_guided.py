@@ -8,6 +8,8 @@ import pytest
 
 from jsep import explain, models
 from jsep.checks import InputError
+from jsep.explain.guided import GUIDED_VARIANTS
+from jsep.models.layers import softplus
 
 SHAPE = (3, 4, 2)
 IMAGE = np.random.default_rng(0).uniform(0.1, 0.9, SHAPE).astype(np.float32)
@@ -20,7 +22,7 @@ def two_layers(activation: str, seed: int = 0):
     first, second, last = rng.normal(size=(24, 7)), rng.normal(size=(7, 6)), rng.normal(size=(6, 3))
 
     def act(x: jax.Array) -> jax.Array:
-        return jax.nn.relu(x) if activation == "relu" else models.softplus(x, BETA)
+        return jax.nn.relu(x) if activation == "relu" else softplus(x, BETA)
 
     def logits(image: jax.Array) -> jax.Array:
         weights = [jnp.asarray(w, image.dtype) for w in (first, second, last)]
@@ -75,9 +77,7 @@ def test_captum_variant_is_the_plain_gradient_on_a_softplus_network() -> None:
 
 def test_all_variants_agree_on_a_relu_network() -> None:
     logits = oracles.conv_net(activation="relu")
-    maps = [
-        jax.jit(lambda z, v=v: explain.guided_backprop(logits, z, 1, variant=v))(IMAGE) for v in explain.GUIDED_VARIANTS
-    ]
+    maps = [jax.jit(lambda z, v=v: explain.guided_backprop(logits, z, 1, variant=v))(IMAGE) for v in GUIDED_VARIANTS]
     np.testing.assert_allclose(maps[1], maps[0], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(maps[2], maps[0], rtol=1e-5, atol=1e-7)
     assert float(jnp.abs(maps[0] - explain.gradient(logits, IMAGE, 1)).max()) > 1e-3

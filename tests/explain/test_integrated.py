@@ -8,7 +8,7 @@ import pytest
 
 from jsep import explain
 from jsep.checks import InputError
-from jsep.explain.integrated import nodes_and_weights
+from jsep.explain.integrated import QUADRATURES, nodes_and_weights
 
 SHAPE = (3, 4, 2)
 
@@ -31,7 +31,7 @@ def test_quadrature_is_exact_up_to_its_degree(quadrature: str, degree: int, num_
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("quadrature", explain.QUADRATURES)
+@pytest.mark.parametrize("quadrature", QUADRATURES)
 def test_quadratic_model_is_exact_with_two_steps(quadrature: str) -> None:
     oracle, baseline = oracles.quadratic(), np.random.default_rng(1).uniform(size=SHAPE)
     saliency, gap = integrated_gradients(

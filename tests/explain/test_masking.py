@@ -9,7 +9,8 @@ import sklearn.linear_model
 
 from jsep import explain
 from jsep.checks import InputError
-from jsep.explain.lime import ridge_coefficients
+from jsep.explain.lime import grid_segments, ridge_coefficients
+from jsep.explain.masking import rise_from_masks, rise_masks
 
 SHAPE = (5, 6, 2)
 IMAGE = np.random.default_rng(0).uniform(0.1, 0.9, SHAPE).astype(np.float32)
@@ -52,7 +53,7 @@ def test_occlusion_with_a_window_larger_than_the_image_is_an_input_error() -> No
 
 
 def test_rise_masks_are_in_range_with_the_given_mean() -> None:
-    masks = np.asarray(explain.rise_masks(KEY, (16, 20), num_samples=600, grid=4, keep=0.3))
+    masks = np.asarray(rise_masks(KEY, (16, 20), num_samples=600, grid=4, keep=0.3))
     assert masks.shape == (600, 16, 20)
     assert masks.min() >= 0
     assert masks.max() <= 1
@@ -63,22 +64,22 @@ def test_rise_masks_are_in_range_with_the_given_mean() -> None:
 def test_rise_equals_the_weighted_mean_of_its_masks() -> None:
     logits = jax.jit(oracles.softplus_ridge(shape=SHAPE).logits)
     settings = {"num_samples": 20, "grid": 2, "keep": 0.4}
-    masks = explain.rise_masks(KEY, SHAPE[:2], **settings)
+    masks = rise_masks(KEY, SHAPE[:2], **settings)
     expected = sum(
         np.asarray(oracles.softmax(np.asarray(logits(IMAGE * np.asarray(mask)[..., None])))[1] * mask) for mask in masks
     ) / (20 * 0.4)
-    actual = explain.rise(KEY, logits, jnp.asarray(IMAGE), 1, **settings)
+    actual = explain.rise(logits, jnp.asarray(IMAGE), 1, key=KEY, **settings)
     np.testing.assert_allclose(actual[..., 0], expected, rtol=1e-4)
 
 
 @pytest.mark.usefixtures("float64")
 def test_rise_from_fixed_masks_has_a_derivative() -> None:
-    masks = explain.rise_masks(KEY, SHAPE[:2], num_samples=6, grid=2)
+    masks = rise_masks(KEY, SHAPE[:2], num_samples=6, grid=2)
     logits = oracles.softplus_ridge(shape=SHAPE).logits
 
     @jax.jit
     def saliency(image):
-        return explain.rise_from_masks(masks, logits, image, 1, keep=0.5)
+        return rise_from_masks(masks, logits, image, 1, keep=0.5)
 
     jacobian = jax.jacobian(saliency)(jnp.asarray(IMAGE, jnp.float64))
     expected = oracles.central_difference(lambda z: saliency(jnp.asarray(z)), IMAGE.astype(float))
@@ -88,7 +89,7 @@ def test_rise_from_fixed_masks_has_a_derivative() -> None:
 @pytest.mark.parametrize("keep", [0.0, 1.5])
 def test_share_of_rise_masks_out_of_range_is_an_input_error(keep: float) -> None:
     with pytest.raises(InputError, match=r"keep must be in \(0, 1\]"):
-        explain.rise_masks(KEY, (4, 4), num_samples=2, keep=keep)
+        rise_masks(KEY, (4, 4), num_samples=2, keep=keep)
 
 
 @pytest.mark.parametrize("ridge", [1e-3, 1.0])
@@ -102,8 +103,8 @@ def test_ridge_coefficients_equal_scikit_learn(ridge: float) -> None:
 
 def test_lime_on_a_linear_model_finds_the_effect_of_every_segment() -> None:
     oracle = oracles.linear(shape=SHAPE)
-    saliency = explain.lime(KEY, oracle.logits, jnp.asarray(IMAGE), 1, segments=2, num_samples=400, ridge=1e-4)
-    numbers = explain.grid_segments(SHAPE[:2], 2)
+    saliency = explain.lime(oracle.logits, jnp.asarray(IMAGE), 1, key=KEY, segments=2, num_samples=400, ridge=1e-4)
+    numbers = grid_segments(SHAPE[:2], 2)
     products = (oracle.weights[1] * IMAGE).sum(-1)
     expected = np.array([products[numbers == s].sum() for s in range(9)])[numbers]
     np.testing.assert_allclose(saliency[..., 0], expected, rtol=1e-2, atol=1e-2)
@@ -113,7 +114,7 @@ def test_lime_takes_segments_of_any_shape() -> None:
     oracle = oracles.linear(shape=SHAPE)
     segments = (np.arange(30).reshape(5, 6) * 7) % 3
     saliency = np.asarray(
-        explain.lime(KEY, oracle.logits, jnp.asarray(IMAGE), 1, segments=segments, num_samples=50, ridge=1e-4)
+        explain.lime(oracle.logits, jnp.asarray(IMAGE), 1, key=KEY, segments=segments, num_samples=50, ridge=1e-4)
     )
     for number in range(3):
         assert np.ptp(saliency[segments == number]) == 0
@@ -124,4 +125,4 @@ def test_lime_takes_segments_of_any_shape() -> None:
 )
 def test_segments_that_do_not_fit_are_an_input_error(segments: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"segments must be the side of squares or integers >= 0 of shape \(5, 6\)"):
-        explain.lime(KEY, oracles.linear(shape=SHAPE).logits, jnp.asarray(IMAGE), 1, segments=segments)
+        explain.lime(oracles.linear(shape=SHAPE).logits, jnp.asarray(IMAGE), 1, key=KEY, segments=segments)

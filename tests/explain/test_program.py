@@ -15,7 +15,8 @@ from jsep import models
 from jsep.checks import InputError
 from jsep.explain.gradient import score
 from jsep.explain.layers import Layer, join_layers
-from jsep.explain.program import go_back, trace, transposed
+from jsep.explain.program import backpropagate, trace, vjp_rule
+from jsep.models.layers import softplus
 
 SHAPE = (3, 4, 2)
 IMAGE = np.random.default_rng(0).uniform(0.1, 0.9, SHAPE).astype(np.float32)
@@ -33,7 +34,7 @@ ACTIVATIONS = {
     "relu": jax.nn.relu, "maximum": lambda x: jnp.maximum(x, 0), "where": by_where, "softplus": jax.nn.softplus,
     "by hand softplus": lambda x: jnp.log1p(jnp.exp(x)), "gelu": jax.nn.gelu, "by hand gelu": tanh_gelu,
     "exact gelu": functools.partial(jax.nn.gelu, approximate=False), "silu": jax.nn.silu, "elu": jax.nn.elu,
-    "leaky relu": jax.nn.leaky_relu, "tanh": jnp.tanh, "sharp softplus": lambda x: models.softplus(x, 10.0),
+    "leaky relu": jax.nn.leaky_relu, "tanh": jnp.tanh, "sharp softplus": lambda x: softplus(x, 10.0),
 }  # fmt: skip
 
 
@@ -120,7 +121,7 @@ def test_program_computes_the_function_and_its_transposes_the_gradient(name: str
         def through_program(image: jax.Array, make=make) -> tuple[jax.Array, jax.Array]:
             program = make(trace(fn, image))
             values = program.run({program.input: image})
-            return values[program.output], go_back(program, values, jnp.ones(()), transposed)
+            return values[program.output], backpropagate(program, values, jnp.ones(()), vjp_rule)
 
         value, gradient = through_program(IMAGE)
         expected, expected_gradient = jax.jit(jax.value_and_grad(fn))(IMAGE)

@@ -22,7 +22,9 @@ def test_moments_on_a_quadratic_model_are_those_of_a_gaussian() -> None:
     mean = oracle.gradient(IMAGE.astype(float), 1)
     variance = (4 * sigma**2 * (oracle.matrices[1] ** 2).sum(1)).reshape(SHAPE)
     settings = {"sigma": sigma, "num_samples": num_samples, "chunk_size": 500}
-    found = [np.asarray(jax.jit(lambda z, fn=fn: fn(KEY, oracle.logits, z, 1, **settings))(IMAGE)) for fn in STATISTICS]
+    found = [
+        np.asarray(jax.jit(lambda z, fn=fn: fn(oracle.logits, z, 1, key=KEY, **settings))(IMAGE)) for fn in STATISTICS
+    ]
     error = np.sqrt(variance / num_samples)
     assert np.abs((found[0] - mean) / error).max() < 4.5
     np.testing.assert_allclose(found[2], variance, rtol=0.15)
@@ -34,7 +36,7 @@ def test_without_noise_it_is_the_gradient(statistic) -> None:
     oracle = oracles.softplus_ridge()
     gradient = np.asarray(explain.gradient(oracle.logits, IMAGE, 1))
     expected = {explain.smooth_grad: gradient, explain.smooth_grad_squared: gradient**2}.get(statistic, 0 * gradient)
-    actual = statistic(KEY, oracle.logits, jnp.asarray(IMAGE), 1, sigma=0.0, num_samples=3)
+    actual = statistic(oracle.logits, jnp.asarray(IMAGE), 1, key=KEY, sigma=0.0, num_samples=3)
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -42,14 +44,14 @@ def test_without_noise_it_is_the_gradient(statistic) -> None:
 def test_chunk_size_changes_nothing(chunk_size: int) -> None:
     settings = {"sigma": 0.1, "num_samples": 10}
     image, logits = jnp.asarray(IMAGE), oracles.softplus_ridge().logits
-    expected = jax.jit(lambda z: explain.smooth_grad(KEY, logits, z, 1, **settings))(image)
-    actual = jax.jit(lambda z: explain.smooth_grad(KEY, logits, z, 1, chunk_size=chunk_size, **settings))(image)
+    expected = jax.jit(lambda z: explain.smooth_grad(logits, z, 1, key=KEY, **settings))(image)
+    actual = jax.jit(lambda z: explain.smooth_grad(logits, z, 1, key=KEY, chunk_size=chunk_size, **settings))(image)
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_another_saliency_can_be_smoothed() -> None:
     logits, image = oracles.softplus_ridge().logits, jnp.asarray(IMAGE)
-    actual = explain.smooth_grad(KEY, logits, image, 1, num_samples=3, saliency=explain.gradient_x_input)
+    actual = explain.smooth_grad(logits, image, 1, key=KEY, num_samples=3, saliency=explain.gradient_x_input)
     noises = [jax.random.normal(k, SHAPE) for k in jax.random.split(KEY, 3)]
     expected = np.mean([explain.gradient_x_input(logits, image + 0.1 * noise, 1) for noise in noises], axis=0)
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
@@ -58,11 +60,11 @@ def test_another_saliency_can_be_smoothed() -> None:
 def test_bad_settings_are_input_errors() -> None:
     logits, image = oracles.linear().logits, jnp.asarray(IMAGE)
     with pytest.raises(InputError, match="num_samples must be an integer >= 1, got 0"):
-        explain.smooth_grad(KEY, logits, image, 1, num_samples=0)
+        explain.smooth_grad(logits, image, 1, key=KEY, num_samples=0)
     with pytest.raises(InputError, match="sigma must be a number >= 0, got -1"):
-        explain.var_grad(KEY, logits, image, 1, sigma=-1)
+        explain.var_grad(logits, image, 1, key=KEY, sigma=-1)
     with pytest.raises(InputError, match="chunk_size must be an integer >= 1"):
-        explain.smooth_grad(KEY, logits, image, 1, chunk_size=0)
+        explain.smooth_grad(logits, image, 1, key=KEY, chunk_size=0)
 
 
 def test_memory_at_224_pixels_is_bounded_by_the_chunk_size() -> None:
@@ -74,7 +76,7 @@ def test_memory_at_224_pixels_is_bounded_by_the_chunk_size() -> None:
     def needed(chunk_size: int, num_samples: int) -> int:
         def saliency(variables: PyTree, image: jax.Array) -> jax.Array:
             return explain.smooth_grad(
-                KEY, models.logits_fn(model, variables), image, 1, num_samples=num_samples, chunk_size=chunk_size
+                models.logits_fn(model, variables), image, 1, key=KEY, num_samples=num_samples, chunk_size=chunk_size
             )
 
         memory = jax.jit(saliency).lower(variables, image).compile().memory_analysis()

@@ -129,7 +129,7 @@ def test_spectrum_has_the_moments_of_the_dense_spectrum(name):
     # Each probe's measure has the exact moments of v^T H^k v: the first is Hutchinson's own sample.
     scale = np.abs(eigenvalues).max()
     grid = np.linspace(-2 * scale, 2 * scale, 801)
-    smoothed = landscape.density(measure, grid, 0.1 * scale)
+    smoothed = landscape.spectral_density(measure, grid, 0.1 * scale)
     assert np.trapezoid(smoothed, grid) == pytest.approx(1, rel=1e-6)
     exact = np.mean(np.exp(-((grid[:, None] - eigenvalues) ** 2) / (2 * (0.1 * scale) ** 2)), axis=1)
     exact /= 0.1 * scale * np.sqrt(2 * np.pi)
@@ -212,7 +212,7 @@ def test_all_numbers_of_one_linearisation_are_those_of_the_dense_hessian():
         ),
         (lambda f: landscape.spectrum(KEY, f, POINT, num_probes=0, num_matvecs=2), "num_probes must be an integer >="),
         (lambda f: landscape.moments(KEY, f, POINT, num_probes=2, chunk_size=0), "chunk_size must be an integer >= 1"),
-        (lambda f: landscape.density(None, np.zeros(2), 0.0), "width must be a number > 0"),
+        (lambda f: landscape.spectral_density(None, np.zeros(2), 0.0), "sigma must be a number > 0"),
     ],
 )
 def test_bad_input_is_an_input_error(call, message):

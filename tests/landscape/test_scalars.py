@@ -20,7 +20,7 @@ NOISE = 0.1 * jax.random.normal(KEY, SHAPE)
 
 def case(**change):
     fields = {"logits_fn": LOGITS, "label": 1, "image": IMAGE, "map_fn": MAP_FN, "target_map": MAP_FN(OTHER)}
-    return landscape.Case(**{**fields, "noise": NOISE, **change})
+    return landscape.ScalarContext(**{**fields, "noise": NOISE, **change})
 
 
 def test_each_scalar_is_its_definition():
@@ -40,7 +40,7 @@ def test_margin_is_below_zero_exactly_where_the_label_is_predicted():
     for image in np.random.default_rng(2).uniform(size=(20, *SHAPE)).astype(np.float32):
         logits = LOGITS(jnp.asarray(image))
         for label in range(3):
-            assert bool(landscape.margin(LOGITS, label)(jnp.asarray(image)) < 0) == bool(jnp.argmax(logits) == label)
+            assert bool(attack.margin(LOGITS, label)(jnp.asarray(image)) < 0) == bool(jnp.argmax(logits) == label)
 
 
 @pytest.mark.usefixtures("float64")
@@ -94,7 +94,7 @@ def test_adversarial_cross_entropy_rises_along_the_landscape():
     ("name", "change", "message"),
     [
         ("cross_entropi", {}, "unknown scalar function 'cross_entropi'.*did you mean 'cross_entropy'"),
-        ("explanation_to_target", {"target_map": None}, "'explanation_to_target' needs target_map of the case"),
+        ("explanation_to_target", {"target_map": None}, "'explanation_to_target' needs target_map of the context"),
         ("sep_term", {"map_fn": None, "noise": None}, "'sep_term' needs map_fn and noise"),
     ],
 )

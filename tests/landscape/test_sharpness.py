@@ -69,7 +69,7 @@ def test_lipschitz_estimate_of_a_linear_map_is_its_largest_singular_value():
     find = jax.jit(
         lambda key, steps: landscape.local_lipschitz(
             key, lambda z: (matrix @ z.ravel()).reshape(3, 4), POINT, norm="l2", epsilon=0.2, alpha=0.05, num_steps=60,
-            num_restarts=2, chunk_size=1,
+            num_starts=2, chunk_size=1,
         ),
         static_argnums=1,
     )  # fmt: skip
@@ -88,7 +88,7 @@ def test_lipschitz_estimate_of_a_constant_map_is_zero():
     ("change", "message"),
     [
         ({"num_samples": 1}, "num_samples must be an integer >= 2"),
-        ({"num_restarts": 0}, "num_restarts must be an integer >= 1"),
+        ({"num_starts": 0}, "num_starts must be an integer >= 1"),
         ({"epsilon": 8}, "did you mean 8/255"),
         ({"norm": "l1"}, "unknown norm 'l1'"),
         ({"scalar_fn": lambda z: z}, "must return one real number"),

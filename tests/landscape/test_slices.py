@@ -76,7 +76,7 @@ def test_values_do_not_depend_on_the_chunk_size(chunk_size):
 @hypothesis.given(seed=st.integers(0, 10**6), exponent=st.floats(-12, 12), epsilon=st.floats(1e-4, 1))
 def test_normalised_direction_has_exactly_the_budget(norm, seed, exponent, epsilon):
     raw = (np.random.default_rng(seed).normal(size=SHAPE) * 10.0**exponent).astype(np.float32)
-    found = np.asarray(landscape.normalise(jnp.asarray(raw), epsilon=epsilon, norm=norm))
+    found = np.asarray(landscape.normalize(jnp.asarray(raw), epsilon=epsilon, norm=norm))
     assert SIZES[norm](found) == pytest.approx(epsilon, rel=1e-6)
     cosine = (found.astype(np.float64) * raw).sum() / np.linalg.norm(found) / np.linalg.norm(raw)
     assert cosine == pytest.approx(1, abs=1e-6)
@@ -107,7 +107,9 @@ def test_every_named_direction_has_the_budget_and_points_where_its_name_says(nam
         assert cosine > 0 or name == "eigenvector"
     elif name == "rademacher":
         assert np.ptp(np.abs(found)) < 1e-8
-    assert (not np.array_equal(found, make(jax.random.key(1)))) == (name in landscape.DRAWN) or name == "eigenvector"
+    assert (not np.array_equal(found, make(jax.random.key(1)))) == (
+        name in landscape.RANDOM_DIRECTIONS
+    ) or name == "eigenvector"
 
 
 def test_points_outside_are_clipped_or_kept_and_their_share_is_told():
@@ -179,6 +181,6 @@ def test_bad_direction_is_an_input_error(name, context, message):
 
 def test_zero_direction_and_budget_of_pixel_values_are_input_errors():
     with pytest.raises(InputError, match="direction is zero everywhere"):
-        landscape.normalise(jnp.zeros(SHAPE), epsilon=0.1)
+        landscape.normalize(jnp.zeros(SHAPE), epsilon=0.1)
     with pytest.raises(InputError, match="did you mean 8/255"):
-        landscape.normalise(jnp.ones(SHAPE), epsilon=8)
+        landscape.normalize(jnp.ones(SHAPE), epsilon=8)

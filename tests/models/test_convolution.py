@@ -13,9 +13,9 @@ import oracles
 import pytest
 
 from jsep import devices
-from jsep.models import definition, shifted, stride_one, strided, winograd
+from jsep.checks import InputError
 from jsep.models.convolution import conv2d
-from jsep.models.depthwise import depthwise_conv2d
+from jsep.models.cpu import lax_conv, patches, stride_one, strided, winograd
 from jsep.types import Array
 
 CASES = [
@@ -228,8 +228,8 @@ def test_two_columns_at_once_equal_the_library_for_any_shape_and_padding(
 ) -> None:
     columns += (columns + sum(beside) - size + 1) % 2  # an even number of them leaves
     x, w = inputs(size, (rows, columns), 2, channels, 3, np.float32)
-    actual = shifted.product_of_two_columns(jnp.asarray(x), jnp.asarray(w), padding=(above, beside))
-    expected = jax.lax.conv_general_dilated(x, w, (1, 1), (above, beside), dimension_numbers=definition.NHWC)
+    actual = patches.im2col_conv_by_two_columns(jnp.asarray(x), jnp.asarray(w), padding=(above, beside))
+    expected = jax.lax.conv_general_dilated(x, w, (1, 1), (above, beside), dimension_numbers=lax_conv.NHWC)
     assert actual.shape == expected.shape
     assert oracles.relative_error(actual, expected) < 1e-5
 
@@ -241,7 +241,7 @@ def test_many_channels_go_by_minimal_filtering_with_the_derivatives_of_the_libra
 ) -> None:
     monkeypatch.setattr(jax, "device_count", lambda: num_devices)
     monkeypatch.setattr(winograd, "_many_channels", lambda: 5)
-    monkeypatch.setattr(winograd, "_GROUP", 8 * 5 * 6 * 5)  # three groups of eight images
+    monkeypatch.setattr(winograd, "_BLOCK", 8 * 5 * 6 * 5)  # three blocks of eight images
     x, w = inputs(3, (5, 6), batch=24, features=6)
     taken: set[int] = set()
 
@@ -277,9 +277,9 @@ def test_minimal_filtering_equals_the_library_for_any_shape_and_padding(
     x, w = inputs(3, (rows, columns), batch, 4, 3, np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "device_count", lambda: num_devices)
-        patch.setattr(winograd, "_GROUP", group * rows * columns * 4)
+        patch.setattr(winograd, "_BLOCK", group * rows * columns * 4)
         actual = winograd.winograd_conv(jnp.asarray(x), jnp.asarray(w), (above, beside))
-    expected = jax.lax.conv_general_dilated(x, w, (1, 1), (above, beside), dimension_numbers=definition.NHWC)
+    expected = jax.lax.conv_general_dilated(x, w, (1, 1), (above, beside), dimension_numbers=lax_conv.NHWC)
     assert actual.shape == expected.shape
     assert oracles.relative_error(actual, expected) < 1e-5
 
@@ -337,7 +337,7 @@ def nested(f: Callable[[Array, Array], Array], order: int) -> Callable[..., Any]
 
 
 def depthwise(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
-    return depthwise_conv2d(images, kernel, strides, padding)
+    return conv2d(images, kernel, strides=strides, padding=padding, groups=images.shape[-1])
 
 
 def grouped(images: Array, kernel: Array, *, strides: int, padding: int) -> Array:
@@ -356,6 +356,11 @@ def test_depthwise_convolution_and_derivatives_to_the_third_equal_the_library(st
     for actual, expected in zip(mine, theirs, strict=True):
         assert np.abs(expected).max() > 1e-3
         assert oracles.relative_error(actual, expected) < 1e-9
+
+
+def test_other_groups_than_one_or_the_channels_are_an_input_error() -> None:
+    with pytest.raises(InputError, match="groups must be 1 or the 4 channels of the images, got 2"):
+        conv2d(jnp.zeros((1, 3, 3, 4)), jnp.zeros((3, 3, 2, 4)), strides=1, padding=1, groups=2)
 
 
 @pytest.mark.usefixtures("float64")
@@ -384,9 +389,9 @@ def test_derivatives_of_the_depthwise_convolution_under_vmap_equal_a_loop(
     [
         pytest.param(32, 8, 1, 1, 3, id="few channels"),
         pytest.param(32, 4, 8, 1, 3, id="few pixels"),
-        pytest.param(72, 8, 8, 1, 3, id="groups of images"),
+        pytest.param(72, 8, 8, 1, 3, id="blocks of images"),
         pytest.param(32, 8, 8, 2, 3, id="patches"),
-        pytest.param(72, 8, 8, 2, 3, id="phases, groups"),
+        pytest.param(72, 8, 8, 2, 3, id="phases, blocks"),
         pytest.param(32, 8, 8, 2, 1, id="1x1"),
         pytest.param(16, 8, 64, 1, 3, id="minimal filtering"),
     ],
@@ -394,7 +399,7 @@ def test_derivatives_of_the_depthwise_convolution_under_vmap_equal_a_loop(
 def test_gradients_of_a_batch_on_eight_devices_only_add_up(
     batch: int, rows: int, channels: int, strides: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(winograd, "_GROUP", 8 * 8 * 8 * 64)  # eight of its images
+    monkeypatch.setattr(winograd, "_BLOCK", 8 * 8 * 8 * 64)  # eight of its images
     mesh = devices.make_mesh(8)
     assert mesh is not None
     along, whole = devices.along_batch(mesh), devices.on_all(mesh)

@@ -3,6 +3,7 @@
 path)."""
 
 import copy
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -57,10 +58,10 @@ def robust(trained: Trained, found: np.ndarray, norm: str) -> np.ndarray:
 
 
 def by_us(trained: Trained, name: str, norm: str) -> np.ndarray:
-    version = attack.Version(attacks=(name,), num_queries=NUM_QUERIES)
+    version = attack.AutoAttackConfig(attacks=(name,), num_queries=NUM_QUERIES)
     found, info = attack.auto_attack(
-        jax.random.key(0), trained.model_fn, trained.images, trained.labels, norm=norm, epsilon=BUDGETS[norm],
-        version=version, variables=trained.variables, chunk_size=100,
+        jax.random.key(0), functools.partial(trained.model_fn, trained.variables), trained.images, trained.labels,
+        norm=norm, epsilon=BUDGETS[norm], version=version, chunk_size=100,
     )  # fmt: skip
     np.testing.assert_array_equal(robust(trained, found, norm), info.robust)
     return info.robust
@@ -127,7 +128,7 @@ def test_fgsm_equals_foolbox(trained: Trained, norm: str) -> None:
     def ours(images: Any) -> Any:
         def one(image: Any, label: Any) -> Any:
             objective = attack.cross_entropy(lambda z: trained.model_fn(variables, z), label)
-            return attack.fgsm(objective, image, norm=norm, epsilon=BUDGETS[norm])
+            return attack.fgsm(objective, image, norm=norm, epsilon=BUDGETS[norm])[0]
 
         return jax.vmap(one)(images, trained.labels)
 

@@ -14,6 +14,8 @@ import oracles
 import pytest
 
 from jsep import explain, models
+from jsep.explain.lime import grid_segments
+from jsep.explain.lrp import LRP_COMPOSITES
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("float64")]
 
@@ -254,7 +256,7 @@ def test_lime_equals_captum_on_the_same_samples(pair: Pair) -> None:
         similarity_func=similarity,
         perturb_func=lambda image, **_: next(samples)[None],
     )
-    segments = explain.grid_segments((16, 16), 4)
+    segments = grid_segments((16, 16), 4)
     theirs = peer.attribute(
         to_torch(pair.image).detach(), 0.5, LABEL, feature_mask=torch.tensor(segments)[None, None],
         n_samples=num_samples,
@@ -262,7 +264,7 @@ def test_lime_equals_captum_on_the_same_samples(pair: Pair) -> None:
     actual = compiled(
         pair,
         lambda logits_fn, z: explain.lime(
-            key, logits_fn, z, LABEL, num_samples=num_samples, kernel_width=0.4, ridge=0.7, baseline=0.5
+            logits_fn, z, LABEL, key=key, num_samples=num_samples, kernel_width=0.4, ridge=0.7, baseline=0.5
         ),
     )
     # The peer solves in float32.
@@ -312,7 +314,7 @@ def test_smooth_grad_equals_pair_saliency_on_the_same_noise(pair: Pair, monkeypa
             pair.image, PairModel(pair.twin), nsamples=num_samples, magnitude=magnitude
         )
         actual = compiled(
-            pair, lambda logits_fn, z, m=method: m(key, logits_fn, z, LABEL, sigma=sigma, num_samples=num_samples)
+            pair, lambda logits_fn, z, m=method: m(logits_fn, z, LABEL, key=key, sigma=sigma, num_samples=num_samples)
         )
         assert oracles.relative_error(actual, theirs) < 1e-5  # the peer adds up in float32
 
@@ -342,7 +344,7 @@ def zennit_relevance(pair: Pair, composite: str, epsilon: float, gamma: float) -
         "z_plus": lambda: zennit.rules.ZPlus(stabilizer=epsilon),
         "flat": lambda: zennit.rules.Flat(stabilizer=epsilon),
     }
-    first, convolution, dense = explain.LRP_COMPOSITES[composite]
+    first, convolution, dense = LRP_COMPOSITES[composite]
     norm = zennit.rules.Norm(stabilizer=epsilon)
     peer = zennit.composites.SpecialFirstLayerMapComposite(
         layer_map=[
@@ -363,7 +365,7 @@ def zennit_relevance(pair: Pair, composite: str, epsilon: float, gamma: float) -
 
 
 @pytest.mark.skipif(ZENNIT is None, reason="needs zennit of the extra oracle")
-@pytest.mark.parametrize("composite", explain.LRP_COMPOSITES)
+@pytest.mark.parametrize("composite", LRP_COMPOSITES)
 def test_lrp_equals_zennit(pair: Pair, composite: str) -> None:
     epsilon = 1e-3
     theirs = zennit_relevance(pair, composite, epsilon, 0.25)

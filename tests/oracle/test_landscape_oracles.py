@@ -60,7 +60,7 @@ def test_curvature_equals_that_of_torch_autograd(name):
     expected = torch.autograd.functional.hessian(function, image).detach().numpy().reshape(SIZE, SIZE)
 
     map_fn = explain.make_map_fn("gradient_x_input", jax_logits, 1)
-    case = landscape.Case(jax_logits, 1, jnp.asarray(IMAGE), map_fn, jax.jit(map_fn)(jnp.asarray(OTHER)))
+    case = landscape.ScalarContext(jax_logits, 1, jnp.asarray(IMAGE), map_fn, jax.jit(map_fn)(jnp.asarray(OTHER)))
     ours = landscape.scalar_fn(name, case)
     assert float(ours(jnp.asarray(IMAGE))) == pytest.approx(float(function(image)), rel=1e-10)
     dense = np.asarray(jax.jit(jax.hessian(ours))(jnp.asarray(IMAGE))).reshape(SIZE, SIZE)

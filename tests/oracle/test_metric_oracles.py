@@ -15,6 +15,7 @@ import oracles
 import pytest
 
 from jsep import evaluate, explain
+from jsep.evaluate import faithfulness
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -271,7 +272,7 @@ def test_imputation_equals_quantus(float64: None, share: float) -> None:
     theirs = impute(channel_first(image()[None])[0], indices, noise=0.0)
     missing = np.zeros(N, bool)
     missing[indices] = True
-    actual = jax.jit(evaluate.impute)(jnp.asarray(image()), missing.reshape(SHAPE[:2]))
+    actual = jax.jit(faithfulness.impute)(jnp.asarray(image()), missing.reshape(SHAPE[:2]))
     np.testing.assert_allclose(np.asarray(actual)[..., 0], theirs[0], rtol=1e-8)
 
 

@@ -75,7 +75,7 @@ def test_runs_that_cannot_be_compared_are_refused_or_told(sweep_dir):
     patterns = (f"{sweep_dir}/*",)
     write(sweep_dir / "half", [row("mat", 0)], complete=False)
     assert collect(patterns, sweep_dir / "mat").left_out == (
-        f"{sweep_dir}/half is not finished; continue it with --resume",
+        f"{sweep_dir}/half is not finished; continue it with resume=True",
     )
     write(sweep_dir / "z_other_budget", [row("mat", 0)], dataclasses.replace(BASE, epsilon=0.2))
     with pytest.raises(InputError, match="z_other_budget and .*mat were judged differently .budget_in_tests 0.2 and"):

@@ -230,7 +230,7 @@ def test_resume_of_a_finished_run_changes_no_number(finished, tmp_path):
 def test_existing_run_is_refused_and_left_untouched(finished):
     run_dir, _, _ = finished
     before = (run_dir / "result.json").read_bytes()
-    with pytest.raises(InputError, match="--resume, replace it with --overwrite"):
+    with pytest.raises(InputError, match="resume=True, replace it with overwrite=True"):
         study.run(CONFIG, run_dir)
     assert (run_dir / "result.json").read_bytes() == before
 

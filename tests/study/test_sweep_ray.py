@@ -90,7 +90,7 @@ def test_without_ray_or_a_cluster_there_is_one_line(monkeypatch):
             raise ConnectionError("Could not find any running Ray instance.")
 
         monkeypatch.setattr(ray, "init", refuse)
-        with pytest.raises(InputError, match="no Ray cluster at 'auto' .*ray start --head, or use --engine=processes"):
+        with pytest.raises(InputError, match="no Ray cluster at 'auto' .*ray start --head, or use engine=processes"):
             sweep_ray.connect("auto")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r'engine=ray needs Ray; install it with: pip install "jsep\[ray\]"'):

@@ -105,7 +105,7 @@ def test_mode_is_part_of_the_configuration_only_where_it_is_not_the_first() -> N
     config = train.TrainConfig(attack_batch_norm="training")
     tiny = data.load("digits", split="test")
     model = models.ConvNet(num_classes=10)
-    assert train.describe(config, model, tiny, KEY)["attack_batch_norm"] == "training"
-    assert "attack_batch_norm" not in train.describe(train.TrainConfig(), model, tiny, KEY)
+    assert train.describe(KEY, config, model, tiny)["attack_batch_norm"] == "training"
+    assert "attack_batch_norm" not in train.describe(KEY, train.TrainConfig(), model, tiny)
     with pytest.raises(InputError, match="unknown attack_batch_norm 'eval': expected one of evaluation, training"):
         train.TrainConfig(attack_batch_norm="eval")

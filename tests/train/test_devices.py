@@ -99,7 +99,7 @@ def test_resumed_on_other_devices_goes_on_with_the_same_numbers(digits: data.Dat
         pass
 
     whole, state = curve(digits, STANDARD, 1)
-    described = train.describe(STANDARD, MODEL, digits, KEY)
+    described = train.describe(KEY, STANDARD, MODEL, digits)
     records: list[dict] = []
 
     def killed_at_step_6(record: dict) -> None:

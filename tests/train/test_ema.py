@@ -66,7 +66,7 @@ def test_average_is_validated_and_resumes_bit_for_bit(digits: data.Dataset, tmp_
         if record["step"] == 6:
             raise Killed
 
-    described = train.describe(CONFIG, MODEL, digits, KEY)
+    described = train.describe(KEY, CONFIG, MODEL, digits)
     assert described["ema_decay"] == 0.8
     with train.Checkpoints(tmp_path, described) as checkpoints, pytest.raises(Killed):
         train.fit(KEY, MODEL, digits, CONFIG, log_every=1, on_log=kill, checkpoints=checkpoints)

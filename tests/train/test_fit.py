@@ -63,7 +63,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(
     config = SEP if sep else PLAIN
     settings = {"log_every": 3, "validate": validate, "validate_every": 2}
     whole, whole_records = fit(digits, config, **settings)
-    described = train.describe(config, MODEL, digits, KEY)
+    described = train.describe(KEY, config, MODEL, digits)
     records: list[dict] = []
 
     def killed_at_step_11(record: dict) -> None:
@@ -88,7 +88,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(
 
 
 def test_damaged_newest_checkpoint_falls_back_to_the_one_before(digits: data.Dataset, tmp_path: pathlib.Path) -> None:
-    described = train.describe(PLAIN, MODEL, digits, KEY)
+    described = train.describe(KEY, PLAIN, MODEL, digits)
     with train.Checkpoints(tmp_path, described) as checkpoints:
         whole, _ = fit(digits, checkpoints=checkpoints)
     damaged = [path for path in (tmp_path / "16").rglob("*") if path.is_file() and path.stat().st_size]
@@ -159,20 +159,20 @@ def test_another_error_of_a_save_is_not_taken_for_a_full_disk(
 def test_checkpoint_of_another_configuration_is_an_input_error_that_names_the_field(
     digits: data.Dataset, tmp_path: pathlib.Path
 ) -> None:
-    described = train.describe(PLAIN, MODEL, digits, KEY)
+    described = train.describe(KEY, PLAIN, MODEL, digits)
     with train.Checkpoints(tmp_path, described):
         pass
     before = sorted(tmp_path.iterdir())
-    other = train.describe(dataclasses.replace(PLAIN, batch_size=32), MODEL, digits, KEY)
+    other = train.describe(KEY, dataclasses.replace(PLAIN, batch_size=32), MODEL, digits)
     with pytest.raises(InputError, match=r"another configuration \(batch_size: 16 there, 32 now\)") as caught:
         train.Checkpoints(tmp_path, other)
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.iterdir()) == before
     with pytest.raises(InputError, match="key: .* there"):
-        train.Checkpoints(tmp_path, train.describe(PLAIN, MODEL, digits, jax.random.key(4)))
+        train.Checkpoints(tmp_path, train.describe(jax.random.key(4), PLAIN, MODEL, digits))
     darker = dataclasses.replace(digits, images=digits.images / 2)
     with pytest.raises(InputError, match="data_sums: .* there"):
-        train.Checkpoints(tmp_path, train.describe(PLAIN, MODEL, darker, KEY))
+        train.Checkpoints(tmp_path, train.describe(KEY, PLAIN, MODEL, darker))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"config\.json of .* cannot be read"):
         train.Checkpoints(tmp_path, described)

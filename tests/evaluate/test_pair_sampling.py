@@ -27,7 +27,7 @@ def make_draws(gap: float = 1.0, spread_of_draws: float = 0.0, num_draws: int = 
 
 
 def test_planted_order_and_standard_errors_are_found() -> None:
-    found = evaluate.summarise_draws(make_draws())
+    found = evaluate.pair_sampling_variability(make_draws())
     assert found["methods"] == ["a", "b", "c"]
     for entry in found["selections"]:
         assert entry["order"] == ["c", "b", "a"]
@@ -43,25 +43,25 @@ def test_planted_order_and_standard_errors_are_found() -> None:
 
 
 def test_draws_that_differ_more_than_their_pairs_show_it() -> None:
-    entry = evaluate.summarise_draws(make_draws(spread_of_draws=3.0))["selections"][0]
+    entry = evaluate.pair_sampling_variability(make_draws(spread_of_draws=3.0))["selections"][0]
     assert entry["std_of_draws"]["a"] > 3 * entry["standard_error"]["a"]
     assert entry["draws_in_order"] == 1, "what all methods share moves no order"
 
 
 def test_equal_methods_have_no_stable_order() -> None:
-    entry = evaluate.summarise_draws(make_draws(gap=0.0))["selections"][0]
+    entry = evaluate.pair_sampling_variability(make_draws(gap=0.0))["selections"][0]
     assert entry["draws_in_order"] < 0.7
     assert entry["same_order"][0] < 0.7
 
 
 def test_one_draw_and_one_method_are_defined_and_gaps_are_input_errors() -> None:
     one = [entry for entry in make_draws(num_draws=1) if entry["method"] == "a"]
-    found = evaluate.summarise_draws(one)["selections"][0]
+    found = evaluate.pair_sampling_variability(one)["selections"][0]
     assert found["std_of_draws"] == {"a": 0}
     assert found["mean_tau"] == 1
     with pytest.raises(InputError, match="expected at least one draw, got none"):
-        evaluate.summarise_draws([])
+        evaluate.pair_sampling_variability([])
     broken = make_draws(num_draws=2)
     broken[0] = {**broken[0], KEY: np.full(25, np.nan)}
     with pytest.raises(InputError, match="every method must have every draw, with finite losses"):
-        evaluate.summarise_draws(broken)
+        evaluate.pair_sampling_variability(broken)

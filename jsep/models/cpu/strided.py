@@ -12,7 +12,7 @@ All three are bilinear, so derivatives of any order are made of them, and what e
   gradient that is itself differentiated adds up its patches phase by phase, without gaps. For many images it is the
   transpose of a sum of convolutions without strides, one for each phase of the pixels.
 * The gradient in the kernel: the library's has another layout than the forward pass, which is slow in a compiled loop.
-  Here it is a product for each entry of the kernel, over the pixels that it meets, summed over groups of images. As a
+  Here it is a product for each entry of the kernel, over the pixels that it meets, summed over blocks of images. As a
   sum of gradients without strides it took 1.5 to 1.9 times as long (128 images), for the copies of what it transposes.
 """
 
@@ -26,10 +26,10 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jsep.models import stride_one
-from jsep.models.definition import is_by_definition, library_conv
-from jsep.models.groups import sum_groups
-from jsep.models.shifted import NO_PADDING, Padding, pad, product, shifted
+from jsep.models.cpu import stride_one
+from jsep.models.cpu.blocking import sum_blocks
+from jsep.models.cpu.lax_conv import lax_conv, uses_lax_conv
+from jsep.models.cpu.patches import NO_PADDING, Padding, im2col, im2col_conv, pad
 from jsep.types import Array
 
 _MANY_IMAGES = 32
@@ -61,12 +61,12 @@ def _run_images(
 ) -> Array:
     shape = jax.ShapeDtypeStruct((len(out), height, width, kernel.shape[2]), out.dtype)
     are_small = math.prod(out.shape[:3]) * math.prod(kernel.shape[:3]) <= _SMALL_PATCHES
-    if is_by_definition():
-        form: Any = library_conv
+    if uses_lax_conv():
+        form: Any = lax_conv
     elif is_differentiated and are_small:
         return _added_by_phase(out, kernel, padding=padding, strides=strides, height=height, width=width)
     else:
-        form = product if are_small and len(out) <= _MANY_IMAGES else _sum_over_phases
+        form = im2col_conv if are_small and len(out) <= _MANY_IMAGES else _sum_over_phases
     forward = functools.partial(form, kernel=kernel, padding=padding, strides=strides)
     return jax.linear_transpose(forward, shape)(out)[0]
 
@@ -95,16 +95,16 @@ def _added_by_phase(out: Array, kernel: Array, *, padding: Padding, strides: int
 
 def _run_kernel(images: Array, out: Array, *, padding: Padding, strides: int, rows: int, columns: int) -> Array:
     shape = (rows, columns, images.shape[3], out.shape[3])
-    if is_by_definition():
-        forward = functools.partial(library_conv, images, padding=padding, strides=strides)
+    if uses_lax_conv():
+        forward = functools.partial(lax_conv, images, padding=padding, strides=strides)
         return jax.linear_transpose(forward, jax.ShapeDtypeStruct(shape, images.dtype))(out)[0]
     product_of = functools.partial(_sum_over_pixels, padding=padding, strides=strides, rows=rows, columns=columns)
-    return sum_groups(product_of, images, out)
+    return sum_blocks(product_of, images, out)
 
 
 def _sum_over_pixels(images: Array, out: Array, *, padding: Padding, strides: int, rows: int, columns: int) -> Array:
     pixels = out.reshape(-1, out.shape[3])
-    met = shifted(pad(images, padding), rows, columns, strides)
+    met = im2col(pad(images, padding), rows, columns, strides)
     return jnp.stack([x.reshape(-1, x.shape[3]).T @ pixels for x in met]).reshape(rows, columns, images.shape[3], -1)
 
 
@@ -117,7 +117,7 @@ def _sum_over_phases(images: Array, kernel: Array, *, padding: Padding, strides:
         height, width = entries.shape[:2]
         if height * width:
             met = pixels[:, : rows + height - 1, : columns + width - 1]
-            form = product if height * width == 1 else stride_one.conv
+            form = im2col_conv if height * width == 1 else stride_one.conv
             total += form(met, entries, padding=NO_PADDING)
     return total
 
@@ -142,7 +142,7 @@ def _phases(images: Array, strides: int) -> list[Array]:
 
 
 def _run_conv(images: Array, kernel: Array, *, padding: Padding, strides: int) -> Array:
-    return library_conv(images, kernel, padding=padding, strides=strides)
+    return lax_conv(images, kernel, padding=padding, strides=strides)
 
 
 def _conv_shape(images: Any, kernel: Any, *, padding: Padding, strides: int) -> Any:

@@ -1,4 +1,4 @@
-"""The pixels that each entry of a kernel meets: what convolutions written as products and sums are made of."""
+"""Convolutions as patches times kernel (im2col), and the pixels that each entry of a kernel meets."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ def pad(images: Array, padding: Padding) -> Array:
     return jax.lax.pad(images, zero, ((0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)))
 
 
-def shifted(padded: Array, rows: int, columns: int, strides: int = 1) -> list[Array]:
+def im2col(padded: Array, rows: int, columns: int, strides: int = 1) -> list[Array]:
     """The pixels that each of the rows * columns kernel entries meets, (B, H', W', C) each, row by row."""
     batch, height, width, channels = padded.shape
     last_row, last_column = ((n - size) // strides * strides for n, size in ((height, rows), (width, columns)))
@@ -32,17 +32,17 @@ def shifted(padded: Array, rows: int, columns: int, strides: int = 1) -> list[Ar
     ]
 
 
-def product(images: Array, kernel: Array, *, padding: Padding, strides: int = 1) -> Array:
+def im2col_conv(images: Array, kernel: Array, *, padding: Padding, strides: int = 1) -> Array:
     """The convolution as patches times the kernel, summed over its entries and the channels. The two stay dimensions of
     their own: in a weight gradient the channels are the images, which may lie on several devices."""
-    patches = jnp.stack(shifted(pad(images, padding), kernel.shape[0], kernel.shape[1], strides), axis=3)
+    patches = jnp.stack(im2col(pad(images, padding), kernel.shape[0], kernel.shape[1], strides), axis=3)
     entries = kernel.reshape(-1, *kernel.shape[2:])
     return jax.lax.dot_general(patches, entries, (((3, 4), (0, 1)), ((), ())))
 
 
-def product_of_two_columns(images: Array, kernel: Array, *, padding: Padding) -> Array:
-    """As `product`, for an even number of output columns and without strides: two columns of the output are one row of
-    a product, with patches a column wider and the kernel beside itself, shifted. Of few channels a third of the
+def im2col_conv_by_two_columns(images: Array, kernel: Array, *, padding: Padding) -> Array:
+    """As `im2col_conv`, for an even number of output columns and without strides: two columns of the output are one row
+    of a product, with patches a column wider and the kernel beside itself, shifted. Of few channels a third of the
     factors is then zero, and the product is still faster: patches of 9 and 27 numbers are too narrow for one."""
     rows, columns, channels, features = kernel.shape
     padded = pad(images, padding)

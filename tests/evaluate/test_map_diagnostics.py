@@ -34,7 +34,7 @@ def predicted(images: np.ndarray) -> np.ndarray:
 def test_probe_compares_every_map_with_the_next_one_and_counts_its_pixels() -> None:
     maps = maps_of(IMAGES, predicted(IMAGES))
     losses = [((maps[i] - maps[(i + 1) % 3]) ** 2).mean() for i in range(3)]
-    found = evaluate.probe_maps(KEY, model_fn, VARIABLES, IMAGES)
+    found = evaluate.map_diagnostics(KEY, model_fn, VARIABLES, IMAGES)
     assert found["probe_explanation_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
     assert found["probe_effective_pixels"] == pytest.approx(np.mean(1 / (maps**2).sum((1, 2))), rel=1e-5)
 
@@ -65,12 +65,12 @@ def test_map_that_is_zero_counts_as_unmoved() -> None:
     raw = explain.MapConfig("abs_sum", "none")
     found = evaluate.noise_sensitivity(KEY, model_fn, nothing, IMAGES, map_config=raw)
     assert found == {"noise_sensitivity": 0.0, "noise_scale_free_loss": 0.0}
-    assert evaluate.probe_maps(KEY, model_fn, nothing, IMAGES, map_config=raw)["probe_effective_pixels"] == 0.0
+    assert evaluate.map_diagnostics(KEY, model_fn, nothing, IMAGES, map_config=raw)["probe_effective_pixels"] == 0.0
 
 
 def test_bad_input_is_one_line() -> None:
     with pytest.raises(InputError, match="a probe needs at least 2 images to compare, got 1"):
-        evaluate.probe_maps(KEY, model_fn, VARIABLES, IMAGES[:1])
+        evaluate.map_diagnostics(KEY, model_fn, VARIABLES, IMAGES[:1])
     with pytest.raises(InputError, match="num_samples must be an integer >= 1, got 0"):
         evaluate.noise_sensitivity(KEY, model_fn, VARIABLES, IMAGES, num_samples=0)
     with pytest.raises(InputError, match=r"images must be in \[0, 1\]"):

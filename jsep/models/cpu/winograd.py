@@ -7,11 +7,11 @@ F(2x2, 3x3), 16 for four outputs. Source: Winograd 1980; Lavin and Gray, "Fast a
 networks" (arXiv 1509.09308), equation 8 and section 4.1.
 
 Here the product of each position in a tile is one matrix product over the channels. What precedes and follows them are
-sums of pixels, so many channels are needed to win, and groups of images that stay in the cache. Errors are four times
+sums of pixels, so many channels are needed to win, and blocks of images that stay in the cache. Errors are four times
 the library's (3e-6 of the largest output). F(4x4, 3x3) has 36 for sixteen and took twice the time: its sums are long,
 and the compiler computes them anew for every position.
-(The gradient in the kernel has such a form too. In a gradient of all parameters it took as long as the sum over groups
-in `jsep.models.stride_one`, and a fifth more to compile.)
+(The gradient in the kernel has such a form too. In a gradient of all parameters it took as long as the sum over blocks
+in `jsep.models.cpu.stride_one`, and a fifth more to compile.)
 """
 
 import functools
@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jsep.models.groups import map_groups
-from jsep.models.shifted import Padding, pad
+from jsep.models.cpu.blocking import map_blocks
+from jsep.models.cpu.patches import Padding, pad
 from jsep.types import Array
 
 Grid = list[list[Array]]
@@ -61,7 +61,7 @@ _FOUR = _Filter(
 
 _MANY_CHANNELS = 64
 _MANY_CHANNELS_OF_WIDE_VECTORS = 128
-_GROUP = 1 << 20  # numbers of a group of images, 4 MiB
+_BLOCK = 1 << 20  # numbers of a block of images, 4 MiB
 _MANY_TILES = 32  # of 2x2 outputs; fewer do not pay for the transform of the kernel
 _FEW_COLUMNS = 4
 
@@ -97,10 +97,10 @@ def winograd_conv(images: Array, kernel: Array, padding: Padding) -> Array:
     matrices = filters[0].kernel, filters[1].kernel
     entries = _both_ways(matrices, [[kernel[row, column] for column in range(3)] for row in range(3)])
 
-    def of(group: Array) -> Array:
-        return _of_tiles(group, entries, padding, filters)
+    def of(block: Array) -> Array:
+        return _of_tiles(block, entries, padding, filters)
 
-    return map_groups(of, images, _GROUP)
+    return map_blocks(of, images, _BLOCK)
 
 
 def _of_tiles(images: Array, entries: Grid, padding: Padding, filters: tuple[_Filter, _Filter]) -> Array:

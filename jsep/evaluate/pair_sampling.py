@@ -1,4 +1,5 @@
-"""How much an estimate of explanation robustness, and the order of models, depends on the pairs that were drawn."""
+"""Sampling variability: how much an estimate of explanation robustness, and the ranking of models, depends on the pairs
+of images that were drawn."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,16 +9,16 @@ import numpy as np
 from jsep.checks import InputError, check_count
 
 PAIR_COUNTS = (10, 20, 40, 80, 150)
-"""Numbers of pairs for which the spread of their mean is given."""
+"""Numbers of pairs for which the standard error of their mean is given."""
 
 
-def _table(draws: Sequence[Mapping[str, Any]], selection: str, methods: Sequence[str], key: str) -> np.ndarray:
+def _table(draws: Sequence[Mapping[str, Any]], selection: str, methods: Sequence[str], metric: str) -> np.ndarray:
     """(methods, draws, pairs), each value the mean over the seeds."""
     chosen = [entry for entry in draws if entry["selection"] == selection]
     numbers = sorted({entry["draw"] for entry in chosen})
     cells = [
         [
-            np.mean([e[key] for e in chosen if e["method"] == method and e["draw"] == number], axis=0)
+            np.mean([e[metric] for e in chosen if e["method"] == method and e["draw"] == number], axis=0)
             for number in numbers
         ]
         for method in methods
@@ -25,21 +26,21 @@ def _table(draws: Sequence[Mapping[str, Any]], selection: str, methods: Sequence
     return np.array(cells, np.float64)
 
 
-def summarise_draws(
+def pair_sampling_variability(
     draws: Sequence[Mapping[str, Any]],
     *,
-    key: str = "explanation_loss_end",
+    metric: str = "explanation_loss_end",
     counts: Sequence[int] = PAIR_COUNTS,
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The spread over draws of pairs, rule by rule.
+    """The variability of the mean of a metric over draws of pairs, for each rule of selection.
 
     A rule's reference is the mean over all of its draws. Its bootstrap draws n of its pooled pairs with replacement,
     the same ones for every method, since every model is tested on the same pairs.
 
-    Args: draws: entries with "selection", "draw", "method", "seed" and a list of P numbers under `key`; counts: numbers
-      of pairs n; num_resamples; seed: of the bootstrap.
+    Args: draws: entries with "selection", "draw", "method", "seed" and a list of P numbers under `metric`; counts:
+      numbers of pairs n; num_resamples; seed: of the bootstrap.
     Returns: "methods"; "counts"; and "selections", for each rule:
       "mean", "std_of_draws", "standard_error": by method, the mean, the standard deviation of the D draw means, and the
         bootstrap standard error of a mean of P pairs;
@@ -56,7 +57,7 @@ def summarise_draws(
     methods = list(dict.fromkeys(entry["method"] for entry in draws))
     selections = list(dict.fromkeys(entry["selection"] for entry in draws))
     rng = np.random.default_rng(seed)
-    tables = {selection: _table(draws, selection, methods, key) for selection in selections}
+    tables = {selection: _table(draws, selection, methods, metric) for selection in selections}
     if any(not np.isfinite(table).all() for table in tables.values()):
         raise InputError("every method must have every draw, with finite losses; attack the missing ones")
     overall = np.mean([table.mean(axis=(1, 2)) for table in tables.values()], axis=0)

@@ -16,7 +16,7 @@ def maps(seed: int, num: int = 9, shape: tuple[int, int] = (3, 4)) -> np.ndarray
 
 def test_within_and_between_equals_the_loop_over_pairs() -> None:
     own, labels = maps(0), np.array([0, 0, 1, 1, 1, 2, 0, 2, 1])
-    found = evaluate.within_and_between(own, labels)
+    found = evaluate.cluster_explanation_loss(own, labels)
     losses: dict[str, list[float]] = {"intra": [], "inter": []}
     excess: dict[str, list[float]] = {"intra": [], "inter": []}
     for i, j in itertools.combinations(range(9), 2):
@@ -33,17 +33,17 @@ def test_within_and_between_equals_the_loop_over_pairs() -> None:
 def test_planted_clusters_have_a_ratio_above_one_and_random_ones_one() -> None:
     centres, labels = maps(1, 4, (8, 8)), np.repeat(np.arange(4), 30)
     own = 0.5 * centres[labels] + 0.5 * maps(2, 120, (8, 8))
-    assert evaluate.within_and_between(own, labels)["ratio"] > 1.5
+    assert evaluate.cluster_explanation_loss(own, labels)["ratio"] > 1.5
     shuffled = np.random.default_rng(0).permutation(labels)
-    assert evaluate.within_and_between(own, shuffled)["ratio"] == pytest.approx(1, abs=0.05)
-    assert evaluate.label_agreement(labels, (labels + 1) % 4) == pytest.approx(1)
-    assert evaluate.label_agreement(labels, shuffled) == pytest.approx(0, abs=0.05)
+    assert evaluate.cluster_explanation_loss(own, shuffled)["ratio"] == pytest.approx(1, abs=0.05)
+    assert evaluate.adjusted_rand_index(labels, (labels + 1) % 4) == pytest.approx(1)
+    assert evaluate.adjusted_rand_index(labels, shuffled) == pytest.approx(0, abs=0.05)
 
 
 def test_clusters_that_cannot_be_compared_are_input_errors() -> None:
     with pytest.raises(InputError, match="no two maps lie in one cluster"):
-        evaluate.within_and_between(maps(0, 3), np.arange(3))
+        evaluate.cluster_explanation_loss(maps(0, 3), np.arange(3))
     with pytest.raises(InputError, match="no two maps lie in different clusters"):
-        evaluate.within_and_between(maps(0, 3), np.zeros(3))
+        evaluate.cluster_explanation_loss(maps(0, 3), np.zeros(3))
     with pytest.raises(InputError, match=r"expected maps \(B, H, W\) with one label each"):
-        evaluate.within_and_between(maps(0, 3), np.zeros(4))
+        evaluate.cluster_explanation_loss(maps(0, 3), np.zeros(4))

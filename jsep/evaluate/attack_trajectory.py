@@ -1,4 +1,4 @@
-"""An explanation attack on a few pairs, step by step: the images it visits, and their maps."""
+"""The trajectory of an explanation attack on a few pairs: the images it visits, and their maps."""
 
 import functools
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from jsep.evaluate.selection import PairIndex
 from jsep.types import Array, Key, ModelFn, PyTree
 
 
-class AttackCourse(NamedTuple):
-    """What the attack visits on G pairs at S steps.
+class AttackTrajectory(NamedTuple):
+    """The trajectory of the attack on G pairs at S steps.
 
     images: (G, S, H, W, C); maps: (G, S, H, W) of those images, of the class predicted on the victim; predicted: (G, S)
     the class predicted on each; losses: (G, S) mean squared difference to the attacked target map.
@@ -28,10 +28,10 @@ class AttackCourse(NamedTuple):
     losses: AnyArray
 
 
-def course_steps(num_steps: int, num_snapshots: int) -> tuple[int, ...]:
-    """At most `num_snapshots` steps from 0 to `num_steps`, the closer the earlier: an attack moves most at its start.
+def trajectory_steps(num_steps: int, num_snapshots: int) -> tuple[int, ...]:
+    """At most `num_snapshots` steps from 0 to `num_steps`, denser at the start, where an attack moves most.
 
-    >>> course_steps(300, 6), course_steps(2, 6)
+    >>> trajectory_steps(300, 6), trajectory_steps(2, 6)
     ((0, 12, 48, 108, 192, 300), (0, 1, 2))
     """
     check_count("num_steps", num_steps, minimum=0)
@@ -49,23 +49,23 @@ def _visit(
     targets: Array,
     config: ExplanationAttackConfig,
     steps: tuple[int, ...],
-) -> AttackCourse:
+) -> AttackTrajectory:
     logits_fn = functools.partial(model_fn, variables)
 
-    def one(key: Key, victim: Array, target: Array) -> AttackCourse:
-        target_map = explained_prediction(logits_fn, config, config.attacked, target, key)[1](target)
-        map_fn = explained_prediction(logits_fn, config, config.attacked, victim, key)[1]
+    def one(key: Key, victim: Array, target: Array) -> AttackTrajectory:
+        target_map = explained_prediction(key, logits_fn, config, config.attacked, target)[1](target)
+        map_fn = explained_prediction(key, logits_fn, config, config.attacked, victim)[1]
         problem = config.problem(map_fn, logits_fn, victim, target_map)
-        assert config.entry.course is not None  # attack_course has checked it
-        visited, losses = config.entry.course.visit(key, problem, config.own_settings, steps)
-        shown_fn = explained_prediction(logits_fn, config, config.method, victim, key)[1]
+        assert config.entry.trajectory is not None  # attack_trajectory has checked it
+        visited, losses = config.entry.trajectory.visit(key, problem, config.own_settings, steps)
+        shown_fn = explained_prediction(key, logits_fn, config, config.method, victim)[1]
         predicted = jnp.argmax(jax.vmap(logits_fn)(visited), axis=-1)
-        return AttackCourse(visited, jax.lax.map(shown_fn, visited), predicted, losses)
+        return AttackTrajectory(visited, jax.lax.map(shown_fn, visited), predicted, losses)
 
     return jax.vmap(one)(keys, victims, targets)
 
 
-def attack_course(
+def attack_trajectory(
     key: Key,
     model_fn: ModelFn,
     variables: PyTree,
@@ -75,16 +75,16 @@ def attack_course(
     *,
     chosen: Sequence[int],
     steps: Sequence[int],
-) -> AttackCourse:
-    """Repeats the attack of `explanation_robustness` on the pairs `chosen`, and keeps what it visits.
+) -> AttackTrajectory:
+    """Repeats the attack of `explanation_robustness` on the pairs `chosen`, and records its trajectory.
 
     Args: key: that of `explanation_robustness`, so that the attack is the same; chosen: G places in `pairs`, all in
-      memory at once; steps: S steps of the attack from 0 on, see `course_steps`.
-    Returns: AttackCourse.
+      memory at once; steps: S steps of the attack from 0 on, see `trajectory_steps`.
+    Returns: AttackTrajectory.
     Raises: InputError for an attack that cannot be followed step by step, or a place or step that there is not.
     """
-    if config.entry.course is None:
-        raise InputError(f"the explanation attack {config.attack!r} has no course of steps; leave it out")
+    if config.entry.trajectory is None:
+        raise InputError(f"the explanation attack {config.attack!r} has no trajectory; leave it out")
     pairs.check_fits(dataset)
     for place in chosen:
         check_count("chosen", place, minimum=0)
@@ -94,4 +94,4 @@ def attack_course(
     victims, targets = (dataset.as_float(np.asarray(indices)[places]) for indices in (pairs.victims, pairs.targets))
     keys = jax.random.split(key, len(pairs.victims))[places]
     course = _visit(keys, model_fn, variables, victims, targets, config, tuple(steps))
-    return AttackCourse(*(np.asarray(values) for values in course))
+    return AttackTrajectory(*(np.asarray(values) for values in course))

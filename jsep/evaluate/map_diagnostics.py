@@ -1,4 +1,4 @@
-"""A quick look at the maps of a model, without an attack: during training, and under noise."""
+"""Cheap diagnostics of the maps of a model, without an attack: concentration, mutual distance, noise sensitivity."""
 
 import functools
 from typing import Any
@@ -46,7 +46,7 @@ def _probe(
     return jnp.mean(losses), jnp.mean(jax.vmap(effective_pixels)(maps))
 
 
-def probe_maps(
+def map_diagnostics(
     key: Key,
     model_fn: ModelFn,
     variables: PyTree,
@@ -56,7 +56,7 @@ def probe_maps(
     options: explain.Options = (),
     map_config: explain.MapConfig | None = None,
 ) -> dict[str, float]:
-    """What the maps of a few images look like: the explanation loss between neighbours, and the effective pixels.
+    """Mean explanation loss between the maps of different images, and mean effective pixels, of a few images.
 
     Every image is compared to the next one, the last to the first; the explained class is the predicted one.
     Args: key: for a method that draws; model_fn: (variables, image) -> logits (K,); images: (P, H, W, C) float in [0,
@@ -115,7 +115,7 @@ def noise_sensitivity(
     num_samples: int = 8,
     chunk_size: int = 64,
 ) -> dict[str, float]:
-    """How much the map moves when uniform noise is added to the image: without a gradient, so without an attack.
+    """The mean change of the map under uniform noise on the image.
 
     "noise_sensitivity": mean |I(x + z) - I(x)| / |I(x)| over noises and images (Euclidean norms over the map), which
     does not depend on the scale of the maps; "noise_scale_free_loss": mean N^2 MSE(I(x + z), I(x)), the SEP term in its

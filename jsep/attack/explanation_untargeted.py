@@ -1,4 +1,4 @@
-"""Untargeted attacks on an explanation: the ranking, the centre or the whole of an image's own map is destroyed."""
+"""Untargeted attacks on an explanation: away from the top pixels, the centre of mass or the whole of the own map."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,20 +7,21 @@ import jax
 import jax.numpy as jnp
 
 from jsep.attack.explanation_search import Best, MapObjective, adaptive_search
-from jsep.attack.explanation_terms import describe_problem, mean_square, one_minus_cosine
+from jsep.attack.explanation_terms import checked_constraint, mean_square, one_minus_cosine
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_image, check_pixels, check_positive
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 
 def top_k_mass(own_map: Array, k: int) -> MapObjective:
-    """map -> what the k largest pixels of `own_map` sum to in it; ties go to the first pixel in reading order."""
+    """map -> the sum of its values at the k largest pixels of `own_map`; ties go to the first pixel in reading
+    order."""
     # The pixels are chosen once, on the clean map: no derivative passes through the choice.
     _, places = jax.lax.top_k(jax.lax.stop_gradient(own_map).ravel(), k)
     return lambda map_: jnp.sum(map_.ravel()[places])
 
 
-def mass_centre(map_: Array) -> Array:
+def centre_of_mass(map_: Array) -> Array:
     """(2,) the mean row and column of a map, in pixels, weighted by its absolute values; the image's middle for a zero
     map."""
     height, width = map_.shape
@@ -36,8 +37,8 @@ def centre_shift(own_map: Array, k: int) -> MapObjective:
 
     Squared, since the distance has no derivative at zero, where an attack begins.
     """
-    own_centre = mass_centre(own_map)
-    return lambda map_: -jnp.sum((mass_centre(map_) - own_centre) ** 2)
+    own_centre = centre_of_mass(own_map)
+    return lambda map_: -jnp.sum((centre_of_mass(map_) - own_centre) ** 2)
 
 
 def away_from_own(own_map: Array, k: int) -> MapObjective:
@@ -50,28 +51,34 @@ def away_from_own_cosine(own_map: Array, k: int) -> MapObjective:
     return lambda map_: 1 - one_minus_cosine(map_, own_map)
 
 
-RANKING_OBJECTIVES: dict[str, Callable[[Array, int], MapObjective]] = {
+UNTARGETED_OBJECTIVES: dict[str, Callable[[Array, int], MapObjective]] = {
     "top_k": top_k_mass,
-    "mass_centre": centre_shift,
+    "centre_of_mass": centre_shift,
     "distance": away_from_own,
     "cosine": away_from_own_cosine,
 }
-"""name -> (own map, k) -> what is descended."""
+"""name -> (map of the clean image, k) -> the function of a map that the attack descends."""
 
 
-class RankingAttackInfo(NamedTuple):
-    """What an untargeted attack saw: objective_start, objective_end () of the clean and the returned image's map
-    (descended: lower is a stronger attack); objectives (num_steps,) at every visited image; label_kept () bool;
-    distance () norm of the perturbation."""
+class UntargetedExplanationInfo(NamedTuple):
+    """The record of a run of `untargeted_explanation_attack`.
+
+    objective_start, objective_end: () of the clean and the returned image's map; descended, so lower is a stronger
+      attack. objectives: (num_steps,) at every visited image.
+    label_kept: () bool, the returned image has the clean image's predicted class.
+    success: () bool, the returned image keeps the output and has a lower objective than the clean one.
+    distance: () norm of the perturbation.
+    """
 
     objective_start: Array
     objective_end: Array
     objectives: Array
     label_kept: Array
+    success: Array
     distance: Array
 
 
-def attack_ranking(
+def untargeted_explanation_attack(
     key: Key,
     map_fn: MapFn,
     logits_fn: LogitsFn,
@@ -86,14 +93,14 @@ def attack_ranking(
     random_start: bool = True,
     random_signs: bool = False,
     softmax_tolerance: Any = None,
-) -> tuple[Array, RankingAttackInfo]:
-    """Changes the image's own map as much as the ball allows, while the predicted class stays.
+) -> tuple[Array, UntargetedExplanationInfo]:
+    """Moves the map of an image away from that of the clean image within the ball, while the predicted class stays.
 
     Args:
       key: for the random start and the random signs.
       map_fn: image -> map (H, W) of the class predicted on `image`; logits_fn: image -> logits (K,).
       image: (H, W, C) float in [0, 1].
-      objective: "top_k" (the mass on the k largest pixels of the own map falls), "mass_centre" (its centre moves),
+      objective: "top_k" (the mass on the k largest pixels of the own map falls), "centre_of_mass" (its centre moves),
         "distance" (mean squared difference from the own map grows) or "cosine" (cosine to the own map falls).
       k: pixels, 1 .. N; for "top_k" only.
       norm, epsilon: the ball, in pixel units; num_steps: gradient steps, or draws with `random_signs`, >= 0.
@@ -103,12 +110,12 @@ def attack_ranking(
       random_signs: the published baseline instead of the attack: each draw is x + epsilon * (random signs).
       softmax_tolerance: the largest change of an entry of the softmax; None: only the class is kept.
 
-    Returns: (adversarial, RankingAttackInfo): the best visited image that keeps the output; the clean one where none
-      does. One image; batch with `jax.vmap`.
+    Returns: (adversarial, UntargetedExplanationInfo): the best visited image that keeps the output; the clean one where
+      none does. One image; batch with `jax.vmap`.
     Raises: InputError for an unknown objective, or a k, budget, count or image that does not fit.
     Reference: Ghorbani et al. 2019, algorithm 1 and section 3 (random sign perturbation).
     """
-    check_choice("objective", objective, RANKING_OBJECTIVES)
+    check_choice("objective", objective, UNTARGETED_OBJECTIVES)
     ball = norm_by_name(norm)
     check_image(image)
     check_pixels(image)
@@ -121,8 +128,8 @@ def attack_ranking(
     num_pixels = image.shape[0] * image.shape[1]
     if k > num_pixels:
         raise InputError(f"k must be at most the {num_pixels} pixels of a map, got {k}")
-    kept = describe_problem(map_fn, logits_fn, image, softmax_tolerance)
-    descended = RANKING_OBJECTIVES[objective](map_fn(image), k)
+    constraint = checked_constraint(map_fn, logits_fn, image, softmax_tolerance)
+    descended = UNTARGETED_OBJECTIVES[objective](map_fn(image), k)
 
     def put_back(candidate: Array) -> Array:
         return project_to_ball_and_box(ball, image, candidate, epsilon)
@@ -134,7 +141,7 @@ def attack_ranking(
             signs = jnp.sign(jax.random.uniform(key, image.shape, image.dtype, -1, 1))
             candidate = put_back(image + epsilon * signs / ball.size(signs))
             loss = descended(map_fn(candidate))
-            return best.with_visited(candidate, loss, kept.holds(logits_fn(candidate))), loss
+            return best.with_visited(candidate, loss, constraint.holds(logits_fn(candidate))), loss
 
         best, objectives = jax.lax.scan(
             draw, Best(image, jnp.full((), jnp.inf, image.dtype)), jax.random.split(key, max(num_steps, 1))[:num_steps]
@@ -142,15 +149,17 @@ def attack_ranking(
     else:
         start = put_back(image + ball.random(key, image.shape, epsilon).astype(image.dtype)) if random_start else image
         best, objectives = adaptive_search(
-            map_fn, logits_fn, kept, image, start,
+            map_fn, logits_fn, constraint, image, start,
             objective=descended, judge=descended, norm=ball, epsilon=epsilon, num_steps=num_steps, alpha=alpha,
         )  # fmt: skip
     best = Best(image, objective_start).with_visited(best.image, best.loss, jnp.bool_(True))
-    info = RankingAttackInfo(
+    distance = ball.size(best.image - image)
+    info = UntargetedExplanationInfo(
         objective_start=objective_start,
         objective_end=best.loss,
         objectives=objectives,
-        label_kept=jnp.argmax(logits_fn(best.image)) == kept.label,
-        distance=ball.size(best.image - image),
+        label_kept=jnp.argmax(logits_fn(best.image)) == constraint.label,
+        success=(best.loss < objective_start) & (distance > 0),  # not by the rounding of two programs
+        distance=distance,
     )
     return best.image, info

@@ -3,13 +3,13 @@
 Its gradients keep the layout of the forward pass at every order: the weight gradient that JAX writes has another one,
 and in a compiled loop it ran 14 to 20 times slower than alone. What it is lowered to goes by the shapes:
 
-* A weight gradient is a sum over groups of images, each of which exchanges its axes by itself: of a whole batch that
+* A weight gradient is a sum over blocks of images, each of which exchanges its axes by itself: of a whole batch that
   took a quarter of the time of the gradient in all parameters of a ResNet-18. Of a 1x1 kernel it is one product,
   without the copy that XLA else makes of the cotangent in a second derivative.
 * Few input channels, as of an image, are patches times the kernel matrix: from 3 to 32 channels the library's took up
   to 4 times as long. Two columns of the output at once took 0.5 to 0.9 of the time of one, with the softplus after them
   (128 images of 64x64: the same). So are few pixels: on 4x4 it took up to twice as long.
-* 3x3 kernels of many channels go by minimal filtering (`jsep.models.winograd`).
+* 3x3 kernels of many channels go by minimal filtering (`jsep.models.cpu.winograd`).
 """
 
 import functools
@@ -20,10 +20,10 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jsep.models.definition import is_by_definition, library_conv
-from jsep.models.groups import sum_groups
-from jsep.models.shifted import NO_PADDING, Padding, product, product_of_two_columns
-from jsep.models.winograd import is_wide, suits, winograd_conv
+from jsep.models.cpu.blocking import sum_blocks
+from jsep.models.cpu.lax_conv import lax_conv, uses_lax_conv
+from jsep.models.cpu.patches import NO_PADDING, Padding, im2col_conv, im2col_conv_by_two_columns
+from jsep.models.cpu.winograd import is_wide, suits, winograd_conv
 from jsep.types import Array
 
 FEW_CHANNELS = 4
@@ -40,12 +40,12 @@ def conv(lhs: Array, rhs: Array, padding: Padding) -> Array:
 
 
 def _run_conv(lhs: Array, rhs: Array, *, padding: Padding) -> Array:
-    if is_by_definition():
-        return library_conv(lhs, rhs, padding=padding)
+    if uses_lax_conv():
+        return lax_conv(lhs, rhs, padding=padding)
     if _is_contraction(lhs, rhs, padding):
         return _contraction(lhs, rhs)
     if _is_weight_gradient(lhs, rhs, padding):
-        return _in_groups(lhs, rhs, padding)
+        return _in_blocks(lhs, rhs, padding)
     return _convolved(lhs, rhs, padding=padding)
 
 
@@ -53,9 +53,9 @@ def _convolved(lhs: Array, rhs: Array, *, padding: Padding) -> Array:
     if suits(_out_shape(lhs, rhs, padding=padding).shape[:3], rhs.shape, lhs.dtype):
         return winograd_conv(lhs, rhs, padding)
     if _is_small(lhs, rhs, padding):
-        form = product_of_two_columns if _has_pairs(lhs, rhs, padding) else product
+        form = im2col_conv_by_two_columns if _has_pairs(lhs, rhs, padding) else im2col_conv
         return form(lhs, rhs, padding=padding)
-    return library_conv(lhs, rhs, padding=padding)
+    return lax_conv(lhs, rhs, padding=padding)
 
 
 def _is_weight_gradient(lhs: Any, rhs: Any, padding: Padding) -> bool:
@@ -89,8 +89,8 @@ def _has_pairs(lhs: Any, rhs: Any, padding: Padding) -> bool:
     return rhs.shape[1] > 1 and rhs.shape[2] <= FEW_CHANNELS and is_even
 
 
-def _in_groups(lhs: Array, rhs: Array, padding: Padding) -> Array:
-    """A weight gradient, in which the images play the channels, as a sum over groups of images. Turned group by group:
+def _in_blocks(lhs: Array, rhs: Array, padding: Padding) -> Array:
+    """A weight gradient, in which the images play the channels, as a sum over blocks of images. Turned block by block:
     an exchange of axes reads what lies an image apart, and took more time than the product."""
 
     def of(images: Array, cotangents: Array) -> Array:
@@ -98,7 +98,7 @@ def _in_groups(lhs: Array, rhs: Array, padding: Padding) -> Array:
         return _convolved(*turned, padding=padding)
 
     images, cotangents = jnp.transpose(lhs, (3, 1, 2, 0)), jnp.transpose(rhs, (2, 0, 1, 3))
-    return sum_groups(of, images, cotangents)
+    return sum_blocks(of, images, cotangents)
 
 
 def _mirrored(kernel: Array) -> Array:
@@ -114,7 +114,7 @@ def _mirrored(kernel: Array) -> Array:
 def _transpose_lhs(cotangent: Array, lhs: Any, rhs: Array, *, padding: Padding) -> Array:
     if _is_small(lhs.aval, rhs, padding) and not is_wide(rhs.shape, rhs.dtype):
         shape = jax.ShapeDtypeStruct(lhs.aval.shape, lhs.aval.dtype)
-        return jax.linear_transpose(functools.partial(product, kernel=rhs, padding=padding), shape)(cotangent)[0]
+        return jax.linear_transpose(functools.partial(im2col_conv, kernel=rhs, padding=padding), shape)(cotangent)[0]
     # d lhs = cotangent * mirrored kernel with input and output features exchanged.
     mirrored = _mirrored(jnp.swapaxes(rhs, 2, 3))
     pads = tuple((length - 1 - low, length - 1 - high) for length, (low, high) in zip(rhs.shape, padding, strict=False))
@@ -138,7 +138,7 @@ def _batch(args: tuple[Array, Array], dims: tuple[Any, Any], *, padding: Padding
         rhs = jnp.moveaxis(rhs, rhs_dim, 3)
         out = conv(lhs, rhs.reshape(*rhs.shape[:3], -1), padding)
         return out.reshape(*out.shape[:3], *rhs.shape[3:]), 3
-    each = jax.vmap(functools.partial(library_conv, padding=padding), in_axes=(lhs_dim, rhs_dim))
+    each = jax.vmap(functools.partial(lax_conv, padding=padding), in_axes=(lhs_dim, rhs_dim))
     return each(lhs, rhs), 0
 
 

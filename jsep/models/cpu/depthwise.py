@@ -1,7 +1,7 @@
-"""The depthwise 2-D convolution of the models, in the form that the backend runs fast, at every order of derivative.
+"""The depthwise 2-D convolution on CPU, at every order of derivative.
 
-On GPU and TPU it is `lax.conv_general_dilated` with as many groups as channels. On CPU that one takes 30 to 60 times as
-long as here, where it is a sum of shifted images. So are its derivatives: the convolution and its weight gradient are
+`lax.conv_general_dilated` with as many groups as channels takes 30 to 60 times as long there as here, where it is a sum
+of shifted images. So are its derivatives: the convolution and its weight gradient are
 primitives whose transposes are each other. The transpose of a sum of slices as JAX writes it, a sum of padded images,
 runs 9 to 17 times slower inside a compiled loop.
 """
@@ -15,10 +15,8 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jsep.models.shifted import Padding, pad, shifted
+from jsep.models.cpu.patches import Padding, im2col, pad
 from jsep.types import Array
-
-_NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
@@ -30,11 +28,6 @@ def depthwise_conv2d(images: Array, kernel: Array, strides: int, padding: int) -
     `jsep.explain.program` knows as a convolution.
     """
     channels = kernel.shape[-1]
-    if jax.default_backend() != "cpu":
-        pads = [(padding, padding)] * 2
-        return jax.lax.conv_general_dilated(
-            images, kernel, (strides, strides), pads, dimension_numbers=_NHWC, feature_group_count=channels
-        )
     out = _conv(images, kernel.reshape(*kernel.shape[:2], channels), ((padding, padding), (padding, padding)))
     # The compiler computes only what is kept.
     return out[:, ::strides, ::strides] if strides > 1 else out
@@ -61,7 +54,7 @@ def _padded(images: Array, padding: Padding) -> Array:
 
 def _sum_of_shifted(images: Array, weights: Array, *, padding: Padding) -> Array:
     rows, columns, channels = weights.shape
-    met = shifted(_padded(images, padding), rows, columns)
+    met = im2col(_padded(images, padding), rows, columns)
     entries = weights.reshape(-1, channels)
     return sum((x * w for x, w in zip(met[1:], entries[1:], strict=True)), met[0] * entries[0])
 
@@ -69,7 +62,7 @@ def _sum_of_shifted(images: Array, weights: Array, *, padding: Padding) -> Array
 def _sums_over_pixels(images: Array, out: Array, *, padding: Padding) -> Array:
     rows, columns = _kernel_size(images, out, padding)
     out = jax.lax.optimization_barrier(out)
-    sums = [jnp.sum(x * out, axis=(0, 1, 2)) for x in shifted(_padded(images, padding), rows, columns)]
+    sums = [jnp.sum(x * out, axis=(0, 1, 2)) for x in im2col(_padded(images, padding), rows, columns)]
     return jnp.stack(sums).reshape(rows, columns, -1)
 
 

@@ -1,11 +1,11 @@
-"""How alike the maps of one cluster are, and those of different clusters."""
+"""Explanation losses within and between clusters of images, and the agreement of clusters with classes."""
 
 import numpy as np
 
 from jsep.checks import InputError
 
 
-def within_and_between(maps: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def cluster_explanation_loss(maps: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Explanation loss over all pairs of images of the same cluster (intra) and of different ones (inter).
 
     From the Gram matrix G of the maps: loss_ij = (G_ii + G_jj - 2 G_ij) / N, each unordered pair once.
@@ -41,7 +41,7 @@ def within_and_between(maps: np.ndarray, labels: np.ndarray) -> dict[str, float]
     return found
 
 
-def label_agreement(labels: np.ndarray, classes: np.ndarray) -> float:
+def adjusted_rand_index(labels: np.ndarray, classes: np.ndarray) -> float:
     """The adjusted Rand index of clusters and classes: 1 for the same partition, 0 for unrelated ones."""
     from sklearn.metrics import adjusted_rand_score  # scikit-learn takes a second to load
 
