@@ -25,10 +25,10 @@ docs: $(VENV)/.docs
 	@echo site/index.html
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 -m "not slow" --durations=10
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --durations=10
 
 test-slow: $(VENV)/.oracle browser
-	$(BIN)/python -m pytest -n 2 -m slow --durations=10
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow --durations=10
 
 # Beside nothing else, or say what: make bench MINUTES=90 BESIDE="a video".
 MINUTES ?= 60
