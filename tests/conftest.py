@@ -19,8 +19,8 @@ from jsep.types import LogitsFn, ModelFn, PyTree
 hypothesis.settings.register_profile("jsep", deadline=None, max_examples=25, derandomize=True, database=None)
 hypothesis.settings.load_profile("jsep")
 
-# The tests spend their time compiling small programs, not running them. Without XLA's emitters of fusions, and in one part
-# where it makes up to 32, a program compiles in less than half the time.
+# The tests spend their time compiling small programs, not running them. Without XLA's emitters of fusions, and in one
+# part where it makes up to 32, a program compiles in less than half the time.
 jax.config.update("jax_disable_most_optimizations", True)
 _QUICK = {"xla_cpu_use_fusion_emitters": "false", "xla_cpu_parallel_codegen_split_count": "1"}
 for _name, _value in _QUICK.items():
@@ -54,6 +54,20 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _dropped_programs() -> Iterator[None]:
+    """What a module compiled is dropped after it where the process is large: workers grew to 3 GB."""
+    yield
+    if _resident_bytes() > 2**30:
+        jax.clear_caches()
+        gc.collect()
+
+
+def _resident_bytes() -> int:
+    statistics = pathlib.Path("/proc/self/statm")  # Linux's
+    return int(statistics.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statistics.exists() else 0
 
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[1]

@@ -28,7 +28,7 @@ def test_t_interval_covers_its_nominal_share_with_three_seeds() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("draw", ["normal", "gamma"])
+@pytest.mark.parametrize("draw", [pytest.param("normal", marks=pytest.mark.long), "gamma"])
 def test_bootstrap_interval_covers_its_nominal_share(draw: str) -> None:
     rng = np.random.default_rng(1)
     # 4,000 simulations: a standard error of 0.35 points.
@@ -55,8 +55,8 @@ def crossed_tables(num_seeds: int, num_pairs: int, count: int) -> np.ndarray:
     [
         (20, 60, 500),
         pytest.param(3, 60, 2500, marks=pytest.mark.slow),
-        pytest.param(3, 150, 2500, marks=pytest.mark.slow),
-        pytest.param(5, 60, 2500, marks=pytest.mark.slow),
+        pytest.param(3, 150, 2500, marks=pytest.mark.long),
+        pytest.param(5, 60, 2500, marks=pytest.mark.long),
     ],
 )
 def test_crossed_interval_covers_its_nominal_share_where_pairs_dominate(
