@@ -1,10 +1,10 @@
-# make demo | paper-quick | paper | bench | docs | test | test-slow | lint | format | clean. PYTHON chooses the interpreter of the environment.
+# make demo | paper-quick | paper | bench | docs | test | test-slow | test-all | lint | format | clean. PYTHON chooses the interpreter of the environment.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo paper-quick paper bench docs test test-slow browser lint format env clean
+.PHONY: demo paper-quick paper bench docs test test-slow test-all browser lint format env clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python experiments/digits_sep.py --flagfile=experiments/flags/digits_sep.flags --run_dir=runs/demo --overwrite
@@ -24,11 +24,17 @@ docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo site/index.html
 
+# A worker takes files from the end of the other's, so that both end together and what a file shares is made once.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10
+
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 -m "not slow" --durations=10
+	$(PYTEST) -m "not slow and not long"
 
 test-slow: $(VENV)/.oracle browser
-	$(BIN)/python -m pytest -n 2 -m slow --durations=10
+	$(PYTEST) -m "slow and not long"
+
+test-all: $(VENV)/.oracle browser
+	$(PYTEST)
 
 # Beside nothing else, or say what: make bench MINUTES=90 BESIDE="a video".
 MINUTES ?= 60

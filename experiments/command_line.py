@@ -83,7 +83,7 @@ def define_flags(defaults: study.FlatConfig, *, resumable: bool = True) -> None:
         flags.DEFINE_bool("dry_run", False, "print the plan with estimates of time and memory; write nothing")
     flags.DEFINE_string(
         "compilation_cache",
-        os.path.join("~", ".cache", "jsep"),
+        os.environ.get("JAX_COMPILATION_CACHE_DIR", os.path.join("~", ".cache", "jsep")),
         "where compiled programs are kept between runs; '' for nowhere",
     )
     # --help lists the flags of the script; without this they would count as this module's.
@@ -191,7 +191,8 @@ def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: 
     if flags.FLAGS.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.FLAGS.compilation_cache))
         # JAX keeps only what took a second; a run has hundreds of programs that take a tenth of one.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     progress = TerminalProgress(silent=not devices.is_first())
     try:
         printed = body(Path(flags.FLAGS.run_dir or Path("runs") / experiment), progress)

@@ -1,7 +1,9 @@
 """Shared fixtures: float64, a tiny initialised model, a small real data set, the path of the TFDS data."""
 
+import gc
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,18 +12,63 @@ import jax
 import oracles
 import pytest
 
-from jsep import data, models
+from jsep import data, devices, models
 from jsep.types import LogitsFn, ModelFn, PyTree
 
 # The same examples in every run: a gate that fails by chance teaches people to press again.
 hypothesis.settings.register_profile("jsep", deadline=None, max_examples=25, derandomize=True, database=None)
 hypothesis.settings.load_profile("jsep")
 
-# The tests spend their time compiling small programs, not running them; scripts in processes of their own optimise.
+# The tests spend their time compiling small programs, not running them. Without XLA's emitters of fusions, and in one
+# part where it makes up to 32, a program compiles in less than half the time.
 jax.config.update("jax_disable_most_optimizations", True)
+_QUICK = {"xla_cpu_use_fusion_emitters": "false", "xla_cpu_parallel_codegen_split_count": "1"}
+for _name, _value in _QUICK.items():
+    _given = os.environ.get("XLA_FLAGS", "")
+    if _name not in _given and devices._jaxlib_knows(_name):
+        os.environ["XLA_FLAGS"] = f"{_given} --{_name}={_value}".strip()  # of the scripts that tests start as well
 
 # Eight devices, of which a test uses the first unless it asks for more.
 jax.config.update("jax_num_cpu_devices", 8)
+
+# What one program of this run has compiled, the others need not: workers and scripts share a directory, which a run
+# begins empty.
+_CACHE = {
+    "JAX_COMPILATION_CACHE_DIR": "",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
+
+def pytest_collection_finish() -> None:
+    # What the imports left stays: no collection needs to look at it again.
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the workers inherit it
+        directory = tempfile.TemporaryDirectory(prefix="jsep_compiled_")
+        config.add_cleanup(directory.cleanup)
+        os.environ.update(_CACHE | {"JAX_COMPILATION_CACHE_DIR": directory.name})
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _dropped_programs() -> Iterator[None]:
+    """What a module compiled is dropped after it where the process is large: workers grew to 3 GB."""
+    yield
+    if _resident_bytes() > 2**30:
+        jax.clear_caches()
+        gc.collect()
+
+
+def _resident_bytes() -> int:
+    statistics = pathlib.Path("/proc/self/statm")  # Linux's
+    return int(statistics.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statistics.exists() else 0
+
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 

@@ -3,10 +3,9 @@
 import doctest
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
+from script_runs import call
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = [
@@ -29,13 +28,7 @@ def test_code_in_readme_is_at_most_15_lines():
 
 
 def test_generated_tables_are_up_to_date():
-    done = subprocess.run(
-        [sys.executable, "experiments/render_results.py", "--check"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = call("render_results", "--check")
     assert done.returncode == 0, done.stderr
 
 

@@ -2,13 +2,13 @@
 
 import io
 import pathlib
-import subprocess
 import sys
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
+from script_runs import call
 
 from jsep import data
 from jsep.checks import InputError
@@ -242,12 +242,12 @@ def test_npz_without_all_splits_is_not_written(tmp_path: pathlib.Path) -> None:
 
 def test_prepare_data_writes_a_file_that_experiments_read_and_never_overwrites(tmp_path: pathlib.Path) -> None:
     out = tmp_path / "digits.npz"
-    command = [sys.executable, "experiments/prepare_data.py", "--dataset=digits", f"--out={out}"]
-    first = subprocess.run(command, capture_output=True, text=True, check=True)
+    first = call("prepare_data", "--dataset=digits", f"--out={out}")
+    assert first.returncode == 0, first.stderr
     count = len(data.load("digits", split="train"))
     assert f"digits, {count:,} train, " in first.stdout
     assert len(data.load(str(out), split="test")) == len(data.load("digits", split="test"))
-    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    second = call("prepare_data", "--dataset=digits", f"--out={out}")
     assert second.returncode == 2
     assert "exists; replace it with --overwrite" in second.stderr
 

@@ -82,6 +82,7 @@ def assert_at_least_as_strong(ours: np.ndarray, theirs: np.ndarray) -> None:
     assert np.mean(ours == theirs) >= 0.98
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("norm", attack.NORMS)
 @pytest.mark.parametrize("name", ["apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square"])
 def test_member_agrees_with_the_reference_implementation(trained: Trained, name: str, norm: str) -> None:
@@ -97,7 +98,9 @@ def test_member_agrees_with_the_reference_implementation(trained: Trained, name:
     compare(by_us(trained, name, norm), robust(trained, found, norm))
 
 
-@pytest.mark.parametrize("name", ["apgd-ce", "apgd-t", "fab-t", "square"])
+@pytest.mark.parametrize(
+    "name", ["apgd-ce", *(pytest.param(n, marks=pytest.mark.long) for n in ("apgd-t", "fab-t", "square"))]
+)
 def test_member_agrees_with_torchattacks(trained: Trained, name: str) -> None:
     peer = pytest.importorskip("torchattacks")
     settings = {"norm": "Linf", "eps": BUDGETS["linf"], "seed": 0}

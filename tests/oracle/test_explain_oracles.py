@@ -224,7 +224,7 @@ def test_guided_backprop_and_deconvnet_equal_captum(pair: Pair) -> None:
         assert oracles.relative_error(ours(pair, "deconvnet"), theirs) < TOLERANCE
 
 
-@pytest.mark.parametrize(("window", "stride"), [(4, 2), (5, 3)])
+@pytest.mark.parametrize(("window", "stride"), [pytest.param(4, 2, marks=pytest.mark.long), (5, 3)])
 def test_occlusion_equals_captum(pair: Pair, window: int, stride: int) -> None:
     import captum.attr
 
@@ -271,7 +271,7 @@ def test_lime_equals_captum_on_the_same_samples(pair: Pair) -> None:
     assert oracles.relative_error(actual[..., 0], from_torch(theirs)[..., 0]) < 1e-4
 
 
-@pytest.mark.parametrize("label", range(3))
+@pytest.mark.parametrize("label", [0, *(pytest.param(label, marks=pytest.mark.long) for label in (1, 2))])
 def test_grad_cam_equals_captum(pair: Pair, label: int) -> None:
     import captum.attr
 

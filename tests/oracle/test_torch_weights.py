@@ -138,6 +138,7 @@ def test_resnet18_logits_equal_torch_from_every_source(source: str, resnet, tmp_
     check_logits(model, variables, twin)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "depth"), [("wrn_28_10", 28), ("wrn_34_10", 34)])
 def test_wide_resnet_logits_equal_torch(name: str, depth: int) -> None:
     twin = randomised(WideNet(depth, 10))

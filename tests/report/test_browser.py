@@ -303,7 +303,7 @@ def test_tab_reaches_every_control_and_the_focus_is_seen(browser, pages):
 
 
 @pytest.mark.parametrize("which", ["run", "compare", "landscape", "landscapes"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", [pytest.param(DESKTOP, marks=pytest.mark.long), PHONE], ids=["desktop", "phone"])
 def test_page_never_scrolls_sideways(browser, pages, which, size):
     _, _, run_script = open_page(browser, pages[which], size)
     run_script("for (const folded of document.querySelectorAll('details')) folded.open = true")

@@ -5,11 +5,11 @@ import subprocess
 import time
 
 import pytest
-from script_runs import ENVIRONMENT, ROOT, SMOKE, call, command
+from script_runs import ENVIRONMENT, ROOT, SMOKE, call, call_alone, command
 
 
 def test_help_lists_every_flag_of_the_script():
-    done = call("digits_sep", "--help")
+    done = call_alone("digits_sep", "--help")
     for flag in ("--epochs", "--sep_weight_pos", "--[no]resume", "--run_dir", "--explanation_epsilon"):
         assert flag in done.stdout + done.stderr
 

@@ -1,12 +1,9 @@
 """Every flagfile parses and has its header."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
-from script_runs import ROOT
+from script_runs import ROOT, call_program
 
 FLAGFILES = sorted((ROOT / "experiments" / "flags").glob("*.flags"))
 
@@ -67,8 +64,5 @@ def test_flagfiles_of_a_script_parse(script, kind):
         "    assert config.experiment in path, (config.experiment, path)\n"
         "    print(config.as_flagfile())\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "experiments")}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    done = call_program(program)
     assert done.returncode == 0, done.stderr

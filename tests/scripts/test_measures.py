@@ -24,12 +24,9 @@ def test_explanation_gallery_runs_end_to_end(tmp_path):
 
 
 @pytest.mark.slow
-def test_attacks_on_the_models_of_a_study_run_end_to_end(tmp_path):
-    study = ["--methods=mat", "--num_seeds=1", "--epochs=1", f"--run_dir={tmp_path / 'models'}"]
-    done = call("digits_sep", SMOKE, *study)
-    assert done.returncode == 0, done.stderr
+def test_attacks_on_the_models_of_a_study_run_end_to_end(mat_models, tmp_path):
     arguments = [
-        "--flagfile=experiments/flags/attack_strength_smoke.flags", f"--models={tmp_path / 'models'}",
+        "--flagfile=experiments/flags/attack_strength_smoke.flags", f"--models={mat_models}",
         f"--run_dir={tmp_path / 'run'}",
     ]  # fmt: skip
     done = call("attack_strength", *arguments)
@@ -42,10 +39,9 @@ def test_attacks_on_the_models_of_a_study_run_end_to_end(tmp_path):
 
 
 @pytest.mark.slow
-def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(tmp_path):
-    models_dir, run_dir = tmp_path / "models", tmp_path / "run"
-    assert call("digits_sep", SMOKE, f"--run_dir={models_dir}").returncode == 0
-    arguments = ["--flagfile=experiments/flags/explanation_attacks_smoke.flags", f"--models_dir={models_dir}"]
+def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(mat_models, tmp_path):
+    run_dir = tmp_path / "run"
+    arguments = ["--flagfile=experiments/flags/explanation_attacks_smoke.flags", f"--models_dir={mat_models}"]
     done = call("explanation_attacks", *arguments, f"--run_dir={run_dir}")
     assert done.stdout.strip().splitlines()[-1] == f"result: {run_dir / 'result.json'}"
     assert "| mat_seed0 | random_search |" in done.stdout
@@ -85,11 +81,9 @@ def test_evaluation_of_trained_models_runs_end_to_end_and_goes_on_after_a_kill(t
 
 
 @pytest.mark.slow
-def test_landscape_of_trained_models_runs_end_to_end(tmp_path):
-    trained = call("digits_sep", SMOKE, f"--run_dir={tmp_path / 'models'}", "--methods=mat")
-    assert trained.returncode == 0, trained.stderr
+def test_landscape_of_trained_models_runs_end_to_end(mat_models, tmp_path):
     flagfile = "--flagfile=experiments/flags/landscape_smoke.flags"
-    done = call("landscape_models", flagfile, f"--models={tmp_path / 'models'}", f"--run_dir={tmp_path / 'run'}")
+    done = call("landscape_models", flagfile, f"--models={mat_models}", f"--run_dir={tmp_path / 'run'}")
     assert done.stdout.strip().splitlines()[-1] == f"page: {tmp_path / 'run' / 'index.html'}"
     assert (tmp_path / "run" / "slices_explanation_to_own.png").stat().st_size > 5000
     missing = call("landscape_models", flagfile, "--models=nowhere", f"--run_dir={tmp_path / 'other'}")

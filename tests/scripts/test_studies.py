@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 from PIL import Image
-from script_runs import ROOT, SMOKE, call
+from script_runs import ROOT, SMOKE, call, call_alone
 
 from jsep.data import tensorflow_datasets
 
@@ -16,7 +16,7 @@ DATA_DIR = pathlib.Path(os.environ.get("JSEP_TEST_DATA", ROOT.parent / "shared" 
 
 def test_digits_script_runs_end_to_end_resumes_and_repeats(tmp_path):
     run_dir = tmp_path / "run"
-    done = call("digits_sep", SMOKE, f"--run_dir={run_dir}")
+    done = call_alone("digits_sep", SMOKE, f"--run_dir={run_dir}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == f"page: {run_dir / 'index.html'}"
     assert "sep_neg" in done.stdout
@@ -32,7 +32,12 @@ def test_digits_script_runs_end_to_end_resumes_and_repeats(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA_DIR.is_dir(), reason="no local TFDS directory")
 @pytest.mark.parametrize(
-    "script", ["cifar10_sep", "cifar100_sep", "mnist_sep", "fashion_mnist_sep", "tiny_imagenet_sep"]
+    "script",
+    [
+        "cifar10_sep",
+        "tiny_imagenet_sep",
+        *(pytest.param(n, marks=pytest.mark.long) for n in ("cifar100_sep", "mnist_sep", "fashion_mnist_sep")),
+    ],
 )
 def test_script_of_a_data_set_runs_end_to_end(script, tmp_path):
     data_dir = DATA_DIR.parent if script == "tiny_imagenet_sep" else DATA_DIR
@@ -80,13 +85,12 @@ def test_trades_and_transformer_scripts_run_end_to_end(tmp_path):
 
 
 @pytest.mark.slow
-def test_study_that_continues_another_runs_end_to_end(tmp_path):
-    assert call("digits_sep", SMOKE, "--methods=mat", f"--run_dir={tmp_path / 'models'}").returncode == 0
+def test_study_that_continues_another_runs_end_to_end(mat_models, tmp_path):
     flags = "--flagfile=experiments/flags/baseline_sep_smoke.flags"
-    done = call("baseline_sep", flags, f"--start_from={tmp_path / 'models'}", f"--run_dir={tmp_path / 'run'}")
+    done = call("baseline_sep", flags, f"--start_from={mat_models}", f"--run_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
     config = json.loads((tmp_path / "run" / "result.json").read_text())["config"]
-    assert config["start_from"] == str(tmp_path / "models")
+    assert config["start_from"] == str(mat_models)
     missing = call("baseline_sep", flags, "--start_from=nowhere", f"--run_dir={tmp_path / 'other'}")
     assert missing.returncode == 2
     assert "nowhere holds no study that can be read" in missing.stderr

@@ -26,7 +26,7 @@ def test_t_interval_covers_its_nominal_share_with_three_seeds() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("draw", ["normal", "gamma"])
+@pytest.mark.parametrize("draw", [pytest.param("normal", marks=pytest.mark.long), "gamma"])
 def test_bootstrap_interval_covers_its_nominal_share(draw: str) -> None:
     rng = np.random.default_rng(1)
     # 4,000 simulations: a standard error of 0.35 points.

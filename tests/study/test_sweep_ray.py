@@ -41,7 +41,7 @@ def kill(node):
     node.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_ray
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a second loopback address and prctl")
 def test_nothing_is_lost_when_a_node_is_killed(tmp_path):

@@ -118,7 +118,7 @@ def test_resumed_on_other_devices_goes_on_with_the_same_numbers(digits: data.Dat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [n if n == "sep" else pytest.param(n, marks=pytest.mark.long) for n in CONFIGS])
 def test_loss_curve_is_that_of_one_device_on_every_number(name: str, digits: data.Dataset) -> None:
     one, _ = curve(digits, CONFIGS[name], 1)
     assert len(one) == 12
