@@ -12,6 +12,7 @@ DOCUMENTS = [
     *ROOT.glob("*.md"),
     *(ROOT / "experiments").glob("*.md"),
     *(ROOT / "results").glob("*.md"),
+    *(ROOT / "results").glob("*/README.md"),
     *(ROOT / "docs").rglob("*.md"),
 ]
 

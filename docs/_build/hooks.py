@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 OUTSIDE = (
     "BUILD.md", "CHANGELOG.md", "LICENSE",
-    "benchmarks/README.md", "experiments/README.md", "experiments/flags/*.flags", "results/*.md",
+    "benchmarks/README.md", "experiments/README.md", "experiments/flags/*.flags", "results/*.md", "results/*/README.md",
 )  # fmt: skip
 OUTSIDE_ASSETS = ("results/*/*.png", "results/*/result.json", "notebooks/*.ipynb")
 

@@ -201,8 +201,8 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
 def order_table(results: Mapping[str, Mapping[str, Any]], page: str = "") -> str:
     """In Markdown, for every study of the paper's items: the verdict on each question of `AT_A_GLANCE`.
 
-    Args: results: the content of result.json by the name of its folder. page: where the results are shown, for links;
-      "" is the table's own page.
+    Args: results: the content of result.json by the name of its folder. page: the folder of the results as seen from
+      the table, for links.
     """
     headings = [record.QUESTIONS[name].heading for name in AT_A_GLANCE]
     lines = [f"| study | {' | '.join(headings)} |", "|---" * (1 + len(headings)) + "|"]
@@ -213,7 +213,9 @@ def order_table(results: Mapping[str, Mapping[str, Any]], page: str = "") -> str
         result = record.Result.from_dict(results[name])
         found = {question: verdict for (question, _), verdict in record.verdicts(record.judge(result)).items()}
         cells = [found.get(question, "–") for question in AT_A_GLANCE]
-        lines.append(f"| [{item.name}]({page}#{name}) ({basis(result, result.methods)}) | {' | '.join(cells)} |")
+        lines.append(
+            f"| [{item.name}]({page}{name}/README.md) ({basis(result, result.methods)}) | {' | '.join(cells)} |"
+        )
     return "\n".join(lines)
 
 
@@ -234,7 +236,7 @@ def paper_table(results: Mapping[str, Mapping[str, Any]]) -> str:
             continue
         for ask in item.asks:
             for row in ask(results[name]):
-                cells = (item.name, *row, f"[{name}](#{name})")
+                cells = (item.name, *row, f"[{name}]({name}/README.md)")
                 lines.append(f"| {' | '.join((cell or '–').replace('|', '/') for cell in cells)} |")
     text = (
         "\n".join(lines)

@@ -92,7 +92,7 @@ def settings_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     for name, result in results.items():
         config = result.get("config", {})
         if "epochs" in config and "train_images" in config and "sep_weight_pos" in config:
-            found[f"[{name}](#{name})"] = _cells(config, num_pixels_of(result.get("rows", ())))
+            found[name] = _cells(config, num_pixels_of(result.get("rows", ())))
     titles = list(dict.fromkeys(title for cells in list(found.values())[1:] for title in cells))
     lines = [f"| run | {' | '.join(titles)} |", "|---" * (1 + len(titles)) + "|"]
     for name, cells in found.items():
