@@ -100,8 +100,8 @@ def _findings_page(results: dict[str, dict]) -> str:
                 "holds what a run printed and drew: the rows of every seed, its configuration and where it comes from.",
                 "## At a glance: does SEP move explanation robustness as the paper says?",
                 "The paper's order at the end of the attack is sep_pos < mat < sep_neg in explanation loss. "
-                "1 − concordance, the share removed and the cosine ask the same with the concentration of the maps taken "
-                "out.",
+                "1 − concordance, the share removed and the cosine ask the same with the concentration of the maps "
+                "taken out.",
                 report.order_table(results),
                 "## The paper, item by item",
                 report.paper_table(results),
