@@ -67,6 +67,7 @@ QUESTIONS: dict[str, Question] = {
         "accuracy of regularisers", "the regulariser leaves robust accuracy where it was, within 2 points"
     ),
 }
+"""question -> what it asks; the claims of a result name theirs."""
 
 _SUFFIX = dict(zip(OUTCOMES, ("loss", "concordance", "share", "cosine"), strict=True))
 

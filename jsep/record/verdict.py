@@ -15,14 +15,26 @@ from jsep import evaluate, stats
 from jsep.record.claims import Claim, claims_of
 from jsep.record.row import Result, Row
 
-HOLDS, FAILS = "holds", "does not hold"
-EQUAL, UNDECIDED, UNKNOWN = "equal within the margin", "undecided", "cannot tell"
+HOLDS = "holds"
+"""The corrected p is below `ALPHA`, and the difference has the claimed sign."""
+
+FAILS = "does not hold"
+"""The corrected p is below `ALPHA`, and the difference has the opposite sign, or is beyond the margin of equality."""
+
+EQUAL = "equal within the margin"
+"""Both one-sided tests put the difference inside the margin, the larger corrected p below `ALPHA`."""
+
+UNDECIDED = "undecided"
+"""The data allow either."""
+
+UNKNOWN = "cannot tell"
+"""The result lacks what it takes: seeds, a measurement, or models that are not degraded."""
+
 VERDICTS = (UNKNOWN, FAILS, UNDECIDED, EQUAL, HOLDS)
-"""From the worst to the best part of a question. "holds" and "does not hold": the corrected p is below `ALPHA`, and the
-difference has the claimed sign or the opposite one; "equal within the margin": the two one-sided tests say so;
-"undecided": the data allow either; "cannot tell": the result lacks what it takes."""
+"""From the worst to the best part of a question."""
 
 ALPHA = 0.05
+"""The error rate that a study may have over all of its claims."""
 
 FEWEST_SEEDS = 3
 """Fewer seeds give no variance that could be trusted."""

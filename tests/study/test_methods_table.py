@@ -2,9 +2,9 @@
 
 import pytest
 
-from jsep import study
+from jsep import record, study
 from jsep.checks import InputError
-from jsep.study.cross_method import _compare
+from jsep.report.study_claims import cell
 
 
 def test_every_explanation_has_its_study_and_mat_is_trained_once() -> None:
@@ -31,18 +31,21 @@ def test_bad_input_is_refused(change: dict, message: str) -> None:
         study.MethodsTableConfig(**change)
 
 
-def make_row(trained_with: str, method: str, end: float, pairs_hash: str = "abc") -> dict:
-    per_pair = {"explanation_loss_end": [end * (1 + 0.1 * place) for place in range(8)]}
-    return {"trained_with": trained_with, "method": method, "seed": 0, "explained_by": "gradient",
-            "pairs_hash": pairs_hash, "per_pair": per_pair}  # fmt: skip
+def make_row(trained_with: str, method: str, seed: int, end: float, pairs_hash: str = "abc") -> dict:
+    per_pair = {"explanation_loss_end": [end * (1 + 0.1 * place + 0.01 * seed) for place in range(8)]}
+    own = {"mat": {"baseline": None}, "sep_pos": {"baseline": "mat", "sep_weight": 1.0}}[method]
+    return {"trained_with": trained_with, "method": method, "seed": seed, "explained_by": "gradient", **own,
+            "adversarial": True, "pairs_hash": pairs_hash, "per_pair": per_pair}  # fmt: skip
 
 
-def test_sep_of_every_study_is_compared_with_the_one_mat_on_the_same_pairs_alone() -> None:
-    rows = [make_row("gradient", "mat", 1.0), make_row("gradient", "sep_pos", 0.5), make_row("other", "sep_neg", 3.0)]
-    found = _compare(rows)
-    assert [(e["trained_with"], e["method"], e["metric"]) for e in found] == [
-        ("gradient", "sep_pos", "explanation_loss_end"), ("other", "sep_neg", "explanation_loss_end"),
-    ]  # fmt: skip
-    assert [e["difference"] for e in found] == pytest.approx([-0.5 * 1.35, 2.0 * 1.35])
-    assert [e["num_pairs"] for e in found] == [8, 8]
-    assert _compare([*rows[:2], make_row("other", "sep_neg", 3.0, "other pairs")])[-1]["trained_with"] == "gradient"
+def test_sep_of_a_study_is_compared_with_the_one_mat_on_the_same_pairs_alone() -> None:
+    """MAT has no explanation in its loss: it is trained once, and stands beside every study that shares its pairs."""
+    rows = [make_row(*each, seed, end) for seed in range(3)
+            for each, end in ((("other", "mat"), 1.0), (("gradient", "sep_pos"), 0.5))]  # fmt: skip
+    content = {"format": record.FORMAT, "kind": "cross_method", "rows": rows}
+    (finding,) = [f for f in record.judge(cell(content, "gradient")) if f.claim.question == "order_by_loss"]
+    assert finding.mean is not None
+    assert finding.mean.num_pairs == 8
+    assert finding.mean.estimate == pytest.approx(-0.5 * 1.36)
+    others = [row | {"pairs_hash": "other pairs"} if row["method"] == "mat" else row for row in rows]
+    assert record.judge(cell({**content, "rows": others}, "gradient")) == ()
