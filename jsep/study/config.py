@@ -19,7 +19,9 @@ VALIDATION_ATTACKS = ("training", "test")
 FEATURE_OBJECTIVE = "standard"
 """How the feature network is trained."""
 
-WEIGHT_UNITS = ("paper", "scale_free")
+WEIGHT_UNITS = ("paper", "scale_free", "gradient_ratio")
+"""Of the SEP weights: per MSE, per N^2 * MSE, or the ratio of the norms of both gradients at the start of training, by
+which each model gets a weight of its own (`train.sep_weight_for_ratio`)."""
 
 STREAMS = {"auto": None, "always": True, "never": False}
 """stream -> as `train.fit` takes it."""
@@ -95,7 +97,11 @@ class StudyConfig(FlatConfig):
 
     sep_weight_pos: float = setting(50000.0, "SEP weight of sep_pos, > 0, flattens")
     sep_weight_neg: float = setting(-3000.0, "SEP weight of sep_neg, < 0, sharpens")
-    sep_weight_unit: str = setting("paper", "unit of both: paper (per MSE of the maps) or scale_free (per N^2 * MSE)")
+    sep_weight_unit: str = setting(
+        "paper",
+        "unit of both: paper (per MSE of the maps), scale_free (per N^2 * MSE) or gradient_ratio (norm of the SEP "
+        "term's gradient over the objective's at the start, from which each model gets its weight)",
+    )
     sep_method: str = setting("gradient_x_input", f"explanation in the SEP term: {', '.join(explain.METHODS)}")
     sep_options: tuple[str, ...] = setting((), "options of that explanation, such as num_samples=8,sigma=0.1")
     sep_noise: str = setting("gaussian", f"noise of the SEP term: {', '.join(train.NOISES)}")
@@ -230,7 +236,10 @@ class StudyConfig(FlatConfig):
         return self.epsilon if self.test_epsilon is None else self.test_epsilon
 
     def sep_weight(self, method: str, num_pixels: int) -> float:
-        """lambda of the paper, per MSE, for `method` on maps of `num_pixels` pixels; 0 without SEP."""
+        """lambda of the paper, per MSE, for `method` on maps of `num_pixels` pixels; 0 without SEP.
+
+        With the unit gradient_ratio it is that ratio: the weight of each model is measured (`measured_weights`).
+        """
         chosen = training_method(method)
         weight = {0: 0.0, 1: self.sep_weight_pos, -1: self.sep_weight_neg}[chosen.sep_sign]
         if chosen.weight is not None:

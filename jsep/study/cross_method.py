@@ -129,7 +129,6 @@ def measure_cross(
             continue
         on_progress(f"accuracies of {model.name}", {})
         accuracies = _accuracies(study, model, chunk_size)
-        num_pixels = study.test.info.image_shape[0] * study.test.info.image_shape[1]
         for method in missing:
             part = {"unit": len(rows), "num_units": len(chosen) * len(methods), "of": "attack"}
             on_progress(f"{method} of {model.name}", part)
@@ -139,7 +138,7 @@ def measure_cross(
                     "method": model.method,
                     "seed": model.seed,
                     **described_method(model.method),
-                    "sep_weight": study.config.sep_weight(model.method, num_pixels),
+                    "sep_weight": model.sep_weight,
                     "explained_by": method,
                     "pairs_hash": study.pairs.hash,
                     **accuracies,

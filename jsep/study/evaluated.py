@@ -92,7 +92,6 @@ def _of_studies(config: EvaluationConfig, studies: list[TrainedStudy]) -> list[E
         check_choice("method of the studies", method, known)
     found = []
     for path, study in zip(config.study_dirs, studies, strict=True):
-        num_pixels = study.train.info.image_shape[0] * study.train.info.image_shape[1]
         for model in study.trained:
             in_others = any(model.method in other.config.methods for other in studies if other is not study)
             if (config.methods and model.method not in config.methods) or (
@@ -100,8 +99,9 @@ def _of_studies(config: EvaluationConfig, studies: list[TrainedStudy]) -> list[E
             ):
                 continue
             name = f"{model.method} ({Path(path).name})" if in_others else model.method
-            weight = study.config.sep_weight(model.method, num_pixels)
-            found.append(EvaluatedModel(name, model.seed, path, model.method, study.model, model.variables, weight))
+            found.append(
+                EvaluatedModel(name, model.seed, path, model.method, study.model, model.variables, model.sep_weight)
+            )
     names = [model.name for model in found]
     if len(set(names)) < len(names):
         raise InputError("two of study_dirs have the same last part and the same methods; rename one of them")

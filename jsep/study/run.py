@@ -15,6 +15,7 @@ from jsep import attack, data, devices, evaluate, models, record, report, train
 from jsep.checks import InputError
 from jsep.study import environment
 from jsep.study.config import StudyConfig
+from jsep.study.measured_weights import train_config_of
 from jsep.study.methods import described_method, reference_of
 from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
 from jsep.study.progress import OnProgress, StepCounter
@@ -230,13 +231,20 @@ def _train_and_evaluate(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A row of result.json, and the arrays of maps.npz."""
     num_pixels = splits.train.info.image_shape[0] * splits.train.info.image_shape[1]
-    train_config = config.train_config(method, num_pixels)
+    train_key = training_key(seed)
+
+    def measure(own: train.TrainConfig, ratio: float) -> float:
+        progress(f"measuring the SEP weight of {method}, seed {seed}", {})
+        return train.sep_weight_for_ratio(
+            train_key, model, splits.train, own, ratio, initial=initial, mesh=mesh, stream=config.streams()
+        )
+
+    train_config = train_config_of(config, method, seed, num_pixels, directory.path, measure)
     model_fn = models.model_fn(model)
     key = jax.random.key(seed)
     validation_key, accuracy_key, attack_key, probe_key, noise_key = (
         jax.random.fold_in(key, purpose) for purpose in (1, 3, 4, 5, 6)
     )
-    train_key = training_key(seed)
     explanation = config.explanation_attack()
     # A method without a derivative may need thousands of passes; the one that the attack follows does not.
     probed: dict[str, Any] = {
@@ -336,6 +344,8 @@ def _train_and_evaluate(
     if explanation.entry.warns:
         counts = results.warnings.sum(axis=0)
         row["explanation_warnings"] = dict(zip(attack.WARNING_SENTENCES, counts.tolist(), strict=True))
+    if ratios := log.means_of_epochs(method, seed, "sep_gradient_ratio"):
+        row["sep_gradient_ratio_of_epochs"] = ratios
     collapsed = log.first_step(method, seed, "collapsed")
     if collapsed is not None:
         row["collapsed_step"] = collapsed

@@ -160,6 +160,15 @@ class MetricsLog:
                 return int(logged["step"])
         return None
 
+    def means_of_epochs(self, method: str, seed: int, key: str) -> list[float]:
+        """The mean of `key` over the records of each epoch of a model, four digits; empty where none has it."""
+        found: dict[int, list[float]] = {}
+        for line in self._path.read_text().splitlines() if self._path.exists() else ():
+            logged = json.loads(line)
+            if (logged["method"], logged["seed"]) == (method, seed) and key in logged:
+                found.setdefault(logged["epoch"], []).append(logged[key])
+        return [float(f"{np.mean(found[epoch]):.4g}") for epoch in sorted(found)]
+
     def write(self, method: str, seed: int, logged: dict[str, Any]) -> None:
         """Appends one record of the model `method`, `seed`."""
         if not devices.is_first():

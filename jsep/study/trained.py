@@ -9,17 +9,19 @@ import jax
 from jsep import data, evaluate, models, train
 from jsep.checks import InputError, check_choice
 from jsep.study.config import CHECKPOINTS, StudyConfig
+from jsep.study.measured_weights import train_config_of
 from jsep.study.setup import create_model, load_splits, training_key
 from jsep.types import ModelFn, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """One model of a study: its training method, its seed and its variables."""
+    """One model of a study: its training method, its seed, its variables and its SEP weight (lambda, per MSE)."""
 
     method: str
     seed: int
     variables: PyTree
+    sep_weight: float = 0.0
 
     @property
     def name(self) -> str:
@@ -70,7 +72,7 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
     for seed in config.seeds:
         key = training_key(seed)
         for method in config.methods:
-            train_config = config.train_config(method, num_pixels)
+            train_config = train_config_of(config, method, seed, num_pixels, path)
             directory = path / "checkpoints" / f"{method}_seed{seed}{'_best' if which == 'best' else ''}"
             if not directory.is_dir():
                 raise InputError(f"{path} has no checkpoints of {directory.name}; finish that run with resume=True")
@@ -85,7 +87,7 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
                     variables = None if state is None else state.evaluated
             if variables is None:
                 raise InputError(f"{directory} holds no readable checkpoint; train that model again")
-            trained.append(TrainedModel(method, seed, jax.device_put(variables)))
+            trained.append(TrainedModel(method, seed, jax.device_put(variables), train_config.sep_weight))
     pairs = evaluate.load_pairs(path / "pairs.json")
     pairs.check_fits(splits.test)
     return TrainedStudy(config, model, splits.train, splits.test, pairs, tuple(trained))

@@ -7,7 +7,7 @@ from jsep.train.checkpoint import Checkpoints
 from jsep.train.collapse import ACTIONS, CollapseRule
 from jsep.train.config import TrainConfig
 from jsep.train.ema import moving_average
-from jsep.train.loop import TrainingDiverged, describe, fit
+from jsep.train.loop import TrainingDiverged, describe, fit, sep_weight_for_ratio
 from jsep.train.objectives import (
     OBJECTIVES,
     Auxiliary,
@@ -75,4 +75,5 @@ __all__ = [
     "objective",
     "scale_free_weight",
     "sep_penalty",
+    "sep_weight_for_ratio",
 ]

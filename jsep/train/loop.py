@@ -1,5 +1,7 @@
 """A training run from a key to a trained state: epochs, log records, validation, checkpoints, exact resume."""
 
+import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,14 +11,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jsep import devices, models
-from jsep.checks import check_count
+from jsep.checks import InputError, check_count
 from jsep.data import Dataset
 from jsep.train.best import BestCheckpoint
 from jsep.train.checkpoint import Checkpoints
 from jsep.train.collapse import EFFECTIVE_PIXELS, CollapseRule
 from jsep.train.config import TrainConfig
 from jsep.train.memory import memory_in_use
-from jsep.train.optimizer import make_schedule
+from jsep.train.optimizer import OptimizerConfig, make_schedule
 from jsep.train.step import FAULT_TERMS, Fault, TrainState, init_state
 from jsep.train.stream import make_runner
 from jsep.types import Key, PyTree
@@ -138,6 +140,53 @@ def fit(
             if checkpoints and (is_last or (epoch + 1) % checkpoint_every == 0):
                 checkpoints.save(step, state)
     return state
+
+
+def sep_weight_for_ratio(
+    key: Key,
+    model: models.Classifier,
+    dataset: Dataset,
+    config: TrainConfig,
+    ratio: float,
+    *,
+    initial: PyTree | None = None,
+    num_batches: int = 50,
+    mesh: Mesh | None = None,
+    stream: bool | None = None,
+) -> float:
+    """The SEP weight whose gradient has |ratio| times the norm of the objective's, measured at the start of training.
+
+        weight = ratio / mean_b(|grad SEP_b| / |grad objective_b|)
+
+    over the first batches b, with the parameters of the start: nothing is updated. The sign of the weight is that of
+    `ratio`; `config.sep_weight` takes no part.
+
+    Args: as `fit`, with the same key for the same start and batches; ratio: not 0; num_batches: at most those of an
+      epoch.
+    Raises: InputError for a ratio of 0 or that is not finite, a count < 1, or where one of the gradients is 0 or not
+      finite, so that no weight gives the ratio.
+    """
+    if not math.isfinite(ratio) or ratio == 0:
+        raise InputError(f"the ratio of the gradient norms must be a finite number and not 0, got {ratio}")
+    check_count("num_batches", num_batches)
+    still = OptimizerConfig("sgd", 1e-30, "constant", momentum=0.0, weight_decay=0.0)
+    config = dataclasses.replace(
+        config, sep_weight=1.0, sep_warmup_epochs=0, regulariser=None, regulariser_weight=0.0, ema_decay=0.0,
+        optimizer=still,
+    )  # fmt: skip
+    init_key, run_key = jax.random.split(key)
+    state = init_state(init_key, model, dataset.info.image_shape, config, len(dataset), initial)
+    run_steps = make_runner(run_key, model, dataset, config, mesh=mesh, stream=stream)
+    state = devices.replicate(state, mesh) if mesh is not None else state
+    stop = min(num_batches, config.steps_per_epoch(len(dataset)))
+    _, sums, fault = jax.device_get(run_steps(state, config.weights(), stop))
+    measured = float(sums["sep_gradient_ratio"]) / stop
+    if fault.step >= 0 or not math.isfinite(measured) or measured <= 0:
+        raise InputError(
+            f"the norm of the SEP term's gradient over that of the objective's is {measured:g} at the start, so no "
+            "weight makes it the ratio that was asked for; give the weight itself"
+        )
+    return ratio / measured
 
 
 def _stop_diverged(fault: Fault, state: TrainState, checkpoints: Checkpoints | None, config: TrainConfig) -> None:

@@ -461,3 +461,23 @@ def test_start_that_does_not_fit_is_refused_before_anything_is_written(finished,
     with pytest.raises(InputError, match=message):
         study.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_by_the_ratio_of_gradients_are_measured_once_and_kept_for_resuming_and_reading(tmp_path):
+    config = dataclasses.replace(
+        CONFIG, methods=("sep_neg",), sep_weight_unit="gradient_ratio", sep_weight_pos=0.3, sep_weight_neg=-0.1
+    )
+    result = study.run(config, tmp_path / "run")
+    (row,) = result["rows"]
+    kept = json.loads((tmp_path / "run" / "sep_weights.json").read_text())
+    assert kept == {"sep_neg_seed0": row["sep_weight"]}
+    assert row["sep_weight"] < 0
+    assert row["sep_weight"] != -0.1, "the ratio is not the weight"
+    assert len(row["sep_gradient_ratio_of_epochs"]) == config.epochs
+    assert 0.01 < row["sep_gradient_ratio_of_epochs"][0] < 1
+    (model,) = study.load_trained(tmp_path / "run").trained
+    assert model.sep_weight == row["sep_weight"]
+    assert study.run(config, tmp_path / "run", resume=True) == result
+    (tmp_path / "run" / "sep_weights.json").unlink()
+    with pytest.raises(InputError, match="no measured SEP weight of sep_neg_seed0"):
+        study.load_trained(tmp_path / "run")

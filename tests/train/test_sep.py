@@ -1,5 +1,6 @@
 """The SEP term: closed forms, and the directional-derivative identity against reverse over reverse."""
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -228,3 +229,29 @@ def test_directional_is_refused_for_a_method_that_is_no_function_of_the_gradient
     variables, images, labels = dense_inputs()
     reverse = train.SepConfig(method="lrp_epsilon", gradient="reverse")
     assert jax.eval_shape(lambda: train.batch_penalty(KEY, reverse, dense_model, variables, images, labels)).shape == ()
+
+
+@pytest.mark.parametrize("ratio", [0.3, -0.1])
+def test_weight_for_a_ratio_gives_that_ratio_in_the_first_steps(tiny, digits, ratio: float) -> None:
+    config = train.TrainConfig(
+        objective="mat", epochs=1, batch_size=16, attack=train.PgdConfig("linf", 0.1, 0.05, 2),
+        optimizer=train.OptimizerConfig("sgd", 1e-30, "constant", 0.0, 0.0),
+    )  # fmt: skip
+    key = jax.random.key(3)
+    found = train.sep_weight_for_ratio(key, tiny.model, digits, config, ratio, initial=tiny.variables, num_batches=4)
+    assert np.sign(found) == np.sign(ratio)
+    records: list[dict] = []
+    trained = dataclasses.replace(config, sep_weight=found)
+    train.fit(key, tiny.model, digits, trained, initial=tiny.variables, log_every=4, on_log=records.append)
+    assert records[0]["sep_gradient_ratio"] == pytest.approx(abs(ratio), rel=1e-4)
+    again = train.sep_weight_for_ratio(key, tiny.model, digits, trained, ratio, initial=tiny.variables, num_batches=4)
+    assert again == pytest.approx(found, rel=1e-6), "the configuration's own weight takes no part"
+
+
+def test_weight_for_a_ratio_refuses_what_cannot_be(tiny, digits) -> None:
+    config = train.TrainConfig(objective="standard", epochs=1, batch_size=16)
+    for ratio in (0.0, float("nan")):
+        with pytest.raises(InputError, match="must be a finite number and not 0"):
+            train.sep_weight_for_ratio(jax.random.key(0), tiny.model, digits, config, ratio)
+    with pytest.raises(InputError, match="num_batches must be an integer >= 1"):
+        train.sep_weight_for_ratio(jax.random.key(0), tiny.model, digits, config, 0.1, num_batches=0)

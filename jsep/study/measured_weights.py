@@ -1,0 +1,57 @@
+"""SEP weights that are measured at the start of training and kept: one a model, in sep_weights.json of the run."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from jsep import devices, train
+from jsep.checks import InputError
+from jsep.study.config import StudyConfig
+from jsep.study.methods import training_method
+
+FILE = "sep_weights.json"
+
+
+def train_config_of(
+    config: StudyConfig,
+    method: str,
+    seed: int,
+    num_pixels: int,
+    run_dir: str | Path,
+    measure: Callable[[train.TrainConfig, float], float] | None = None,
+) -> train.TrainConfig:
+    """The training configuration of one model of a run, its SEP weight measured where the study's unit says so.
+
+    Args: measure: (configuration, ratio) -> weight, called once a model, whose weight then stays in the run directory,
+      so that a resumed run trains with the same; None: it must be there.
+    Raises: InputError where it is not there, or the file cannot be read.
+    """
+    found = config.train_config(method, num_pixels)
+    if config.sep_weight_unit != "gradient_ratio" or not training_method(method).sep_sign:
+        return found
+    name = f"{method}_seed{seed}"
+    known = devices.call_on_first_process(lambda: _read(Path(run_dir) / FILE))
+    if name not in known:
+        if measure is None:
+            raise InputError(f"{run_dir} has no measured SEP weight of {name}; finish that run with resume=True")
+        known[name] = measure(found, found.sep_weight)
+        if devices.is_first():
+            _write(Path(run_dir) / FILE, known)
+    return dataclasses.replace(found, sep_weight=known[name])
+
+
+def _read(path: Path) -> dict[str, float]:
+    try:
+        return {str(name): float(weight) for name, weight in json.loads(path.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); remove it to measure the weights again") from error
+
+
+def _write(path: Path, weights: dict[str, float]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(weights, indent=1) + "\n")
+    os.replace(temporary, path)
