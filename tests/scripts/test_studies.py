@@ -103,8 +103,9 @@ def test_table_of_methods_runs_end_to_end_and_resumes(tmp_path):
     assert done.stdout.strip().splitlines()[-1] == f"figure: {tmp_path / 'run' / 'cross.png'}", done.stderr
     assert "| explained by | mat | sep_pos (gradient) | sep_pos (guided_backprop) |" in done.stdout
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    # SEP less MAT for every explanation of the term and every one that is attacked.
-    cells = {(e["trained_with"], e["explained_by"]) for e in result["comparisons"]}
+    # SEP beside MAT, on the same pairs, for every explanation of the term and every one that is attacked.
+    cells = {(row["trained_with"], row["explained_by"]) for row in result["rows"] if row["baseline"] == "mat"}
+    assert {row["pairs_hash"] for row in result["rows"]} == {result["pairs"]["hash"]}
     names = ("gradient", "guided_backprop")
     assert cells == {(trained, tested) for trained in names for tested in names}
     assert {each["sep_gradient"] for each in result["studies"]} == {"directional", "reverse"}

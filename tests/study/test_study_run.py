@@ -417,7 +417,7 @@ def test_cross_method_study_measures_every_model_with_every_method(finished, tmp
         config, tmp_path / "other", resume=True, on_progress=lambda what, record: asked.append((what, record))
     )
     assert [record["unit"] for _, record in asked if record.get("of") == "attack"] == [3]
-    for name in ("rows", "comparisons", "complete"):
+    for name in ("rows", "pairs", "complete"):
         assert resumed[name] == found[name]
 
 
