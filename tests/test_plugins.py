@@ -16,7 +16,7 @@ import script_runs
 
 from jsep import attack, data, evaluate, explain, models, record, study, train
 from jsep.checks import InputError
-from jsep.study.run import _mark_degraded
+from jsep.study.methods import mark_degraded
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 KEY = jax.random.key(0)
@@ -81,7 +81,7 @@ def test_study_of_a_new_objective_compares_its_sep_arms_with_it(tmp_path: pathli
     claims = record.claims_of(record.Result.from_dict(result))
     assert {(claim.method, claim.baseline) for claim in claims} == {("mart_sep_pos", "mart"), ("mart_sep_neg", "mart")}
     rows["mart_sep_neg"]["clean_accuracy"] = accuracies["mart"] - 0.06
-    _mark_degraded(result["rows"])
+    mark_degraded(result["rows"])
     assert [row["degraded"] for row in result["rows"]] == [
         False,
         accuracies["mart_sep_pos"] < accuracies["mart"] - 0.05,

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jsep import train
+from jsep import record, train
 from jsep.checks import InputError, check_choice, check_positive
 
 
@@ -93,3 +93,14 @@ def reference_of(method: str, methods: Sequence[str]) -> str | None:
     )
     first = next(adversarial, None)
     return None if first == method else first
+
+
+def mark_degraded(rows: list[dict[str, Any]]) -> None:
+    """Marks the models whose clean accuracy is more than record.DEGRADED_MARGIN below that of their reference with
+    the same seed (`reference_of`); one without a reference is not marked."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    accuracies = {(row["method"], row["seed"]): row["clean_accuracy"] for row in rows}
+    references = {method: reference_of(method, methods) for method in methods}
+    for row in rows:
+        expected = accuracies.get((references[row["method"]], row["seed"]), 0.0)
+        row["degraded"] = record.is_degraded(row["clean_accuracy"], expected)

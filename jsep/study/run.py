@@ -16,7 +16,7 @@ from jsep.checks import InputError
 from jsep.study import environment
 from jsep.study.config import StudyConfig
 from jsep.study.measured_weights import train_config_of
-from jsep.study.methods import described_method, reference_of
+from jsep.study.methods import described_method, mark_degraded
 from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
 from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.run_directory import MetricsLog, RunDirectory
@@ -96,7 +96,7 @@ def run(
                 if seed == config.seed:
                     directory.add_maps(maps)
                 result["rows"].append(row)
-                _mark_degraded(result["rows"])
+                mark_degraded(result["rows"])
                 directory.write_result(result)
     finally:
         log.close()
@@ -394,14 +394,3 @@ def _last_and_best(
 def _shares(prefix: str, correct: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
     clean, robust = (float(values.mean()) for values in correct)
     return {f"{prefix}clean_accuracy": clean, f"{prefix}robust_accuracy": robust}
-
-
-def _mark_degraded(rows: list[dict[str, Any]]) -> None:
-    """Marks the models whose clean accuracy is more than record.DEGRADED_MARGIN below that of their reference with
-    the same seed (`reference_of`); one without a reference is not marked."""
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    accuracies = {(row["method"], row["seed"]): row["clean_accuracy"] for row in rows}
-    references = {method: reference_of(method, methods) for method in methods}
-    for row in rows:
-        expected = accuracies.get((references[row["method"]], row["seed"]), 0.0)
-        row["degraded"] = record.is_degraded(row["clean_accuracy"], expected)

@@ -29,7 +29,7 @@ def cells_of(result: dict) -> dict[str, str]:
 
 def test_a_run_has_its_settings_in_both_units_of_the_weight() -> None:
     cells = cells_of({"config": CONFIG, "rows": ROWS})
-    assert cells["run"] == "[one](#one)"
+    assert cells["run"] == "one"
     assert cells["SEP weights, of N²·MSE"] == "+0.7, −0.07"
     assert cells["SEP weights, of MSE"] == "+7000, −700"
     assert cells["training images"] == "all"

@@ -13,7 +13,7 @@ import pytest
 
 from jsep import evaluate, explain, models, record, study
 from jsep.checks import InputError
-from jsep.study.run import _mark_degraded
+from jsep.study.methods import mark_degraded
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
 CONFIG = study.StudyConfig(
@@ -267,7 +267,7 @@ def test_model_more_than_five_points_below_mat_is_degraded():
         )
     ]
     with warnings.catch_warnings():
-        _mark_degraded(rows)
+        mark_degraded(rows)
     assert [row["degraded"] for row in rows] == [False, True, False, False]
 
 
@@ -277,7 +277,7 @@ def test_committed_studies_keep_their_marks_of_degraded_models():
     assert len(studies) > 10
     for rows in studies:
         marks = [row["degraded"] for row in rows]
-        _mark_degraded(rows)
+        mark_degraded(rows)
         assert [row["degraded"] for row in rows] == marks
 
 
