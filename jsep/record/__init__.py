@@ -20,6 +20,7 @@ from jsep.record.verdict import (
     difference_of,
     finding_of,
     judge,
+    verdict_of,
     verdicts,
     worst,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "std_of",
     "summarise",
     "upgrade",
+    "verdict_of",
     "verdicts",
     "worst",
 ]

@@ -35,26 +35,37 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What a group of claims asks, in a few words for a table and as a sentence."""
+    """What a group of claims asks, in a few words for a table and as a sentence.
+
+    both_signs: it is about flattening and sharpening, so that a study of one of them cannot answer it.
+    """
 
     heading: str
     sentence: str
+    both_signs: bool = False
 
 
 QUESTIONS: dict[str, Question] = {
     "order_by_loss": Question(
         "loss left by the attack",
         "SEP with weight > 0 lowers, with weight < 0 raises the explanation loss that the attack leaves",
+        both_signs=True,
     ),
     "order_by_concordance": Question(
-        "1 − concordance", "the same order when the concentration of the maps is taken out (1 − concordance)"
+        "1 − concordance",
+        "the same order when the concentration of the maps is taken out (1 − concordance)",
+        both_signs=True,
     ),
     "order_by_share": Question(
-        "share removed", "the same order of robustness by the share of its loss that is removed"
+        "share removed", "the same order of robustness by the share of its loss that is removed", both_signs=True
     ),
-    "order_by_cosine": Question("cosine", "the same order of robustness by the cosine to the target's map"),
+    "order_by_cosine": Question(
+        "cosine", "the same order of robustness by the cosine to the target's map", both_signs=True
+    ),
     "equal_accuracy": Question("equal robust accuracy", "SEP leaves robust accuracy where it was, within 2 points"),
-    "pixels": Question("effective pixels", "maps lie on more pixels with weight > 0, on fewer with weight < 0"),
+    "pixels": Question(
+        "effective pixels", "maps lie on more pixels with weight > 0, on fewer with weight < 0", both_signs=True
+    ),
     "belief_by_loss": Question(
         "adversarial training, loss left",
         "adversarial training makes explanations harder to manipulate, by the loss that the attack leaves",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from jsep import evaluate, stats
-from jsep.record.claims import Claim, claims_of
+from jsep.record.claims import QUESTIONS, Claim, claims_of
 from jsep.record.row import Result, Row
 
 HOLDS = "holds"
@@ -118,6 +118,14 @@ def worst(verdicts: Iterable[str]) -> str:
     return next((verdict for verdict in VERDICTS if verdict in found), UNKNOWN)
 
 
+def verdict_of(findings: Sequence[Finding]) -> str:
+    """The verdict of one question, that of its worst part; `UNKNOWN` where it asks for both signs and has one."""
+    question = QUESTIONS.get(findings[0].claim.question) if findings else None
+    if question is not None and question.both_signs and len({finding.claim.sign for finding in findings}) < 2:
+        return UNKNOWN
+    return worst(finding.verdict for finding in findings)
+
+
 def by_question(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Finding]]:
     """(question, subject) -> its findings, in order."""
     found: dict[tuple[str, str], list[Finding]] = {}
@@ -188,6 +196,9 @@ def difference_of(result: Result, claim: Claim) -> Finding:
         return Finding(
             claim, UNKNOWN, mean, these_models=these.interval(), reason=reason or f"{seeds}: others may differ"
         )
+    of_pairs = all(each.of_pairs(claim.metric) is not None for seed in kept for each in (rows[seed], others[seed]))
+    if of_pairs and len(result.victims) != mean.num_pairs:
+        reason = "; ".join(filter(None, [reason, "pairs taken as independent: their images are not known"]))
     if not mean.num_pairs and not mean.of_images:
         reason = "; ".join(filter(None, [reason, "over seeds alone: values of single images are not kept"]))
     return finding_of(claim, mean, reason=reason)
@@ -228,4 +239,4 @@ def _would_decide(claim: Claim, mean: stats.CrossedMean, factor: float) -> bool:
 
 def verdicts(findings: Sequence[Finding]) -> Mapping[tuple[str, str], str]:
     """(question, subject) -> its verdict."""
-    return {question: worst(finding.verdict for finding in own) for question, own in by_question(findings).items()}
+    return {question: verdict_of(own) for question, own in by_question(findings).items()}

@@ -73,7 +73,7 @@ def question_sentence(key: tuple[str, str], findings: Sequence[record.Finding]) 
     """'SEP leaves robust accuracy where it was, within 2 points: undecided (sep_pos - mat -1.5 points [...], ...).'"""
     sentence = record.QUESTIONS[key[0]].sentence
     parts = "; ".join(finding_text(finding) for finding in findings)
-    verdict = record.worst(finding.verdict for finding in findings)
+    verdict = record.verdict_of(findings)
     return f"{sentence[0].upper()}{sentence[1:]}: {verdict} ({parts})."
 
 

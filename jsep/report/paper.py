@@ -211,8 +211,10 @@ def order_table(results: Mapping[str, Mapping[str, Any]], page: str = "") -> str
         if name is None or _SEP not in item.asks:
             continue
         result = record.Result.from_dict(results[name])
-        found = {question: verdict for (question, _), verdict in record.verdicts(record.judge(result)).items()}
-        cells = [found.get(question, "–") for question in AT_A_GLANCE]
+        found: dict[str, list[str]] = {}
+        for (question, _), verdict in record.verdicts(record.judge(result)).items():
+            found.setdefault(question, []).append(verdict)
+        cells = [record.worst(found[question]) if question in found else "–" for question in AT_A_GLANCE]
         lines.append(
             f"| [{item.name}]({page}{name}/README.md) ({basis(result, result.methods)}) | {' | '.join(cells)} |"
         )

@@ -43,7 +43,7 @@ def question_rows(result: record.Result, names: Sequence[str]) -> list[PaperRow]
             f"{record.QUESTIONS[name].heading} ({subject})",
             record.QUESTIONS[name].sentence if own[0].claim.source == "paper" else f"{own[0].claim.source}: so?",
             "; ".join(finding_text(finding) for finding in own),
-            record.worst(finding.verdict for finding in own),
+            record.verdict_of(own),
             basis(result, [method for f in own for method in (f.claim.method, f.claim.baseline)]),
         )
         for (name, subject), own in record.by_question(record.judge(result)).items()

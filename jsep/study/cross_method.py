@@ -12,7 +12,7 @@ from jsep import evaluate, explain, record, report
 from jsep.checks import InputError, check_choice, check_count
 from jsep.study import environment
 from jsep.study.flat_config import FlatConfig, setting
-from jsep.study.methods import described_method
+from jsep.study.methods import described_method, mark_degraded
 from jsep.study.run import OnProgress
 from jsep.study.run_directory import RunDirectory
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
@@ -146,17 +146,21 @@ def measure_cross(
                 }
             )
             on_row(rows)
-    _mark_degraded(rows)
+    mark_degraded(rows)
     found: dict[str, Any] = {"rows": rows}
-    if len({study.pairs.hash for study in studies}) == 1 and not max_pairs:
-        found["pairs"] = studies[0].pairs.as_dict()
+    if len({study.pairs.hash for study in studies}) == 1:
+        found["pairs"] = _attacked_pairs(studies[0], max_pairs).as_dict()
     return found
+
+
+def _attacked_pairs(study: TrainedStudy, max_pairs: int) -> evaluate.PairIndex:
+    pairs, count = study.pairs, max_pairs or None
+    return dataclasses.replace(pairs, victims=pairs.victims[:count], targets=pairs.targets[:count])
 
 
 def _attack(study: TrainedStudy, model: TrainedModel, method: str, max_pairs: int, chunk_size: int) -> dict[str, Any]:
     """What one model's maps by `method` are worth on the pairs of its study, for a row."""
-    pairs, count = study.pairs, max_pairs or None
-    pairs = dataclasses.replace(pairs, victims=pairs.victims[:count], targets=pairs.targets[:count])
+    pairs = _attacked_pairs(study, max_pairs)
     own = study.config.explanation_attack()
     settings = dataclasses.replace(own, method=method, method_options=own.options_of(method), attacked_method=None)
     key = jax.random.fold_in(jax.random.key(model.seed), 4)
@@ -164,13 +168,6 @@ def _attack(study: TrainedStudy, model: TrainedModel, method: str, max_pairs: in
         key, study.model_fn, model.variables, study.test, pairs, settings, chunk_size=chunk_size
     )
     return {**measured.summary(), **evaluate.describe_pairs(measured, chunk_size=chunk_size)}
-
-
-def _mark_degraded(rows: list[dict[str, Any]]) -> None:
-    """Against MAT with the same seed, in whichever study it was trained: the explanation has no part in it."""
-    of_mat = {row["seed"]: row["clean_accuracy"] for row in rows if row["method"] == "mat"}
-    for row in rows:
-        row["degraded"] = record.is_degraded(row["clean_accuracy"], of_mat.get(row["seed"], 0.0))
 
 
 def _accuracies(study: TrainedStudy, model: TrainedModel, chunk_size: int) -> dict[str, float]:

@@ -111,6 +111,25 @@ def test_a_question_is_as_good_as_its_worst_part() -> None:
     assert record.worst([]) == record.UNKNOWN
 
 
+def test_one_arm_is_half_an_answer_to_the_order_and_a_whole_one_to_what_adversarial_training_does() -> None:
+    content = planted_result(2e-5, methods=("standard", "mat", "sep_pos"))
+    findings = record.judge(record.Result.from_dict(content))
+    assert {f.verdict for f in findings if f.claim.question == "order_by_loss"} == {record.HOLDS}
+    found = verdicts(content)
+    assert found["order_by_loss"] == record.UNKNOWN
+    assert found["equal_accuracy"] == record.EQUAL
+    assert found["belief_by_loss"] == record.HOLDS
+
+
+def test_pairs_whose_images_are_not_known_are_said_to_be_taken_as_independent() -> None:
+    content = planted_result(2e-5)
+    assert not any("independent" in f.reason for f in record.judge(record.Result.from_dict(content)))
+    content["pairs"] = {"num_images": 100_000}
+    said = {f.claim.question for f in record.judge(record.Result.from_dict(content)) if "independent" in f.reason}
+    assert said >= {"order_by_loss", "belief_by_loss"}
+    assert "equal_accuracy" not in said
+
+
 def test_what_is_not_measured_for_both_cannot_be_told() -> None:
     content = planted_result(2e-5)
     for row in content["rows"]:
