@@ -13,15 +13,17 @@ from typing import Any
 from jsep.checks import InputError, check_choice
 from jsep.explain.attention import attention_relevance, attention_rollout
 from jsep.explain.cam import grad_cam, score_cam
+from jsep.explain.entry import explanation_method
 from jsep.explain.gradient import gradient, gradient_alone, gradient_x_input, image_times_gradient
 from jsep.explain.guided import deconvnet, guided_backprop
 from jsep.explain.integrated import integrated_gradients
 from jsep.explain.lime import lime
 from jsep.explain.lrp import lrp
-from jsep.explain.maps import NORMALIZATIONS, REDUCTIONS, MapConfig, absolute, explanation_map
+from jsep.explain.maps import NORMALIZATIONS, REDUCTIONS, MapConfig, explanation_map
 from jsep.explain.masking import occlusion, rise
 from jsep.explain.sampling import check_key
 from jsep.explain.smooth import smooth_grad, smooth_grad_squared, var_grad
+from jsep.numerics import absolute
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "check_options",
     "deconvnet",
     "explanation_map",
+    "explanation_method",
     "grad_cam",
     "gradient",
     "gradient_x_input",

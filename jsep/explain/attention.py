@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError
-from jsep.explain.gradient import score
+from jsep.explain.entry import explanation_method, score
 from jsep.explain.program import SHAPE_STEPS, Program, Step, Var, trace
 from jsep.types import Array, Key, LogitsFn
 
@@ -79,6 +79,7 @@ def _as_image(relevance: Array, shape: tuple[int, ...]) -> Array:
     )
 
 
+@explanation_method
 def attention_rollout(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
     """Attention rollout: the product over layers of A' = (A + I) / 2, A the mean attention of the heads.
 
@@ -98,6 +99,7 @@ def attention_rollout(logits_fn: LogitsFn, image: Array, label: Array, *, key: K
     return _as_image(rollout, jnp.shape(image))
 
 
+@explanation_method
 def attention_relevance(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
     """Gradient-weighted attention relevance: R <- R + mean_h(max(dA * A, 0)) R over the layers, from R = I.
 

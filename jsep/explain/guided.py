@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 
 from jsep.checks import InputError, check_choice
-from jsep.explain.gradient import score
+from jsep.explain.entry import explanation_method, score
 from jsep.explain.program import SHAPE_STEPS, Program, Step, backpropagate, is_affine, trace, vjp_rule
 from jsep.types import Array, Key, LogitsFn
 
@@ -43,6 +43,7 @@ GUIDED_VARIANTS: dict[str, Backward] = {
 """variant -> what an activation hands back of the relevance that reaches it."""
 
 
+@explanation_method
 def guided_backprop(
     logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None, variant: str = "dombrowski"
 ) -> Array:
@@ -65,6 +66,7 @@ def guided_backprop(
     return _backward(logits_fn, image, label, GUIDED_VARIANTS[variant])
 
 
+@explanation_method
 def deconvnet(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
     """The input gradient with a ReLU of the backward signal in place of every activation's derivative: R_in = max(R,
     0).
@@ -75,7 +77,6 @@ def deconvnet(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | Non
 
 
 def _backward(logits_fn: LogitsFn, image: Array, label: Array, backward: Backward) -> Array:
-    image = jnp.asarray(image)
     program = trace(lambda z: score(logits_fn, z, label), image)
     gated = rectifiers(program)
     values = program.run({program.input: image})

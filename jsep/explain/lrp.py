@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jsep.checks import InputError, check_choice, check_positive
 from jsep.explain.attention import softmax_outputs
-from jsep.explain.gradient import score
+from jsep.explain.entry import explanation_method, score
 from jsep.explain.layers import Layer, join_layers
 from jsep.explain.program import (
     SHAPE_STEPS,
@@ -52,6 +52,7 @@ class LrpConfig:
         check_positive("gamma", self.gamma)
 
 
+@explanation_method
 def lrp(
     logits_fn: LogitsFn,
     image: Array,
@@ -91,7 +92,6 @@ def lrp(
       et al. 2022, section 4 (transformers).
     """
     config = LrpConfig(composite, epsilon, gamma)
-    image = jnp.asarray(image)
     traced = trace(lambda z: score(logits_fn, z, label), image)
     program, weights = join_layers(traced), _weighting_variables(traced)
     values = program.run({program.input: image})

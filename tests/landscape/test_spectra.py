@@ -112,9 +112,7 @@ def test_second_moment_of_the_identity_is_one_at_the_size_of_an_image() -> None:
 def test_hessian_that_is_not_finite_gives_nan_and_no_number(factor: float) -> None:
     function = lambda z: factor * jnp.sum(z**2)  # noqa: E731
     point = jnp.full((3, 3, 1), 0.5)
-    found = landscape.curvature(
-        KEY, function, point, num_eigenvalues=2, num_matvecs=4, num_probes=2, spectrum_probes=2
-    )
+    found = landscape.curvature(KEY, function, point, num_eigenvalues=2, num_matvecs=4, num_probes=2, spectrum_probes=2)
     assert np.all(np.isnan(found.eigenvalues))
     assert np.all(np.isnan(found.spectrum.nodes))
     assert not np.isfinite(found.moments.frobenius_norm)
