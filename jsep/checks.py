@@ -170,9 +170,11 @@ def as_images(images: Any, name: str = "images") -> np.ndarray:
 
 
 def _clipped(array: Any) -> Any:
-    if _is_traced(array) or not array.size or (array.min() >= 0 and array.max() <= 1):
+    if _is_traced(array):
         return array
-    return array.clip(0, 1)
+    # In NumPy: under jit even constants become traced by what jax.numpy does to them.
+    values = np.asarray(array)
+    return array if values.min() >= 0 and values.max() <= 1 else values.clip(0, 1)
 
 
 def check_images(images: Any, name: str = "images") -> None:
@@ -300,7 +302,9 @@ def check_output(logits: Any, name: str = "logits_fn") -> None:
 
 def check_logits(logits: Any) -> None:
     """Raises InputError when known logits (..., K) all look like probabilities: non-negative, and of sum 1."""
-    if _is_traced(logits) or np.size(logits) == 0 or np.shape(logits)[-1] < 2:
+    if _is_traced(logits) or isinstance(logits, jax.ShapeDtypeStruct):
+        return
+    if np.size(logits) == 0 or np.shape(logits)[-1] < 2:
         return
     values = np.asarray(logits)
     tolerance = _PROBABILITY_SUM if values.dtype.itemsize > 2 else 1e-2

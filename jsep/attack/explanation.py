@@ -8,22 +8,26 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jsep.attack.entry import attack_method
 from jsep.attack.explanation_search import OnStep, report_step
 from jsep.attack.explanation_terms import check_map, checked_constraint
+from jsep.attack.losses import num_non_finite, value_and_gradient
 from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
 from jsep.checks import (
     InputError,
     check_choice,
     check_count,
     check_epsilon,
-    check_image,
-    check_pixels,
     check_positive,
 )
+from jsep.numerics import all_finite
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 STEPS = ("adam", "sign")
 """The update rules of `attack_explanation`: Adam, as published, or the sign of the gradient times the learning rate."""
+
+MAX_WEIGHT = 1e12
+"""Of the terms of the attack: above it their gradients overflow in float32."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,8 +71,8 @@ class ExplanationAttackSettings:
         norm_by_name(self.norm)
         check_count("num_steps", self.num_steps, minimum=0)
         check_positive("learning_rate", self.learning_rate)
-        check_positive("map_weight", self.map_weight, allow_zero=True)
-        check_positive("output_weight", self.output_weight, allow_zero=True)
+        for name in ("map_weight", "output_weight"):
+            check_positive(name, getattr(self, name), allow_zero=True, maximum=MAX_WEIGHT)
         if self.epsilon is not None:
             check_epsilon(self.epsilon, self.norm)
         elif self.random_start or self.num_starts != 1:
@@ -90,13 +94,16 @@ class _Best(NamedTuple):
 class ExplanationAttackInfo(NamedTuple):
     """The record of a run of `attack_explanation`.
 
-    losses: (num_steps + 1,) explanation loss, before every step and after the last.
+    losses: (num_steps + 1,) explanation loss, before every step and after the last; NaN where the map, the output or
+      their gradient is not finite: the attack then goes back to the last image where all were.
     label_kept: () bool, the returned image has the clean image's predicted class.
     success: () bool, the returned image keeps the output and has a lower explanation loss than the clean one.
     best_step: () int, the step at which the returned image was visited; 0 is the start, or the clean image after a
       random start from which no visited image was better.
     distance: () norm of the perturbation (linf when the attack is unbounded, unless `norm` says otherwise).
     visited: (S, H, W, C) the images that were visited at `snapshot_steps`, whose losses are `losses` there.
+    num_non_finite: () int, how many of the losses are not finite. Above 0 the attack was not what it should have been,
+      and a high final loss is no robustness.
     """
 
     losses: Array
@@ -105,8 +112,10 @@ class ExplanationAttackInfo(NamedTuple):
     best_step: Array
     distance: Array
     visited: Array
+    num_non_finite: Array
 
 
+@attack_method
 def attack_explanation(
     key: Key,
     map_fn: MapFn,
@@ -152,13 +161,10 @@ def attack_explanation(
         settings = dataclasses.replace(settings, **keywords)
     num_steps, epsilon, beta_growth = settings.num_steps, settings.epsilon, settings.beta_growth
     ball = norm_by_name(settings.norm)
-    check_image(image)
     for wanted in snapshot_steps:
         check_count("snapshot_steps", wanted, minimum=0)
         if wanted > num_steps:
             raise InputError(f"snapshot_steps must be at most num_steps = {num_steps}, got {wanted}")
-    check_pixels(image)
-    image = jnp.asarray(image)
     check_map(map_fn, image, target_map)
 
     clean_logits = logits_fn(image)
@@ -192,7 +198,7 @@ def attack_explanation(
 
     def keep_best(best: _Best, candidate: Array, map_loss: Array, label_kept: Array, step: Array) -> _Best:
         # Losses under different betas do not compare: there the newest image that keeps the class is the best one.
-        better = label_kept & ((step > 0) if grows else (map_loss <= best.loss))
+        better = label_kept & jnp.isfinite(map_loss) & ((step > 0) if grows else (map_loss <= best.loss))
         return jax.tree.map(lambda new, old: jnp.where(better, new, old), _Best(candidate, map_loss, step), best)
 
     wanted_steps = jnp.array(snapshot_steps, jnp.int32)
@@ -201,19 +207,25 @@ def attack_explanation(
         return jnp.where((wanted_steps == step)[:, None, None, None], candidate, visited)
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
-        candidate, adam_state, best, visited = carry
+        candidate, last_finite, adam_state, best, visited = carry
         step, *beta = inputs
         report_step(on_step, step, num_steps)
-        gradient, (map_loss, label_kept) = jax.grad(loss, has_aux=True)(candidate, tuple(beta))
+        (value, (map_loss, label_kept)), gradient = value_and_gradient(
+            lambda z: loss(z, tuple(beta)), candidate, has_aux=True
+        )
+        is_finite = jnp.isfinite(value)
+        last_finite = jnp.where(is_finite, candidate, last_finite)
         if settings.repair:
             away = jax.grad(lambda z: constraint.excess(logits_fn(z)))(candidate)
             # With the same largest entry, since Adam remembers sizes.
             away = _unit(away) * jnp.max(jnp.abs(gradient))
-            gradient = jnp.where(label_kept, gradient, away)
+            away = jnp.where(all_finite(away), away, 0.0)
+            gradient = jnp.where(label_kept | ~is_finite, gradient, away)
         best = keep_best(best, candidate, map_loss, label_kept, step)
         visited = keep_visited(visited, candidate, step)
         updates, adam_state = optimizer.update(gradient, adam_state)
-        return (put_back(candidate + updates), adam_state, best, visited), map_loss
+        moved = jnp.where(is_finite, put_back(candidate + updates), last_finite)
+        return (moved, last_finite, adam_state, best, visited), jnp.where(is_finite, map_loss, jnp.nan)
 
     def run(start: Array) -> tuple[Array, ExplanationAttackInfo]:
         loss_clean = jnp.mean((map_fn(image) - target_map) ** 2)
@@ -221,19 +233,22 @@ def attack_explanation(
         steps = jnp.arange(num_steps, dtype=jnp.int32)
         inputs = (steps, *(column[:-1] for column in betas))
         nothing = jnp.zeros((len(snapshot_steps), *image.shape), image.dtype)
-        (final, _, best, visited), losses = jax.lax.scan(body, (start, optimizer.init(start), best, nothing), inputs)
+        carry = (start, image, optimizer.init(start), best, nothing)
+        (final, _, _, best, visited), losses = jax.lax.scan(body, carry, inputs)
         _, (last_loss, last_kept) = loss(final, tuple(column[-1] for column in betas))
         best = keep_best(best, final, last_loss, last_kept, jnp.int32(num_steps))
         # With beta growth the loss of the best image is of another activation than the clean one's.
         loss_end = jnp.mean((map_fn(best.image) - target_map) ** 2) if grows else best.loss
         distance = ball.size(best.image - image)
+        losses = jnp.append(losses, last_loss)
         info = ExplanationAttackInfo(
-            losses=jnp.append(losses, last_loss),
+            losses=losses,
             label_kept=jnp.argmax(logits_fn(best.image)) == label,
             success=(loss_end < loss_clean) & (distance > 0),  # not by the rounding of two programs
             best_step=best.step,
             distance=distance,
             visited=keep_visited(visited, final, jnp.int32(num_steps)),
+            num_non_finite=num_non_finite(losses),
         )
         return best.image, info
 

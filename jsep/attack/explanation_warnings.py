@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jsep.numerics import scaled
 from jsep.types import Array, Key, LogitsFn
 
 
@@ -45,6 +46,7 @@ FEW_PIXELS = 0.02
 
 def effective_share_is_small(map_: Array) -> Array:
     """() bool: (sum |I|)^2 / sum I^2 is below max(2, FEW_PIXELS N)."""
+    map_ = scaled(map_)
     total, square = jnp.sum(jnp.abs(map_)), jnp.sum(map_ * map_)
     pixels = jnp.where(square == 0, map_.size, total**2 / jnp.where(square == 0, 1.0, square))
     return pixels < max(2.0, FEW_PIXELS * map_.size)

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jsep import attack, explain
+from jsep import explain
+from jsep.attack.pgd import ascend
 from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.train.batch_attack import BATCH_NORM_MODES
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
@@ -104,7 +105,7 @@ def worst_noise(key: Key, config: SepConfig, map_fn: MapFn, image: Array) -> Arr
     Steps are 2.5 radii over their number, so that every point of the ball can be reached.
     """
     own = map_fn(image)
-    moved, _ = attack.pgd(
+    moved, *_ = ascend(
         key,
         lambda z: map_distance(config.form, map_fn(z), own),
         image,
