@@ -30,12 +30,14 @@ class AttackRecord(NamedTuple):
 
     losses: (S,) of the attacked explanation along the attack; member_losses: (M,) the lowest loss of each of its
     members on images that keep the output, None for the lowest of `losses`, whatever the output; warnings: (5,) bool,
-    the columns of `ExplanationWarnings`, None for none.
+    the columns of `ExplanationWarnings`, None for none; num_non_finite: () int, at how many images a loss or a gradient
+    was not finite, None for the number of `losses` that are not.
     """
 
     losses: Array
     member_losses: Array | None = None
     warnings: Array | None = None
+    num_non_finite: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +180,9 @@ def _run_auto(key: Key, problem: PairProblem, config: AutoConfig, on_step: OnSte
         softmax_tolerance=problem.softmax_tolerance,
         on_step=on_step,
     )
-    return adversarial, AttackRecord(info.losses.ravel(), info.member_losses, jnp.stack(info.warnings))
+    return adversarial, AttackRecord(
+        info.losses.ravel(), info.member_losses, jnp.stack(info.warnings), info.num_non_finite
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,7 +215,7 @@ def _run_black_box(
         on_step=on_step,
         **dataclasses.asdict(config),
     )
-    return adversarial, AttackRecord(info.losses)
+    return adversarial, AttackRecord(info.losses, num_non_finite=info.num_non_finite)
 
 
 def _needs_ball_under_l2(config: Any, norm: str) -> bool:

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import explain
-from jsep.checks import InputError, check_count, check_images
+from jsep.checks import InputError, as_images, check_count, check_output, check_positive
 from jsep.evaluate.concentration import effective_pixels
 from jsep.evaluate.distances import explanation_loss, scale_free_loss
 from jsep.evaluate.metric import TRAINING, minor, percent, register
 from jsep.evaluate.stability import neighbours
+from jsep.numerics import norm
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
 
@@ -46,6 +47,13 @@ def _probe(
     return jnp.mean(losses), jnp.mean(jax.vmap(effective_pixels)(maps))
 
 
+def _checked(images: Any, model_fn: ModelFn, variables: PyTree) -> np.ndarray:
+    images = as_images(images)
+    image = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
+    check_output(jax.eval_shape(model_fn, variables, image), "model_fn")
+    return images
+
+
 def map_diagnostics(
     key: Key,
     model_fn: ModelFn,
@@ -64,7 +72,7 @@ def map_diagnostics(
     Returns: {"probe_explanation_loss", "probe_effective_pixels"}, means over the images.
     Raises: InputError for fewer than two images or wrong ones, or an unknown method.
     """
-    check_images(images)
+    images = _checked(images, model_fn, variables)
     if len(images) < 2:
         raise InputError(f"a probe needs at least 2 images to compare, got {len(images)}")
     found = _probe(key, model_fn, variables, images, method, map_config or explain.MapConfig(), options)
@@ -93,9 +101,9 @@ def _under_noise(
         method_key, noise_key = jax.random.split(key)
         map_fn = _map_fn(method_key, model_fn, variables, image, method, map_config, options)
         own = map_fn(image)
-        size = jnp.sqrt(jnp.sum(own**2))
+        size = norm(own)
         others = jax.vmap(map_fn)(neighbours(noise_key, image, radius=radius, num_samples=num_samples))
-        changes = jnp.sqrt(jnp.sum((others - own) ** 2, axis=(1, 2)))
+        changes = jax.vmap(lambda other: norm(other - own))(others)
         scaled = jax.vmap(lambda other: scale_free_loss(other, own))(others)
         return jnp.mean(changes) / jnp.where(size == 0, 1.0, size), jnp.mean(scaled)
 
@@ -126,7 +134,8 @@ def noise_sensitivity(
     Raises: InputError for wrong images, an unknown method or a count < 1.
     Reference: Yeh et al. 2019, definition 3, with the mean in place of the largest.
     """
-    check_images(images)
+    images = _checked(images, model_fn, variables)
+    check_positive("radius", radius, allow_zero=True)
     check_count("num_samples", num_samples)
     check_count("chunk_size", chunk_size)
     relative, scaled = jax.device_get(

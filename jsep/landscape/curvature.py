@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jsep.checks import InputError, check_count, check_positive
 from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
+from jsep.numerics import norm
 from jsep.types import Array, Key, MapFn, Objective
 
 Matvec = Any
@@ -49,13 +50,6 @@ class Krylov(NamedTuple):
 _BREAKDOWN = 10.0  # a residual below this times eps sqrt(D) ||H|| is rounding
 
 
-def _safe_norm(x: Array) -> Array:
-    """The Euclidean norm, without overflow or underflow of squares, 0 for zero."""
-    largest = jnp.max(jnp.abs(x))
-    divisor = jnp.where(largest == 0, 1.0, largest)
-    return divisor * jnp.sqrt(jnp.sum((x / divisor) ** 2))
-
-
 def _lanczos(matvec: Matvec, start: Array, num_matvecs: int) -> Krylov:
     """Lanczos with full reorthogonalisation, ended by a residual that is small relative to the operator.
 
@@ -64,18 +58,18 @@ def _lanczos(matvec: Matvec, start: Array, num_matvecs: int) -> Krylov:
     shape, dtype = start.shape, start.dtype
     tolerance = _BREAKDOWN * start.size**0.5 * float(jnp.finfo(dtype).eps)
     highest = jax.lax.Precision.HIGHEST
-    first = start.ravel() / _safe_norm(start)
+    first = start.ravel() / norm(start)
 
     def step(carry: tuple[Array, Array, Array, Array], index: Array) -> tuple[tuple, tuple[Array, Array]]:
         basis, vector, going, scale = carry
         basis = basis.at[index].set(vector)
         product = matvec(vector.reshape(shape)).ravel()
         diagonal = jnp.vdot(vector, product, precision=highest)
-        scale = jnp.maximum(scale, _safe_norm(product))  # at most ||H||, since the vector has length 1 or 0
+        scale = jnp.maximum(scale, norm(product))  # at most ||H||, since the vector has length 1 or 0
         residual = product
         for _ in range(2):  # once leaves what cancellation made of rounding errors
             residual = residual - jnp.matmul(jnp.matmul(basis, residual, precision=highest), basis, precision=highest)
-        length = _safe_norm(residual)
+        length = norm(residual)
         goes_on = going & (length > tolerance * scale)
         following = jnp.where(goes_on, residual / jnp.where(goes_on, length, 1.0), 0.0)
         return (basis, following, goes_on, scale), (jnp.where(going, diagonal, 0.0), jnp.where(goes_on, length, 0.0))
@@ -193,7 +187,7 @@ def moments(key: Key, scalar_fn: Objective, point: Array, *, num_probes: int, ch
 def _moments(key: Key, matvec: Matvec, point: Array, num_probes: int, chunk_size: int | None) -> Moments:
     def both(matvec: Matvec, vector: Array) -> tuple[Array, Array]:
         product = matvec(vector)
-        return jnp.vdot(vector, product), _safe_norm(product)
+        return jnp.vdot(vector, product), norm(product)
 
     forms, norms = _probes(key, both, matvec, point, num_probes, chunk_size)
     return Moments(*_mean_and_error(forms), *_root_mean_square(norms))
@@ -331,7 +325,7 @@ def jacobian_norms(
     Returns: JacobianNorms.
     Raises: InputError for counts that do not fit.
     """
-    point = jnp.asarray(point)
+    point = check_scalar_fn(lambda z: jnp.sum(map_fn(z)), point)
     _check_probes(num_probes, chunk_size)
     _check_matvecs(num_matvecs, point.size)
     start_key, probe_key = jax.random.split(key)
@@ -340,5 +334,5 @@ def jacobian_norms(
     start = jax.random.normal(start_key, point.shape, point.dtype)
     tridiagonal = _lanczos(lambda v: pull(push(v))[0], start, num_matvecs).tridiagonal
     largest = jnp.maximum(_eigh(tridiagonal)[0][-1], 0.0)
-    norms = _probes(probe_key, lambda f, v: _safe_norm(f(v)), push, point, num_probes, chunk_size)
+    norms = _probes(probe_key, lambda f, v: norm(f(v)), push, point, num_probes, chunk_size)
     return JacobianNorms(jnp.sqrt(largest), *_root_mean_square(norms))

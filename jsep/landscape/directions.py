@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep import attack
-from jsep.checks import InputError, check_choice, check_epsilon
+from jsep.checks import InputError, check_choice, check_epsilon, check_positive
 from jsep.landscape.curvature import top_eigenvalues
 from jsep.types import Array, Key, Objective
 
@@ -23,6 +23,8 @@ def normalize(direction: Array, *, epsilon: Any, norm: str = "linf") -> Array:
     """
     ball = attack.norm_by_name(norm)
     check_epsilon(epsilon, norm)
+    check_positive("epsilon", epsilon)
+    direction = jnp.asarray(direction)
     check_direction(direction)
     # By the largest entry first: squares of small gradients underflow in float32.
     largest = jnp.max(jnp.abs(direction))
