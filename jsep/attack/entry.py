@@ -34,17 +34,11 @@ def attack_method(attack: Attack) -> Attack:
         bound = signature.bind(*arguments, **keywords)
         bound.apply_defaults()
         given = bound.arguments
-        settings = given.get("settings")
-        extra = given.get("keywords") or {}
-
-        def setting(name: str, default: Any = None) -> Any:
-            return extra.get(name, given.get(name, getattr(settings, name, default)))
-
-        norm = setting("norm", "linf")
+        norm = given.get("norm", "linf")
         norm_by_name(norm)
         for name in ("epsilon", "largest_epsilon"):
-            if setting(name) is not None:
-                check_epsilon(setting(name), norm, name)
+            if name in given and (given[name] is not None or not _is_optional(signature, name)):
+                check_epsilon(given[name], norm, name)
         image = given["image"] = as_image(given["image"])
         if not isinstance(image, jax.core.Tracer):
             _check_output(given, image)
@@ -60,6 +54,10 @@ def attack_method(attack: Attack) -> Attack:
         return _narrowed(adversarial, image), info
 
     return cast(Attack, checked)
+
+
+def _is_optional(signature: inspect.Signature, name: str) -> bool:
+    return signature.parameters[name].default is None
 
 
 def _check_output(given: dict[str, Any], image: Array) -> None:

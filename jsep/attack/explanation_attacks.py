@@ -18,10 +18,10 @@ from jsep.attack.auto_explanation import (
     auto_explanation_members,
     num_search_steps,
 )
-from jsep.attack.explanation import attack_explanation
+from jsep.attack.explanation import TargetedConfig, attack_explanation
 from jsep.attack.explanation_black_box import BLACK_BOX_SEARCHES, attack_explanation_black_box
 from jsep.attack.explanation_search import OnStep
-from jsep.checks import InputError, check_choice, check_count, check_positive
+from jsep.checks import InputError, check_choice, check_count
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 
@@ -108,26 +108,6 @@ class ExplanationAttack:
     trajectory: Trajectory | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class TargetedConfig:
-    """Of `attack_explanation`, see there: steps of Adam, its learning rate in pixel units, the weights of both terms,
-    starts, and whether a lost output is repaired."""
-
-    num_steps: int = 1000
-    learning_rate: float = 1e-3
-    map_weight: float = 1e7
-    output_weight: float = 1e6
-    num_starts: int = 1
-    repair: bool = False
-
-    def __post_init__(self) -> None:
-        check_count("num_steps", self.num_steps, minimum=0)
-        check_positive("learning_rate", self.learning_rate)
-        for name in ("map_weight", "output_weight"):
-            check_positive(name, getattr(self, name), allow_zero=True)
-        check_count("num_starts", self.num_starts)
-
-
 def _targeted(problem: PairProblem, config: TargetedConfig, key: Key, **more: Any) -> tuple[Array, Any]:
     return attack_explanation(
         key,
@@ -135,10 +115,10 @@ def _targeted(problem: PairProblem, config: TargetedConfig, key: Key, **more: An
         problem.logits_fn,
         problem.image,
         problem.target_map,
+        config,
         epsilon=problem.epsilon,
         norm=problem.norm,
         softmax_tolerance=problem.softmax_tolerance,
-        **dataclasses.asdict(config),
         **more,
     )
 
@@ -227,7 +207,7 @@ EXPLANATION_ATTACKS: dict[str, ExplanationAttack] = {
         _run_targeted,
         TargetedConfig,
         lambda config: config.num_steps * config.num_starts,
-        needs_ball=lambda config, norm: config.num_starts > 1,
+        needs_ball=lambda config, norm: config.needs_ball,
         trajectory=Trajectory(_visit_targeted, lambda config: config.num_steps),
     ),
     "auto": ExplanationAttack(
