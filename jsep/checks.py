@@ -156,7 +156,7 @@ def as_image(image: Any, name: str = "image", *, in_box: bool = True) -> Array:
     check_image(image, name)
     check_pixels(image, name, in_box=in_box)
     array = _as_array(image, name)
-    return jnp.asarray(_clipped(array) if in_box else array)
+    return jnp.asarray(clip_rounding(array) if in_box else array)
 
 
 def as_images(images: Any, name: str = "images") -> np.ndarray:
@@ -166,15 +166,18 @@ def as_images(images: Any, name: str = "images") -> np.ndarray:
     """
     check_images(images, name)
     array = np.asarray(images)
-    return np.asarray(_clipped(array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)))
+    return np.asarray(clip_rounding(array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)))
 
 
-def _clipped(array: Any) -> Any:
+def clip_rounding(array: Any) -> Any:
+    """Known pixels clipped to [0, 1] where all lie in it up to `ROUNDING`; others, and traced ones, as they are."""
     if _is_traced(array):
         return array
     # In NumPy: under jit even constants become traced by what jax.numpy does to them.
     values = np.asarray(array)
-    return array if values.min() >= 0 and values.max() <= 1 else values.clip(0, 1)
+    low, high = values.min(initial=0), values.max(initial=0)
+    needed = (low < 0 or high > 1) and low >= -ROUNDING and high <= 1 + ROUNDING
+    return values.clip(0, 1) if needed else array
 
 
 def check_images(images: Any, name: str = "images") -> None:

@@ -1,11 +1,12 @@
 """Arithmetic that holds at every scale and precision: norms without underflow, steps without NaN, float32 inside."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jsep.types import Array
 
@@ -80,3 +81,14 @@ def in_single_precision(function: Callable[..., Any], image: Array) -> Callable[
 def to_single(x: Any) -> Any:
     """The array in float32 where it is of half precision; anything else as it is."""
     return x.astype(jnp.float32) if hasattr(x, "dtype") and is_half(x.dtype) else x
+
+
+def plain(value: Any) -> Any:
+    """The value with Python's numbers in place of those of NumPy and JAX (also arrays of shape ()), for JSON."""
+    if isinstance(value, np.generic | np.ndarray | jax.Array) and np.shape(value) == ():
+        return np.asarray(value).item()
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        return type(value)(plain(each) for each in value)
+    return value

@@ -14,6 +14,7 @@ import numpy as np
 
 from jsep import evaluate
 from jsep.checks import InputError
+from jsep.numerics import plain
 
 FORMAT = 2
 """The version of result.json that this package writes; it reads this one and those before it."""
@@ -79,7 +80,7 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """JSON-like values; `from_dict` gives the same row back."""
         found: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
-        found |= {**self.metrics, **self.other}
+        found = plain({**found, **self.metrics, **self.other})
         if self.per_pair:
             found["per_pair"] = {name: values.tolist() for name, values in self.per_pair.items()}
         if self.per_image:
