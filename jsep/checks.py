@@ -48,6 +48,9 @@ def check_choice(what: str, value: str, known: Iterable[str]) -> None:
     raise InputError(f"unknown {what} {value!r}: expected one of {', '.join(known)}{hint}")
 
 
+MAX_WEIGHT = 1e12
+"""Of a term of a loss: above it gradients overflow in float32."""
+
 ROUNDING = 1e-6
 """A pixel, or a share, that lies outside [0, 1] by at most this is rounding, and is clipped."""
 

@@ -44,7 +44,7 @@ QUERIES_A_STEP = 20
 """Of the evolution strategy: ten pairs of samples."""
 
 AUTO_EXPLANATION_VERSIONS: dict[str, tuple[int, int]] = {"fast": (3, 1), "standard": (7, 2)}
-"""version -> how many white-box and how many black-box members, each the first so many of its list.
+"""version -> (number of white-box members, number of black-box members), taken from the start of each list.
 
 A longer version runs a shorter one's members with the same keys, so that it never ends with a higher loss.
 """

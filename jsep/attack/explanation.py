@@ -14,6 +14,7 @@ from jsep.attack.explanation_terms import check_map, checked_constraint
 from jsep.attack.losses import num_non_finite, value_and_gradient
 from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
 from jsep.checks import (
+    MAX_WEIGHT,
     InputError,
     check_choice,
     check_count,
@@ -24,9 +25,6 @@ from jsep.types import Array, Key, LogitsFn, MapFn
 
 STEPS = ("adam", "sign")
 """The update rules of `attack_explanation`: Adam, as published, or the sign of the gradient times the learning rate."""
-
-MAX_WEIGHT = 1e12
-"""Of the terms of the attack: above it their gradients overflow in float32."""
 
 
 @dataclasses.dataclass(frozen=True)

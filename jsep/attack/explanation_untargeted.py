@@ -1,4 +1,5 @@
-"""Untargeted attacks on an explanation: away from the top pixels, the centre of mass or the whole of the own map."""
+"""Untargeted attacks on an explanation: away from the top pixels, the centre of mass or the whole map of the clean
+image."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -100,19 +101,20 @@ def untargeted_explanation_attack(
     random_signs: bool = False,
     softmax_tolerance: Any = None,
 ) -> tuple[Array, UntargetedExplanationInfo]:
-    """Moves the map of an image away from that of the clean image within the ball, while the predicted class stays.
+    """The untargeted attack: makes the map of the image differ from that of the clean image, the predicted class kept.
 
     Args:
       key: for the random start and the random signs.
       map_fn: image -> map (H, W) of the class predicted on `image`; logits_fn: image -> logits (K,).
       image: (H, W, C) float in [0, 1].
-      objective: "top_k" (the mass on the k largest pixels of the own map falls), "centre_of_mass" (its centre moves),
-        "distance" (mean squared difference from the own map grows) or "cosine" (cosine to the own map falls).
+      objective: what is changed: "top_k" lowers the mass on the k largest pixels of the clean map, "centre_of_mass"
+        moves the map's centre, "distance" raises the mean squared difference from the clean map, "cosine" lowers the
+        cosine to it.
       k: pixels, 1 .. N; for "top_k" only.
       norm, epsilon: the ball, in pixel units; num_steps: gradient steps, or draws with `random_signs`, >= 0.
       alpha: fixed length of the step, as published; None for steps that adapt.
-      random_start: begin at a random image of the ball. Away from the own map the derivative at the image itself is
-        zero, so that an attack from there never moves.
+      random_start: begin at a random image of the ball. "distance" and "cosine" have a derivative of zero at the clean
+        image, so that an attack that begins there never moves.
       random_signs: the published baseline instead of the attack: each draw is x + epsilon * (random signs).
       softmax_tolerance: the largest change of an entry of the softmax; None: only the class is kept.
 

@@ -1,4 +1,4 @@
-"""Evaluation: accuracies, explanation robustness on stored pairs, metrics of maps and their register.
+"""Evaluation: accuracies, explanation robustness on stored pairs, metrics of maps and their registry.
 
 Metrics by topic: `distances` and `ranks` of two maps, `concentration` of one, `stability`, `faithfulness` and
 `randomisation` of an explanation; `metrics` has those of maps by name.

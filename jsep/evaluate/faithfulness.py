@@ -132,7 +132,7 @@ def adversarial_insertion(
     """The insertion AUC of the clean image in the order of the manipulated image's map, less that of its own map.
 
     Args: as `insertion_curve`, with the map of `image` and that of its manipulated version.
-    Returns: () in [-1, 1]; 0: the manipulated map is as faithful as the own one; below 0: less.
+    Returns: () in [-1, 1]; 0: the manipulated map is as faithful as the clean one; below 0: less.
     Raises: as `insertion_curve`.
     """
     own, other = (

@@ -139,8 +139,10 @@ def option_kinds(name: str) -> dict[str, Any]:
 
 
 def check_options(name: str, options: Iterable[tuple[str, Any]]) -> None:
-    """Raises InputError when method `name` is unknown or does not take one of the options; their values it checks
-    itself."""
+    """Raises InputError when method `name` is unknown or has no option of one of these names.
+
+    The values are checked when the method is called.
+    """
     known = inspect.signature(method(name).saliency).parameters
     names = [other for other, parameter in known.items() if parameter.kind is parameter.KEYWORD_ONLY]
     for option, _ in options:

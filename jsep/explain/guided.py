@@ -39,7 +39,7 @@ GUIDED_VARIANTS: dict[str, Backward] = {
     "dombrowski": _guided_dombrowski,
     "captum": _guided_captum,
 }
-"""variant -> what an activation hands back of the relevance that reaches it."""
+"""variant -> how an activation propagates relevance backwards."""
 
 
 @explanation_method

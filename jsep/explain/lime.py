@@ -55,7 +55,8 @@ def lime(
       logits_fn, image, label: as `gradient`.
       key: for the samples; required.
       segments: side of square segments in pixels, or (H, W) integers 0 .. S-1 (e.g. of scikit-image's SLIC).
-      num_samples: >= 1; kernel_width: > 0; ridge: penalty on the coefficients, > 0; baseline: what covers, pixel units.
+      num_samples: >= 1; kernel_width: > 0; ridge: penalty on the coefficients, > 0.
+      baseline: pixels of segments that are absent, a number or an array that broadcasts to the image, pixel units.
       chunk_size: covered images in memory at once.
 
     Returns: (H, W, 1), signed, in logits, one value a segment. It has no derivative (InputError when asked): its

@@ -35,7 +35,7 @@ def occlusion(
     Args:
       logits_fn, image, label, key: as `gradient`.
       window, stride: side of the square window and distance of two, pixels.
-      baseline: what covers, a number or an array that broadcasts to the image, pixel units.
+      baseline: pixels of the covered window, a number or an array that broadcasts to the image, pixel units.
       chunk_size: covered images in memory at once.
 
     Returns: (H, W, 1), signed, in logits; 0 at pixels that no window covers. Differentiable in the image and the

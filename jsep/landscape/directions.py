@@ -109,8 +109,8 @@ RANDOM_DIRECTIONS = frozenset({"gaussian", "rademacher"})
 def direction(key: Key, name: str, context: DirectionContext, *, epsilon: Any, norm: str = "linf") -> Array:
     """The direction called `name`, of size `epsilon` under `norm`; (H, W, C).
 
-    Raises: InputError for an unknown name, a missing part of the context, or a direction that is zero (the gradient of
-    the loss to the own map is, at the clean image).
+    Raises: InputError for an unknown name, a missing part of the context, or a direction that is zero, such as the
+    gradient of `explanation_loss_to_own` at the clean image.
     """
     check_choice("direction", name, DIRECTIONS)
     raw = DIRECTIONS[name](key, context)
