@@ -74,7 +74,7 @@ def warnings_of_pair(
 
     Args: losses () at the start, of the best white-box and the best black-box member (inf where there was none);
       white_box_losses: at every visited image, any shape; from_clean_losses: those of searches from the clean image;
-      maps: the victim's, the target's and the manipulated one (H, W); has_budget: () bool, the ball's radius is above 0.
+      maps: the victim's, the target's and the manipulated one (H, W); has_budget: () bool, a radius above 0.
     """
     collapsed = jnp.stack([effective_share_is_small(map_) for map_ in maps])
     return ExplanationWarnings(

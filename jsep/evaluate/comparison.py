@@ -91,7 +91,7 @@ def describe_pairs(
         "cosine_end": results.cosine_end,
         "effective_pixels": results.effective_pixels,
     }
-    kept = ~np.asarray(results.failed)
+    kept = ~np.asarray(results.failed, bool)
     # The victim's effective pixels have their place in `PairResults.summary` already.
     means = {name: float(values[kept].mean()) for name, values in found.items() if name != "effective_pixels_start"}
     # Six digits: what float32 has.

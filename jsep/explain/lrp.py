@@ -139,15 +139,18 @@ def _check_no_softmax_head(program: Program) -> None:
             step = made_by.get(step.inputs[0])
         return step
 
+    softmaxes = set(softmax_outputs(program))
+
+    def is_softmax(step: Step | None) -> bool:
+        return step is not None and bool(softmaxes & set(step.outputs))
+
     def sums_exponentials(step: Step | None) -> bool:
         if step is None or step.name != "reduce_sum":
-            return False
+            return is_softmax(step)
         source = behind(step.inputs[0])
         return source is not None and bool(source.inside & {"exp", "exp2"})
 
-    softmaxes = set(softmax_outputs(program))
-    end = behind(program.output)
-    is_head = end is not None and bool(softmaxes & set(end.outputs))
+    is_head = is_softmax(behind(program.output))
     if is_head or any(step.inside & {"log"} and sums_exponentials(behind(step.inputs[0])) for step in program.steps):
         raise InputError(
             "LRP redistributes logits, and has no rule for a softmax or log-softmax (a logarithm of a sum of "

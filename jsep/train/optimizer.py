@@ -7,7 +7,7 @@ import optax
 
 from jsep.checks import check_choice, check_number, check_positive
 
-_LARGEST_RATE = 1e6  # larger ones overflow in float32 within a step
+_LARGEST_RATE = 1e30  # larger ones overflow in float32 at once
 
 
 def _piecewise(peak: float, num_steps: int) -> optax.Schedule:
