@@ -306,6 +306,17 @@ def check_output(logits: Any, name: str = "logits_fn") -> None:
     check_logits(logits)
 
 
+def is_probability(logits: Array) -> Array:
+    """() bool: a traced output (K,) is non-negative and sums to 1, as a softmax does."""
+    return jnp.all(logits >= 0) & (jnp.abs(jnp.sum(logits.astype(jnp.float32)) - 1) < _PROBABILITY_SUM)
+
+
+def refuse_probabilities(found: Any, name: str = "model_fn") -> None:
+    """Raises InputError where `is_probability` was true of every one of several images."""
+    if np.all(found):
+        raise InputError(f"{name} returns probabilities (non-negative, sum 1), expected logits: take the softmax out")
+
+
 def check_logits(logits: Any) -> None:
     """Raises InputError when known logits (..., K) all look like probabilities: non-negative, and of sum 1."""
     if _is_traced(logits) or isinstance(logits, jax.ShapeDtypeStruct):

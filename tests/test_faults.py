@@ -253,7 +253,16 @@ NOT_IN_BOX = ("explain.", "landscape.hvp", "landscape.top", "landscape.trace", "
 """What explains or differentiates at any point: pixels outside of [0, 1] are fine there."""
 
 
-def faults_of(name: str, argument: str, value: Any) -> dict[str, Callable[[Any], Any]]:
+def faults_of(name: str, argument: str) -> dict[str, Callable[[Any], Any]]:
+    found = dict(kinds_of(name, argument))
+    if name == "explain.lrp":
+        found.pop("of 0 .. 255", None)  # its epsilon is a stabiliser
+    if name in ("evaluate.effective_pixels", "evaluate.gini", "evaluate.entropy"):
+        found.pop("another size", None)  # there is no second map
+    return found
+
+
+def kinds_of(name: str, argument: str) -> dict[str, Callable[[Any], Any]]:
     if argument in ("image", "point"):
         boxed = {} if name.startswith(NOT_IN_BOX) else BOXED
         alone = ONE_IMAGE if argument == "image" else {}
@@ -272,8 +281,8 @@ def faults_of(name: str, argument: str, value: Any) -> dict[str, Callable[[Any],
 
 def cases() -> Iterator[Any]:
     for name, (_, arguments) in GOOD.items():
-        for argument, value in arguments.items():
-            faults = faults_of(name, argument, value)
+        for argument in arguments:
+            faults = faults_of(name, argument)
             if faults:
                 yield pytest.param(name, argument, id=f"{name}-{argument}")
 
@@ -291,7 +300,7 @@ def test_good_call_works(name: str) -> None:
 def test_bad_value_is_one_clear_line(name: str, argument: str) -> None:
     function, arguments = GOOD[name]
     wrong = {}
-    for fault, change in faults_of(name, argument, arguments[argument]).items():
+    for fault, change in faults_of(name, argument).items():
         try:
             found = function(**{**arguments, argument: change(arguments[argument])})
         except InputError as error:

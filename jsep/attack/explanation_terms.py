@@ -103,8 +103,9 @@ def check_map(map_fn: MapFn, image: Array, target_map: Any) -> None:
     if shape is None or len(shape) != 2 or not jnp.issubdtype(found.dtype, jnp.floating):
         got = type(found).__name__ if shape is None else f"{found.dtype} of shape {shape}"
         raise InputError(f"map_fn must map one image (H, W, C) to a map (H, W), floating point, got {got}")
-    if not jnp.issubdtype(jnp.result_type(target_map), jnp.floating):
-        raise InputError(f"target_map must be floating point, got dtype {jnp.result_type(target_map)}")
+    dtype = target_map.dtype if hasattr(target_map, "dtype") else np.asarray(target_map).dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise InputError(f"target_map must be floating point, got dtype {dtype}; convert it, as by .astype('float32')")
     if shape != jnp.shape(target_map):
         raise InputError(f"target_map must have the shape of map_fn's maps, {shape}, got {jnp.shape(target_map)}")
     check_finite_map("target_map", target_map)

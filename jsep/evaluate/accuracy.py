@@ -13,15 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import attack, devices
-from jsep.checks import InputError, check_count, check_epsilon, check_output, check_positive
-from jsep.data import Dataset
-from jsep.evaluate.chunk_store import ChunkStore
-from jsep.evaluate.metric import PAPER, QUALITY, TRAINING, accuracy, plain, register
-from jsep.numerics import all_finite
-from jsep.types import Array, Key, ModelFn, PyTree
-
-
-@functools.partial(jax.jit, static_argnames=("model_fn", "norm", "num_steps", "random_start"))
+from jsep.checks import InputError, check_count, check_epsilon, check_output, check_positive, is_probability, refuse_probabilities)
 def _correct(
     model_fn: ModelFn,
     variables: PyTree,
@@ -43,7 +35,7 @@ def _correct(
         logits_fn = functools.partial(model_fn, variables)
         logits = logits_fn(image)
         finite, clean = all_finite(logits), jnp.argmax(logits) == label
-        probable = jnp.all(logits >= 0) & (jnp.abs(jnp.sum(logits) - 1) < 1e-5)
+        probable = is_probability(logits)
         if num_steps == 0:
             return clean & finite, clean & finite, finite, probable
         adversarial, info = attack.pgd(
@@ -185,8 +177,7 @@ def classification(
     # One host synchronisation for all chunks; the repeated last image of the padding is cut off.
     columns = zip(*devices.to_host(results, mesh), strict=True)
     clean, robust, finite, probable = (np.concatenate(column)[:total] for column in columns)
-    if probable.all():
-        raise InputError("model_fn returns probabilities (non-negative, sum 1), expected logits: take the softmax out")
+    refuse_probabilities(probable)
     return Classification(clean, robust, finite)
 
 

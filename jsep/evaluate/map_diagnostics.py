@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import explain
-from jsep.checks import InputError, as_images, check_count, check_output, check_positive
+from jsep.checks import (
+    InputError,
+    as_images,
+    check_count,
+    check_output,
+    check_positive,
+    is_probability,
+    refuse_probabilities,
+)
 from jsep.evaluate.concentration import effective_pixels
 from jsep.evaluate.distances import explanation_loss, scale_free_loss
 from jsep.evaluate.metric import TRAINING, minor, percent, register
@@ -41,10 +49,11 @@ def _probe(
     method: str,
     map_config: explain.MapConfig,
     options: explain.Options,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
+    probable = jax.vmap(lambda z: is_probability(model_fn(variables, z)))(images)
     maps = jax.vmap(lambda z: _map_fn(key, model_fn, variables, z, method, map_config, options)(z))(images)
     losses = jax.vmap(explanation_loss)(maps, jnp.roll(maps, 1, axis=0))
-    return jnp.mean(losses), jnp.mean(jax.vmap(effective_pixels)(maps))
+    return jnp.mean(losses), jnp.mean(jax.vmap(effective_pixels)(maps)), probable
 
 
 def _checked(images: Any, model_fn: ModelFn, variables: PyTree) -> np.ndarray:
@@ -76,7 +85,8 @@ def map_diagnostics(
     if len(images) < 2:
         raise InputError(f"a probe needs at least 2 images to compare, got {len(images)}")
     found = _probe(key, model_fn, variables, images, method, map_config or explain.MapConfig(), options)
-    loss, pixels = jax.device_get(found)
+    loss, pixels, probable = jax.device_get(found)
+    refuse_probabilities(probable)
     return {"probe_explanation_loss": float(loss), "probe_effective_pixels": float(pixels)}
 
 
@@ -95,8 +105,8 @@ def _under_noise(
     options: explain.Options,
     num_samples: int,
     chunk_size: int,
-) -> tuple[Array, Array]:
-    def one(inputs: tuple[Key, Array]) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
+    def one(inputs: tuple[Key, Array]) -> tuple[Array, Array, Array]:
         key, image = inputs
         method_key, noise_key = jax.random.split(key)
         map_fn = _map_fn(method_key, model_fn, variables, image, method, map_config, options)
@@ -105,7 +115,8 @@ def _under_noise(
         others = jax.vmap(map_fn)(neighbours(noise_key, image, radius=radius, num_samples=num_samples))
         changes = jax.vmap(lambda other: norm(other - own))(others)
         scaled = jax.vmap(lambda other: scale_free_loss(other, own))(others)
-        return jnp.mean(changes) / jnp.where(size == 0, 1.0, size), jnp.mean(scaled)
+        probable = is_probability(model_fn(variables, image))
+        return jnp.mean(changes) / jnp.where(size == 0, 1.0, size), jnp.mean(scaled), probable
 
     return jax.lax.map(one, (keys, images), batch_size=chunk_size)
 
@@ -138,7 +149,7 @@ def noise_sensitivity(
     check_positive("radius", radius, allow_zero=True)
     check_count("num_samples", num_samples)
     check_count("chunk_size", chunk_size)
-    relative, scaled = jax.device_get(
+    relative, scaled, probable = jax.device_get(
         _under_noise(
             jax.random.split(key, len(images)),
             model_fn,
@@ -152,6 +163,7 @@ def noise_sensitivity(
             chunk_size=min(chunk_size, len(images)),
         )
     )
+    refuse_probabilities(probable)
     return {"noise_sensitivity": float(relative.mean()), "noise_scale_free_loss": float(scaled.mean())}
 
 

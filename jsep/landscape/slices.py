@@ -45,10 +45,11 @@ def grid_coordinates(extent: Any, num_points: int) -> np.ndarray:
             raise InputError(f"extent must be a number > 0 or a pair (low, high), got {extent!r}")
         low, high = pair
     else:
-        low, high = -pair, pair
+        low, high = pair, pair
     for end in (low, high):
         if isinstance(end, bool | np.bool_) or not isinstance(end, Real):
             raise InputError(f"extent must be a number > 0 or a pair (low, high), got {extent!r}")
+    low = low if isinstance(pair, tuple) else -high
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise InputError(f"extent must be a number > 0 or a pair (low, high) with low < high, got {extent!r}")
     check_count("num_points", num_points, minimum=2)

@@ -28,19 +28,19 @@ COMMON = {
     "one_minus_concordance": lambda a, b: evaluate.split_loss(a, b).one_minus_concordance,
 }
 ONE = {"effective_pixels": evaluate.effective_pixels, "gini": evaluate.gini, "entropy": evaluate.entropy}
-scales = st.floats(-30, 30)
+scales = st.integers(-99, 99)  # powers of two, 1e-30 .. 1e30: the scaled maps have the same digits
 
 
 @hypothesis.given(first=scales, second=scales)
-def test_similarities_do_not_depend_on_the_scale_of_either_map(first: float, second: float) -> None:
-    a, b = np.float32(10.0**first), np.float32(10.0**second)
+def test_similarities_do_not_depend_on_the_scale_of_either_map(first: int, second: int) -> None:
+    a, b = np.float32(2.0**first), np.float32(2.0**second)
     for name, metric in PAIR.items():
         assert float(metric(A * a, B * b)) == pytest.approx(float(metric(A, B)), rel=2e-6), name
 
 
 @hypothesis.given(exponent=scales)
-def test_ratios_do_not_depend_on_the_common_scale(exponent: float) -> None:
-    scale = np.float32(10.0**exponent)
+def test_ratios_do_not_depend_on_the_common_scale(exponent: int) -> None:
+    scale = np.float32(2.0**exponent)
     for name, metric in COMMON.items():
         assert float(metric(A * scale, B * scale)) == pytest.approx(float(metric(A, B)), rel=1e-5), name
     for name, one in ONE.items():
@@ -58,11 +58,11 @@ def test_ratios_do_not_depend_on_the_common_scale(exponent: float) -> None:
 @pytest.mark.parametrize("reduce", explain.REDUCTIONS)
 @hypothesis.given(exponent=scales)
 def test_normalised_map_does_not_depend_on_the_scale_of_the_saliency(
-    normalize: str, reduce: str, exponent: float
+    normalize: str, reduce: str, exponent: int
 ) -> None:
     saliency = jnp.stack([A, -B], axis=-1)
     expected = explain.explanation_map(saliency, reduce=reduce, normalize=normalize)
-    found = explain.explanation_map(saliency * np.float32(10.0**exponent), reduce=reduce, normalize=normalize)
+    found = explain.explanation_map(saliency * np.float32(2.0**exponent), reduce=reduce, normalize=normalize)
     np.testing.assert_allclose(found, expected, rtol=2e-6)
 
 
