@@ -174,7 +174,7 @@ def state_of(run_dir: str | Path, config: FlatConfig) -> str:
         result = record.upgrade(json.loads((path / "result.json").read_text()))
         # Most results are written once, at the end; a study's say whether there is more to come. A page is drawn last.
         complete = result.get("complete", True)
-        drawn = report.kind_of(result) not in report.PAGES or (path / "index.html").is_file()
+        drawn = report.kind_of(result) not in ("study", "evaluation", "landscape") or (path / "index.html").is_file()
         return "finished" if complete and drawn else "begun"
     except (OSError, ValueError, KeyError):
         return "begun"

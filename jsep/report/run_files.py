@@ -172,6 +172,19 @@ def read(run_dir: str | pathlib.Path) -> Run:
     return Run(directory, result, metrics, maps, (*metrics_remarks, *maps_remarks))
 
 
+def read_arrays(run_dir: str | pathlib.Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of maps.npz, none where it is missing or unreadable, and a sentence that says so."""
+    path = pathlib.Path(run_dir) / "maps.npz"
+    if not path.is_file():
+        return {}, []
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive), []
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:160]
+        return {}, [f"maps.npz cannot be used ({reason}), so the pictures that need it are left out."]
+
+
 def _read_metrics(path: pathlib.Path) -> tuple[tuple[Mapping[str, Any], ...], list[str]]:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
