@@ -182,11 +182,12 @@ def dot_chart(
             axes.set(xlabel=panel.label, ylim=(len(names) - 0.5, -0.5))
             axes.grid(visible=False, axis="y")
             axes.tick_params(axis="y", length=0)
-            axes.locator_params(axis="x", nbins=5) if not panel.logarithmic else None
+            if not panel.logarithmic:
+                axes.locator_params(axis="x", nbins=5 if columns < 5 else 3)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for row in grid:
-            row[0].set_yticks(range(len(names)), [plain(name, 34) for name in names])
+            row[0].set_yticks(range(len(names)), [plain(name, 48) for name in names])
         _legend(figure, keys)
         if footnote:
             figure.supxlabel(footnote, fontsize=8)

@@ -96,7 +96,7 @@ def _panel(result: Mapping[str, Any], measure: str, colour: Mapping[str, str]) -
             axes.invert_yaxis()
 
     entry = correlation_of(result, measure) or {}
-    title = f"Spearman {_coefficient(entry.get('spearman'))}, partial {_coefficient(entry.get('partial_spearman'))}"
+    title = f"Spearman {_coefficient(entry.get('spearman'))}\npartial {_coefficient(entry.get('partial_spearman'))}"
     return Panel(title, METRICS[ROBUST].title, shown.title + ("" if better > 0 else " (axis turned)"), lines, adjust)
 
 

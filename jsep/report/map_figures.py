@@ -196,5 +196,5 @@ def _prediction(maps: Maps, method: str, index: int) -> tuple[str, bool]:
         return f"predicted {name}", False
     before = int(own["predicted"][index])
     if after == before:
-        return f"{name}\nprediction kept", False
-    return f"{name} predicted,\nwas {class_words(maps.class_name(before))}", True
+        return f"predicted {name},\nas before", False
+    return f"predicted {name},\nwas {class_words(maps.class_name(before))}", True

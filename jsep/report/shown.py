@@ -72,12 +72,12 @@ OVERVIEW = (
 )
 
 OVER_WEIGHTS = (
-    Ends("Accuracy", "○ clean  ● under attack  [%]", CLEAN, ROBUST),
-    Ends("Explanation loss", "○ start  ● end of attack  [N²·MSE]", SCALE_FREE_START, SCALE_FREE_END),
+    Ends("Accuracy, clean and under attack", "accuracy [%]", CLEAN, ROBUST),
+    Ends("Explanation loss", "N²·MSE", SCALE_FREE_START, SCALE_FREE_END),
     Ends("Removed by the attack", "share of the loss at start [%]", None, REMOVED),
-    Ends("Cosine to the target's map", "○ start  ● end of attack", COSINE_START, COSINE_END),
+    Ends("Cosine to the target's map", "cosine", COSINE_START, COSINE_END),
     Ends("Concentration", "effective pixels [px]", None, PIXELS),
-    Ends("1 − concordance", "○ start  ● end of attack", APART_START, APART_END),
+    Ends("1 − concordance", "1 − concordance", APART_START, APART_END),
 )
 
 

@@ -24,7 +24,7 @@ def weight_sweep_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndar
     weights = np.array([entry["weight"] for entry in entries])
     panels = [_panel(entries, weights, ends) for ends in OVER_WEIGHTS]
     keys = [
-        Key("before the attack", _BEFORE, "o"), Key("after it, or both", _AFTER, "o"),
+        Key("before the attack", _BEFORE, "o"), Key("after the attack", _AFTER, "o"),
         *[Key("degraded in at least one seed", mark="o", hollow=True)] * any(e["num_degraded"] for e in entries),
     ]  # fmt: skip
     figure = line_chart(panels, keys=keys, height=3.0, width=11.0, share="x")
