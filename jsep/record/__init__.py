@@ -1,8 +1,9 @@
 """What is kept of a study, and what it says: rows, results, claims and the one place that decides whether they hold.
 
 `row` has a row and a result with the format of result.json, older formats included; `summary` the means and intervals
-of each method; `claims` what is asked of a result, as data; `verdict` decides. `paper_items` lists the figures of
-the paper and its tables, with the questions of `paper`, `landscape` and `many`.
+of each method; `claims` what is asked of a result, as data; `verdict` decides. `run_files` reads what a run directory
+holds. `paper_items` lists the figures of the paper and its tables, with the questions of `paper`, `landscape` and
+`many`.
 """
 
 from jsep.record.claims import (
@@ -21,6 +22,7 @@ from jsep.record.many import TRENDS, correlation_of, harder_as_the_weight_falls,
 from jsep.record.paper import Comparison, basis, cell_of_matrix, count, sharpened_above_flattened
 from jsep.record.paper_items import AT_A_GLANCE, PAPER_ITEMS, STUDY_QUESTIONS, PaperItem
 from jsep.record.row import DEGRADED_MARGIN, FORMAT, Result, Row, as_number, is_degraded, pack_correct, upgrade
+from jsep.record.run_files import kind_of, read_json
 from jsep.record.summary import (
     Shift,
     intervals,
@@ -93,6 +95,7 @@ __all__ = [
     "intervals",
     "is_degraded",
     "judge",
+    "kind_of",
     "landscape_number",
     "mean_curve",
     "mean_matrix",
@@ -101,6 +104,7 @@ __all__ = [
     "num_orders",
     "num_pixels_of",
     "pack_correct",
+    "read_json",
     "sharpened_above_flattened",
     "shift",
     "std_of",

@@ -1,12 +1,12 @@
 """Result files -> tables, figures, one self-contained page. Nothing is computed here: numbers and verdicts come from
 `record`, `evaluate` and `stats`.
 
-`run_files` reads a run directory. A `table.Table` is written by `format_table` for a terminal, in Markdown, HTML or
-LaTeX; `charts` and `image_grid` draw what all kinds of result need, in one `style`, as PNG and as SVG of a page.
-`study_tables`, `study_figures` and `findings` are of a study; `kinds` lists the other kinds of result, each of which
-has a file with its tables and figures. `page` fills the templates for one run, `comparison` for several, `explorer`
-the data of the gallery. `paper` sets the paper beside the results, `settings` lists how they were made, `sweep` says
-how far many runs are. matplotlib is used here and nowhere else in the library.
+A `table.Table` is written by `format_table` for a terminal, in Markdown, HTML or LaTeX; `charts` and `image_grid`
+draw what all kinds of result need, in one `style`, as PNG and as SVG of a page. `study_tables`, `study_figures` and
+`findings` are of a study; `kinds` lists the other kinds of result, each of which has a file with its tables and
+figures. `page` fills the templates for one run, `comparison` for several, `explorer` the data of the gallery. `paper`
+sets the paper beside the results, `settings` lists how they were made, `sweep` says how far many runs are. matplotlib
+is used here and nowhere else in the library.
 """
 
 from jsep.report.comparison import write_comparison
@@ -15,7 +15,6 @@ from jsep.report.image_grid import first_of_each_class
 from jsep.report.kinds import KINDS, format_table, tables_of
 from jsep.report.page import write
 from jsep.report.paper import order_table, paper_table
-from jsep.report.run_files import kind_of, read_json
 from jsep.report.settings import settings_table
 from jsep.report.sweep import duration, sweep_counts, sweep_failures, sweep_table
 from jsep.report.table import Cell, Column, Table, make_table
@@ -30,11 +29,9 @@ __all__ = [
     "findings_table",
     "first_of_each_class",
     "format_table",
-    "kind_of",
     "make_table",
     "order_table",
     "paper_table",
-    "read_json",
     "settings_table",
     "sweep_counts",
     "sweep_failures",

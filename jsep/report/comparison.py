@@ -9,12 +9,12 @@ from typing import Any
 
 from jsep.checks import InputError
 from jsep.record import summarise
+from jsep.record.run_files import Run, kind_of, read, read_arrays, read_json
 from jsep.report.findings import answer
 from jsep.report.landscape import curvature_table, model_table, scalars_of
 from jsep.report.landscape_figures import plane_figure, slices_figure
 from jsep.report.page import mapping, provenance_line
 from jsep.report.rendering import render, replace_file, shown
-from jsep.report.run_files import Run, kind_of, read, read_arrays, read_json
 from jsep.report.study_figures import overview, overview_words, training_curves
 from jsep.report.study_tables import metric_tables
 from jsep.report.style import NamedFigure, colours

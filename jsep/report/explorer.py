@@ -7,9 +7,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 
+from jsep.record.run_files import Course, Maps
 from jsep.report.image_grid import CHANGE_COLOURS, MAP_COLOURS
 from jsep.report.map_figures import chosen_pairs
-from jsep.report.run_files import Course, Maps
 from jsep.report.style import colours, page_colours
 
 MAX_BYTES = 3_000_000

@@ -1,7 +1,7 @@
 """The findings of `record.verdict` in words and cells: the one place where a verdict becomes text."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jsep import record
@@ -83,13 +83,13 @@ def _sentence(key: tuple[str, str], findings: Sequence[record.Finding]) -> str:
     return _capital(f"{record.QUESTIONS[key[0]].sentence}: {record.verdict_of(findings)} ({parts}).")
 
 
-def finding_text(finding: record.Finding, *, with_remark: bool = True) -> str:
-    """'sep_pos − mat −72 [−207, +63] × 1e-7, p = 1.000', with the remark where there is one."""
+def finding_text(finding: record.Finding, *, unsaid: Collection[str] = ()) -> str:
+    """'sep_pos − mat −72 [−207, +63] × 1e-7, p = 1.000', with its remarks, those left out that are `unsaid`."""
     claim = finding.claim
     if finding.mean is None:
         return f"{_compared(claim)}: {finding.reason}".removeprefix(": ")
     p = "" if math.isnan(finding.corrected_p) else f", p {p_text(finding.corrected_p, equals=True)}"
-    remark = remark_of(finding) if with_remark else ""
+    remark = "; ".join(each for each in remarks_of(finding) if each not in unsaid)
     return f"{_compared(claim)} {interval_text(finding)}{p}{f', {remark}' if remark else ''}".strip()
 
 
@@ -110,7 +110,7 @@ def interval_text(finding: record.Finding) -> str:
     return f"{estimate}{ends} {unit_of_difference(claim.metric)}".strip()
 
 
-def remark_of(finding: record.Finding) -> str:
+def remarks_of(finding: record.Finding) -> list[str]:
     """How many seeds would decide, what was left out, or why nothing can be told."""
     parts = [finding.reason] if finding.reason else []
     if finding.verdict == record.UNDECIDED and finding.claim.scale != record.CORRELATION:
@@ -119,9 +119,7 @@ def remark_of(finding: record.Finding) -> str:
             if finding.seeds_needed is None
             else f"about {finding.seeds_needed} {finding.claim.units} would decide"
         )
-    if finding.these_models is not None:
-        parts.append("interval of these models alone")
-    return "; ".join(parts)
+    return parts + ["interval of these models alone"] * (finding.these_models is not None)
 
 
 def findings_table(content: Mapping[str, Any]) -> Table | None:
@@ -139,7 +137,7 @@ def findings_table(content: Mapping[str, Any]) -> Table | None:
                 MISSING if math.isnan(interval.low) else f"{low} … {high}",
                 Cell(p_text(finding.corrected_p), value=finding.corrected_p),
                 finding.verdict,
-                remark_of(finding),
+                "; ".join(remarks_of(finding)),
             ]
         )
     columns = [

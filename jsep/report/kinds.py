@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jsep.checks import InputError
+from jsep.record.run_files import kind_of
 from jsep.report.attacks import attack_tables
 from jsep.report.correlation import correlation_figures, correlation_tables
 from jsep.report.cross_method import cross_method_figures, cross_method_tables
@@ -13,7 +14,6 @@ from jsep.report.gallery import gallery_figures, gallery_tables
 from jsep.report.landscape import landscape_tables
 from jsep.report.landscape_figures import landscape_figures
 from jsep.report.precision import precision_tables
-from jsep.report.run_files import kind_of
 from jsep.report.selection import selection_figures, selection_tables
 from jsep.report.strength import strength_tables
 from jsep.report.study_tables import study_tables

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from jsep import evaluate
 from jsep.evaluate import LOSS_SCALE
+from jsep.record.run_files import Maps
 from jsep.report.charts import Line, Panel, line_chart
 from jsep.report.formatting import minus, significant
 from jsep.report.image_grid import Layout, Tile, class_words, first_of_each_class, image_grid
-from jsep.report.run_files import Maps
 from jsep.report.style import NamedFigure, colours, marks, plain, spans_decades
 
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsep.record import Result, as_number, summarise
+from jsep.record.run_files import kind_of, read, read_arrays, read_json
 from jsep.report.explorer import METRICS, explorer_data, scales_of
 from jsep.report.findings import answer, auto_attack_sentences, findings_table
 from jsep.report.formatting import MISSING
 from jsep.report.kinds import KINDS, LEDE
 from jsep.report.rendering import render, replace_file, shown
-from jsep.report.run_files import kind_of, read, read_arrays, read_json
 from jsep.report.study_figures import study_figures
 from jsep.report.study_tables import describe_run, interval_table, metric_tables
 from jsep.report.style import NamedFigure

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jsep import evaluate, record
-from jsep.report.findings import FEW_SEEDS, finding_text, remark_of
+from jsep.report.findings import FEW_SEEDS, finding_text, remarks_of
 from jsep.report.formatting import MISSING, minus, significant
 from jsep.report.table import Cell, Table, make_table, words
 
@@ -67,13 +67,14 @@ def comparison_text(compared: record.Comparison) -> str:
         return _number_text(compared)
     findings = compared.findings
     subjects = {finding.claim.subject for finding in findings}
-    remarks = {remark_of(finding) for finding in findings}
-    shared = len(findings) > 1 and len(remarks) == 1
+    # What all have in common is said once.
+    remarks = [remarks_of(finding) for finding in findings if finding.mean is not None]
+    shared = [each for each in remarks[0] if all(each in own for own in remarks)] if len(remarks) > 1 else []
     parts = [
-        (f"{finding.claim.subject}: " if len(subjects) > 2 else "") + finding_text(finding, with_remark=not shared)
+        (f"{finding.claim.subject}: " if len(subjects) > 2 else "") + finding_text(finding, unsaid=shared)
         for finding in findings
     ]
-    text = "; ".join(parts) + (f" ({remarks.pop()})" if shared and any(remarks) else "")
+    text = "; ".join(parts) + (f" ({'; '.join(shared)})" if shared else "")
     return ", ".join(filter(None, [text, compared.note]))
 
 

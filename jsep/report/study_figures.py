@@ -11,11 +11,11 @@ from matplotlib.ticker import MaxNLocator
 
 from jsep.evaluate import LOSS_SCALE, METRICS
 from jsep.record import as_number, mean_curve, mean_of, std_of, summarise, values_by_epoch
+from jsep.record.run_files import Run
 from jsep.report import shown
 from jsep.report.charts import Dot, DotPanel, DotRow, Key, Line, Panel, dot_chart, line_chart
 from jsep.report.formatting import minus, significant
 from jsep.report.map_figures import map_figures
-from jsep.report.run_files import Run
 from jsep.report.style import NamedFigure, colours, marks, spans_decades
 
 Rows = Sequence[Mapping[str, Any]]

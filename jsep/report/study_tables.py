@@ -8,9 +8,9 @@ from typing import Any
 from jsep.evaluate import METRICS
 from jsep.evaluate.metric import Metric
 from jsep.record import Result, as_number, intervals, num_pixels_of, summarise
+from jsep.record.run_files import check_result
 from jsep.report.findings import answer, findings_table
 from jsep.report.formatting import DEGRADED, MISSING, decimals_for, format_number, format_weight, minus
-from jsep.report.run_files import check_result
 from jsep.report.shown import COLUMNS, INTERVALS, WEIGHTS
 from jsep.report.style import colours
 from jsep.report.table import Cell, Column, Table, make_table

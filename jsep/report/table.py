@@ -141,11 +141,11 @@ def _terminal(table: Table) -> str:
 
 
 def _lines_of(table: Table, place: int, longest: int) -> list[list[str]]:
-    """The lines of the heading and of each cell of a column; words are wrapped, numbers and names are not."""
+    """The lines of the heading and of each cell of a column; words are wrapped, numbers are not."""
     column = table.columns[place]
     heading = [*textwrap.wrap(column.heading, longest), f"[{column.unit}]" if column.unit else ""]
-    is_text = column.align == "left" and place >= table.num_names
     cells = [str(row[place]) for row in table.rows]
+    is_text = column.align == "left"
     return [heading, *(textwrap.wrap(c, longest) or [""] if is_text else [_shorten(c, longest)] for c in cells)]
 
 

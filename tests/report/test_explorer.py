@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from jsep.record import summarise
+from jsep.record.run_files import read
 from jsep.report import explorer
 from jsep.report.charts import Line, Panel, line_chart
-from jsep.report.run_files import read
 from jsep.report.study_figures import overview, overview_words
 
 METHODS = ("sep_pos", "mat", "sep_neg")

@@ -12,9 +12,9 @@ import pytest
 
 from jsep import record, report
 from jsep.checks import InputError
+from jsep.record.run_files import read
 from jsep.report import style
 from jsep.report.map_figures import attack_panel, chosen_pairs
-from jsep.report.run_files import read
 from jsep.report.study_figures import training_curves
 
 METHODS = ("sep_pos", "mat", "sep_neg")

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jsep import record
 from jsep.checks import InputError
+from jsep.record.row import upgrade
 
 _PER_METHOD = ("manipulated", "victim_map", "target_map", "manipulated_map")
 _OPTIONAL_PER_METHOD = ("losses", "predicted", "manipulated_predicted")
@@ -103,7 +103,7 @@ def check_result(result: Any, where: str = "result") -> Mapping[str, Any]:
         InputError: it is not an object of a known format with a non-empty list of rows, each with a method.
     """
     try:
-        result = record.upgrade(result)
+        result = upgrade(result)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     rows = result.get("rows")
@@ -138,7 +138,7 @@ def read_json(run_dir: str | pathlib.Path) -> Any:
     except ValueError as error:
         raise InputError(f"{path}: expected JSON, got something else ({error}); run the experiment again") from error
     try:
-        return record.upgrade(content)
+        return upgrade(content)
     except InputError:
         return content
 
