@@ -1,8 +1,9 @@
-"""What each form of the convolutions of a processor saves inside a compiled training step: the step without it over the step with all.
+"""What each form of the convolutions of a processor saves inside a compiled training step.
 
 python benchmarks/convolution_forms.py --models convnet resnet18 mobilenet_v2
 
-Processor seconds of all threads, so that other work of the machine bends the ratios little; every form's step in turn, the median of the rounds.
+A step without the form beside the step with all of them, in turn; the median of the rounds. Processor seconds of all
+threads, so that other work of the machine bends the ratios little.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import devices, models, train
-from jsep.models import convolution, cpu
+from jsep.models import cpu, layers
 from jsep.models.cpu import stride_one
 from jsep.models.cpu.lax_conv import lax_conv
 
@@ -43,15 +44,15 @@ def _without_depthwise(images: Any, kernel: Any, *, strides: int, padding: int, 
     return form(images, kernel, strides=strides, padding=padding, groups=groups)
 
 
-def _conv2d(form: Callable[..., Any]) -> Any:
-    return mock.patch.object(convolution, "conv2d", form)
+def _never(*shapes: Any) -> bool:
+    return False
 
 
 FORMS: dict[str, Callable[[], Any]] = {
     "all forms": contextlib.nullcontext,
     "without strided": lambda: _patched_layers(_without_strided),
-    "without winograd": lambda: mock.patch.multiple(stride_one, suits=lambda *_: False, is_wide=lambda *_: False),
-    "without patches": lambda: mock.patch.object(stride_one, "_is_small", lambda *_: False),
+    "without winograd": lambda: mock.patch.multiple(stride_one, suits=_never, is_wide=_never),
+    "without patches": lambda: mock.patch.object(stride_one, "_is_small", return_value=False),
     "without depthwise": lambda: _patched_layers(_without_depthwise),
     "the library's alone": lambda: _patched_layers(_plain),
 }
@@ -61,8 +62,6 @@ FORMS: dict[str, Callable[[], Any]] = {
 @contextlib.contextmanager
 def _patched_layers(form: Callable[..., Any]) -> Iterator[None]:
     """The layers of the models call `form`."""
-    from jsep.models import layers
-
     with mock.patch.object(layers, "conv2d", form):
         yield
 
@@ -72,12 +71,10 @@ def _used_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _step(name: str, batch: int, num_steps: int) -> Callable[[], Any]:
+def _step(name: str, batch: int, num_steps: int) -> Callable[[], float]:
     """A compiled training step on zeros, to be called again and again."""
     model = models.create(name, num_classes=10, input_shape=(32, 32, 3))
-    config = train.TrainConfig(
-        objective="mat", epochs=1, batch_size=batch, attack=train.PgdConfig(num_steps=num_steps)
-    )
+    config = train.TrainConfig(objective="mat", epochs=1, batch_size=batch, attack=train.PgdConfig(num_steps=num_steps))
     train.step._compiled_steps.cache_clear()  # type: ignore[attr-defined]
     jax.clear_caches()
     program, shapes = train.step_program(model, config, (32, 32, 3), batch)
@@ -85,7 +82,7 @@ def _step(name: str, batch: int, num_steps: int) -> Callable[[], Any]:
     key = jax.random.key(0)
     images = np.asarray(jax.random.uniform(key, (batch, 32, 32, 3)) * 255).astype(np.uint8)
 
-    def run() -> Any:
+    def run() -> float:
         state = train.init_state(key, model, (32, 32, 3), config, batch)
         labels = jnp.zeros(batch, jnp.int32)
         jax.block_until_ready(state)
