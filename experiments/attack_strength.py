@@ -22,7 +22,7 @@ def main() -> None:
         result = study.run_strength(
             config, run_dir, peers=torch_peers.PEERS, overwrite=flags.FLAGS.overwrite, on_progress=progress
         )
-        return f"{report.strength_table(result)}\nresult: {run_dir / 'result.json'}"
+        return f"{report.format_table(result)}\nresult: {run_dir / 'result.json'}"
 
     command_line.run_in_directory(body, config.experiment)
 

@@ -186,13 +186,17 @@ class TerminalProgress:
             self._bar = None
 
 
-def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: str) -> None:
-    """Runs `body` in the directory of the run, with progress on the terminal, and prints what it returns."""
+def _keep_compiled_programs() -> None:
     if flags.FLAGS.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.FLAGS.compilation_cache))
         # JAX keeps only what took a second; a run has hundreds of programs that take a tenth of one.
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: str) -> None:
+    """Runs `body` in the directory of the run, with progress on the terminal, and prints what it returns."""
+    _keep_compiled_programs()
     progress = TerminalProgress(silent=not devices.is_first())
     try:
         printed = body(Path(flags.FLAGS.run_dir or Path("runs") / experiment), progress)
@@ -244,6 +248,7 @@ def _parse(argv: Sequence[str], takes_arguments: bool) -> list[str]:
 def _print_plan() -> None:
     """What --dry_run prints. Raises: InputError where the run itself would, for a configuration or models it needs."""
     config = parsed_config(defined[-1])
+    _keep_compiled_programs()  # the run that follows finds those that the plan compiles
     run_dir = Path(flags.FLAGS.run_dir or Path("runs") / config.experiment)
     done: set[tuple[str, int]] = set()
     if "resume" in flags.FLAGS and flags.FLAGS.resume and (run_dir / "result.json").exists():

@@ -19,7 +19,7 @@ def main() -> None:
 
     def body(run_dir: pathlib.Path, progress: command_line.TerminalProgress) -> str:
         result = study.run_correlation(config, run_dir, overwrite=flags.FLAGS.overwrite)
-        return f"{report.correlation_tables(result)}\nfigure: {run_dir / 'correlation.png'}"
+        return f"{report.format_table(result)}\nfigure: {run_dir / 'correlation.png'}"
 
     command_line.run_in_directory(body, config.experiment)
 

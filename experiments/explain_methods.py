@@ -19,7 +19,7 @@ def main() -> None:
 
     def body(run_dir: pathlib.Path, progress: command_line.TerminalProgress) -> str:
         result = study.run_gallery(config, run_dir, overwrite=flags.FLAGS.overwrite, on_progress=progress)
-        return f"{report.gallery_table(result)}\nfigure: {run_dir / 'methods.png'}"
+        return f"{report.format_table(result)}\nfigure: {run_dir / 'methods.png'}"
 
     command_line.run_in_directory(body, config.experiment)
 

@@ -20,7 +20,7 @@ def main() -> None:
     def body(run_dir: pathlib.Path, progress: command_line.TerminalProgress) -> str:
         settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite}
         result = study.run_attack_ablation(config, run_dir, on_progress=progress, **settings)
-        return f"{report.attack_tables(result)}\n\nresult: {run_dir / 'result.json'}"
+        return f"{report.format_table(result)}\n\nresult: {run_dir / 'result.json'}"
 
     command_line.run_in_directory(body, config.experiment)
 

@@ -19,7 +19,7 @@ def main() -> None:
 
     def body(run_dir: pathlib.Path, progress: command_line.TerminalProgress) -> str:
         result = study.run_landscape(config, run_dir, overwrite=flags.FLAGS.overwrite, on_progress=progress)
-        return f"{report.landscape_table(result)}\npage: {run_dir / 'index.html'}"
+        return f"{report.format_table(result)}\npage: {run_dir / 'index.html'}"
 
     command_line.run_in_directory(body, config.experiment)
 

@@ -20,7 +20,7 @@ def main() -> None:
     def body(run_dir: pathlib.Path, progress: command_line.TerminalProgress) -> str:
         settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite}
         result = study.run_methods_table(config, run_dir, on_progress=progress, **settings)
-        return f"{report.cross_method_table(result)}\nfigure: {run_dir / 'cross.png'}"
+        return f"{report.format_table(result)}\nfigure: {run_dir / 'cross.png'}"
 
     command_line.run_in_directory(body, config.experiment)
 

@@ -20,7 +20,7 @@ def main() -> None:
     def body(run_dir: pathlib.Path, progress: command_line.TerminalProgress) -> str:
         settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite}
         result = study.run_selection(config, run_dir, on_progress=progress, **settings)
-        return f"{report.selection_table(result)}\nfigures: {run_dir / 'clusters.png'}, {run_dir / 'draws.png'}"
+        return f"{report.format_table(result)}\nfigures: {run_dir / 'clusters.png'}, {run_dir / 'draws.png'}"
 
     command_line.run_in_directory(body, config.experiment)
 

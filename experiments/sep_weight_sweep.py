@@ -19,7 +19,7 @@ def main() -> None:
 
     def body(run_dir: pathlib.Path, progress: command_line.TerminalProgress) -> str:
         result = study.run_weight_sweep(config, run_dir, overwrite=flags.FLAGS.overwrite)
-        return f"{report.weight_sweep_table(result)}\nfigure: {run_dir / 'weights.png'}"
+        return f"{report.format_table(result)}\nfigure: {run_dir / 'weights.png'}"
 
     command_line.run_in_directory(body, config.experiment)
 

@@ -13,7 +13,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import attack, devices
-from jsep.checks import InputError, check_count, check_epsilon, check_output, check_positive, is_probability, refuse_probabilities)
+from jsep.checks import (
+    InputError,
+    check_count,
+    check_epsilon,
+    check_output,
+    check_positive,
+    is_probability,
+    refuse_probabilities,
+)
+from jsep.data import Dataset
+from jsep.evaluate.chunk_store import ChunkStore
+from jsep.evaluate.metric import PAPER, QUALITY, TRAINING, accuracy, plain, register
+from jsep.numerics import all_finite
+from jsep.types import Array, Key, ModelFn, PyTree
+
+
+@functools.partial(jax.jit, static_argnames=("model_fn", "norm", "num_steps", "random_start"))
 def _correct(
     model_fn: ModelFn,
     variables: PyTree,

@@ -20,6 +20,7 @@ from jsep.models.mobilenet import MobileNetV2
 from jsep.models.resnet import ResNet
 from jsep.models.torch_weights import import_torch
 from jsep.models.vit import ViT
+from jsep.models.weights import load_weights, save_weights
 from jsep.models.wide_resnet import WideResNet
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
@@ -40,8 +41,10 @@ __all__ = [
     "from_batch_fn",
     "import_torch",
     "init",
+    "load_weights",
     "logits_fn",
     "model_fn",
+    "save_weights",
     "with_activation",
 ]
 

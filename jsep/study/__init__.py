@@ -31,7 +31,7 @@ from jsep.study.sweep import (
 )
 from jsep.study.sweep_engines import Engine, gpus, run_processes, worker_environments
 from jsep.study.trades_landscape import TradesLandscapeConfig, run_trades_landscape
-from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.study.trained import TrainedModel, TrainedStudy, keep_study, load_trained
 from jsep.study.weight_sweep import WeightSweepConfig, run_weight_sweep
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "TrainingMethod",
     "WeightSweepConfig",
     "gpus",
+    "keep_study",
     "load_trained",
     "plan",
     "plan_sweep",

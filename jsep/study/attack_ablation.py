@@ -127,7 +127,7 @@ def run_attack_ablation(
         directory.write_result(result)
     result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
     directory.write_result(result)
-    (directory.path / "tables.md").write_text(report.attack_tables(result))
+    report.write(directory.path)
     return result
 
 

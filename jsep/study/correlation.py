@@ -86,7 +86,7 @@ def run_correlation(config: CorrelationConfig, run_dir: str | Path, *, overwrite
     }
     result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
     directory.write_result(result)
-    report.write_correlation(directory.path, result)
+    report.write(directory.path)
     return result
 
 

@@ -96,7 +96,7 @@ def run_cross_method(
         )
         result["complete"] = True
         directory.write_result(result)
-    report.write_cross_method(directory.path, result)
+    report.write(directory.path)
     return result
 
 

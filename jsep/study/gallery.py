@@ -95,11 +95,11 @@ def run_gallery(
         row, maps[method] = _explain(config, method, trained[name], images)
         result["rows"].append({"method": method, "model": name, **row})
     result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
+    maps["class_names"] = np.array([test_split.info.class_names[label] for label in maps["labels"]])
     directory.add_maps(maps)
     directory.write_result(result)
     progress("drawing the figure", {})
-    names = [test_split.info.class_names[label] for label in maps["labels"]]
-    report.write_gallery(directory.path, maps["images"], names, {name: maps[name] for name in config.methods})
+    report.write(directory.path)
     return result
 
 

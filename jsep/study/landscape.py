@@ -100,7 +100,7 @@ def analyse(
     directory.add_maps(arrays)
     directory.write_result(result)
     progress("drawing the page", {})
-    report.write_landscape(directory.path)
+    report.write(directory.path)
     return result
 
 

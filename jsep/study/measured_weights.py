@@ -11,7 +11,8 @@ from jsep.checks import InputError
 from jsep.study.config import StudyConfig
 from jsep.study.methods import training_method
 
-FILE = "sep_weights.json"
+SEP_WEIGHTS = "sep_weights.json"
+"""The file of a run directory."""
 
 
 def train_config_of(
@@ -32,13 +33,13 @@ def train_config_of(
     if config.sep_weight_unit != "gradient_ratio" or not training_method(method).sep_sign:
         return found
     name = f"{method}_seed{seed}"
-    known = devices.call_on_first_process(lambda: _read(Path(run_dir) / FILE))
+    known = devices.call_on_first_process(lambda: _read(Path(run_dir) / SEP_WEIGHTS))
     if name not in known:
         if measure is None:
             raise InputError(f"{run_dir} has no measured SEP weight of {name}; finish that run with resume=True")
         known[name] = measure(found, found.sep_weight)
         if devices.is_first():
-            _write(Path(run_dir) / FILE, known)
+            _write(Path(run_dir) / SEP_WEIGHTS, known)
     return dataclasses.replace(found, sep_weight=known[name])
 
 

@@ -90,5 +90,5 @@ def run_methods_table(
     result |= measure_cross(studies, config.explanations, chunk_size=config.chunk_size, on_progress=progress)
     result["environment"]["seconds"] = round(seconds + time.perf_counter() - started, 1)
     directory.write_result(result)
-    report.write_cross_method(directory.path, result)
+    report.write(directory.path)
     return result

@@ -135,8 +135,10 @@ def run_selection(
     groups = evaluate.make_groups(points[first], study.test.labels, "kmeans", num_clusters=config.num_clusters)
     rows = _rows_of_figure(groups)
     images = study.test.as_float(rows.ravel()).reshape(*rows.shape, *study.test.info.image_shape)
-    directory.add_maps({"images": images, "maps": maps[shown][rows], "members": rows, **of_pairs})
-    report.write_selection(directory.path, result, images, maps[shown][rows], shown)
+    directory.add_maps(
+        {"images": images, "maps": maps[shown][rows], "members": rows, "model": np.array(shown), **of_pairs}
+    )
+    report.write(directory.path)
     return result
 
 

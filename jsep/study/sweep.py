@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsep import record, report
+from jsep import record
 from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.study.flat_config import FlatConfig, differences, setting
 from jsep.study.sweep_engines import ENGINES, Engine, Task
@@ -174,7 +174,7 @@ def state_of(run_dir: str | Path, config: FlatConfig) -> str:
         result = record.upgrade(json.loads((path / "result.json").read_text()))
         # Most results are written once, at the end; a study's say whether there is more to come. A page is drawn last.
         complete = result.get("complete", True)
-        drawn = report.kind_of(result) not in report.PAGES or (path / "index.html").is_file()
+        drawn = record.kind_of(result) not in ("study", "evaluation", "landscape") or (path / "index.html").is_file()
         return "finished" if complete and drawn else "begun"
     except (OSError, ValueError, KeyError):
         return "begun"

@@ -9,9 +9,12 @@ import jax
 from jsep import data, evaluate, models, train
 from jsep.checks import InputError, check_choice
 from jsep.study.config import CHECKPOINTS, StudyConfig
-from jsep.study.measured_weights import train_config_of
+from jsep.study.measured_weights import SEP_WEIGHTS, train_config_of
 from jsep.study.setup import create_model, load_splits, training_key
 from jsep.types import ModelFn, PyTree
+
+WEIGHTS = "weights"
+"""Where a kept study (`keep_study`) has its models, in place of checkpoints."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,13 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
         key = training_key(seed)
         for method in config.methods:
             train_config = train_config_of(config, method, seed, num_pixels, path)
-            directory = path / "checkpoints" / f"{method}_seed{seed}{'_best' if which == 'best' else ''}"
+            name = f"{method}_seed{seed}{'_best' if which == 'best' else ''}"
+            directory, weights = path / "checkpoints" / name, path / WEIGHTS / f"{name}.npz"
+            if weights.exists():
+                like = models.init(key, model, splits.train.info.image_shape)
+                kept = models.load_weights(weights, like)
+                trained.append(TrainedModel(method, seed, kept, train_config.sep_weight))
+                continue
             if not directory.is_dir():
                 raise InputError(f"{path} has no checkpoints of {directory.name}; finish that run with resume=True")
             described = train.describe(key, train_config, model, splits.train)
@@ -91,6 +100,25 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
     pairs = evaluate.load_pairs(path / "pairs.json")
     pairs.check_fits(splits.test)
     return TrainedStudy(config, model, splits.train, splits.test, pairs, tuple(trained))
+
+
+def keep_study(run_dir: str | Path, kept_dir: str | Path) -> Path:
+    """Writes what a further analysis needs of a finished study to `kept_dir`, small enough to be kept with the code:
+    its configuration, result and pairs, and the weights of its models as float16 in place of checkpoints.
+
+    `load_trained(kept_dir)` reads them; models measured or trained on from there are the rounded ones.
+    Raises: InputError where `run_dir` holds no finished study.
+    """
+    source, target = Path(run_dir), Path(kept_dir)
+    study = load_trained(source)
+    (target / WEIGHTS).mkdir(parents=True, exist_ok=True)
+    suffix = "_best" if study.config.evaluated_checkpoint == "best" else ""
+    for trained in study.trained:
+        models.save_weights(target / WEIGHTS / f"{trained.name}{suffix}.npz", trained.variables)
+    for name in ("config.json", "pairs.json", "result.json", SEP_WEIGHTS):
+        if (source / name).exists():
+            (target / name).write_bytes((source / name).read_bytes())
+    return target
 
 
 def load_start(config: StudyConfig, model: models.Classifier) -> dict[int, PyTree]:

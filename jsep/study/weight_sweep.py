@@ -64,7 +64,7 @@ def run_weight_sweep(config: WeightSweepConfig, run_dir: str | Path, *, overwrit
     }
     result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
     directory.write_result(result)
-    report.write_weight_sweep(directory.path, result)
+    report.write(directory.path)
     return result
 
 

@@ -309,6 +309,17 @@ def test_load_trained_says_what_is_missing(finished, tmp_path):
         study.load_trained(copy)
 
 
+def test_kept_study_gives_its_models_back_as_float16_without_checkpoints(finished, tmp_path):
+    kept = study.keep_study(finished[0], tmp_path / "kept")
+    assert {path.name for path in kept.iterdir()} == {"weights", "config.json", "pairs.json", "result.json"}
+    loaded, original = study.load_trained(kept), study.load_trained(finished[0])
+    assert loaded.pairs == original.pairs
+    for own, model in zip(original.trained, loaded.trained, strict=True):
+        assert own.name == model.name
+        for value, rounded in zip(jax.tree.leaves(own.variables), jax.tree.leaves(model.variables), strict=True):
+            np.testing.assert_array_equal(rounded, np.asarray(value).astype(np.float16).astype(np.float32))
+
+
 def test_rows_keep_single_pairs_and_images_so_that_both_can_be_drawn_anew(finished):
     _, result, loaded = finished
     assert result["format"] == record.FORMAT

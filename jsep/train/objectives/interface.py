@@ -82,7 +82,6 @@ class Objective:
     baseline: name of the objective that a study compares it with; None where it is a baseline itself.
     weight: name of the configuration's field that a study sets by "<objective>@<weight>"; None for none.
     adversarial: whether it attacks the training images.
-    num_passes: forward and backward passes of a batch in one step, those of the attack not counted.
     """
 
     make: Callable[..., TrainObjective]
@@ -90,7 +89,6 @@ class Objective:
     baseline: str | None = None
     weight: str | None = None
     adversarial: bool = True
-    num_passes: int = 1
 
     def check_config(self, config: Any) -> None:
         """Raises InputError where `config` is not of the objective's own class."""

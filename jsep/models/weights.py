@@ -1,0 +1,85 @@
+"""Weights in one small file: float16 arrays of an .npz without pickle."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jsep.checks import InputError
+from jsep.types import PyTree
+
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+def save_weights(path: str | Path, variables: PyTree) -> str:
+    """Writes the variables of a model, rounded to float16, and returns the SHA-256 of the file.
+
+    A tensor of float16 differs from float32 by at most 2**-11 of each value; a model that is to be cited is the rounded
+    one, so measure what `load_weights` returns.
+
+    Args: path: an .npz file, replaced as a whole; variables: nested dicts of arrays, as `models.init` returns them.
+    Raises: InputError for a value that float16 cannot hold (not finite, or beyond 65,504).
+    """
+    arrays = {}
+    for name, value in _flatten(variables).items():
+        values = np.asarray(value, np.float32)
+        if not (np.abs(values) <= _LARGEST).all():
+            raise InputError(f"weights {name} must be finite and at most {_LARGEST:g} in size to be kept as float16")
+        arrays[name] = values.astype(np.float16)
+    path = Path(path)
+    temporary = path.with_name(f"{path.stem}.tmp.npz")
+    np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+    temporary.replace(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_weights(path: str | Path, like: PyTree | None = None, *, expected_sha256: str | None = None) -> PyTree:
+    """The variables in a file of `save_weights`, float32.
+
+    Args: like: variables of the model that they are for, whose names and shapes must be the same; expected_sha256: the
+      hash of the file.
+    Raises: InputError where the file cannot be read, has another hash, or does not fit `like`.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"weights {path} cannot be read ({error})") from error
+    if expected_sha256 is not None and hashlib.sha256(content).hexdigest() != expected_sha256:
+        raise InputError(f"weights {path} are damaged: SHA-256 is not {expected_sha256[:12]}...; get the file again")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own for a damaged file
+        raise InputError(f"weights {path} cannot be read ({error})") from error
+    if like is not None:
+        expected = {name: np.shape(value) for name, value in _flatten(like).items()}
+        found = {name: value.shape for name, value in arrays.items()}
+        if different := sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name)):
+            name = different[0]
+            raise InputError(
+                f"weights {path} are of another model: {name} has shape {found.get(name)}, "
+                f"expected {expected.get(name)}"
+            )
+    nested: dict[str, Any] = {}
+    for name, value in arrays.items():
+        *parents, last = name.split("/")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = jnp.asarray(value, jnp.float32)
+    return nested
+
+
+def _flatten(variables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Arrays by path, such as "params/head/kernel"."""
+    found: dict[str, Any] = {}
+    for name, value in variables.items():
+        if isinstance(value, Mapping):
+            found |= _flatten(value, f"{prefix}{name}/")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
