@@ -100,7 +100,7 @@ def slices_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: s
     def adjust(axes: Axes) -> None:
         axes.margins(x=0.01)
 
-    label = f"{name} [{unit}]"
+    label = f"{name} [{unit}]".replace(" to the", "\nto the")
     panels = []
     if random is not None:
         for method in methods:
