@@ -8,7 +8,7 @@ import numpy as np
 
 from jsep import models
 from jsep.checks import InputError
-from jsep.study import Peer, StrengthConfig, TrainedStudy
+from jsep.study import AttackStrengthConfig, Peer, TrainedStudy
 from jsep.types import PyTree
 
 
@@ -67,7 +67,7 @@ def from_torch(images: Any) -> np.ndarray:
     return images.detach().numpy().transpose(0, 2, 3, 1)
 
 
-def _in_chunks(config: StrengthConfig, one: Any, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _in_chunks(config: AttackStrengthConfig, one: Any, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     found = []
     for first in range(0, len(images), config.chunk_size):
         part = slice(first, first + config.chunk_size)
@@ -75,7 +75,7 @@ def _in_chunks(config: StrengthConfig, one: Any, images: np.ndarray, labels: np.
     return np.concatenate(found)
 
 
-def _reference(config: StrengthConfig, trained: TrainedStudy, variables: PyTree) -> Any:
+def _reference(config: AttackStrengthConfig, trained: TrainedStudy, variables: PyTree) -> Any:
     try:
         from autoattack import AutoAttack
     except ImportError:
@@ -96,13 +96,13 @@ def _reference(config: StrengthConfig, trained: TrainedStudy, variables: PyTree)
         adversary.fab.n_iter, adversary.square.n_queries = config.num_steps, config.num_queries
         for member in (adversary.apgd_targeted, adversary.fab):
             member.n_target_classes = config.num_targets
-        adversary.attacks_to_run = list(config.ensemble) if what == "ensemble" else [what]
+        adversary.attacks_to_run = list(config.ensemble_attacks) if what == "ensemble" else [what]
         return from_torch(adversary.run_standard_evaluation(*to_torch(images, labels), bs=config.chunk_size))
 
     return run
 
 
-def _foolbox(config: StrengthConfig, trained: TrainedStudy, variables: PyTree) -> Any:
+def _foolbox(config: AttackStrengthConfig, trained: TrainedStudy, variables: PyTree) -> Any:
     try:
         import foolbox
     except ImportError:
@@ -120,7 +120,7 @@ def _foolbox(config: StrengthConfig, trained: TrainedStudy, variables: PyTree) -
     return run
 
 
-def _torchattacks(config: StrengthConfig, trained: TrainedStudy, variables: PyTree) -> Any:
+def _torchattacks(config: AttackStrengthConfig, trained: TrainedStudy, variables: PyTree) -> Any:
     try:
         import torchattacks
     except ImportError:

@@ -205,10 +205,10 @@ def test_study_knows_a_new_data_set_explanation_and_attack(tmp_path: pathlib.Pat
     expected = explain.explanation_map(saliency)
     np.testing.assert_allclose(maps["mat/victim_map"][0], expected, rtol=1e-3, atol=1e-6)
 
-    ablation = study.AttackAblationConfig(
+    ablation = study.ExplanationAttacksConfig(
         experiment="x", models_dir=str(tmp_path / "run"), attacks=("guess", "black_box"), num_near_boundary=2
     )
-    compared = study.run_attack_ablation(ablation, tmp_path / "ablation")
+    compared = study.run(ablation, tmp_path / "ablation")
     assert [row["attack"] for row in compared["rows"]] == ["guess", "black_box"]
     assert compared["members"] == []
 
@@ -255,9 +255,7 @@ import test_plugins
 from jsep import data, study
 
 data.DATASETS["stripes"] = data.DataSource(test_plugins.load_stripes, is_embedded=True)
-command_line.define_flags(study.StudyConfig(experiment="stripes", dataset="stripes"))
-command_line.define_device_flags()
-command_line.main(command_line.run_study)
+command_line.run_study(study.StudyConfig(experiment="stripes", dataset="stripes"))
 """
 
 

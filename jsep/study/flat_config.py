@@ -16,6 +16,10 @@ RENAMED = {
     "rival_cure_step": "regulariser_cure_step",
     "rival_top_k": "regulariser_top_k",
     "rival_num_gaps": "regulariser_num_gaps",
+    "alone": "single_attacks",
+    "ensemble": "ensemble_attacks",
+    "outside": "out_of_range",
+    "chosen": "recipe_set",
 }
 """What a field is called in older configurations and flagfiles -> its name now."""
 

@@ -27,7 +27,7 @@ class LandscapeConfig(FlatConfig):
     landscape_norm: str = setting("linf", f"its norm: {', '.join(attack.NORMS)}")
     extent: float = setting(2.0, "the slices go from -extent to extent, in units of the budget")
     num_points: int = setting(41, "points of a slice; an odd number meets the image itself")
-    outside: str = setting("clip", f"points outside [0, 1]: {', '.join(landscape.OUTSIDE_MODES)}")
+    out_of_range: str = setting("clip", f"points outside [0, 1]: {', '.join(landscape.OUTSIDE_MODES)}")
     plane_images: int = setting(4, "images over which the surface in a plane is averaged")
     plane_points: int = setting(25, "points of a plane in each of its two directions")
     num_eigenvalues: int = setting(5, "eigenvalues of largest magnitude")
@@ -52,7 +52,7 @@ class LandscapeConfig(FlatConfig):
             if not names or len(set(names)) != len(names):
                 raise InputError(f"expected one or more different {what}s, got {', '.join(names) or 'none'}")
         attack.norm_by_name(self.landscape_norm)
-        check_choice("outside", self.outside, landscape.OUTSIDE_MODES)
+        check_choice("out_of_range", self.out_of_range, landscape.OUTSIDE_MODES)
         if self.landscape_epsilon is not None:
             check_epsilon(self.landscape_epsilon, self.landscape_norm, "landscape_epsilon")
             check_positive("landscape_epsilon", self.landscape_epsilon)

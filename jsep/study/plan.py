@@ -10,19 +10,22 @@ import jax
 
 from jsep import data, evaluate, models, train
 from jsep.checks import InputError
-from jsep.study.attack_ablation import AttackAblationConfig
+from jsep.study.attack_strength import AttackStrengthConfig
 from jsep.study.config import StudyConfig
+from jsep.study.correlation import CorrelationConfig
 from jsep.study.costs import Costs, Probe, count, probe
 from jsep.study.cross_method import CrossMethodConfig
+from jsep.study.evaluation_config import STORED, EvaluationConfig
+from jsep.study.explanation_attacks import ExplanationAttacksConfig
+from jsep.study.explanation_methods import ExplanationMethodsConfig
 from jsep.study.flat_config import FlatConfig
-from jsep.study.gallery import GalleryConfig
 from jsep.study.landscape_config import LandscapeConfig
 from jsep.study.methods import training_method
 from jsep.study.methods_table import MethodsTableConfig
 from jsep.study.selection import SelectionConfig
 from jsep.study.setup import create_model
-from jsep.study.strength import StrengthConfig
 from jsep.study.trades_landscape import TradesLandscapeConfig
+from jsep.study.weight_sweep import WeightSweepConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +56,7 @@ class _Data:
     test: int
 
 
-def _data(config: StudyConfig | GalleryConfig) -> _Data:
+def _data(config: StudyConfig | ExplanationMethodsConfig) -> _Data:
     name = config.dataset
     counts = [getattr(config, f"{split}_images", 0) for split in ("train", "validation", "test")]
     source = data.DATASETS.get(name)
@@ -182,7 +185,7 @@ def _tasks(config: FlatConfig, done: Collection[tuple[str, int]]) -> tuple[list[
         what = f"attack {count_models} models of {config.study_dir} on {config.num_pairs} pairs, drawn "
         what += f"{config.num_draws} times by each of {len(config.selections)} rules"
         return [Task(what, attacks * config.num_pairs * _pair_flops(study))], study
-    if isinstance(config, AttackAblationConfig):
+    if isinstance(config, ExplanationAttacksConfig):
         study = _finished(config.models_dir)
         pairs = (config.num_pairs or study.num_pairs) + config.num_near_boundary
         compared = config.attack_configs(study.explanation_attack())
@@ -191,10 +194,14 @@ def _tasks(config: FlatConfig, done: Collection[tuple[str, int]]) -> tuple[list[
         a_pair = _pair_flops(study) / max(_steps_of_attack(study), 1) * steps
         what = f"attack {num_models} models of {config.models_dir} on {pairs} pairs by {len(compared)} attacks"
         return [Task(what, num_models * pairs * a_pair)], study
-    if isinstance(config, StrengthConfig):
+    if isinstance(config, AttackStrengthConfig):
         return _strength_tasks(config)
-    if isinstance(config, GalleryConfig):
+    if isinstance(config, ExplanationMethodsConfig):
         return [Task(f"train a small ConvNet and a transformer, explain by {len(config.methods)} methods", 0.0)], None
+    if isinstance(config, EvaluationConfig):
+        return _evaluation_tasks(config)
+    if isinstance(config, CorrelationConfig | WeightSweepConfig):
+        return [Task(f"read the finished studies in {', '.join(config.study_dirs)}; nothing is trained", 0.0)], None
     raise InputError(f"no plan is known for {type(config).__name__}")
 
 
@@ -222,6 +229,34 @@ def _cross_method_tasks(config: CrossMethodConfig) -> tuple[list[Task], StudyCon
     return tasks, next(iter(studies.values()))
 
 
+def _evaluation_tasks(config: EvaluationConfig) -> tuple[list[Task], StudyConfig | None]:
+    tasks, first = [], None
+    for run_dir in config.study_dirs:
+        study = _finished(run_dir)
+        first = first or study
+        images = _data(study)
+        model = create_model(study, study.model, images.info)
+        costs = _costs(model, images.info.image_shape, config.explanation_attack(), study.feature_train_config())
+        methods = [method for method in study.methods if not config.methods or method in config.methods]
+        num_models = len(methods) * min(config.max_seeds or study.num_seeds, study.num_seeds)
+        num_images = images.test if config.test_images is None else config.test_images or images.test
+        num_pairs = study.num_pairs if config.selection == STORED else config.num_pairs
+        num_pairs = min(config.max_pairs or num_pairs, num_pairs)
+        steps = config.explanation_attack().total_steps
+        flops = num_images * config.test_num_steps * costs.input_gradient + num_pairs * steps * costs.map_gradient
+        what = f"evaluate {num_models} models of {run_dir}: PGD of {config.test_num_steps} steps on {num_images} "
+        what += f"images, explanation attack of {steps} steps on {num_pairs} pairs"
+        tasks.append(Task(what, num_models * flops))
+    for what, is_part in (
+        (f"the weights of {', '.join(config.torch_weights)}", bool(config.torch_weights)),
+        (f"AutoAttack, {config.auto_attack}", config.auto_attack is not None),
+        ("properties of the explanations", config.properties),
+    ):
+        if is_part:
+            tasks.append(Task(f"{what}: not in the estimate", 0.0))
+    return tasks, first
+
+
 def _methods_table_tasks(config: MethodsTableConfig, done: Collection[tuple[str, int]]) -> list[Task]:
     tasks = []
     num_models = 0
@@ -238,7 +273,7 @@ def _methods_table_tasks(config: MethodsTableConfig, done: Collection[tuple[str,
     return tasks
 
 
-def _strength_tasks(config: StrengthConfig) -> tuple[list[Task], StudyConfig]:
+def _strength_tasks(config: AttackStrengthConfig) -> tuple[list[Task], StudyConfig]:
     study = _finished(config.models)
     images = _data(study)
     model = create_model(study, study.model, images.info)
@@ -249,9 +284,9 @@ def _strength_tasks(config: StrengthConfig) -> tuple[list[Task], StudyConfig]:
     }  # fmt: skip
     num_images = config.num_images or images.test
     tasks = []
-    for name in (*config.alone, *config.ensemble):
+    for name in (*config.single_attacks, *config.ensemble_attacks):
         per_image = gradients.get(name, config.num_steps) * costs.input_gradient
-        where = "alone" if name in config.alone else "in the ensemble, at most"
+        where = "alone" if name in config.single_attacks else "in the ensemble, at most"
         what = f"{name} {where} on {num_images} images of {', '.join(config.methods)}"
         tasks.append(Task(what, len(config.methods) * study.num_seeds * num_images * per_image))
     if config.peers:

@@ -25,7 +25,7 @@ class RecipesConfig(FlatConfig):
     """Which recipes are run, and where their results go. The help text of each field is its documentation."""
 
     recipes: str = setting("experiments/paper.json", "the table of recipes")
-    chosen: str = setting("quick", f"which of them: {', '.join(SETS[:2])}")
+    recipe_set: str = setting("quick", f"which of them: {', '.join(SETS[:2])}")
     only: tuple[str, ...] = setting((), "names of recipes, with what they need; default: all that are chosen")
     data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
     tiny_imagenet_dir: str | None = setting(None, "directory of TinyImageNet; default: data_dir")
@@ -33,7 +33,7 @@ class RecipesConfig(FlatConfig):
     dry_run: bool = setting(False, "print the commands and the minutes that the flagfiles name; run nothing")
 
     def __post_init__(self) -> None:
-        check_choice("chosen", self.chosen, SETS[:2])
+        check_choice("recipe_set", self.recipe_set, SETS[:2])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ def _write_whole(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
+
+
+def is_complete(result: Mapping[str, Any]) -> bool:
+    """Whether a result has all that its run was to measure; older ones of some kinds do not say so, but have the
+    seconds that they took."""
+    return bool(result.get("complete", "seconds" in result.get("environment", {"seconds": 0})))
 
 
 class RunDirectory:

@@ -17,6 +17,7 @@ from typing import Any
 from jsep import record, report
 from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.study.flat_config import FlatConfig, differences, setting
+from jsep.study.run_directory import is_complete
 from jsep.study.sweep_engines import ENGINES, Engine, Task
 
 Flag = str | bool | int | float
@@ -172,10 +173,9 @@ def state_of(run_dir: str | Path, config: FlatConfig) -> str:
         return "other"
     try:
         result = record.upgrade(json.loads((path / "result.json").read_text()))
-        # Most results are written once, at the end; a study's say whether there is more to come. A page is drawn last.
-        complete = result.get("complete", True)
+        # A page is drawn last.
         drawn = report.kind_of(result) not in report.PAGES or (path / "index.html").is_file()
-        return "finished" if complete and drawn else "begun"
+        return "finished" if is_complete(result) and drawn else "begun"
     except (OSError, ValueError, KeyError):
         return "begun"
 

@@ -4,13 +4,13 @@ import json
 import pathlib
 import re
 
-import command_line
 import pytest
 from planted import planted_result
 
 from jsep import record, report
 from jsep.report.findings import FEW_SEEDS, HEAD, finding_cells, p_text, signed
 from jsep.report.page import answer_box
+from jsep.study.terminal import findings_text
 
 PLANTED = {
     "clear": planted_result(2e-5),
@@ -57,7 +57,7 @@ def test_every_outlet_shows_the_verdict_of_the_engine(name: str) -> None:
     assert tuple(engine[question, "mat"] for question in QUESTIONS) == expected
     outlets = {
         "page": answer_box(record.upgrade(content)),
-        "terminal": command_line.findings_text(content),
+        "terminal": findings_text(content),
         "README": report.TABLES["study"](record.upgrade(content)).split("\n\n")[-1],
     }
     for outlet, text in outlets.items():
@@ -70,7 +70,7 @@ def test_every_outlet_shows_the_verdict_of_the_engine(name: str) -> None:
 def test_no_outlet_says_an_order_that_the_engine_does_not(name: str) -> None:
     """Means are in every table; a sentence that orders them is in none."""
     content = PLANTED[name]
-    text = report.TABLES["study"](record.upgrade(content)) + command_line.findings_text(content)
+    text = report.TABLES["study"](record.upgrade(content)) + findings_text(content)
     sentences = [line for line in text.splitlines() if not line.startswith("|")]
     for phrase in ("is the paper's order", "highest", "lowest", "differ by at most", " < sep"):
         assert not [line for line in sentences if phrase in line], phrase

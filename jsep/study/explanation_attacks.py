@@ -3,18 +3,17 @@
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import attack, evaluate, record, report
+from jsep import attack, evaluate, report
 from jsep.checks import InputError, check_choice, check_count
-from jsep.study import environment
 from jsep.study.flat_config import FlatConfig, setting
-from jsep.study.progress import OnProgress, StepCounter
-from jsep.study.run_directory import RunDirectory
+from jsep.study.progress import OnProgress
+from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
 UNMOVED = 0.01
@@ -22,7 +21,7 @@ UNMOVED = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
-class AttackAblationConfig(FlatConfig):
+class ExplanationAttacksConfig(FlatConfig):
     """A finished study, its models and pairs. The help text of each field is its documentation."""
 
     models_dir: str = setting("runs/digits_models", "run directory of the study whose models are attacked")
@@ -67,22 +66,13 @@ class AttackAblationConfig(FlatConfig):
         return found
 
 
-def run_attack_ablation(
-    config: AttackAblationConfig,
-    run_dir: str | Path,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    on_progress: OnProgress | None = None,
-) -> dict[str, Any]:
-    """Attacks every model by each attack, that of the study with the study's settings, and writes result.json.
+class _Prepared(NamedTuple):
+    study: TrainedStudy
+    models: list[TrainedModel]
+    pairs: evaluate.PairIndex
 
-    A row a model and attack on the study's pairs, one a member of the ensemble, and one an attack on victims near the
-    decision boundary. Finished chunks of pairs are kept: with `resume` an interrupted run goes on.
-    Raises: InputError for bad input, before anything is written.
-    """
-    progress = on_progress or (lambda what, record: None)
-    progress("loading the trained models", {})
+
+def _prepare(config: ExplanationAttacksConfig, progress: OnProgress) -> _Prepared:
     study = load_trained(config.models_dir, data_dir=config.data_dir)
     chosen = [
         model
@@ -94,41 +84,34 @@ def run_attack_ablation(
     pairs = study.pairs
     if config.num_pairs:
         pairs = _with_pairs(pairs, pairs.victims[: config.num_pairs], pairs.targets[: config.num_pairs])
-    directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
-    started = time.perf_counter()
-    result: dict[str, Any] = {
-        "format": record.FORMAT,
-        "kind": "explanation_attacks",
-        "experiment": config.experiment,
-        "config": config.as_dict(),
-        "environment": environment.describe(),
-        "study": study.config.as_dict(),
-        "rows": [],
-        "members": [],
-        "near_boundary": [],
-        "warnings": {},
-    }
-    counter = StepCounter(progress)
-    for model in chosen:
-        attacks = config.attack_configs(study.config.explanation_attack())
-        for name, settings in attacks.items():
-            progress(f"{name} on {model.name}", {})
-            results, seconds = _run(study, model, pairs, settings, config, directory, f"{model.name}_{name}", counter)
-            result["rows"].append({**_row(results), "model": model.name, "attack": name, "seconds": seconds})
-            result["members"] += _member_rows(results, model.name, settings)
-            if settings.entry.warns:
-                flags = attack.ExplanationWarnings(*results.warnings.T)
-                result["warnings"][model.name] = attack.warnings_in_words(flags)
+    return _Prepared(study, chosen, pairs)
+
+
+def measure(config: ExplanationAttacksConfig, prepared: _Prepared, run: Run) -> None:
+    """Attacks every model by each attack, that of the study with the study's settings: a row a model and attack on the
+    study's pairs, one a member of the ensemble, and one an attack on victims near the decision boundary. Finished
+    chunks of pairs are kept."""
+    study = prepared.study
+    run.result["study"] = study.config.as_dict()
+    for name, empty in (("members", []), ("warnings", {})):
+        run.result.setdefault(name, empty)
+    attacks = config.attack_configs(study.config.explanation_attack())
+    units = [(model, name) for model in prepared.models for name in attacks]
+    for model, name in run.missing(units, "attack", lambda unit: f"{unit[1]} on {unit[0].name}"):
+        settings = attacks[name]
+        results, seconds = _run(config, study, model, prepared.pairs, settings, run, f"{model.name}_{name}")
+        run.rows.append({**_row(results), "model": model.name, "attack": name, "seconds": seconds})
+        run.result["members"] += _member_rows(results, model.name, settings)
+        if settings.entry.warns:
+            flags = attack.ExplanationWarnings(*results.warnings.T)
+            run.result["warnings"][model.name] = attack.warnings_in_words(flags)
+        run.save()
+    title = "{0[1]} near the boundary of {0[0].name}"
+    for model, name in run.missing(units, "attack near the boundary", title.format, into="near_boundary"):
         near = _near_boundary(study, model, config.num_near_boundary)
-        for name, settings in attacks.items():
-            progress(f"{name} near the boundary of {model.name}", {})
-            results, _ = _run(study, model, near, settings, config, directory, f"{model.name}_{name}_near", counter)
-            result["near_boundary"].append({**_row(results), "model": model.name, "attack": name})
-        directory.write_result(result)
-    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
-    directory.write_result(result)
-    (directory.path / "tables.md").write_text(report.attack_tables(result))
-    return result
+        results, _ = _run(config, study, model, near, attacks[name], run, f"{model.name}_{name}_near")
+        run.result["near_boundary"].append({**_row(results), "model": model.name, "attack": name})
+        run.save()
 
 
 def _with_pairs(pairs: evaluate.PairIndex, victims: tuple[int, ...], targets: tuple[int, ...]) -> evaluate.PairIndex:
@@ -146,18 +129,12 @@ def _near_boundary(study: TrainedStudy, model: TrainedModel, count: int) -> eval
 
 
 def _run(
-    study: TrainedStudy,
-    model: TrainedModel,
-    pairs: evaluate.PairIndex,
-    settings: evaluate.ExplanationAttackConfig,
-    config: AttackAblationConfig,
-    directory: RunDirectory,
-    name: str,
-    counter: StepCounter,
-) -> tuple[evaluate.PairResults, float]:
+    config: ExplanationAttacksConfig, study: TrainedStudy, model: TrainedModel, pairs: evaluate.PairIndex,
+    settings: evaluate.ExplanationAttackConfig, run: Run, name: str,
+) -> tuple[evaluate.PairResults, float]:  # fmt: skip
     started = time.perf_counter()
     num_chunks = -(-len(pairs.victims) // config.chunk_size)
-    counter.begin(f"attacking {name}", num_chunks * settings.total_steps)
+    run.counter.begin(f"attacking {name}", num_chunks * settings.total_steps)
     results = evaluate.explanation_robustness(
         jax.random.key(config.seed),
         study.model_fn,
@@ -166,8 +143,8 @@ def _run(
         pairs,
         settings,
         chunk_size=config.chunk_size,
-        store=directory.path / "chunks" / name.replace(", ", "_").replace(" ", "_"),
-        on_step=counter,
+        store=run.directory.path / "chunks" / name.replace(", ", "_").replace(" ", "_"),
+        on_step=run.counter,
     )
     return results, round(time.perf_counter() - started, 1)
 
@@ -207,3 +184,13 @@ def _member_rows(
             }
         )
     return rows
+
+
+def _draw(run_dir: Path, result: dict[str, Any]) -> None:
+    (run_dir / "tables.md").write_text(report.attack_tables(result))
+
+
+EXPLANATION_ATTACKS = StudyKind(
+    "explanation_attacks", ExplanationAttacksConfig, _prepare, measure, report.attack_tables, _draw
+)
+"""Attacks on explanations side by side, and what each member of the ensemble adds."""

@@ -11,7 +11,7 @@ from jsep import data, evaluate, models
 from jsep.checks import InputError, check_choice
 from jsep.study.evaluation_config import STORED, EvaluationConfig
 from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
-from jsep.study.methods import training_methods
+from jsep.study.methods import is_reference, training_methods
 from jsep.study.splits import load_split
 from jsep.study.trained import TrainedStudy, load_trained
 from jsep.types import ModelFn, PyTree
@@ -67,7 +67,8 @@ def load_subject(config: EvaluationConfig) -> Subject:
     for model in found:
         _check_fits(model, test)
     methods = list(dict.fromkeys(model.method for model in found))
-    reference = config.reference or next((name for name in ("mat",) if name in methods), None)
+    trained_as = {model.method: model.trained_as for model in found if model.trained_as}
+    reference = config.reference or next((name for name in methods if is_reference(trained_as.get(name))), None)
     if reference is not None:
         check_choice("reference", reference, methods)
     pairs = _pairs(config, studies, found, test)

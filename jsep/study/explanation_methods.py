@@ -5,24 +5,23 @@ import dataclasses
 import functools
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import data, evaluate, explain, models, record, report, train
+from jsep import data, evaluate, explain, models, report, train
 from jsep.checks import check_choice, check_count
-from jsep.study import environment
 from jsep.study.flat_config import FlatConfig, setting
-from jsep.study.run import OnProgress
-from jsep.study.run_directory import RunDirectory
+from jsep.study.progress import OnProgress
+from jsep.study.runner import Run, StudyKind
 from jsep.study.splits import load_split
 from jsep.types import Array, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
-class GalleryConfig(FlatConfig):
+class ExplanationMethodsConfig(FlatConfig):
     """Two small models, trained with the standard objective, and the methods that explain them. The help text of each
     field is its documentation."""
 
@@ -57,50 +56,47 @@ class GalleryConfig(FlatConfig):
             check_count(name, getattr(self, name))
 
 
-def run_gallery(
-    config: GalleryConfig, run_dir: str | Path, *, overwrite: bool = False, on_progress: OnProgress | None = None
-) -> dict[str, Any]:
-    """Trains the two models, explains the images by every method and writes result.json, maps.npz and methods.png.
+class _Prepared(NamedTuple):
+    train: data.Dataset
+    test: data.Dataset
+
+
+def _prepare(config: ExplanationMethodsConfig, progress: OnProgress) -> _Prepared:
+    train_split = load_split(config.dataset, config.data_dir, "train", config.train_images)
+    return _Prepared(train_split, load_split(config.dataset, config.data_dir, "test", 0))
+
+
+def measure(config: ExplanationMethodsConfig, prepared: _Prepared, run: Run) -> None:
+    """Trains the two models and explains the same images by every method: a row a method, its maps in maps.npz.
 
     For each method also the similarity of its maps to those of the same model with (a) a new head and (b) all weights
     new: an explanation of the model must change (Adebayo et al. 2018).
-    Raises: InputError for bad input, before anything is written.
     """
-    progress = on_progress or (lambda what, record: None)
-    progress("loading data", {})
-    train_split = load_split(config.dataset, config.data_dir, "train", config.train_images)
-    test_split = load_split(config.dataset, config.data_dir, "test", 0)
-    directory = RunDirectory(run_dir, config, overwrite=overwrite)
-    started = time.perf_counter()
-    result: dict[str, Any] = {
-        "format": record.FORMAT,
-        "kind": "explanation_methods",
-        "experiment": config.experiment,
-        "config": config.as_dict(),
-        "environment": environment.describe(),
-        "rows": [],
-    }
+    test = prepared.test
     trained = {
-        name: _train(config, name, train_split, test_split, progress)
+        name: _train(config, name, prepared, run)
         for name in ("convnet", "vit")
-        if any((explain.METHODS[method].needs == "attention") == (name == "vit") for method in config.methods)
+        if any(_model_of(method) == name for method in config.methods)
     }
-    classes, firsts = np.unique(test_split.labels, return_index=True)
-    images = jnp.asarray(test_split.as_float(firsts[: config.num_images]))
-    maps = {"images": np.asarray(images), "labels": classes[: config.num_images]}
-    for method in config.methods:
-        part = {"unit": len(result["rows"]), "num_units": len(config.methods), "of": "method"}
-        progress(f"explaining by {method}", part)
-        name = "vit" if explain.METHODS[method].needs == "attention" else "convnet"
-        row, maps[method] = _explain(config, method, trained[name], images)
-        result["rows"].append({"method": method, "model": name, **row})
-    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
-    directory.add_maps(maps)
-    directory.write_result(result)
-    progress("drawing the figure", {})
-    names = [test_split.info.class_names[label] for label in maps["labels"]]
-    report.write_gallery(directory.path, maps["images"], names, {name: maps[name] for name in config.methods})
-    return result
+    classes, firsts = np.unique(test.labels, return_index=True)
+    images, labels = jnp.asarray(test.as_float(firsts[: config.num_images])), classes[: config.num_images]
+    names = np.array([test.info.class_names[label] for label in labels])
+    run.directory.add_maps({"images": np.asarray(images), "labels": labels, "class_names": names})
+    for method in run.missing(config.methods, "method", lambda method: f"explaining by {method}"):
+        row, maps = _explain(config, method, trained[_model_of(method)], images)
+        run.directory.add_maps({method: maps})
+        run.rows.append({"method": method, "model": _model_of(method), **row})
+        run.save()
+
+
+def _model_of(method: str) -> str:
+    return "vit" if explain.METHODS[method].needs == "attention" else "convnet"
+
+
+def _draw(run_dir: Path, result: dict[str, Any]) -> None:
+    with np.load(run_dir / "maps.npz") as arrays:
+        maps = {row["method"]: arrays[row["method"]] for row in result["rows"]}
+        report.write_gallery(run_dir, arrays["images"], arrays["class_names"].tolist(), maps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +108,8 @@ class _Trained:
     clean_accuracy: float
 
 
-def _train(
-    config: GalleryConfig, name: str, train_split: data.Dataset, test_split: data.Dataset, progress: OnProgress
-) -> _Trained:
-    info = train_split.info
+def _train(config: ExplanationMethodsConfig, name: str, prepared: _Prepared, run: Run) -> _Trained:
+    info = prepared.train.info
     model: models.Classifier
     if name == "vit":
         model = models.ViT(
@@ -138,19 +132,22 @@ def _train(
         optimizer=train.OptimizerConfig("adamw", config.learning_rate, "constant"),
     )
     key = jax.random.key(config.seed)
-    variables = train.fit(
-        key, model, train_split, settings, log_every=20, on_log=lambda record: progress(f"training {name}", record)
-    ).variables
+    described = train.describe(key, settings, model, prepared.train)
+    with train.Checkpoints(run.directory.checkpoints(name), described) as checkpoints:
+        variables = train.fit(
+            key, model, prepared.train, settings, log_every=20, checkpoints=checkpoints,
+            on_log=lambda record: run.progress(f"training {name}", record),
+        ).variables  # fmt: skip
     other = models.init(jax.random.fold_in(key, 1), model, info.image_shape)
     clean, _ = evaluate.accuracies(
-        key, models.model_fn(model), variables, test_split, epsilon=0.0, alpha=0.0, num_steps=0
+        key, models.model_fn(model), variables, prepared.test, epsilon=0.0, alpha=0.0, num_steps=0
     )
     new_head = {**variables, "params": {**variables["params"], "head": other["params"]["head"]}}
     return _Trained(model, variables, new_head, other, clean)
 
 
 def _explain(
-    config: GalleryConfig, method: str, trained: _Trained, images: Array
+    config: ExplanationMethodsConfig, method: str, trained: _Trained, images: Array
 ) -> tuple[dict[str, float], np.ndarray]:
     """A row of result.json, and the maps (images, H, W) of the trained model."""
     key = jax.random.fold_in(jax.random.key(config.seed), 2)
@@ -179,3 +176,10 @@ def _explain(
         row[f"spearman_{name}"] = float(jnp.mean(jax.vmap(evaluate.spearman)(own, other)))
         row[f"cosine_{name}"] = float(jnp.mean(jax.vmap(evaluate.cosine_similarity)(own, other)))
     return row, np.asarray(own)
+
+
+EXPLANATION_METHODS = StudyKind(
+    "explanation_methods", ExplanationMethodsConfig, _prepare, measure, report.gallery_table, _draw,
+    shown=("methods.png",),
+)  # fmt: skip
+"""Every explanation method on the same images. Figure 4."""

@@ -4,20 +4,18 @@ same attacks agree image by image."""
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import attack, record
+from jsep import attack, report
 from jsep.checks import InputError, check_choice, check_count, check_epsilon
-from jsep.study import environment
 from jsep.study.flat_config import FlatConfig, setting
-from jsep.study.run import OnProgress
-from jsep.study.run_directory import RunDirectory
+from jsep.study.progress import OnProgress
+from jsep.study.runner import Run, StudyKind
 from jsep.study.splits import load_split
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.types import PyTree
@@ -25,17 +23,24 @@ from jsep.types import PyTree
 PeerAttack = Callable[[str, np.ndarray, np.ndarray], np.ndarray]
 """(attack or "ensemble", images (B, H, W, C), labels (B,)) -> adversarial images (B, H, W, C)."""
 
+LIBRARY, ENSEMBLE = "jsep", "ensemble"
+_VALUES = "values.npz"
+
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
     """Another implementation: the attacks it has, and how to make its PeerAttack from the study and the variables."""
 
     attacks: tuple[str, ...]
-    make: Callable[["StrengthConfig", TrainedStudy, PyTree], PeerAttack]
+    make: Callable[["AttackStrengthConfig", TrainedStudy, PyTree], PeerAttack]
+
+
+PEERS: dict[str, Peer] = {}
+"""name -> Peer: the library has none of its own; who compares some registers them before the configuration."""
 
 
 @dataclasses.dataclass(frozen=True)
-class StrengthConfig(FlatConfig):
+class AttackStrengthConfig(FlatConfig):
     """Attacks on the models of a finished study. The help text of each field is its documentation."""
 
     models: str = setting("runs/cifar10_models", "run directory of the study whose models are attacked")
@@ -44,10 +49,10 @@ class StrengthConfig(FlatConfig):
     num_images: int = setting(500, "number of test images, stratified by class; 0: all")
     norm: str = setting("linf", f"norm of the budget: {', '.join(attack.NORMS)}")
     epsilon: float = setting(8 / 255, "budget, pixel units; 8/255 may be written so")
-    alone: tuple[str, ...] = setting(
-        ("pgd", "apgd-ce"), f"attacks run alone on all images: {', '.join(attack.PREDICTION_ATTACKS)}"
+    single_attacks: tuple[str, ...] = setting(
+        ("pgd", "apgd-ce"), f"attacks, each on all images: {', '.join(attack.PREDICTION_ATTACKS)}"
     )
-    ensemble: tuple[str, ...] = setting(
+    ensemble_attacks: tuple[str, ...] = setting(
         attack.AUTO_ATTACK_VERSIONS["standard"].attacks, "attacks of the ensemble, each on the images still unbroken"
     )
     num_steps: int = setting(100, "steps of APGD and FAB")
@@ -60,7 +65,7 @@ class StrengthConfig(FlatConfig):
     chunk_size: int = setting(50, "images in memory at once")
 
     def __post_init__(self) -> None:
-        for name in (*self.alone, *self.ensemble):
+        for name in (*self.single_attacks, *self.ensemble_attacks):
             check_choice("attack", name, attack.PREDICTION_ATTACKS)
         attack.norm_by_name(self.norm)
         check_epsilon(self.epsilon, self.norm)
@@ -72,7 +77,7 @@ class StrengthConfig(FlatConfig):
     def version(self, *attacks: str) -> attack.AutoAttackConfig:
         """The settings, with these attacks or those of the ensemble."""
         return attack.AutoAttackConfig(
-            attacks=attacks or self.ensemble,
+            attacks=attacks or self.ensemble_attacks,
             num_steps=self.num_steps,
             num_targets=self.num_targets,
             num_queries=self.num_queries,
@@ -80,69 +85,65 @@ class StrengthConfig(FlatConfig):
         )
 
 
-def run_strength(
-    config: StrengthConfig,
-    run_dir: str | Path,
-    *,
-    peers: Mapping[str, Peer],
-    overwrite: bool = False,
-    on_progress: OnProgress | None = None,
-) -> dict[str, Any]:
-    """Attacks each model, by the library and by the `peers` that the configuration names, and writes result.json.
+class _Prepared(NamedTuple):
+    study: TrainedStudy
+    images: np.ndarray
+    labels: np.ndarray
 
-    A row for each model, attack and implementation; every implementation's images are judged by the library's model:
-    robust is what is classified correctly both clean and at the valid image that the attack returned.
-    Raises: InputError for bad input, before anything is written.
-    """
-    progress = on_progress or (lambda what, record: None)
+
+def _prepare(config: AttackStrengthConfig, progress: OnProgress) -> _Prepared:
     for name in config.peers:
-        check_choice("peer", name, peers)
-    progress("loading models and data", {})
-    trained = load_trained(config.models, data_dir=config.data_dir)
+        check_choice("peer", name, PEERS)
+    study = load_trained(config.models, data_dir=config.data_dir)
     for method in config.methods:
-        check_choice("method of the study", method, trained.config.methods)
-    test = load_split(trained.config.dataset, trained.config.data_dir, "test", config.num_images)
-    images, labels = test.as_float(), np.asarray(test.labels)
-    directory = RunDirectory(run_dir, config, overwrite=overwrite)
-    started = time.perf_counter()
-    result: dict[str, Any] = {
-        "format": record.FORMAT,
-        "kind": "attack_strength",
-        "experiment": config.experiment,
-        "config": config.as_dict(),
-        "environment": environment.describe(),
-        "num_images": len(test),
-        "rows": [],
-        "timings": [],
-        "complete": False,
+        check_choice("method of the study", method, study.config.methods)
+    for name in config.peers:  # one that is not installed says so here
+        PEERS[name].make(config, study, study.trained[0].variables)
+    test = load_split(study.config.dataset, study.config.data_dir, "test", config.num_images)
+    return _Prepared(study, test.as_float(), np.asarray(test.labels))
+
+
+def measure(config: AttackStrengthConfig, prepared: _Prepared, run: Run) -> None:
+    """A row a model, attack and implementation; every implementation's images are judged by the library's model: robust
+    is what is classified correctly both clean and at the valid image that the attack returned.
+
+    values.npz keeps which images withstood the library's attacks.
+    """
+    study = prepared.study
+    run.result["num_images"] = len(prepared.images)
+    run.result.setdefault("timings", [])
+    models = [model for model in study.trained if model.method in config.methods]
+    units = [
+        (model, what, by)
+        for model in models
+        for what in (*config.single_attacks, ENSEMBLE)
+        for by in (LIBRARY, *(name for name in config.peers if what in PEERS[name].attacks))
+    ]
+    for model, what, by in run.missing(units, "attack", lambda unit: f"{unit[1]} on {unit[0].name} by {unit[2]}"):
+        name = f"{model.name}/{what}"
+        if by == LIBRARY:
+            row, robust = _by_library(config, prepared, model, what, run.progress)
+            run.directory.add_arrays(_VALUES, {name: robust})
+        else:
+            robust = run.directory.read_arrays(_VALUES)[name]
+            peer = PEERS[by].make(config, study, model.variables)
+            row = _by_peer(config, prepared, model, what, peer, robust)
+        run.rows.append({"model": model.name, "attack": what, "by": by, **row})
+        run.save()
+    withstood = run.directory.read_arrays(_VALUES)
+    left = {
+        model.name: np.flatnonzero(withstood[f"{model.name}/{ENSEMBLE}"])[: config.timed_images] for model in models
     }
-    chosen = [model for model in trained.trained if model.method in config.methods]
-    for number, model in enumerate(chosen):
-        progress(model.name, {"unit": number, "num_units": len(chosen), "of": "model"})
-        made = {name: peers[name].make(config, trained, model.variables) for name in config.peers}
-        for what in (*config.alone, "ensemble"):
-            robust = _by_library(config, trained, model, what, images, labels, result, progress)
-            for name, peer in made.items():
-                if what in peers[name].attacks:
-                    progress(f"{what} on {model.name} by {name}", {})
-                    row = _by_peer(config, trained, model, what, images, labels, peer, robust)
-                    result["rows"].append({"model": model.name, "attack": what, "by": name, **row})
-            result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
-            directory.write_result(result)
-        withstood = np.flatnonzero(robust)[: config.timed_images]
-        if len(withstood) and config.timed_images:
-            progress(f"timing APGD on {model.name}", {})
-            able = {name: peer for name, peer in made.items() if "apgd-ce" in peers[name].attacks}
-            timing = _timing(config, trained, model, images[withstood], labels[withstood], able)
-            result["timings"].append({"model": model.name, "num_images": len(withstood), **timing})
-    result["complete"] = True
-    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
-    directory.write_result(result)
-    return result
+    timed = [model for model in models if len(left[model.name])]
+    for model in run.missing(timed, "model", lambda model: f"timing APGD on {model.name}", into="timings"):
+        rows = left[model.name]
+        timing = _timing(config, study, model, prepared.images[rows], prepared.labels[rows])
+        run.result["timings"].append({"model": model.name, "num_images": len(rows), **timing})
+        run.save()
 
 
 def _attacked(
-    config: StrengthConfig, trained: TrainedStudy, model: TrainedModel, version: attack.AutoAttackConfig,
+    config: AttackStrengthConfig, trained: TrainedStudy, model: TrainedModel, version: attack.AutoAttackConfig,
     *data: np.ndarray,
     on_progress: Callable[[str, dict[str, float]], None] | None = None,
 ) -> tuple[np.ndarray, attack.AutoAttackInfo, float]:  # fmt: skip
@@ -156,49 +157,33 @@ def _attacked(
 
 
 def _by_library(
-    config: StrengthConfig,
-    trained: TrainedStudy,
-    model: TrainedModel,
-    what: str,
-    images: np.ndarray,
-    labels: np.ndarray,
-    result: dict[str, Any],
-    progress: OnProgress,
-) -> np.ndarray:
-    """Adds the library's row and returns which images are robust."""
-    progress(f"{what} on {model.name}", {})
-    version = config.version() if what == "ensemble" else config.version(what)
+    config: AttackStrengthConfig, prepared: _Prepared, model: TrainedModel, what: str, progress: OnProgress
+) -> tuple[dict[str, Any], np.ndarray]:
+    """A row, and which images are robust."""
+    study, *images_and_labels = prepared
+    version = config.version() if what == ENSEMBLE else config.version(what)
 
     def on_progress(name: str, record: dict[str, float]) -> None:
         progress(f"{name} on {model.name}: {100 * record['robust_accuracy']:.1f} % left", {})
 
-    _, info, seconds = _attacked(config, trained, model, version, images, labels, on_progress=on_progress)
-    row = {
-        "model": model.name,
-        "attack": what,
-        "by": "jsep",
+    _, info, seconds = _attacked(config, study, model, version, *images_and_labels, on_progress=on_progress)
+    row: dict[str, Any] = {
         "clean_accuracy": float(info.clean_correct.mean()),
         "robust_accuracy": float(info.robust.mean()),
         "seconds": round(seconds, 1),
     }
-    if what == "ensemble":
+    if what == ENSEMBLE:
         row["accuracy_after"] = info.robust_accuracy
         row["checks"] = [dataclasses.asdict(check) for check in info.checks]
-    result["rows"].append(row)
-    return info.robust
+    return row, info.robust
 
 
 def _by_peer(
-    config: StrengthConfig,
-    trained: TrainedStudy,
-    model: TrainedModel,
-    what: str,
-    images: np.ndarray,
-    labels: np.ndarray,
-    peer: PeerAttack,
+    config: AttackStrengthConfig, prepared: _Prepared, model: TrainedModel, what: str, peer: PeerAttack,
     robust: np.ndarray,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """A row, with the share of the images on which peer and library agree whether they are robust."""
+    trained, images, labels = prepared
     started = time.perf_counter()
     found = peer(what, images, labels)
     seconds = time.perf_counter() - started
@@ -227,19 +212,20 @@ def _predictions(trained: TrainedStudy, variables: PyTree, chunk_size: int, imag
 
 
 def _timing(
-    config: StrengthConfig,
-    trained: TrainedStudy,
-    model: TrainedModel,
-    images: np.ndarray,
-    labels: np.ndarray,
-    peers: Mapping[str, PeerAttack],
+    config: AttackStrengthConfig, trained: TrainedStudy, model: TrainedModel, images: np.ndarray, labels: np.ndarray
 ) -> dict[str, Any]:
     """Seconds of APGD on the cross-entropy over images that withstand it: nobody ends early, and all is compiled."""
     version = config.version("apgd-ce")
     _attacked(config, trained, model, version, images, labels)
-    timing = {"jsep": round(_attacked(config, trained, model, version, images, labels)[2], 2)}
-    for name, peer in peers.items():
-        started = time.perf_counter()
-        peer("apgd-ce", images, labels)
-        timing[name] = round(time.perf_counter() - started, 2)
+    timing = {LIBRARY: round(_attacked(config, trained, model, version, images, labels)[2], 2)}
+    for name in config.peers:
+        if "apgd-ce" in PEERS[name].attacks:
+            peer = PEERS[name].make(config, trained, model.variables)
+            started = time.perf_counter()
+            peer("apgd-ce", images, labels)
+            timing[name] = round(time.perf_counter() - started, 2)
     return {"attack": "apgd-ce", "num_steps": config.num_steps, "seconds": timing}
+
+
+ATTACK_STRENGTH = StudyKind("attack_strength", AttackStrengthConfig, _prepare, measure, report.strength_table)
+"""Attacks on the predictions of trained models, beside other implementations."""

@@ -11,7 +11,7 @@ from jsep import record, train
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig
 from jsep.study.flat_config import with_new_names
-from jsep.study.methods import training_method
+from jsep.study.methods import PAPER_OBJECTIVE, is_degraded, is_reference, training_method
 
 JUDGED_BY = (
     "dataset",
@@ -54,12 +54,13 @@ _OF_A_REGULARISER = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Collected:
+class FinishedStudies:
     """Models of many studies.
 
     rows: those of result.json, each with "run" (its directory's name), "family", "setting" (what its training was, in
       words, without the seed) and a new "degraded"; left_out: a line for each directory that could not be used;
-    judged: what all share of JUDGED_BY; pairs: of all; studies: where each comes from.
+    judged: what all share of JUDGED_BY; pairs: of all; studies: where each comes from; reference: the method that the
+      others are measured by.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -67,6 +68,17 @@ class Collected:
     judged: dict[str, Any]
     pairs: dict[str, Any]
     studies: tuple[dict[str, Any], ...]
+    reference: str
+
+    def header(self) -> dict[str, Any]:
+        """What a result over many studies says of them."""
+        pairs = {key: self.pairs[key] for key in ("dataset", "split", "hash") if key in self.pairs}
+        return {
+            "pairs": pairs | {"num_pairs": len(self.pairs["victims"])},
+            "judged": self.judged,
+            "studies": list(self.studies),
+            "left_out": list(self.left_out),
+        }
 
 
 def family_of(method: str) -> str:
@@ -75,18 +87,19 @@ def family_of(method: str) -> str:
     if chosen.regulariser:
         return chosen.regulariser
     if chosen.sep_sign:
-        return "sep" if chosen.objective == "mat" else f"{chosen.objective}_sep"
+        return "sep" if chosen.objective == PAPER_OBJECTIVE else f"{chosen.objective}_sep"
     return chosen.objective
 
 
-def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
-    """Every model of the finished studies that the patterns match, judged against the MAT models of the reference.
+def read_finished(patterns: Sequence[str], reference_dir: str | Path) -> FinishedStudies:
+    """Every model of the finished studies that the patterns match, judged against the models of the reference: those of
+    its first adversarial objective without a term.
 
-    A model is degraded when its clean accuracy is more than record.DEGRADED_MARGIN below that of the reference with
-    the same seed (or their mean, where there is none): also a MAT model with another budget.
+    A model is degraded below them by the rule of every study (`methods.is_degraded`): also one of the same method with
+    another budget.
 
-    Args: patterns: run directories, "*" allowed; reference_dir: a study with MAT models.
-    Raises: InputError where nothing is found, the reference has no MAT model, or the models were judged differently.
+    Args: patterns: run directories, "*" allowed; reference_dir: a study with such models.
+    Raises: InputError where nothing is found, the reference has no such model, or the models were judged differently.
     """
     found = dict.fromkeys(path for pattern in patterns for path in sorted(glob.glob(str(pattern))))
     # A sweep's directory holds its logs and its own record beside the runs.
@@ -100,11 +113,11 @@ def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
     if not results:
         raise InputError(f"no finished study in {', '.join(patterns)}; run the sweep first")
     reference = _read(Path(reference_dir))
-    accuracies = {row["seed"]: row["clean_accuracy"] for row in reference["rows"] if row["method"] == "mat"}
-    if not accuracies:
-        raise InputError(f"{reference_dir} has no MAT model to compare the others with; give a study that has")
+    method = next((row["method"] for row in reference["rows"] if is_reference(row["method"])), None)
+    if method is None:
+        raise InputError(f"{reference_dir} has no model of mat or the like to compare with; give a study that has")
+    accuracies = {row["seed"]: row["clean_accuracy"] for row in reference["rows"] if row["method"] == method}
     judged, pairs = _judged(reference["config"]), reference["pairs"]
-    mean = sum(accuracies.values()) / len(accuracies)
     rows: list[dict[str, Any]] = []
     for path, result in results.items():
         _check_same(path, str(reference_dir), _judged(result["config"]), judged)
@@ -117,7 +130,7 @@ def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
                     "run": Path(path).name,
                     "family": family_of(row["method"]),
                     "setting": _setting(row, result["config"], reference["config"]),
-                    "degraded": record.is_degraded(row["clean_accuracy"], accuracies.get(row["seed"], mean)),
+                    "degraded": is_degraded(row, accuracies),
                 }
             )
     families = list(dict.fromkeys(row["family"] for row in rows))
@@ -126,7 +139,7 @@ def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
         {"run": Path(path).name, **{key: result["environment"].get(key) for key in ("command", "commit", "seconds")}}
         for path, result in results.items()
     )
-    return Collected(tuple(rows), tuple(left_out), judged, pairs, studies)
+    return FinishedStudies(tuple(rows), tuple(left_out), judged, pairs, studies, method)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -134,7 +147,7 @@ def _read(path: Path) -> dict[str, Any]:
         result = record.upgrade(json.loads((path / "result.json").read_text()))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} holds no result that can be read; run its study first") from error
-    if "kind" in result or "pairs" not in result:
+    if result.get("kind", "study") != "study" or "pairs" not in result:
         raise InputError(f"{path} holds no study; give the run directories of studies")
     if not result.get("complete"):
         raise InputError(f"{path} is not finished; continue it with resume=True")
