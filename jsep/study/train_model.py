@@ -48,8 +48,8 @@ class Training:
 
 
 def fit(
-    training: Training,
     key: Key,
+    training: Training,
     model: models.Classifier,
     train_config: train.TrainConfig,
     name: tuple[str, int],
@@ -115,14 +115,14 @@ def train_and_evaluate(
         jax.random.fold_in(key, purpose) for purpose in (1, 3, 4, 5, 6)
     )
     started = time.perf_counter()
-    validate = _validation(training, validation_key, probe_key)
-    state, best = fit(training, train_key, model, train_config, (method, seed), validate, initial)
+    validate = _validation(validation_key, probe_key, training)
+    state, best = fit(train_key, training, model, train_config, (method, seed), validate, initial)
     trained = time.perf_counter()
     run.progress(f"evaluating {name}", {})
 
     def test(variables: PyTree) -> Correct:
         attacked = (config.budget_in_tests, config.test_alpha, config.test_num_steps)
-        return _correct(training, accuracy_key, variables, splits.test, attacked, on_progress=run.counter)
+        return _correct(accuracy_key, training, variables, splits.test, attacked, on_progress=run.counter)
 
     run.counter.begin(f"accuracies of {name}", len(splits.test))
     compared, variables = _last_and_best(config, state, best, test)
@@ -130,7 +130,7 @@ def train_and_evaluate(
         compared["batch_statistics_accuracy"] = evaluate.batch_statistics_accuracy(
             accuracy_key, models.batch_fn(model), variables, splits.test, batch_size=config.batch_size
         )
-    measured, maps = _explanations(training, pairs, variables, (method, seed), attack_key, noise_key)
+    measured, maps = _explanations(attack_key, noise_key, training, pairs, variables, (method, seed))
     row = {
         "method": method,
         "seed": seed,
@@ -152,7 +152,7 @@ def train_and_evaluate(
 
 
 def _correct(
-    training: Training, key: Key, variables: PyTree, dataset: data.Dataset, attacked: tuple[float, float, int],
+    key: Key, training: Training, variables: PyTree, dataset: data.Dataset, attacked: tuple[float, float, int],
     **how: Any,
 ) -> Correct:  # fmt: skip
     """attacked: budget, step and number of steps."""
@@ -174,7 +174,7 @@ def _probed(config: StudyConfig) -> dict[str, Any]:
     }
 
 
-def _validation(training: Training, key: Key, probe_key: Key) -> Callable[[PyTree], dict[str, float]]:
+def _validation(key: Key, probe_key: Key, training: Training) -> Callable[[PyTree], dict[str, float]]:
     """What is measured on the validation images after every validate_every epochs."""
     config, validation = training.config, training.splits.validation
     images = validation.as_float(np.arange(min(config.probe_images, len(validation))))
@@ -184,7 +184,7 @@ def _validation(training: Training, key: Key, probe_key: Key) -> Callable[[PyTre
     }[config.validation_attack]
 
     def validate(variables: PyTree) -> dict[str, float]:
-        found = _shares("validation_", _correct(training, key, variables, validation, attacked))
+        found = _shares("validation_", _correct(key, training, variables, validation, attacked))
         model_fn = models.model_fn(training.model)
         return found | evaluate.map_diagnostics(probe_key, model_fn, variables, images, **_probed(config))
 
@@ -192,7 +192,7 @@ def _validation(training: Training, key: Key, probe_key: Key) -> Callable[[PyTre
 
 
 def _explanations(
-    training: Training, pairs: evaluate.PairIndex, variables: PyTree, name: tuple[str, int], key: Key, noise_key: Key
+    key: Key, noise_key: Key, training: Training, pairs: evaluate.PairIndex, variables: PyTree, name: tuple[str, int]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a row holds of the explanations of a model, and the arrays of maps.npz."""
     config, test, run = training.config, training.splits.test, training.run

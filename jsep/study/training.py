@@ -68,7 +68,7 @@ def _pairs(training: Training) -> evaluate.PairIndex:
     if found is None:
         network = create_model(config, config.feature_model, splits.train.info)
         key = jax.random.fold_in(jax.random.key(config.seed), 2)
-        state, _ = fit(training, key, network, config.feature_train_config(), ("features", config.seed))
+        state, _ = fit(key, training, network, config.feature_train_config(), ("features", config.seed))
         run.progress("selecting pairs", {})
         variables = state.variables if run.mesh is None else devices.to_host(state.variables, run.mesh)
         # In process 0 alone: a cluster may turn on the last digit of a feature, and that on the machine.
