@@ -9,7 +9,7 @@ import torch_peers
 from jsep import study
 
 study.PEERS.update(torch_peers.PEERS)
-DEFAULTS = study.AttackStrengthConfig(experiment="attack_strength")
+DEFAULTS = study.AttackStrengthConfig.of(experiment="attack_strength")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

@@ -7,7 +7,7 @@ import command_line
 
 from jsep.study import StudyConfig
 
-DEFAULTS = StudyConfig(
+DEFAULTS = StudyConfig.of(
     experiment="baseline_sep",
     dataset="cifar10",
     model="resnet18",

@@ -7,7 +7,7 @@ import command_line
 
 from jsep.study import StudyConfig
 
-DEFAULTS = StudyConfig(
+DEFAULTS = StudyConfig.of(
     experiment="cifar100_sep", dataset="cifar100", model="resnet18", feature_model="resnet18", augment=True
 )
 

@@ -7,7 +7,7 @@ import command_line
 
 from jsep.study import StudyConfig
 
-DEFAULTS = StudyConfig(
+DEFAULTS = StudyConfig.of(
     experiment="cifar10_sep", dataset="cifar10", model="resnet18", feature_model="resnet18", augment=True
 )
 

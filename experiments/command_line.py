@@ -1,6 +1,5 @@
 """What every script shares: flags from a configuration, progress on the terminal, one-line errors, the last line."""
 
-import dataclasses
 import functools
 import json
 import os
@@ -9,7 +8,6 @@ import shlex
 import signal
 import sys
 import time
-import types
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,10 +22,23 @@ from tqdm import tqdm
 
 from jsep import devices, study, train
 from jsep.checks import InputError, is_disk_full
+from jsep.study.options import number, whole_number
 
-Config = typing.TypeVar("Config", bound=study.FlatConfig)
+Config = typing.TypeVar("Config", bound=study.Configuration)
 
 EXIT_BAD_INPUT, EXIT_DIVERGED, EXIT_INTERRUPTED = 2, 3, 130
+
+
+class WholeNumberParser(flags.ArgumentParser):
+    """A whole number in ASCII digits, without the underscores that Python allows."""
+
+    syntactic_help = "a whole number"
+
+    def parse(self, argument: Any) -> int:
+        return argument if isinstance(argument, int) else whole_number(str(argument))
+
+    def flag_type(self) -> str:
+        return "whole number"
 
 
 class FractionParser(flags.ArgumentParser):
@@ -36,39 +47,29 @@ class FractionParser(flags.ArgumentParser):
     syntactic_help = "a number or a fraction such as 8/255"
 
     def parse(self, argument: Any) -> float:
-        if isinstance(argument, int | float):
-            return float(argument)
-        numerator, _, denominator = str(argument).partition("/")
-        try:
-            return float(numerator) / float(denominator or 1)
-        except (ValueError, ZeroDivisionError):
-            raise ValueError(f"expected a number or a fraction such as 8/255, got {argument!r}") from None
+        return float(argument) if isinstance(argument, int | float) else number(str(argument))
 
     def flag_type(self) -> str:
         return "number or fraction"
 
 
-def _define(field: dataclasses.Field[Any], default: Any, kind: Any) -> None:
-    if isinstance(kind, types.UnionType):  # X | None
-        kind = next(part for part in typing.get_args(kind) if part is not type(None))
-    text = field.metadata["help"]
-    if kind is bool:
-        flags.DEFINE_bool(field.name, default, text)
-    elif kind is int:
-        flags.DEFINE_integer(field.name, default, text)
-    elif kind is float:
-        flags.DEFINE(FractionParser(), field.name, default, text)
-    elif typing.get_origin(kind) is tuple:
-        flags.DEFINE_list(field.name, list(default), text)
+def _define(setting: Any, default: Any) -> None:
+    if setting.base is bool:
+        flags.DEFINE_bool(setting.name, default, setting.help)
+    elif setting.base is int:
+        flags.DEFINE(WholeNumberParser(), setting.name, default, setting.help)
+    elif setting.base is float:
+        flags.DEFINE(FractionParser(), setting.name, default, setting.help)
+    elif setting.base is tuple:
+        flags.DEFINE_list(setting.name, list(default), setting.help)
     else:
-        flags.DEFINE_string(field.name, default, text)
+        flags.DEFINE_string(setting.name, default, setting.help)
 
 
-def define_flags(defaults: study.FlatConfig) -> None:
+def define_flags(defaults: study.Configuration) -> None:
     """One flag for each field of the configuration, and those of the run directory."""
-    kinds = typing.get_type_hints(type(defaults))
-    for field in dataclasses.fields(defaults):
-        _define(field, getattr(defaults, field.name), kinds[field.name])
+    for setting in study.settings_of(type(defaults)).values():
+        _define(setting, setting.get(defaults))
     flags.DEFINE_string("run_dir", None, "directory of the run, made if absent; default: runs/<experiment>")
     flags.DEFINE_bool("overwrite", False, "replace the run in run_dir")
     flags.DEFINE_string(
@@ -79,7 +80,7 @@ def define_flags(defaults: study.FlatConfig) -> None:
     _list_in_help()
 
 
-def define_study_flags(defaults: study.FlatConfig) -> None:
+def define_study_flags(defaults: study.Configuration) -> None:
     """The flags of a script that runs a study."""
     flags.DEFINE_bool("resume", False, "continue the run in run_dir")
     flags.DEFINE_bool("dry_run", False, "print the plan with estimates of time and memory; write nothing")
@@ -117,11 +118,8 @@ def connected_mesh() -> jax.sharding.Mesh | None:
 
 def parsed_config(kind: type[Config]) -> Config:
     """The configuration that the parsed flags say."""
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(kind):
-        value = getattr(flags.FLAGS, field.name)
-        values[field.name] = tuple(value) if isinstance(value, list) else value
-    return kind(**values)
+    values = {name: getattr(flags.FLAGS, name) for name in study.settings_of(kind)}
+    return kind.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 class TerminalProgress:
@@ -203,7 +201,7 @@ def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: 
         print(printed)
 
 
-def run_study(defaults: study.FlatConfig) -> None:
+def run_study(defaults: study.Configuration) -> None:
     """Runs the study that the flags of a script say, prints its tables and findings and where to look further.
 
     Args: defaults: the configuration where no flag says otherwise.
@@ -212,7 +210,7 @@ def run_study(defaults: study.FlatConfig) -> None:
     main(functools.partial(_run_study, type(defaults)))
 
 
-def _run_study(kind: type[study.FlatConfig]) -> None:
+def _run_study(kind: type[study.Configuration]) -> None:
     config = parsed_config(kind)
     if flags.FLAGS.dry_run:
         return _print_plan(config)
@@ -247,7 +245,7 @@ def _run_dir(experiment: str) -> Path:
     return Path(flags.FLAGS.run_dir or Path("runs") / experiment)
 
 
-def _print_plan(config: study.FlatConfig) -> None:
+def _print_plan(config: study.Configuration) -> None:
     """What --dry_run prints. Raises: InputError where the run itself would, for models that it needs."""
     run_dir = _run_dir(config.experiment)
     done: set[tuple[str, int]] = set()

@@ -7,7 +7,7 @@ import command_line
 
 from jsep import study
 
-DEFAULTS = study.CorrelationConfig(experiment="correlation")
+DEFAULTS = study.CorrelationConfig.of(experiment="correlation")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

@@ -7,7 +7,7 @@ import command_line
 
 from jsep import study
 
-DEFAULTS = study.CrossMethodConfig(experiment="cross_method")
+DEFAULTS = study.CrossMethodConfig.of(experiment="cross_method")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

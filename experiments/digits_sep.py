@@ -7,7 +7,7 @@ import command_line
 
 from jsep.study import StudyConfig
 
-DEFAULTS = StudyConfig(experiment="digits_sep", dataset="digits")
+DEFAULTS = StudyConfig.of(experiment="digits_sep", dataset="digits")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

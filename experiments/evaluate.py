@@ -7,7 +7,7 @@ import command_line
 
 from jsep import study
 
-DEFAULTS = study.EvaluationConfig(experiment="evaluate", study_dirs=("runs/digits_models",))
+DEFAULTS = study.EvaluationConfig.of(experiment="evaluate", study_dirs=("runs/digits_models",))
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

@@ -7,7 +7,7 @@ import command_line
 
 from jsep import study
 
-DEFAULTS = study.ExplanationMethodsConfig(experiment="explain_methods")
+DEFAULTS = study.ExplanationMethodsConfig.of(experiment="explain_methods")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

@@ -7,7 +7,7 @@ import command_line
 
 from jsep import study
 
-DEFAULTS = study.ExplanationAttacksConfig(experiment="explanation_attacks")
+DEFAULTS = study.ExplanationAttacksConfig.of(experiment="explanation_attacks")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

@@ -7,7 +7,7 @@ import command_line
 
 from jsep.study import StudyConfig
 
-DEFAULTS = StudyConfig(
+DEFAULTS = StudyConfig.of(
     experiment="fashion_mnist_sep", dataset="fashion_mnist", model="convnet", feature_model="convnet", augment=False
 )
 

@@ -7,7 +7,7 @@ import command_line
 
 from jsep import study
 
-DEFAULTS = study.LandscapeConfig(experiment="landscape")
+DEFAULTS = study.LandscapeConfig.of(experiment="landscape")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

@@ -7,7 +7,7 @@ import command_line
 
 from jsep import study
 
-DEFAULTS = study.MethodsTableConfig(experiment="methods_table")
+DEFAULTS = study.MethodsTableConfig.of(experiment="methods_table")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

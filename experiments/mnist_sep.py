@@ -7,7 +7,9 @@ import command_line
 
 from jsep.study import StudyConfig
 
-DEFAULTS = StudyConfig(experiment="mnist_sep", dataset="mnist", model="convnet", feature_model="convnet", augment=False)
+DEFAULTS = StudyConfig.of(
+    experiment="mnist_sep", dataset="mnist", model="convnet", feature_model="convnet", augment=False
+)
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

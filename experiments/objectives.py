@@ -7,7 +7,7 @@ import command_line
 
 from jsep import study
 
-DEFAULTS = study.StudyConfig(experiment="objectives")
+DEFAULTS = study.StudyConfig.of(experiment="objectives")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

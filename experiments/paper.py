@@ -22,7 +22,7 @@ from jsep.study.sweep import error_line
 
 EXIT_FAILED = 1
 
-DEFAULTS = study.RecipesConfig(experiment="paper")
+DEFAULTS = study.RecipesConfig.of(experiment="paper")
 
 Directories = dict[str, pathlib.Path]
 

@@ -7,7 +7,7 @@ import command_line
 
 from jsep import study
 
-DEFAULTS = study.PrecisionConfig(experiment="precision")
+DEFAULTS = study.PrecisionConfig.of(experiment="precision")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

@@ -7,7 +7,7 @@ import command_line
 
 from jsep import study
 
-DEFAULTS = study.SelectionConfig(experiment="selection")
+DEFAULTS = study.SelectionConfig.of(experiment="selection")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

@@ -7,7 +7,7 @@ import command_line
 
 from jsep import study
 
-DEFAULTS = study.WeightSweepConfig(experiment="sep_weight_sweep")
+DEFAULTS = study.WeightSweepConfig.of(experiment="sep_weight_sweep")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

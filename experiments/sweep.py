@@ -22,7 +22,7 @@ from jsep.study import sweep_ray
 
 EXIT_FAILED = 1
 
-DEFAULTS = study.SweepConfig(experiment="sweep")
+DEFAULTS = study.SweepConfig.of(experiment="sweep")
 
 
 def _engine(config: study.SweepConfig) -> tuple[study.Engine, int]:

@@ -7,7 +7,7 @@ import command_line
 
 from jsep.study import StudyConfig
 
-DEFAULTS = StudyConfig(
+DEFAULTS = StudyConfig.of(
     experiment="tiny_imagenet_sep",
     dataset="tiny_imagenet",
     model="resnet18",

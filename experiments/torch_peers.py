@@ -81,11 +81,17 @@ def _reference(config: AttackStrengthConfig, trained: TrainedStudy, variables: P
     except ImportError:
         raise InputError("--peers=autoattack needs the reference package autoattack on the path") from None
     network = twin(trained.model, variables)
-    norm = {"linf": "Linf", "l2": "L2"}[config.norm]
+    norm = {"linf": "Linf", "l2": "L2"}[config.budget.norm]
 
     def run(what: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         adversary = AutoAttack(
-            network, norm=norm, eps=config.epsilon, seed=config.seed, verbose=False, version="standard", device="cpu"
+            network,
+            norm=norm,
+            eps=config.budget.epsilon,
+            seed=config.seed,
+            verbose=False,
+            version="standard",
+            device="cpu",
         )
         # The published settings, shortened where the configuration is.
         for member in (adversary.apgd, adversary.apgd_targeted):
@@ -107,15 +113,15 @@ def _foolbox(config: AttackStrengthConfig, trained: TrainedStudy, variables: PyT
         import foolbox
     except ImportError:
         raise InputError("--peers=foolbox needs the extra: pip install -e '.[oracle]'") from None
-    kind = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[config.norm]
-    attack = kind(abs_stepsize=config.epsilon / 4, steps=config.pgd_steps, random_start=True)
+    kind = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[config.budget.norm]
+    attack = kind(abs_stepsize=config.budget.epsilon / 4, steps=config.pgd_steps, random_start=True)
     model = foolbox.PyTorchModel(twin(trained.model, variables), bounds=(0, 1))
 
     def run(what: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         import torch
 
         torch.manual_seed(config.seed)
-        return _in_chunks(config, lambda x, y: attack(model, x, y, epsilons=config.epsilon)[1], images, labels)
+        return _in_chunks(config, lambda x, y: attack(model, x, y, epsilons=config.budget.epsilon)[1], images, labels)
 
     return run
 
@@ -126,14 +132,10 @@ def _torchattacks(config: AttackStrengthConfig, trained: TrainedStudy, variables
     except ImportError:
         raise InputError("--peers=torchattacks needs the extra: pip install -e '.[oracle]'") from None
     network = twin(trained.model, variables)
-    norm = {"linf": "Linf", "l2": "L2"}[config.norm]
-    if norm == "Linf":
-        pgd = torchattacks.PGD(network, eps=config.epsilon, alpha=config.epsilon / 4, steps=config.pgd_steps)
-    else:
-        pgd = torchattacks.PGDL2(network, eps=config.epsilon, alpha=config.epsilon / 4, steps=config.pgd_steps)
-    apgd = torchattacks.APGD(
-        network, norm=norm, eps=config.epsilon, steps=config.num_steps, loss="ce", seed=config.seed
-    )
+    norm, epsilon = {"linf": "Linf", "l2": "L2"}[config.budget.norm], config.budget.epsilon
+    kind = torchattacks.PGD if norm == "Linf" else torchattacks.PGDL2
+    pgd = kind(network, eps=epsilon, alpha=epsilon / 4, steps=config.pgd_steps)
+    apgd = torchattacks.APGD(network, norm=norm, eps=epsilon, steps=config.num_steps, loss="ce", seed=config.seed)
     attacks = {"pgd": pgd, "apgd-ce": apgd}
 
     def run(what: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import command_line
 
 from jsep import study
 
-DEFAULTS = study.TradesLandscapeConfig(experiment="trades_landscape")
+DEFAULTS = study.TradesLandscapeConfig.of(experiment="trades_landscape")
 
 if __name__ == "__main__":
     command_line.run_study(DEFAULTS)

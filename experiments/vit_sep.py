@@ -7,7 +7,7 @@ import command_line
 
 from jsep.study import StudyConfig
 
-DEFAULTS = StudyConfig(
+DEFAULTS = StudyConfig.of(
     experiment="vit_sep", dataset="cifar10", model="vit_tiny", feature_model="resnet18", augment=True
 )
 

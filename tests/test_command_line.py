@@ -22,7 +22,7 @@ from jsep.study import costs
 # `study.plan` is the function.
 plan_module = importlib.import_module("jsep.study.plan")
 ROOT = pathlib.Path(__file__).parent.parent
-SMALL = study.StudyConfig(
+SMALL = study.StudyConfig.of(
     dataset="digits", train_images=64, validation_images=16, test_images=32, methods=("standard", "mat", "sep_pos"),
     num_seeds=2, epochs=3, batch_size=16, num_steps=4, test_num_steps=5, num_pairs=4, explanation_num_steps=7,
     feature_epochs=2,
@@ -102,7 +102,7 @@ def test_a_bad_value_says_what_was_expected(given: str, said: str) -> None:
 
 
 def test_every_meant_flag_is_a_flag_of_a_study_or_its_run() -> None:
-    known = {*study.StudyConfig.__dataclass_fields__, "run_dir", "resume", "overwrite"}
+    known = {*study.settings_of(study.StudyConfig), "run_dir", "resume", "overwrite"}
     for meant in help_text.MEANT.values():
         names = meant.replace("--", "").replace(" or ", " ").replace(" and ", " ").split()
         assert set(names) <= known, meant
@@ -196,7 +196,7 @@ def test_plan_counts_steps_models_and_what_is_done(monkeypatch: pytest.MonkeyPat
 
 
 def test_plan_of_an_analysis_needs_its_models(tmp_path: pathlib.Path) -> None:
-    config = study.LandscapeConfig(models=(str(tmp_path),))
+    config = study.LandscapeConfig.of(models=(str(tmp_path),))
     with pytest.raises(ValueError, match="holds no study that can be read"):
         study.plan(config)
 

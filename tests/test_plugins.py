@@ -20,7 +20,7 @@ from jsep.study.methods import mark_degraded
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 KEY = jax.random.key(0)
-TINY = study.StudyConfig(
+TINY = study.StudyConfig.of(
     experiment="plugins", num_seeds=1, train_images=64, validation_images=20, test_images=30, epochs=1, batch_size=32,
     optimizer="adamw", learning_rate=0.003, epsilon=0.1, alpha=0.05, num_steps=1, test_num_steps=1,
     sep_weight_pos=300.0, sep_weight_neg=-300.0, explanation_num_steps=2, num_clusters=2, num_pairs=3, feature_epochs=1,
@@ -68,7 +68,7 @@ def mart(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("mart")
 def test_study_of_a_new_objective_compares_its_sep_arms_with_it(tmp_path: pathlib.Path) -> None:
     methods = ("mart", "mart_sep_pos", "mart_sep_neg")
-    config = dataclasses.replace(TINY, methods=methods, objective_options=("mart_weight=2.5",))
+    config = TINY.replace(methods=methods, objective_options=("mart_weight=2.5",))
     assert config.train_config("mart_sep_pos", 64).objective_settings == MartConfig(2.5)
     result = study.run(config, tmp_path / "run")
     rows = {row["method"]: row for row in result["rows"]}
@@ -94,7 +94,7 @@ def test_study_of_a_new_objective_compares_its_sep_arms_with_it(tmp_path: pathli
     described = config.train_config("mart", 64).describe()
     assert (described["objective"], described["mart_weight"]) == ("mart", 2.5)
     with pytest.raises(InputError, match="begun with other settings: objective_options"):
-        study.run(dataclasses.replace(config, objective_options=()), tmp_path / "run", resume=True)
+        study.run(config.replace(objective_options=()), tmp_path / "run", resume=True)
 
 
 @pytest.mark.usefixtures("mart")
@@ -102,22 +102,19 @@ def test_new_objective_has_names_a_weight_options_and_a_plan() -> None:
     known = study.training_methods()
     assert {"mart", "mart_sep_pos", "mart_sep_neg", "mart_lga", "mart_r2et"} <= set(known)
     assert known["mart_lga"].baseline == "mart"
-    config = dataclasses.replace(TINY, methods=("mart", "mart@1"))
+    config = TINY.replace(methods=("mart", "mart@1"))
     assert config.train_config("mart@1", 64).objective_settings == MartConfig(1.0)
-    passes = {
-        task.what.split(",")[0]: task.flops
-        for task in study.plan(dataclasses.replace(TINY, methods=("mat", "mart"))).tasks
-    }
+    passes = {task.what.split(",")[0]: task.flops for task in study.plan(TINY.replace(methods=("mat", "mart"))).tasks}
     assert passes["train mart"] > passes["train mat"]
     with pytest.raises(InputError, match="unknown option of mart 'mart_weights': expected one of mart_weight; did you"):
-        dataclasses.replace(TINY, methods=("mart",), objective_options=("mart_weights=3",))
+        TINY.replace(methods=("mart",), objective_options=("mart_weights=3",))
     with pytest.raises(InputError, match="unknown method 'mart_sep': expected one of .* mart_sep_pos"):
-        dataclasses.replace(TINY, methods=("mart_sep",))
+        TINY.replace(methods=("mart_sep",))
 
 
 def test_new_objective_is_gone_with_its_line() -> None:
     with pytest.raises(InputError, match="unknown method 'mart'"):
-        dataclasses.replace(TINY, methods=("mart",))
+        TINY.replace(methods=("mart",))
 
 
 # An attack on explanations: the best of some random images of the ball, without any derivative.
@@ -179,7 +176,7 @@ def plugged(**changes: Any) -> study.StudyConfig:
         "explanation_options": ("power=2",), "explanation_attack_kind": "guess", "explanation_epsilon": 0.2,
         "explanation_attack_options": ("num_guesses=6",),
     }  # fmt: skip
-    return dataclasses.replace(TINY, **chosen | changes)
+    return TINY.replace(**chosen | changes)
 
 
 @pytest.mark.usefixtures("three_plugins")
@@ -205,7 +202,7 @@ def test_study_knows_a_new_data_set_explanation_and_attack(tmp_path: pathlib.Pat
     expected = explain.explanation_map(saliency)
     np.testing.assert_allclose(maps["mat/victim_map"][0], expected, rtol=1e-3, atol=1e-6)
 
-    ablation = study.ExplanationAttacksConfig(
+    ablation = study.ExplanationAttacksConfig.of(
         experiment="x", models_dir=str(tmp_path / "run"), attacks=("guess", "black_box"), num_near_boundary=2
     )
     compared = study.run(ablation, tmp_path / "ablation")
@@ -255,7 +252,7 @@ import test_plugins
 from jsep import data, study
 
 data.DATASETS["stripes"] = data.DataSource(test_plugins.load_stripes, is_embedded=True)
-command_line.run_study(study.StudyConfig(experiment="stripes", dataset="stripes"))
+command_line.run_study(study.StudyConfig.of(experiment="stripes", dataset="stripes"))
 """
 
 

@@ -4,7 +4,7 @@ import json
 
 from jsep import study
 
-CONFIG = study.StudyConfig(
+CONFIG = study.StudyConfig.of(
     experiment="tiny",
     methods=("mat", "sep_neg"),
     num_seeds=1,

@@ -6,12 +6,22 @@ loads, how it measures and what it draws.
 
 from jsep.study.attack_strength import PEERS, AttackStrengthConfig, Peer
 from jsep.study.config import StudyConfig
+from jsep.study.configuration import (
+    RENAMED,
+    Configuration,
+    amount,
+    count,
+    group,
+    random_seed,
+    setting,
+    settings_of,
+    size,
+)
 from jsep.study.correlation import CorrelationConfig
 from jsep.study.cross_method import CrossMethodConfig
 from jsep.study.evaluation_config import EvaluationConfig
 from jsep.study.explanation_attacks import ExplanationAttacksConfig
 from jsep.study.explanation_methods import ExplanationMethodsConfig
-from jsep.study.flat_config import RENAMED, FlatConfig
 from jsep.study.kinds import STUDIES, describe, kind_of, run
 from jsep.study.landscape_config import LandscapeConfig
 from jsep.study.methods import TrainingMethod, training_method, training_methods
@@ -39,13 +49,13 @@ from jsep.study.weight_sweep import WeightSweepConfig
 
 __all__ = [
     "AttackStrengthConfig",
+    "Configuration",
     "CorrelationConfig",
     "CrossMethodConfig",
     "Engine",
     "EvaluationConfig",
     "ExplanationAttacksConfig",
     "ExplanationMethodsConfig",
-    "FlatConfig",
     "LandscapeConfig",
     "MethodsTableConfig",
     "PEERS",
@@ -69,18 +79,25 @@ __all__ = [
     "TrainedStudy",
     "TrainingMethod",
     "WeightSweepConfig",
+    "amount",
+    "count",
     "describe",
     "gpus",
+    "group",
     "keep_study",
     "kind_of",
     "load_trained",
     "plan",
     "plan_sweep",
+    "random_seed",
     "read_spec",
     "run",
     "run_processes",
     "run_sweep",
     "seconds_left",
+    "setting",
+    "settings_of",
+    "size",
     "state_of",
     "training_method",
     "training_methods",

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import attack, report
-from jsep.checks import InputError, check_choice, check_count, check_epsilon
-from jsep.study.flat_config import FlatConfig, setting
+from jsep.checks import InputError, check_choice
+from jsep.study.configuration import Configuration, count, group, random_seed, setting
+from jsep.study.groups import BudgetConfig
 from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.splits import load_split
@@ -40,38 +41,36 @@ PEERS: dict[str, Peer] = {}
 
 
 @dataclasses.dataclass(frozen=True)
-class AttackStrengthConfig(FlatConfig):
+class AttackStrengthConfig(Configuration):
     """Attacks on the models of a finished study. The help text of each field is its documentation."""
 
     models: str = setting("runs/cifar10_models", "run directory of the study whose models are attacked")
     data_dir: str | None = setting(None, "TFDS data directory; default: where the study found it")
     methods: tuple[str, ...] = setting(("standard", "mat"), "training methods of the study whose models are attacked")
-    num_images: int = setting(500, "number of test images, stratified by class; 0: all")
-    norm: str = setting("linf", f"norm of the budget: {', '.join(attack.NORMS)}")
-    epsilon: float = setting(8 / 255, "budget, pixel units; 8/255 may be written so")
+    num_images: int = count(500, "number of test images, stratified by class; 0: all", minimum=0)
+    budget: BudgetConfig = group(BudgetConfig)
     single_attacks: tuple[str, ...] = setting(
-        ("pgd", "apgd-ce"), f"attacks, each on all images: {', '.join(attack.PREDICTION_ATTACKS)}"
+        ("pgd", "apgd-ce"), "attacks, each on all images", choices=attack.PREDICTION_ATTACKS
     )
     ensemble_attacks: tuple[str, ...] = setting(
-        attack.AUTO_ATTACK_VERSIONS["standard"].attacks, "attacks of the ensemble, each on the images still unbroken"
+        attack.AUTO_ATTACK_VERSIONS["standard"].attacks,
+        "attacks of the ensemble, each on the images still unbroken",
+        choices=attack.PREDICTION_ATTACKS,
     )
-    num_steps: int = setting(100, "steps of APGD and FAB")
-    num_targets: int = setting(9, "target classes of targeted attacks")
-    num_queries: int = setting(5000, "queries of Square")
-    pgd_steps: int = setting(20, "steps of PGD, each a quarter of the budget long")
-    timed_images: int = setting(50, "images that withstood APGD on which it is timed, the same work for everyone")
-    peers: tuple[str, ...] = setting((), "other implementations that attack the same weights and images")
-    seed: int = setting(0, "seed of the random starts and searches")
-    chunk_size: int = setting(50, "images in memory at once")
+    num_steps: int = count(100, "steps of APGD and FAB")
+    num_targets: int = count(9, "target classes of targeted attacks")
+    num_queries: int = count(5000, "queries of Square")
+    pgd_steps: int = count(20, "steps of PGD, each a quarter of the budget long")
+    timed_images: int = count(
+        50, "images that withstood APGD on which it is timed, the same work for everyone", minimum=0
+    )
+    peers: tuple[str, ...] = setting((), "other implementations that attack the same weights and images", choices=PEERS)
+    seed: int = random_seed(0, "seed of the random starts and searches")
+    chunk_size: int = count(50, "images in memory at once")
 
-    def __post_init__(self) -> None:
-        for name in (*self.single_attacks, *self.ensemble_attacks):
-            check_choice("attack", name, attack.PREDICTION_ATTACKS)
-        attack.norm_by_name(self.norm)
-        check_epsilon(self.epsilon, self.norm)
-        check_count("num_images", self.num_images, minimum=0)
-        check_count("timed_images", self.timed_images, minimum=0)
-        check_count("chunk_size", self.chunk_size)
+    def check(self) -> None:
+        """Raises: InputError for a budget or an ensemble that is none."""
+        self.budget.check()
         self.version()
 
     def version(self, *attacks: str) -> attack.AutoAttackConfig:
@@ -92,14 +91,12 @@ class _Prepared(NamedTuple):
 
 
 def _prepare(config: AttackStrengthConfig, progress: OnProgress) -> _Prepared:
-    for name in config.peers:
-        check_choice("peer", name, PEERS)
     study = load_trained(config.models, data_dir=config.data_dir)
     for method in config.methods:
         check_choice("method of the study", method, study.config.methods)
     for name in config.peers:  # one that is not installed says so here
         PEERS[name].make(config, study, study.trained[0].variables)
-    test = load_split(study.config.dataset, study.config.data_dir, "test", config.num_images)
+    test = load_split(study.config.data.dataset, study.config.data.data_dir, "test", config.num_images)
     return _Prepared(study, test.as_float(), np.asarray(test.labels))
 
 
@@ -150,7 +147,7 @@ def _attacked(
     started = time.perf_counter()
     adversarial, info = attack.auto_attack(
         jax.random.key(config.seed), functools.partial(trained.model_fn, model.variables), *data,
-        norm=config.norm, epsilon=config.epsilon, version=version, chunk_size=config.chunk_size,
+        norm=config.budget.norm, epsilon=config.budget.epsilon, version=version, chunk_size=config.chunk_size,
         on_progress=on_progress,
     )  # fmt: skip
     return adversarial, info, time.perf_counter() - started
@@ -190,8 +187,10 @@ def _by_peer(
     if found.shape != images.shape:
         raise InputError(f"a peer returned images of shape {found.shape}, expected {images.shape}")
     change = (found.astype(np.float64) - images).reshape(len(images), -1)
-    size = np.abs(change).max(1) if config.norm == "linf" else np.linalg.norm(change, axis=1)
-    valid = (size <= config.epsilon * (1 + 1e-5) + 1e-6) & (found.min((1, 2, 3)) >= 0) & (found.max((1, 2, 3)) <= 1)
+    size = np.abs(change).max(1) if config.budget.norm == "linf" else np.linalg.norm(change, axis=1)
+    valid = (
+        (size <= config.budget.epsilon * (1 + 1e-5) + 1e-6) & (found.min((1, 2, 3)) >= 0) & (found.max((1, 2, 3)) <= 1)
+    )
     classify = functools.partial(_predictions, trained, model.variables, config.chunk_size)
     withstood = (classify(images) == labels) & ~(valid & (classify(found) != labels))
     return {

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jsep import report, stats
-from jsep.checks import InputError, check_count
+from jsep.checks import InputError
+from jsep.study.configuration import Configuration, count, random_seed, setting
 from jsep.study.finished_studies import FinishedStudies, read_finished
-from jsep.study.flat_config import FlatConfig, setting
 from jsep.study.methods import PAPER_OBJECTIVE
 from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
@@ -44,7 +44,7 @@ SUBSETS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class CorrelationConfig(FlatConfig):
+class CorrelationConfig(Configuration):
     """Which runs. The help text of each field is its documentation."""
 
     study_dirs: tuple[str, ...] = setting(
@@ -55,12 +55,8 @@ class CorrelationConfig(FlatConfig):
         "runs/sep_weight_digits/mat",
         "the one whose models of an objective alone, such as mat, say what degraded is",
     )
-    num_resamples: int = setting(1000, "resamples of a bootstrap interval")
-    analysis_seed: int = setting(0, "seed of the resampling")
-
-    def __post_init__(self) -> None:
-        check_count("num_resamples", self.num_resamples)
-        check_count("analysis_seed", self.analysis_seed, minimum=0)
+    num_resamples: int = count(1000, "resamples of a bootstrap interval")
+    analysis_seed: int = random_seed(0, "seed of the resampling")
 
 
 def _prepare(config: CorrelationConfig, progress: OnProgress) -> FinishedStudies:

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 
 from jsep import evaluate, explain, report
-from jsep.checks import InputError, check_choice, check_count
-from jsep.study.flat_config import FlatConfig, setting
+from jsep.checks import InputError
+from jsep.study.configuration import Configuration, count, setting
 from jsep.study.methods import described_method, mark_degraded
 from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
@@ -16,7 +16,7 @@ from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
 
 @dataclasses.dataclass(frozen=True)
-class CrossMethodConfig(FlatConfig):
+class CrossMethodConfig(Configuration):
     """Which models and explanation methods. The help text of each field is its documentation."""
 
     study_dirs: tuple[str, ...] = setting(
@@ -26,18 +26,16 @@ class CrossMethodConfig(FlatConfig):
     methods: tuple[str, ...] = setting(
         ("gradient_x_input", "gradient", "guided_backprop", "integrated_gradients", "lrp_epsilon", "smooth_grad"),
         "explanation methods, each attacked itself; they must be differentiable",
+        choices=explain.METHODS,
     )
-    max_seeds: int = setting(0, "training seeds whose models are attacked, the first ones; 0: all")
-    max_pairs: int = setting(0, "pairs of images, the first ones of the study; 0: all")
-    chunk_size: int = setting(64, "images or pairs in memory at once")
+    max_seeds: int = count(0, "training seeds whose models are attacked, the first ones; 0: all", minimum=0)
+    max_pairs: int = count(0, "pairs of images, the first ones of the study; 0: all", minimum=0)
+    chunk_size: int = count(64, "images or pairs in memory at once")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises: InputError for a method without derivative, or no studies or methods."""
         for name in self.methods:
-            check_choice("explanation method", name, explain.METHODS)
             explain.check_differentiable(name)
-        for field in ("max_seeds", "max_pairs"):
-            check_count(field, getattr(self, field), minimum=0)
-        check_count("chunk_size", self.chunk_size)
         if not self.study_dirs or not self.methods:
             raise InputError("study_dirs and methods must name at least one each")
 
@@ -78,7 +76,7 @@ def measure_cross(
         if id(model) not in accuracies:
             accuracies[id(model)] = _accuracies(study, model, chunk_size)
         row = {
-            "trained_with": study.config.sep_method,
+            "trained_with": study.config.sep.method,
             "method": model.method,
             "seed": model.seed,
             **described_method(model.method),
@@ -118,10 +116,10 @@ def _accuracies(study: TrainedStudy, model: TrainedModel, chunk_size: int) -> di
         study.model_fn,
         model.variables,
         study.test,
-        norm=own.norm,
+        norm=own.budget.norm,
         epsilon=own.budget_in_tests,
-        alpha=own.test_alpha,
-        num_steps=own.test_num_steps,
+        alpha=own.tests.alpha,
+        num_steps=own.tests.num_steps,
         chunk_size=chunk_size,
     )
     return {"clean_accuracy": clean, "robust_accuracy": robust}

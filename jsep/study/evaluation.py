@@ -75,7 +75,7 @@ class _Measurement:
             "label_kept": np.asarray(results.label_kept),
             "perturbation_size": np.asarray(results.distance),
         }
-        properties = self._properties(model, results) if self.config.properties else {}
+        properties = self._properties(model, results) if self.config.properties.measured else {}
         values |= properties
         row: dict[str, Any] = {
             "method": model.method,
@@ -92,7 +92,7 @@ class _Measurement:
             **warnings_of(self.config.explanation_attack(), results),
             "degraded": False,
         }
-        if self.config.auto_attack is not None:
+        if self.config.auto_attack.version is not None:
             info = self._auto_attack(model)
             values["auto_attack_accuracy"] = info.robust
             row["auto_attack_accuracy"] = float(info.robust.mean())
@@ -129,10 +129,10 @@ class _Measurement:
             model.model_fn,
             model.variables,
             self.subject.test,
-            norm=config.norm,
-            epsilon=config.epsilon,
-            alpha=config.test_alpha,
-            num_steps=config.test_num_steps,
+            norm=config.budget.norm,
+            epsilon=config.budget.epsilon,
+            alpha=config.tests.alpha,
+            num_steps=config.tests.num_steps,
             chunk_size=config.chunk_size,
             store=self._store(model, "accuracy"),
             on_progress=self._begin(f"accuracies of {model.name}", len(self.subject.test)),
@@ -174,7 +174,7 @@ class _Measurement:
                     method=settings.method,
                     options=settings.method_options,
                     map_config=settings.map_config,
-                    config=self.config.properties_config(),
+                    config=self.config.properties.config(),
                     chunk_size=size,
                 )
             )
@@ -183,7 +183,8 @@ class _Measurement:
 
     def _auto_attack(self, model: EvaluatedModel) -> attack.AutoAttackInfo:
         config, total = self.config, len(self.subject.test)
-        assert config.auto_attack is not None
+        version, part = config.auto_attack.version, config.auto_attack.part
+        assert version is not None
         count, seen = self._begin(f"AutoAttack on {model.name}", total), 0
 
         def on_attack(name: str, record: dict[str, float]) -> None:
@@ -196,11 +197,11 @@ class _Measurement:
             model.model_fn,
             model.variables,
             self.subject.test,
-            norm=config.norm,
-            epsilon=config.epsilon,
-            version=config.auto_attack,
-            chunk_size=min(config.chunk_size, config.auto_attack_part),
-            part_size=config.auto_attack_part,
+            norm=config.budget.norm,
+            epsilon=config.budget.epsilon,
+            version=version,
+            chunk_size=min(config.chunk_size, part),
+            part_size=part,
             store=self._store(model, "auto_attack"),
             on_progress=on_attack,
         )

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import attack, evaluate, report
-from jsep.checks import InputError, check_choice, check_count
-from jsep.study.flat_config import FlatConfig, setting
+from jsep.checks import InputError
+from jsep.study.configuration import Configuration, count, random_seed, setting
 from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
@@ -21,33 +21,27 @@ UNMOVED = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
-class ExplanationAttacksConfig(FlatConfig):
+class ExplanationAttacksConfig(Configuration):
     """A finished study, its models and pairs. The help text of each field is its documentation."""
 
     models_dir: str = setting("runs/digits_models", "run directory of the study whose models are attacked")
     data_dir: str | None = setting(None, "TFDS data directory; default: where the study found its data")
     methods: tuple[str, ...] = setting((), "training methods of that study whose models are attacked; default: all")
-    seed: int = setting(0, "the models' seed")
-    num_pairs: int = setting(0, "the first so many pairs of the study; 0: all")
-    num_near_boundary: int = setting(
+    seed: int = random_seed(0, "the models' seed")
+    num_pairs: int = count(0, "the first so many pairs of the study; 0: all", minimum=0)
+    num_near_boundary: int = count(
         20, "victims for the second table: the test images with the smallest lead of the predicted class"
     )
     attacks: tuple[str, ...] = setting(
-        ("targeted", "auto"), f"attacks on explanations that are compared, of {', '.join(attack.EXPLANATION_ATTACKS)}"
+        ("targeted", "auto"), "attacks on explanations that are compared, of", choices=attack.EXPLANATION_ATTACKS
     )
-    version: str = setting("standard", f"version of the ensemble: {', '.join(attack.AUTO_EXPLANATION_VERSIONS)}")
-    chunk_size: int = setting(20, "pairs in memory at once")
+    version: str = setting("standard", "version of the ensemble", choices=attack.AUTO_EXPLANATION_VERSIONS)
+    chunk_size: int = count(20, "pairs in memory at once")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises: InputError without attacks."""
         if not self.attacks:
             raise InputError("attacks must name one or more attacks on explanations, got none")
-        for name in self.attacks:
-            attack.explanation_attack(name)
-        check_choice("version", self.version, attack.AUTO_EXPLANATION_VERSIONS)
-        for name in ("num_pairs", "seed"):
-            check_count(name, getattr(self, name), minimum=0)
-        for name in ("num_near_boundary", "chunk_size"):
-            check_count(name, getattr(self, name))
 
     def attack_configs(self, own: evaluate.ExplanationAttackConfig) -> dict[str, evaluate.ExplanationAttackConfig]:
         """name -> configuration of each attack that is compared: with the settings of `own`, the study's, where it is

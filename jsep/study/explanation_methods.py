@@ -12,48 +12,35 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import data, evaluate, explain, models, report, train
-from jsep.checks import check_choice, check_count
-from jsep.study.flat_config import FlatConfig, setting
+from jsep.study.configuration import Configuration, amount, count, random_seed, setting
 from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.splits import load_split
 from jsep.types import Array, PyTree
 
+LARGEST_WIDTH = 10_000
+"""Of a transformer, and of its other sizes: one block of this width has 1.2e9 parameters."""
+
 
 @dataclasses.dataclass(frozen=True)
-class ExplanationMethodsConfig(FlatConfig):
+class ExplanationMethodsConfig(Configuration):
     """Two small models, trained with the standard objective, and the methods that explain them. The help text of each
     field is its documentation."""
 
     dataset: str = setting("digits", f"data set: {', '.join(data.DATASETS)}, or the path of an .npz file")
     data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
-    methods: tuple[str, ...] = setting(tuple(explain.METHODS), "explanation methods")
-    train_images: int = setting(0, "number of training images, stratified by class; 0: all")
-    num_images: int = setting(6, "images explained: the first of each of so many classes of the test split")
-    epochs: int = setting(5, "training epochs of the ConvNet")
-    vit_epochs: int = setting(5, "training epochs of the vision transformer, which only attention methods explain")
-    vit_width: int = setting(64, "width of the transformer")
-    vit_heads: int = setting(4, "attention heads of the transformer, a divisor of its width")
-    vit_depth: int = setting(4, "blocks of the transformer")
-    vit_patch: int = setting(4, "side of its patches, pixels")
-    batch_size: int = setting(50, "images a training step")
-    learning_rate: float = setting(1e-3, "AdamW learning rate of both models")
-    seed: int = setting(0, "seed of the models, of the samples and of the randomised weights")
-
-    def __post_init__(self) -> None:
-        for name in self.methods:
-            check_choice("explanation method", name, explain.METHODS)
-        for name in (
-            "num_images",
-            "epochs",
-            "vit_epochs",
-            "vit_width",
-            "vit_heads",
-            "vit_depth",
-            "vit_patch",
-            "batch_size",
-        ):
-            check_count(name, getattr(self, name))
+    methods: tuple[str, ...] = setting(tuple(explain.METHODS), "explanation methods", choices=explain.METHODS)
+    train_images: int = count(0, "number of training images, stratified by class; 0: all", minimum=0)
+    num_images: int = count(6, "images explained: the first of each of so many classes of the test split")
+    epochs: int = count(5, "training epochs of the ConvNet")
+    vit_epochs: int = count(5, "training epochs of the vision transformer, which only attention methods explain")
+    vit_width: int = count(64, "width of the transformer", maximum=LARGEST_WIDTH)
+    vit_heads: int = count(4, "attention heads of the transformer, a divisor of its width", maximum=LARGEST_WIDTH)
+    vit_depth: int = count(4, "blocks of the transformer", maximum=LARGEST_WIDTH)
+    vit_patch: int = count(4, "side of its patches, pixels", maximum=LARGEST_WIDTH)
+    batch_size: int = count(50, "images a training step")
+    learning_rate: float = amount(1e-3, "AdamW learning rate of both models")
+    seed: int = random_seed(0, "seed of the models, of the samples and of the randomised weights")
 
 
 class _Prepared(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 from jsep import record, train
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig
-from jsep.study.flat_config import with_new_names
+from jsep.study.configuration import with_new_names
 from jsep.study.methods import PAPER_OBJECTIVE, is_degraded, is_reference, training_method
 
 JUDGED_BY = (
@@ -155,8 +155,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _judged(config: Mapping[str, Any]) -> dict[str, Any]:
-    known = StudyConfig.from_dict(dict(config))
-    return {name: getattr(known, name) for name in JUDGED_BY}
+    known = StudyConfig.from_dict(config)
+    values = known.flat() | {"budget_in_tests": known.budget_in_tests}
+    return {name: values[name] for name in JUDGED_BY}
 
 
 def _check_same(path: str, reference: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

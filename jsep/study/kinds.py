@@ -7,12 +7,12 @@ from jax.sharding import Mesh
 
 from jsep.checks import InputError
 from jsep.study.attack_strength import ATTACK_STRENGTH
+from jsep.study.configuration import Configuration
 from jsep.study.correlation import CORRELATION
 from jsep.study.cross_method import CROSS_METHOD
 from jsep.study.evaluation import EVALUATION
 from jsep.study.explanation_attacks import EXPLANATION_ATTACKS
 from jsep.study.explanation_methods import EXPLANATION_METHODS
-from jsep.study.flat_config import FlatConfig
 from jsep.study.landscape import LANDSCAPE
 from jsep.study.methods_table import METHODS_TABLE
 from jsep.study.precision import PRECISION
@@ -41,7 +41,7 @@ STUDIES: dict[str, StudyKind[Any, Any]] = {
 """name -> kind of study; from outside, `study.STUDIES["mine"] = study.StudyKind(...)`."""
 
 
-def kind_of(config: FlatConfig) -> StudyKind[Any, Any]:
+def kind_of(config: Configuration) -> StudyKind[Any, Any]:
     """The kind of study that a configuration is of. Raises: InputError where none is registered for its class."""
     for kind in STUDIES.values():
         if kind.config is type(config):
@@ -50,7 +50,7 @@ def kind_of(config: FlatConfig) -> StudyKind[Any, Any]:
 
 
 def run(
-    config: FlatConfig,
+    config: Configuration,
     run_dir: str | Path,
     *,
     resume: bool = False,
@@ -70,7 +70,7 @@ def run(
     return execute(kind, config, run_dir, resume=resume, overwrite=overwrite, on_progress=on_progress, mesh=mesh)
 
 
-def describe(config: FlatConfig, result: dict[str, Any], run_dir: str | Path) -> str:
+def describe(config: Configuration, result: dict[str, Any], run_dir: str | Path) -> str:
     """What a script prints of a result: its table and findings, and where to look further."""
     kind = kind_of(config)
     paths = ", ".join(str(Path(run_dir) / name) for name in kind.shown)

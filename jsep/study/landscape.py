@@ -12,7 +12,7 @@ import numpy as np
 from jsep import evaluate, landscape, report, train
 from jsep.checks import InputError
 from jsep.study import landscape_measure
-from jsep.study.landscape_config import LandscapeConfig
+from jsep.study.landscape_config import AnalysisConfig, LandscapeConfig
 from jsep.study.landscape_measure import Measurement
 from jsep.study.methods import training_method
 from jsep.study.progress import OnProgress
@@ -51,10 +51,14 @@ def _name(study: TrainedStudy, trained: TrainedModel) -> str:
     return f"{method}/seed{trained.seed}"
 
 
-def measure(config: LandscapeConfig, studies: Sequence[TrainedStudy], run: Run) -> None:
+def _measure(config: LandscapeConfig, studies: Sequence[TrainedStudy], run: Run) -> None:
+    measure(config.analysis, studies, run)
+
+
+def measure(config: AnalysisConfig, studies: Sequence[TrainedStudy], run: Run) -> None:
     """A row a model; the numbers of every image and what the pictures show go to maps.npz."""
     first = studies[0]
-    count = min(config.landscape_images or len(first.pairs.victims), len(first.pairs.victims))
+    count = min(config.num_images or len(first.pairs.victims), len(first.pairs.victims))
     what = _measurement(config, first)
     run.result |= {
         "study": first.config.as_dict(),
@@ -89,7 +93,7 @@ def _coordinates(extent: float, num_points: int) -> np.ndarray:
     return np.asarray(landscape.grid_coordinates(extent, num_points))
 
 
-def _measurement(config: LandscapeConfig, study: TrainedStudy) -> Measurement:
+def _measurement(config: AnalysisConfig, study: TrainedStudy) -> Measurement:
     settings = study.config
     size = int(np.prod(study.test.info.image_shape))
     num_matvecs = min(config.num_matvecs, size)
@@ -97,11 +101,11 @@ def _measurement(config: LandscapeConfig, study: TrainedStudy) -> Measurement:
         scalars=tuple((scalar, config.directions_of(scalar)) for scalar in config.scalars),
         explanation=settings.explanation_attack(),
         prediction=train.PgdConfig(
-            settings.norm, settings.budget_in_tests, settings.test_alpha, settings.test_num_steps
+            settings.budget.norm, settings.budget_in_tests, settings.tests.alpha, settings.tests.num_steps
         ),
         sep=settings.train_config(settings.methods[0], 1).sep,
-        norm=config.landscape_norm,
-        epsilon=config.landscape_epsilon or settings.budget_in_tests,
+        norm=config.norm,
+        epsilon=config.epsilon or settings.budget_in_tests,
         num_directions=config.num_directions,
         extent=config.extent,
         num_points=config.num_points,
@@ -113,22 +117,23 @@ def _measurement(config: LandscapeConfig, study: TrainedStudy) -> Measurement:
         spectrum_probes=config.spectrum_probes,
         sharpness_samples=config.sharpness_samples,
         sharpness_steps=config.sharpness_steps,
-        chunk_size=config.landscape_chunk_size,
+        chunk_size=config.chunk_size,
     )
 
 
 def _analyse_model(
-    config: LandscapeConfig, study: TrainedStudy, trained: TrainedModel, what: Measurement, count: int
+    config: AnalysisConfig, study: TrainedStudy, trained: TrainedModel, what: Measurement, count: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, np.ndarray]]:
     """A row of result.json, the per-image numbers, and the arrays of the pictures."""
     started = time.perf_counter()
     # The same keys for every model: paired directions, probes and samples.
-    key = jax.random.key(config.landscape_seed)
+    key = jax.random.key(config.seed)
     accuracy_key, attack_key, image_key = jax.random.split(key, 3)
     settings, model_fn = study.config, study.model_fn
     clean, robust = evaluate.accuracies(
-        accuracy_key, model_fn, trained.variables, study.test, norm=settings.norm, epsilon=settings.budget_in_tests,
-        alpha=settings.test_alpha, num_steps=settings.test_num_steps, chunk_size=settings.chunk_size,
+        accuracy_key, model_fn, trained.variables, study.test, norm=settings.budget.norm,
+        epsilon=settings.budget_in_tests,
+        alpha=settings.tests.alpha, num_steps=settings.tests.num_steps, chunk_size=settings.chunk_size,
     )  # fmt: skip
     attacked = evaluate.explanation_robustness(
         attack_key, model_fn, trained.variables, study.test, study.pairs, what.explanation,
@@ -196,7 +201,7 @@ def _mean_and_error(values: np.ndarray) -> dict[str, float]:
     }
 
 
-def _correlations(config: LandscapeConfig, numbers: Sequence[dict[str, np.ndarray]]) -> list[dict[str, Any]]:
+def _correlations(config: AnalysisConfig, numbers: Sequence[dict[str, np.ndarray]]) -> list[dict[str, Any]]:
     """Every predictor against every outcome: rho over the images within the models, and over the models."""
     predictors = [*BASELINES, *(name for name in numbers[0] if name.startswith("map/"))]
     predictors += [name for name in numbers[0] if name.rpartition("/")[2] in CURVATURES]
@@ -205,7 +210,7 @@ def _correlations(config: LandscapeConfig, numbers: Sequence[dict[str, np.ndarra
     rows: list[dict[str, Any]] = []
     if finite.sum() < 3:
         return rows
-    key = jax.random.fold_in(jax.random.key(config.landscape_seed), 1)
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
     for predictor in predictors:
         for outcome in OUTCOMES:
             first, second = (jnp.asarray(stacked[name][:, finite]) for name in (predictor, outcome))
@@ -226,6 +231,6 @@ def draw(run_dir: Path, result: dict[str, Any]) -> None:
 
 
 LANDSCAPE = StudyKind(
-    "landscape", LandscapeConfig, prepare, measure, report.landscape_table, draw, shown=("index.html",)
+    "landscape", LandscapeConfig, prepare, _measure, report.landscape_table, draw, shown=("index.html",)
 )
 """Slices, planes and curvature around the images of trained models. Figure 1b."""

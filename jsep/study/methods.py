@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsep import record, train
-from jsep.checks import InputError, check_choice, check_positive
+from jsep.checks import InputError, check_choice, check_range
+from jsep.study.configuration import LARGEST_NUMBER
+from jsep.study.options import number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +69,14 @@ def training_method(name: str) -> TrainingMethod:
     if method.is_plain and train.objective(method.objective).weight is None:
         raise InputError(f"method {base!r} has no weight, got {name!r}")
     try:
-        weight = float(text)
-        check_positive("weight", weight, allow_zero=method.is_plain)
+        weight = number(text)
+        check_range(
+            "weight",
+            weight,
+            minimum=0 if method.is_plain else None,
+            above=-1 if method.is_plain else 0,
+            maximum=LARGEST_NUMBER,
+        )
     except ValueError as error:
         raise InputError(f"the weight of a method must be a number > 0, such as {base}@1, got {name!r}") from error
     return dataclasses.replace(method, weight=weight)

@@ -3,11 +3,11 @@
 import dataclasses
 
 from jsep import explain, report
-from jsep.checks import InputError, check_choice
+from jsep.checks import InputError
 from jsep.study import training
 from jsep.study.config import StudyConfig
+from jsep.study.configuration import setting
 from jsep.study.cross_method import measure_cross
-from jsep.study.flat_config import setting
 from jsep.study.methods import training_method
 from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
@@ -20,35 +20,33 @@ class MethodsTableConfig(StudyConfig):
 
     explanations: tuple[str, ...] = setting(
         ("gradient", "gradient_x_input", "guided_backprop"),
-        "explanations in the SEP term, each of which tests all models",
+        "explanations in the SEP term, each of which tests all models; sep_method, sep_gradient and explanation_method "
+        "follow from them",
+        choices=explain.METHODS,
     )
-    sep_method: str = setting("gradient_x_input", "not used: explanations says what is in the SEP term")
-    sep_gradient: str = setting("directional", "not used: directional where an explanation allows it, else reverse")
-    explanation_method: str = setting("gradient_x_input", "not used: every one of explanations is attacked")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises: InputError for explanations that cannot be in the term, or methods that have none."""
         if not self.explanations or len(set(self.explanations)) != len(self.explanations):
             raise InputError(f"explanations must be one or more different names, got {', '.join(self.explanations)}")
         for name in self.explanations:
-            check_choice("explanation method", name, explain.METHODS)
             explain.check_differentiable(name)
-        super().__post_init__()
+        super().check()
         if not any(training_method(name).sep_sign for name in self.methods):
             raise InputError(f"methods must have a SEP term, such as sep_pos, got {', '.join(self.methods)}")
 
     def study_config(self, explanation: str) -> StudyConfig:
         """The study of one explanation; what has no SEP term is trained with the first one alone."""
-        names = [field.name for field in dataclasses.fields(StudyConfig)]
         methods = [m for m in self.methods if training_method(m).sep_sign or explanation == self.explanations[0]]
-        own = {
-            "experiment": f"{self.experiment}_{explanation}",
-            "methods": tuple(methods),
-            "sep_method": explanation,
-            "sep_gradient": "directional" if explain.METHODS[explanation].from_gradient else "reverse",
-            "explanation_method": explanation,
-            "explanation_attacked_method": None,
-        }
-        return StudyConfig(**{**{name: getattr(self, name) for name in names}, **own})
+        return self.as_a(
+            StudyConfig,
+            experiment=f"{self.experiment}_{explanation}",
+            methods=tuple(methods),
+            sep_method=explanation,
+            sep_gradient="directional" if explain.METHODS[explanation].from_gradient else "reverse",
+            explanation_method=explanation,
+            explanation_attacked_method=None,
+        )
 
 
 def _prepare(config: MethodsTableConfig, progress: OnProgress) -> None:
@@ -64,7 +62,7 @@ def measure(config: MethodsTableConfig, prepared: None, run: Run) -> None:
         own = config.study_config(explanation)
         if studies:
             pairs_file = run.directory.path / config.explanations[0] / "pairs.json"
-            own = dataclasses.replace(own, pairs_file=str(pairs_file))
+            own = own.replace(pairs_file=str(pairs_file))
         run.part(training.STUDY, own, explanation)
         studies.append(load_trained(run.directory.path / explanation))
     measure_cross(studies, config.explanations, run, chunk_size=config.chunk_size)

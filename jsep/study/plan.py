@@ -12,14 +12,14 @@ from jsep import data, evaluate, models, train
 from jsep.checks import InputError
 from jsep.study.attack_strength import AttackStrengthConfig
 from jsep.study.config import StudyConfig
+from jsep.study.configuration import Configuration
 from jsep.study.correlation import CorrelationConfig
 from jsep.study.costs import Costs, Probe, count, probe
 from jsep.study.cross_method import CrossMethodConfig
 from jsep.study.evaluation_config import STORED, EvaluationConfig
 from jsep.study.explanation_attacks import ExplanationAttacksConfig
 from jsep.study.explanation_methods import ExplanationMethodsConfig
-from jsep.study.flat_config import FlatConfig
-from jsep.study.landscape_config import LandscapeConfig
+from jsep.study.landscape_config import AnalysisConfig, LandscapeConfig
 from jsep.study.methods import training_method
 from jsep.study.methods_table import MethodsTableConfig
 from jsep.study.selection import SelectionConfig
@@ -57,14 +57,15 @@ class _Data:
 
 
 def _data(config: StudyConfig | ExplanationMethodsConfig) -> _Data:
-    name = config.dataset
-    counts = [getattr(config, f"{split}_images", 0) for split in ("train", "validation", "test")]
+    own = config.data if isinstance(config, StudyConfig) else config
+    name = own.dataset
+    counts = [getattr(own, f"{split}_images", 0) for split in ("train", "validation", "test")]
     source = data.DATASETS.get(name)
     if source is not None and source.info is not None and source.num_images is not None:
         info, sizes = source.info, list(source.num_images)
         bytes_per_pixel = 1  # as pictures are stored
     else:  # embedded, one file, or another's
-        splits = [data.load(name, data_dir=config.data_dir, split=split) for split in ("train", "validation", "test")]
+        splits = [data.load(name, data_dir=own.data_dir, split=split) for split in ("train", "validation", "test")]
         info, sizes = splits[0].info, [len(split) for split in splits]
         bytes_per_pixel = splits[0].images.dtype.itemsize
     return _Data(info, bytes_per_pixel, *(given or whole for given, whole in zip(counts, sizes, strict=True)))
@@ -89,15 +90,15 @@ def _steps_of_attack(config: StudyConfig) -> int:
 def _study_tasks(config: StudyConfig, images: _Data, done: Collection[tuple[str, int]]) -> list[Task]:
     shape = images.info.image_shape
     num_pixels = shape[0] * shape[1]
-    model = create_model(config, config.model, images.info)
+    model = create_model(config.model, images.info)
     explanation = config.explanation_attack()
     tasks = []
-    if config.pairs_file is None and not done:
-        network = create_model(config, config.feature_model, images.info)
+    if config.pairs.file is None and not done:
+        network = create_model(config.model, images.info, config.features.model)
         settings = config.feature_train_config()
         steps = settings.epochs * settings.steps_per_epoch(images.train)
         flops = steps * settings.batch_size * _costs(network, shape, explanation, settings).train_gradient
-        tasks.append(Task(f"train the feature network {config.feature_model}: {steps} steps", flops))
+        tasks.append(Task(f"train the feature network {config.features.model}: {steps} steps", flops))
     for method in config.methods:
         seeds = [seed for seed in config.seeds if (method, seed) not in done]
         if not seeds:
@@ -109,20 +110,20 @@ def _study_tasks(config: StudyConfig, images: _Data, done: Collection[tuple[str,
         attack_steps = settings.attack.num_steps if objective.adversarial else 0
         a_step = attack_steps * costs.input_gradient + costs.train_gradient + costs.term_gradient
         a_step += (objective.num_passes - 1) * (costs.forward + costs.train_gradient)
-        looks = -(-config.epochs // config.validate_every)
-        validation = looks * images.validation * (config.num_steps * costs.input_gradient + 2 * costs.forward)
-        flops = len(seeds) * (steps * config.batch_size * a_step + validation)
-        what = f"train {method}, {len(seeds)} seed(s): {steps} steps each of {config.batch_size} images"
+        looks = -(-config.training.epochs // config.monitoring.validate_every)
+        validation = looks * images.validation * (config.attack.num_steps * costs.input_gradient + 2 * costs.forward)
+        flops = len(seeds) * (steps * config.training.batch_size * a_step + validation)
+        what = f"train {method}, {len(seeds)} seed(s): {steps} steps each of {config.training.batch_size} images"
         tasks.append(Task(f"{what}, {attack_steps} attack steps" if attack_steps else what, flops))
-        accuracy = images.test * (config.test_num_steps * costs.input_gradient + 2 * costs.forward)
-        pairs = config.num_pairs * _steps_of_attack(config) * costs.map_gradient
+        accuracy = images.test * (config.tests.num_steps * costs.input_gradient + 2 * costs.forward)
+        pairs = config.pairs.num_pairs * _steps_of_attack(config) * costs.map_gradient
         what = (
-            f"evaluate {method}, {len(seeds)} seed(s): PGD of {config.test_num_steps} steps on {images.test} images, "
+            f"evaluate {method}, {len(seeds)} seed(s): PGD of {config.tests.num_steps} steps on {images.test} images, "
         )
-        what += f"explanation attack of {_steps_of_attack(config)} steps on {config.num_pairs} pairs "
+        what += f"explanation attack of {_steps_of_attack(config)} steps on {config.pairs.num_pairs} pairs "
         what += f"by {explanation.attacked}"
-        if explanation.attacked != config.explanation_method:
-            what += f"; maps by {config.explanation_method}, which are not in the estimate"
+        if explanation.attacked != config.explanation.method:
+            what += f"; maps by {config.explanation.method}, which are not in the estimate"
         tasks.append(Task(what, len(seeds) * (accuracy + pairs)))
     return tasks
 
@@ -135,19 +136,19 @@ def _finished(run_dir: str) -> StudyConfig:
         raise InputError(f"{run_dir} holds no study that can be read ({error}); give the run_dir of one") from error
 
 
-def _landscape_tasks(config: LandscapeConfig, study: StudyConfig, num_models: int, where: str) -> list[Task]:
+def _landscape_tasks(config: AnalysisConfig, study: StudyConfig, num_models: int, where: str) -> list[Task]:
     images = _data(study)
-    model = create_model(study, study.model, images.info)
+    model = create_model(study.model, images.info)
     costs = _costs(model, images.info.image_shape, study.explanation_attack(), study.feature_train_config())
-    pairs = min(config.landscape_images or study.num_pairs, study.num_pairs)
+    pairs = min(config.num_images or study.pairs.num_pairs, study.pairs.num_pairs)
     lines = len(config.directions) + config.num_directions
     points = lines * config.num_points
     # A product with the Hessian costs about two gradients.
     products = 2 * (config.num_probes + (1 + config.spectrum_probes) * config.num_matvecs)
     ascent = config.sharpness_samples + config.sharpness_steps
     at_pair = len(config.scalars) * (points * costs.input_gradient + (products + ascent) * costs.map_gradient)
-    attacks = images.test * study.test_num_steps * costs.input_gradient
-    attacks += study.num_pairs * _steps_of_attack(study) * costs.map_gradient
+    attacks = images.test * study.tests.num_steps * costs.input_gradient
+    attacks += study.pairs.num_pairs * _steps_of_attack(study) * costs.map_gradient
     what = (
         f"analyse {num_models} models of {where}: {len(config.scalars)} functions at {pairs} images, {points} points "
     )
@@ -155,7 +156,7 @@ def _landscape_tasks(config: LandscapeConfig, study: StudyConfig, num_models: in
     return [Task(what, num_models * (pairs * at_pair + attacks))]
 
 
-def _tasks(config: FlatConfig, done: Collection[tuple[str, int]]) -> tuple[list[Task], StudyConfig | None]:
+def _tasks(config: Configuration, done: Collection[tuple[str, int]]) -> tuple[list[Task], StudyConfig | None]:
     """The tasks, and the study whose model is timed."""
     if isinstance(config, TradesLandscapeConfig):
         tasks = []
@@ -163,7 +164,7 @@ def _tasks(config: FlatConfig, done: Collection[tuple[str, int]]) -> tuple[list[
             own = _study_tasks(config.study_config(float(text)), _data(config), done)
             tasks += [Task(f"trades_beta {text}: {task.what}", task.flops) for task in own]
         models_of_sweep = len(config.trades_betas) * config.num_seeds
-        return tasks + _landscape_tasks(config, config, models_of_sweep, "the sweep"), config
+        return tasks + _landscape_tasks(config.analysis, config, models_of_sweep, "the sweep"), config
     if isinstance(config, MethodsTableConfig):
         return _methods_table_tasks(config, done), config
     if isinstance(config, StudyConfig):
@@ -173,7 +174,7 @@ def _tasks(config: FlatConfig, done: Collection[tuple[str, int]]) -> tuple[list[
         tasks = [
             task
             for run_dir, study in studies.items()
-            for task in _landscape_tasks(config, study, len(study.methods) * study.num_seeds, run_dir)
+            for task in _landscape_tasks(config.analysis, study, len(study.methods) * study.num_seeds, run_dir)
         ]
         return tasks, next(iter(studies.values()))
     if isinstance(config, CrossMethodConfig):
@@ -187,7 +188,7 @@ def _tasks(config: FlatConfig, done: Collection[tuple[str, int]]) -> tuple[list[
         return [Task(what, attacks * config.num_pairs * _pair_flops(study))], study
     if isinstance(config, ExplanationAttacksConfig):
         study = _finished(config.models_dir)
-        pairs = (config.num_pairs or study.num_pairs) + config.num_near_boundary
+        pairs = (config.num_pairs or study.pairs.num_pairs) + config.num_near_boundary
         compared = config.attack_configs(study.explanation_attack())
         steps = sum(settings.total_steps for settings in compared.values())
         num_models = len(config.methods or study.methods)
@@ -212,7 +213,7 @@ def _pair_flops(study: StudyConfig, method: str | None = None) -> float:
     if method is not None:
         own = explanation.options_of(method)
         explanation = dataclasses.replace(explanation, method=method, method_options=own, attacked_method=None)
-    model = create_model(study, study.model, images.info)
+    model = create_model(study.model, images.info)
     costs = _costs(model, images.info.image_shape, explanation, study.feature_train_config())
     return _steps_of_attack(study) * costs.map_gradient
 
@@ -222,7 +223,7 @@ def _cross_method_tasks(config: CrossMethodConfig) -> tuple[list[Task], StudyCon
     tasks = []
     for run_dir, study in studies.items():
         seeds = min(config.max_seeds or study.num_seeds, study.num_seeds)
-        pairs = min(config.max_pairs or study.num_pairs, study.num_pairs)
+        pairs = min(config.max_pairs or study.pairs.num_pairs, study.pairs.num_pairs)
         for method in config.methods:
             what = f"attack {method} of {len(study.methods) * seeds} models of {run_dir} on {pairs} pairs"
             tasks.append(Task(what, len(study.methods) * seeds * pairs * _pair_flops(study, method)))
@@ -235,22 +236,22 @@ def _evaluation_tasks(config: EvaluationConfig) -> tuple[list[Task], StudyConfig
         study = _finished(run_dir)
         first = first or study
         images = _data(study)
-        model = create_model(study, study.model, images.info)
+        model = create_model(study.model, images.info)
         costs = _costs(model, images.info.image_shape, config.explanation_attack(), study.feature_train_config())
         methods = [method for method in study.methods if not config.methods or method in config.methods]
         num_models = len(methods) * min(config.max_seeds or study.num_seeds, study.num_seeds)
         num_images = images.test if config.test_images is None else config.test_images or images.test
-        num_pairs = study.num_pairs if config.selection == STORED else config.num_pairs
-        num_pairs = min(config.max_pairs or num_pairs, num_pairs)
+        num_pairs = study.pairs.num_pairs if config.pairs.selection == STORED else config.pairs.num_pairs
+        num_pairs = min(config.pairs.max_pairs or num_pairs, num_pairs)
         steps = config.explanation_attack().total_steps
-        flops = num_images * config.test_num_steps * costs.input_gradient + num_pairs * steps * costs.map_gradient
-        what = f"evaluate {num_models} models of {run_dir}: PGD of {config.test_num_steps} steps on {num_images} "
+        flops = num_images * config.tests.num_steps * costs.input_gradient + num_pairs * steps * costs.map_gradient
+        what = f"evaluate {num_models} models of {run_dir}: PGD of {config.tests.num_steps} steps on {num_images} "
         what += f"images, explanation attack of {steps} steps on {num_pairs} pairs"
         tasks.append(Task(what, num_models * flops))
     for what, is_part in (
-        (f"the weights of {', '.join(config.torch_weights)}", bool(config.torch_weights)),
-        (f"AutoAttack, {config.auto_attack}", config.auto_attack is not None),
-        ("properties of the explanations", config.properties),
+        (f"the weights of {', '.join(config.imported.torch_weights)}", bool(config.imported.torch_weights)),
+        (f"AutoAttack, {config.auto_attack.version}", config.auto_attack.version is not None),
+        ("properties of the explanations", config.properties.measured),
     ):
         if is_part:
             tasks.append(Task(f"{what}: not in the estimate", 0.0))
@@ -263,20 +264,20 @@ def _methods_table_tasks(config: MethodsTableConfig, done: Collection[tuple[str,
     for place, explanation in enumerate(config.explanations):
         study = config.study_config(explanation)
         if place:
-            study = dataclasses.replace(study, pairs_file="of the first")
+            study = study.replace(pairs_file="of the first")
         num_models += len(study.methods) * study.num_seeds
         own = _study_tasks(study, _data(config), done)
         tasks += [Task(f"with {explanation}: {task.what}", task.flops) for task in own]
     for explanation in config.explanations:
-        what = f"attack {explanation} of all {num_models} models on {config.num_pairs} pairs"
-        tasks.append(Task(what, num_models * config.num_pairs * _pair_flops(config, explanation)))
+        what = f"attack {explanation} of all {num_models} models on {config.pairs.num_pairs} pairs"
+        tasks.append(Task(what, num_models * config.pairs.num_pairs * _pair_flops(config, explanation)))
     return tasks
 
 
 def _strength_tasks(config: AttackStrengthConfig) -> tuple[list[Task], StudyConfig]:
     study = _finished(config.models)
     images = _data(study)
-    model = create_model(study, study.model, images.info)
+    model = create_model(study.model, images.info)
     costs = _costs(model, images.info.image_shape, study.explanation_attack(), study.feature_train_config())
     gradients = {
         "pgd": config.pgd_steps, "apgd-t": config.num_targets * config.num_steps, "square": config.num_queries / 3,
@@ -294,7 +295,7 @@ def _strength_tasks(config: AttackStrengthConfig) -> tuple[list[Task], StudyConf
     return tasks, study
 
 
-def plan(config: FlatConfig, *, done: Collection[tuple[str, int]] = ()) -> Plan:
+def plan(config: Configuration, *, done: Collection[tuple[str, int]] = ()) -> Plan:
     """What the run of a configuration would do.
 
     Operations are counted on the traced programs; their speed is that of one training gradient, which is compiled and
@@ -308,9 +309,9 @@ def plan(config: FlatConfig, *, done: Collection[tuple[str, int]] = ()) -> Plan:
         return Plan(tuple(tasks), None, None, "nothing was timed")
     images = _data(study)
     shape = images.info.image_shape
-    model = create_model(study, study.model, images.info)
+    model = create_model(study.model, images.info)
     costs = _costs(model, shape, study.explanation_attack(), study.feature_train_config())
-    timed = probe(jax.random.key(0), model, shape, costs, min(study.batch_size, images.train))
+    timed = probe(jax.random.key(0), model, shape, costs, min(study.training.batch_size, images.train))
     seconds = sum(task.flops for task in tasks) / timed.flops_per_second
     basis = (
         f"one training gradient of {timed.num_images} images was compiled and timed ({timed.seconds * 1e3:.0f} ms), "
@@ -319,14 +320,14 @@ def plan(config: FlatConfig, *, done: Collection[tuple[str, int]] = ()) -> Plan:
     return Plan(tuple(tasks), seconds, _memory(config, study, images, costs, timed), basis)
 
 
-def _memory(config: FlatConfig, study: StudyConfig, images: _Data, costs: Costs, timed: Probe) -> float:
+def _memory(config: Configuration, study: StudyConfig, images: _Data, costs: Costs, timed: Probe) -> float:
     """Bytes: the data set, parameters with gradient and optimiser state, and the largest batch that is worked on."""
-    copies = 4 if study.optimizer == "adamw" else 3
+    copies = 4 if study.training.optimizer == "adamw" else 3
     size = float(images.info.image_shape[0] * images.info.image_shape[1] * images.info.image_shape[2])
     stored = (images.train + images.validation + images.test) * size * images.bytes_per_pixel
     # A second-order gradient holds about twice what a first-order one does.
     second_order = 2.0 if any(training_method(method).sep_sign for method in study.methods) else 1.0
-    chunk = getattr(config, "landscape_chunk_size", getattr(config, "chunk_size", 1))
-    pairs = min(chunk, study.num_pairs) * 2.0
-    working = timed.bytes_per_image * max(second_order * study.batch_size, pairs, min(chunk, images.test))
+    chunk = config.flat().get("landscape_chunk_size", config.flat().get("chunk_size", 1))
+    pairs = min(chunk, study.pairs.num_pairs) * 2.0
+    working = timed.bytes_per_image * max(second_order * study.training.batch_size, pairs, min(chunk, images.test))
     return stored + copies * costs.parameter_bytes + working

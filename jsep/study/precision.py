@@ -15,8 +15,7 @@ class PrecisionConfig(StudyConfig):
 
     def study_config(self, precision: str) -> StudyConfig:
         """The study in one precision."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(StudyConfig)}
-        return StudyConfig(**values | {"precision": precision, "experiment": f"{self.experiment}_{precision}"})
+        return self.as_a(StudyConfig, precision=precision, experiment=f"{self.experiment}_{precision}")
 
 
 def _prepare(config: PrecisionConfig, progress: OnProgress) -> None:
@@ -31,7 +30,7 @@ def measure(config: PrecisionConfig, prepared: None, run: Run) -> None:
         run.announce(place, len(train.PRECISIONS), "study", f"precision {precision}")
         own = config.study_config(precision)
         if precision != first:
-            own = dataclasses.replace(own, pairs_file=str(run.directory.path / first / "pairs.json"))
+            own = own.replace(pairs_file=str(run.directory.path / first / "pairs.json"))
         found = run.part(training.STUDY, own, precision)
         if any(row["precision"] == precision for row in run.rows):
             continue

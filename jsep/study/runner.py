@@ -15,11 +15,11 @@ from jax.sharding import Mesh
 from jsep import devices, record
 from jsep.checks import InputError
 from jsep.study import environment
-from jsep.study.flat_config import FlatConfig
+from jsep.study.configuration import Configuration
 from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.run_directory import RunDirectory, is_complete
 
-Config = TypeVar("Config", bound=FlatConfig)
+Config = TypeVar("Config", bound=Configuration)
 Prepared = TypeVar("Prepared")
 Unit = TypeVar("Unit")
 
@@ -55,7 +55,7 @@ class Run:
     """
 
     def __init__(
-        self, kind: StudyKind[Any, Any], config: FlatConfig, directory: RunDirectory, progress: OnProgress,
+        self, kind: StudyKind[Any, Any], config: Configuration, directory: RunDirectory, progress: OnProgress,
         mesh: Mesh | None,
     ) -> None:  # fmt: skip
         self.directory, self.progress, self.mesh = directory, progress, mesh

@@ -9,11 +9,12 @@ import jax
 import numpy as np
 
 from jsep import evaluate, models, report
-from jsep.checks import InputError, check_choice, check_count
+from jsep.checks import InputError, check_choice, check_range
 from jsep.evaluate.chunk_store import ChunkStore
+from jsep.study.configuration import LARGEST_COUNT, Configuration, count, setting
 from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
-from jsep.study.flat_config import FlatConfig, setting
 from jsep.study.methods import is_reference
+from jsep.study.options import whole_number
 from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
@@ -23,31 +24,34 @@ _LOSSES = ("explanation_loss_start", "explanation_loss_end")
 
 
 @dataclasses.dataclass(frozen=True)
-class SelectionConfig(FlatConfig):
+class SelectionConfig(Configuration):
     """Which models, rules and clusterings. The help text of each field is its documentation."""
 
     study_dir: str = setting("runs/digits_models", "run directory of a finished study, whose models are attacked")
     data_dir: str | None = setting(None, "TFDS data directory; default: where the study found its data")
-    selections: tuple[str, ...] = setting(evaluate.SELECTIONS, "rules by which pairs are drawn")
-    num_draws: int = setting(6, "times that each rule draws its pairs, seeds 0, 1, ...")
-    num_pairs: int = setting(30, "pairs of each draw")
-    max_seeds: int = setting(0, "training seeds whose models are attacked, the first ones; 0: all of the study")
+    selections: tuple[str, ...] = setting(
+        evaluate.SELECTIONS, "rules by which pairs are drawn", choices=evaluate.SELECTIONS
+    )
+    num_draws: int = count(6, "times that each rule draws its pairs, seeds 0, 1, ...", maximum=10_000)
+    num_pairs: int = count(30, "pairs of each draw")
+    max_seeds: int = count(
+        0, "training seeds whose models are attacked, the first ones; 0: all of the study", minimum=0
+    )
     feature_networks: tuple[str, ...] = setting(
         (OWN, PIXELS), f"what is clustered: {OWN} (the study's own network), {PIXELS}, or a method of the study"
     )
     cluster_counts: tuple[str, ...] = setting(("5", "10", "15"), "numbers of clusters in the table of clusterings")
-    num_clusters: int = setting(10, "clusters of the rules that draw pairs, and of the figure")
-    chunk_size: int = setting(64, "images or pairs in memory at once")
+    num_clusters: int = count(10, "clusters of the rules that draw pairs, and of the figure", minimum=2)
+    chunk_size: int = count(64, "images or pairs in memory at once")
 
-    def __post_init__(self) -> None:
-        for name in self.selections:
-            check_choice("selection", name, evaluate.SELECTIONS)
-        for name in ("num_draws", "num_pairs", "chunk_size"):
-            check_count(name, getattr(self, name))
-        check_count("max_seeds", self.max_seeds, minimum=0)
-        check_count("num_clusters", self.num_clusters, minimum=2)
-        if not all(text.isdigit() and int(text) >= 2 for text in self.cluster_counts):
-            raise InputError(f"cluster_counts must be whole numbers >= 2, got {', '.join(self.cluster_counts)}")
+    def check(self) -> None:
+        """Raises: InputError for numbers of clusters that are none."""
+        for text in self.cluster_counts:
+            try:
+                check_range("cluster_counts", whole_number(text), whole=True, minimum=2, maximum=LARGEST_COUNT)
+            except ValueError:
+                given = ", ".join(self.cluster_counts)
+                raise InputError(f"cluster_counts must be whole numbers >= 2, got {given}") from None
 
 
 class _Prepared(NamedTuple):
@@ -78,11 +82,11 @@ def measure(config: SelectionConfig, prepared: _Prepared, run: Run) -> None:
     maps = {model.name: _maps(config, study, model) for model in trained if model.seed == study.config.seed}
     run.result["clusterings"] = []
     units = list(itertools.product(config.feature_networks, config.cluster_counts, evaluate.CLUSTERINGS))
-    for place, (name, count, selection) in enumerate(units):
-        run.announce(place, len(units), "clustering", f"{count} clusters of {name} by {selection}")
-        groups = evaluate.make_groups(points[name], study.test.labels, selection, num_clusters=int(count))
+    for place, (name, num, selection) in enumerate(units):
+        run.announce(place, len(units), "clustering", f"{num} clusters of {name} by {selection}")
+        groups = evaluate.make_groups(points[name], study.test.labels, selection, num_clusters=int(num))
         agree = float(evaluate.adjusted_rand_index(groups.labels, study.test.labels))
-        entry = {"feature_network": name, "num_clusters": int(count), "selection": selection}
+        entry = {"feature_network": name, "num_clusters": int(num), "selection": selection}
         run.result["clusterings"] += [
             entry | {"model": model, "agreement": agree, **evaluate.cluster_explanation_loss(own, groups.labels)}
             for model, own in maps.items()

@@ -6,6 +6,7 @@ import jax
 
 from jsep import data, models
 from jsep.study.config import StudyConfig
+from jsep.study.groups import ModelConfig
 from jsep.study.splits import load_split
 from jsep.types import Key
 
@@ -21,19 +22,17 @@ class Splits:
 
 def load_splits(config: StudyConfig) -> Splits:
     """The images that the configuration names. Raises: InputError where they cannot be had."""
-    counts = {"train": config.train_images, "validation": config.validation_images, "test": config.test_images}
+    own = config.data
+    counts = {"train": own.train_images, "validation": own.validation_images, "test": own.test_images}
     return Splits(
-        **{
-            split: load_split(config.dataset, config.data_dir, split, count, config.streams())
-            for split, count in counts.items()
-        }
+        **{split: load_split(own.dataset, own.data_dir, split, count, own.streams) for split, count in counts.items()}
     )
 
 
-def create_model(config: StudyConfig, name: str, info: data.DatasetInfo) -> models.Classifier:
-    """The model called `name` as the configuration wants it, for the images of `info`."""
+def create_model(config: ModelConfig, info: data.DatasetInfo, name: str | None = None) -> models.Classifier:
+    """The model that the configuration wants, or another one called `name` like it, for the images of `info`."""
     return models.create(
-        name,
+        name or config.name,
         num_classes=info.num_classes,
         input_shape=info.image_shape,
         activation=config.activation,

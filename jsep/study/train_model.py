@@ -80,17 +80,17 @@ def fit(
             dataset,
             train_config,
             initial=initial,
-            log_every=config.log_every,
+            log_every=config.monitoring.log_every,
             on_log=on_log,
             validate=validate,
-            validate_every=config.validate_every,
+            validate_every=config.monitoring.validate_every,
             checkpoints=checkpoints,
-            checkpoint_every=config.checkpoint_every,
+            checkpoint_every=config.monitoring.checkpoint_every,
             best=best,
-            collapse=config.collapse_rule(training.num_pixels) if validate else None,
+            collapse=config.monitoring.collapse_rule(training.num_pixels) if validate else None,
             on_resume=functools.partial(training.log.forget_after, method, seed),
             mesh=run.mesh,
-            stream=config.streams(),
+            stream=config.data.streams,
         )
         return state, best.restore(state.evaluated) if best else None
 
@@ -106,7 +106,7 @@ def train_and_evaluate(
     def measure(own: train.TrainConfig, ratio: float) -> float:
         run.progress(f"measuring the SEP weight of {name}", {})
         return train.sep_weight_for_ratio(
-            train_key, model, splits.train, own, ratio, initial=initial, mesh=run.mesh, stream=config.streams()
+            train_key, model, splits.train, own, ratio, initial=initial, mesh=run.mesh, stream=config.data.streams
         )
 
     train_config = train_config_of(config, method, seed, training.num_pixels, run.directory.path, measure)
@@ -121,14 +121,14 @@ def train_and_evaluate(
     run.progress(f"evaluating {name}", {})
 
     def test(variables: PyTree) -> Correct:
-        attacked = (config.budget_in_tests, config.test_alpha, config.test_num_steps)
+        attacked = (config.budget_in_tests, config.tests.alpha, config.tests.num_steps)
         return _correct(accuracy_key, training, variables, splits.test, attacked, on_progress=run.counter)
 
     run.counter.begin(f"accuracies of {name}", len(splits.test))
     compared, variables = _last_and_best(config, state, best, test)
     if variables.get("batch_stats"):
         compared["batch_statistics_accuracy"] = evaluate.batch_statistics_accuracy(
-            accuracy_key, models.batch_fn(model), variables, splits.test, batch_size=config.batch_size
+            accuracy_key, models.batch_fn(model), variables, splits.test, batch_size=config.training.batch_size
         )
     measured, maps = _explanations(attack_key, noise_key, training, pairs, variables, (method, seed))
     row = {
@@ -158,7 +158,7 @@ def _correct(
     """attacked: budget, step and number of steps."""
     epsilon, alpha, num_steps = attacked
     return evaluate.correctly_classified(
-        key, models.model_fn(training.model), variables, dataset, norm=training.config.norm, epsilon=epsilon,
+        key, models.model_fn(training.model), variables, dataset, norm=training.config.budget.norm, epsilon=epsilon,
         alpha=alpha, num_steps=num_steps, chunk_size=training.config.chunk_size, **how,
     )  # fmt: skip
 
@@ -177,11 +177,11 @@ def _probed(config: StudyConfig) -> dict[str, Any]:
 def _validation(key: Key, probe_key: Key, training: Training) -> Callable[[PyTree], dict[str, float]]:
     """What is measured on the validation images after every validate_every epochs."""
     config, validation = training.config, training.splits.validation
-    images = validation.as_float(np.arange(min(config.probe_images, len(validation))))
+    images = validation.as_float(np.arange(min(config.monitoring.probe_images, len(validation))))
     attacked = {
-        "training": (config.epsilon, config.alpha, config.num_steps),
-        "test": (config.budget_in_tests, config.test_alpha, config.test_num_steps),
-    }[config.validation_attack]
+        "training": (config.budget.epsilon, config.attack.alpha, config.attack.num_steps),
+        "test": (config.budget_in_tests, config.tests.alpha, config.tests.num_steps),
+    }[config.monitoring.validation_attack]
 
     def validate(variables: PyTree) -> dict[str, float]:
         found = _shares("validation_", _correct(key, training, variables, validation, attacked))
@@ -217,8 +217,8 @@ def _explanations(
     }
     maps = {**images_of_pairs(test, pairs), **maps_of_pairs(method, results)}
     course = explanation.entry.trajectory
-    if seed == config.seed and config.gallery_pairs and course is not None:
-        chosen = report.first_of_each_class(maps["victim_labels"], maps["victim_images"], config.gallery_pairs)
+    if seed == config.seed and config.pairs.gallery_pairs and course is not None:
+        chosen = report.first_of_each_class(maps["victim_labels"], maps["victim_images"], config.pairs.gallery_pairs)
         steps = evaluate.trajectory_steps(course.num_steps(explanation.own_settings), GALLERY_SNAPSHOTS)
         visited = evaluate.attack_trajectory(
             key, model_fn, variables, test, pairs, explanation, chosen=chosen, steps=steps
@@ -247,7 +247,7 @@ def _last_and_best(
         if config.evaluated_checkpoint == "best":
             raise InputError("the best checkpoint cannot be read; run again with evaluated_checkpoint=last")
     else:
-        of_best = last if int(best.epoch) == config.epochs else test(best.variables)
+        of_best = last if int(best.epoch) == config.training.epochs else test(best.variables)
         found |= {
             "best_epoch": int(best.epoch),
             "best_validation_robust_accuracy": float(best.score),

@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
 def prepare(config: StudyConfig, progress: OnProgress) -> Prepared:
     """Loads what the configuration names. Raises: InputError where it does not fit."""
     splits = devices.first_then_others(lambda: load_splits(config))
-    model = create_model(config, config.model, splits.train.info)
+    model = create_model(config.model, splits.train.info)
     start = load_start(config, model)
     config.feature_train_config().steps_per_epoch(len(splits.train))
     return Prepared(splits, model, start)
@@ -61,12 +61,12 @@ def _pairs(training: Training) -> evaluate.PairIndex:
     own_path = run.directory.pairs_path
 
     def stored() -> dict[str, Any] | None:
-        path = own_path if own_path.exists() else config.pairs_file
+        path = own_path if own_path.exists() else config.pairs.file
         return evaluate.load_pairs(path).as_dict() if path else None
 
     found = devices.call_on_first_process(stored)
     if found is None:
-        network = create_model(config, config.feature_model, splits.train.info)
+        network = create_model(config.model, splits.train.info, config.features.model)
         key = jax.random.fold_in(jax.random.key(config.seed), 2)
         state, _ = fit(key, training, network, config.feature_train_config(), ("features", config.seed))
         run.progress("selecting pairs", {})
@@ -86,15 +86,15 @@ def _select_pairs(
     return evaluate.select_pairs(
         evaluate.features(models.features_fn(network), variables, test, chunk_size=config.chunk_size),
         test,
-        num_clusters=config.num_clusters,
-        num_pairs=config.num_pairs,
-        feature_network=f"{config.feature_model}, standard training, {config.feature_epochs} epochs",
+        num_clusters=config.pairs.num_clusters,
+        num_pairs=config.pairs.num_pairs,
+        feature_network=f"{config.features.model}, standard training, {config.features.epochs} epochs",
         seed=config.seed,
     )
 
 
 def _check_mesh(config: StudyConfig, mesh: Mesh | None) -> None:
-    devices.check_batch_size(config.batch_size, mesh)
+    devices.check_batch_size(config.training.batch_size, mesh)
 
 
 def _draw(run_dir: Path, result: dict[str, Any]) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsep import report, stats
-from jsep.checks import InputError, check_count
+from jsep.checks import InputError
+from jsep.study.configuration import Configuration, count, setting
 from jsep.study.finished_studies import FinishedStudies, read_finished
-from jsep.study.flat_config import FlatConfig, setting
 from jsep.study.methods import training_method
 from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
@@ -28,7 +28,7 @@ METRICS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class WeightSweepConfig(FlatConfig):
+class WeightSweepConfig(Configuration):
     """Which runs. The help text of each field is its documentation."""
 
     study_dirs: tuple[str, ...] = setting(
@@ -38,10 +38,7 @@ class WeightSweepConfig(FlatConfig):
         "runs/sep_weight_digits/mat",
         "the one with models without SEP, such as mat: weight 0, and what degraded is measured by",
     )
-    num_resamples: int = setting(1000, "resamples of a bootstrap interval")
-
-    def __post_init__(self) -> None:
-        check_count("num_resamples", self.num_resamples)
+    num_resamples: int = count(1000, "resamples of a bootstrap interval")
 
 
 def _prepare(config: WeightSweepConfig, progress: OnProgress) -> FinishedStudies:

@@ -11,7 +11,7 @@ from jsep.checks import InputError
 @pytest.mark.slow
 def test_cross_method_study_measures_every_model_with_every_method(finished, tmp_path):
     run_dir, result, _ = finished
-    config = study.CrossMethodConfig(study_dirs=(str(run_dir),), methods=("gradient_x_input", "gradient"))
+    config = study.CrossMethodConfig.of(study_dirs=(str(run_dir),), methods=("gradient_x_input", "gradient"))
     found = study.run(config, tmp_path / "run")
     assert (tmp_path / "run" / "cross.png").exists()
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == found
@@ -49,11 +49,11 @@ def test_cross_method_study_measures_every_model_with_every_method(finished, tmp
 
 def test_cross_method_study_refuses_bad_input(tmp_path):
     with pytest.raises(InputError, match="'rise' has no derivative"):
-        study.CrossMethodConfig(methods=("rise",))
+        study.CrossMethodConfig.of(methods=("rise",))
     with pytest.raises(InputError, match="did you mean 'gradient'"):
-        study.CrossMethodConfig(methods=("gradients",))
+        study.CrossMethodConfig.of(methods=("gradients",))
     with pytest.raises(InputError, match="must name at least one each"):
-        study.CrossMethodConfig(study_dirs=())
+        study.CrossMethodConfig.of(study_dirs=())
     with pytest.raises(InputError, match="holds no study"):
-        study.run(study.CrossMethodConfig(study_dirs=(str(tmp_path),)), tmp_path / "none")
+        study.run(study.CrossMethodConfig.of(study_dirs=(str(tmp_path),)), tmp_path / "none")
     assert not (tmp_path / "none").exists()

@@ -12,7 +12,7 @@ from jsep import data, models, record, study
 from jsep.checks import InputError
 from jsep.study import evaluation_subject
 
-STUDY = study.StudyConfig(
+STUDY = study.StudyConfig.of(
     experiment="tiny", methods=("mat", "sep_neg"), num_seeds=2, train_images=64, validation_images=20, test_images=30,
     epochs=1, batch_size=32, optimizer="adamw", learning_rate=0.003, epsilon=0.1, alpha=0.05, num_steps=1,
     test_num_steps=2, sep_weight_neg=-300.0, sep_weight_pos=300.0, explanation_num_steps=2, num_clusters=3,
@@ -38,7 +38,7 @@ def comparable(result: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.slow
 def test_evaluation_repeats_the_numbers_of_the_study_and_goes_on_after_a_kill(trained, tmp_path) -> None:
     run_dir, result = trained
-    config = study.EvaluationConfig(study_dirs=(str(run_dir),), auto_attack="fast", auto_attack_part=20, **SETTINGS)
+    config = study.EvaluationConfig.of(study_dirs=(str(run_dir),), auto_attack="fast", auto_attack_part=20, **SETTINGS)
     whole = study.run(config, tmp_path / "whole")
     assert json.loads((tmp_path / "whole" / "result.json").read_text()) == whole
     assert {path.name for path in (tmp_path / "whole").iterdir()} >= {
@@ -85,13 +85,12 @@ def test_evaluation_repeats_the_numbers_of_the_study_and_goes_on_after_a_kill(tr
     assert "more concentrated, or is the classifier broken" in page
 
     # Another selection, and a stored index.
-    chosen = dataclasses.replace(
-        config, selection="random", num_pairs=4, feature_network="mat", methods=("mat",), max_seeds=1,
+    chosen = config.replace(selection="random", num_pairs=4, feature_network="mat", methods=("mat",), max_seeds=1,
         auto_attack=None, properties=False,
     )  # fmt: skip
     drawn = study.run(chosen, tmp_path / "drawn")
     assert drawn["pairs"]["selection"] == "random"
-    stored = dataclasses.replace(chosen, selection="study", pairs_file=str(tmp_path / "drawn" / "pairs.json"))
+    stored = chosen.replace(selection="study", pairs_file=str(tmp_path / "drawn" / "pairs.json"))
     again = study.run(stored, tmp_path / "stored")
     assert again["pairs"] == drawn["pairs"]
     assert again["rows"][0]["explanation_loss_end"] == drawn["rows"][0]["explanation_loss_end"]
@@ -118,12 +117,12 @@ def test_evaluation_repeats_the_numbers_of_the_study_and_goes_on_after_a_kill(tr
                 y_test=arrays["y"],
             )  # fmt: skip
         with pytest.raises(InputError, match=message):
-            study.run(dataclasses.replace(config, **change), tmp_path / "none")
+            study.run(config.replace(**change), tmp_path / "none")
         assert not (tmp_path / "none").exists()
 
     # Two studies with the same methods have their names told apart.
     shutil.copytree(run_dir, tmp_path / "copy")
-    both = dataclasses.replace(config, study_dirs=(str(run_dir), str(tmp_path / "copy")), reference="mat (copy)")
+    both = config.replace(study_dirs=(str(run_dir), str(tmp_path / "copy")), reference="mat (copy)")
     subject = evaluation_subject.load_subject(both)
     assert {model.method for model in subject.models} == {
         "mat (models)", "sep_neg (models)", "mat (copy)", "sep_neg (copy)"
@@ -150,7 +149,7 @@ def test_pytorch_weights_are_evaluated_beside_each_other(tmp_path) -> None:
     twin = twins.randomised(twins.ResNet18()).eval()
     torch.save(twin.state_dict(), tmp_path / "twin.pt")
     torch.save(twins.ResNet18(100).state_dict(), tmp_path / "hundred.pt")
-    config = study.EvaluationConfig(
+    config = study.EvaluationConfig.of(
         torch_weights=(f"one={tmp_path / 'twin.pt'}", str(tmp_path / "twin.pt")), dataset=str(tmp_path / "d.npz"),
         selection="kmeans", num_clusters=2, num_pairs=3, feature_network="one", explanation_num_steps=1,
         test_num_steps=1, properties=False, input_mean=("0.4", "0.5", "0.6"), reference="one", chunk_size=10,
@@ -165,9 +164,9 @@ def test_pytorch_weights_are_evaluated_beside_each_other(tmp_path) -> None:
         assert row["source"] == "twin.pt"
         assert not row["degraded"]
     with pytest.raises(InputError, match=r"linear\.(weight|bias) must have the shape"):
-        study.run(dataclasses.replace(config, torch_weights=(str(tmp_path / "hundred.pt"),)), tmp_path / "x")
+        study.run(config.replace(torch_weights=(str(tmp_path / "hundred.pt"),)), tmp_path / "x")
     with pytest.raises(InputError, match="'twin' names another model already"):
-        study.run(dataclasses.replace(config, torch_weights=(str(tmp_path / "twin.pt"),) * 2), tmp_path / "x")
+        study.run(config.replace(torch_weights=(str(tmp_path / "twin.pt"),) * 2), tmp_path / "x")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +186,7 @@ def test_pytorch_weights_are_evaluated_beside_each_other(tmp_path) -> None:
 )
 def test_bad_settings_are_input_errors(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        study.EvaluationConfig(**change)
+        study.EvaluationConfig.of(**change)
 
 
 def test_model_of_other_classes_or_images_is_refused(tiny) -> None:

@@ -1,6 +1,5 @@
 """A run that goes on equals one that nobody disturbed; a directory that holds something else is left alone."""
 
-import dataclasses
 import shutil
 
 import pytest
@@ -45,7 +44,7 @@ def test_existing_run_is_refused_and_left_untouched(finished):
 def test_resume_with_other_flags_names_them(finished):
     run_dir, _, _ = finished
     with pytest.raises(InputError, match=r"epochs \(2 there, 3 now\)"):
-        study.run(dataclasses.replace(CONFIG, epochs=3), run_dir, resume=True)
+        study.run(CONFIG.replace(epochs=3), run_dir, resume=True)
 
 
 def test_directory_that_is_no_run_is_never_overwritten(tmp_path):

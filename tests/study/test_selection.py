@@ -17,7 +17,7 @@ def test_selection_study_attacks_every_model_on_the_same_draws(finished, tmp_pat
         "study_dir": str(run_dir), "selections": ("kmeans", "random"), "num_draws": 2, "num_pairs": 4,
         "cluster_counts": ("3",), "num_clusters": 3, "feature_networks": ("features", "mat", "pixels"),
     }  # fmt: skip
-    found = study.run(study.SelectionConfig(**settings), tmp_path / "run")
+    found = study.run(study.SelectionConfig.of(**settings), tmp_path / "run")
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == found
     assert {path.name for path in (tmp_path / "run").iterdir()} >= {"clusters.png", "draws.png", "maps.npz"}
     hashes = {}
@@ -29,10 +29,10 @@ def test_selection_study_attacks_every_model_on_the_same_draws(finished, tmp_pat
     assert found["summary"]["methods"] == ["mat", "sep_neg"]
     # The study's own pairs are those of its own features, clusters and seed: the same selection again.
     trained = study.load_trained(run_dir)
-    config = study.SelectionConfig(**settings)
+    config = study.SelectionConfig.of(**settings)
     points = selection._points(config, trained, "features")
     again = evaluate.select_pairs(
-        points, trained.test, num_clusters=CONFIG.num_clusters, num_pairs=CONFIG.num_pairs,
+        points, trained.test, num_clusters=CONFIG.pairs.num_clusters, num_pairs=CONFIG.pairs.num_pairs,
         feature_network=trained.pairs.feature_network, seed=CONFIG.seed,
     )  # fmt: skip
     assert again.hash == result["pairs"]["hash"]
@@ -67,5 +67,5 @@ def test_selection_study_refuses_bad_input_before_it_writes(finished, tmp_path):
         ({"feature_networks": ("resnet",)}, "unknown feature network 'resnet'"),
     ]:
         with pytest.raises(InputError, match=message):
-            study.run(study.SelectionConfig(**({"study_dir": run_dir} | change)), tmp_path / "none")
+            study.run(study.SelectionConfig.of(**({"study_dir": run_dir} | change)), tmp_path / "none")
         assert not (tmp_path / "none").exists()

@@ -1,6 +1,5 @@
 """Models of a finished study, read back for an analysis, kept with the code, or trained further."""
 
-import dataclasses
 import functools
 import json
 import shutil
@@ -57,8 +56,8 @@ def test_kept_study_gives_its_models_back_as_float16_without_checkpoints(finishe
 def test_study_that_starts_from_another_begins_with_its_models(finished, tmp_path):
     """Without a step to change them (learning rate 0) the models are those of the other study."""
     earlier, result, _ = finished
-    same = dataclasses.replace(
-        CONFIG, methods=("sep_pos",), start_from=str(earlier), start_method="mat", epochs=1, learning_rate=1e-30,
+    same = CONFIG.replace(
+        methods=("sep_pos",), start_from=str(earlier), start_method="mat", epochs=1, learning_rate=1e-30,
         weight_decay=0.0, pairs_file=str(earlier / "pairs.json"),
     )  # fmt: skip
     (row,) = study.run(same, tmp_path / "run")["rows"]
@@ -77,15 +76,15 @@ def test_study_that_starts_from_another_begins_with_its_models(finished, tmp_pat
     ],
 )
 def test_start_that_does_not_fit_is_refused_before_anything_is_written(finished, tmp_path, changes, message):
-    config = dataclasses.replace(CONFIG, **{"start_from": str(finished[0]), **changes})
+    config = CONFIG.replace(**{"start_from": str(finished[0]), **changes})
     with pytest.raises(InputError, match=message):
         study.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_weights_by_the_ratio_of_gradients_are_measured_once_and_kept_for_resuming_and_reading(tmp_path):
-    config = dataclasses.replace(
-        CONFIG, methods=("sep_neg",), sep_weight_unit="gradient_ratio", sep_weight_pos=0.3, sep_weight_neg=-0.1
+    config = CONFIG.replace(
+        methods=("sep_neg",), sep_weight_unit="gradient_ratio", sep_weight_pos=0.3, sep_weight_neg=-0.1
     )
     result = study.run(config, tmp_path / "run")
     (row,) = result["rows"]
@@ -93,7 +92,7 @@ def test_weights_by_the_ratio_of_gradients_are_measured_once_and_kept_for_resumi
     assert kept == {"sep_neg_seed0": row["sep_weight"]}
     assert row["sep_weight"] < 0
     assert row["sep_weight"] != -0.1, "the ratio is not the weight"
-    assert len(row["sep_gradient_ratio_of_epochs"]) == config.epochs
+    assert len(row["sep_gradient_ratio_of_epochs"]) == config.training.epochs
     assert 0.01 < row["sep_gradient_ratio_of_epochs"][0] < 1
     (model,) = study.load_trained(tmp_path / "run").trained
     assert model.sep_weight == row["sep_weight"]

@@ -1,6 +1,5 @@
 """A whole study at the smallest size: its files, its rows, its maps."""
 
-import dataclasses
 import json
 
 import jax
@@ -66,7 +65,7 @@ def test_rows_of_a_network_with_batch_normalisation_hold_its_accuracy_by_the_sta
     # One block in place of eight: the whole network takes minutes here.
     create, small = models.create, models.ResNet(num_classes=10, stage_sizes=(1,), width=4)
     monkeypatch.setattr(models, "create", lambda name, **how: small if name == "resnet18" else create(name, **how))
-    config = dataclasses.replace(CONFIG, model="resnet18", methods=("mat",), epochs=1)
+    config = CONFIG.replace(model="resnet18", methods=("mat",), epochs=1)
     (row,) = study.run(config, tmp_path / "run")["rows"]
     loaded = study.load_trained(tmp_path / "run")
     (trained,) = loaded.trained
@@ -75,7 +74,7 @@ def test_rows_of_a_network_with_batch_normalisation_hold_its_accuracy_by_the_sta
         models.batch_fn(loaded.model),
         trained.variables,
         loaded.test,
-        batch_size=config.batch_size,
+        batch_size=config.training.batch_size,
     )
     assert row["batch_statistics_accuracy"] == pytest.approx(expected)
     assert "clean, batch statistics" in (tmp_path / "run" / "index.html").read_text()
@@ -104,7 +103,7 @@ def test_best_checkpoint_is_analysed_where_the_configuration_says_so(finished, t
         return (clean, next(scores)) if dataset.split == "validation" else (clean, robust)
 
     monkeypatch.setattr(evaluate, "accuracies", accuracies)
-    config = dataclasses.replace(CONFIG, methods=("mat",), evaluated_checkpoint="best")
+    config = CONFIG.replace(methods=("mat",), evaluated_checkpoint="best")
     (row,) = study.run(config, tmp_path / "run")["rows"]
     assert (row["best_epoch"], row["checkpoint"]) == (1, "best")
     assert row["clean_accuracy"] == row["best_clean_accuracy"]
@@ -134,7 +133,7 @@ def test_maps_file_holds_the_course_of_the_attack_on_a_few_pairs(finished):
     with np.load(run_dir / "maps.npz") as maps:
         pairs, steps = maps["course_pairs"], maps["course_steps"]
         np.testing.assert_array_equal(steps, [0, 1, 2])
-        assert 1 <= len(pairs) <= CONFIG.gallery_pairs
+        assert 1 <= len(pairs) <= CONFIG.pairs.gallery_pairs
         for method in CONFIG.methods:
             assert maps[f"{method}/course_images"].shape == (len(pairs), 3, 8, 8, 1)
             np.testing.assert_array_equal(maps[f"{method}/course_images"][:, 0], maps["victim_images"][pairs])
@@ -172,7 +171,7 @@ def test_progress_reports_every_step_with_the_time_left(finished):
 
 def test_too_few_images_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match="batch_size must be at most the 64 training images"):
-        study.run(dataclasses.replace(CONFIG, batch_size=65), tmp_path / "run")
+        study.run(CONFIG.replace(batch_size=65), tmp_path / "run")
     with pytest.raises(InputError, match="digits has 400 test images, got 5000"):
-        study.run(dataclasses.replace(CONFIG, test_images=5000), tmp_path / "run")
+        study.run(CONFIG.replace(test_images=5000), tmp_path / "run")
     assert not (tmp_path / "run").exists()
