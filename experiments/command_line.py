@@ -185,13 +185,17 @@ class TerminalProgress:
             self._bar = None
 
 
-def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: str) -> None:
-    """Runs `body` in the directory of the run, with progress on the terminal, and prints what it returns."""
+def _keep_compiled_programs() -> None:
     if flags.FLAGS.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.FLAGS.compilation_cache))
         # JAX keeps only what took a second; a run has hundreds of programs that take a tenth of one.
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: str) -> None:
+    """Runs `body` in the directory of the run, with progress on the terminal, and prints what it returns."""
+    _keep_compiled_programs()
     progress = TerminalProgress(silent=not devices.is_first())
     try:
         printed = body(_run_dir(experiment), progress)
@@ -248,6 +252,7 @@ def _run_dir(experiment: str) -> Path:
 def _print_plan(config: study.Configuration) -> None:
     """What --dry_run prints. Raises: InputError where the run itself would, for models that it needs."""
     run_dir = _run_dir(config.experiment)
+    _keep_compiled_programs()  # the run that follows finds those that the plan compiles
     done: set[tuple[str, int]] = set()
     if flags.FLAGS.resume and (run_dir / "result.json").exists():
         rows = json.loads((run_dir / "result.json").read_text())["rows"]

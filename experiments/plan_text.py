@@ -31,8 +31,7 @@ def plan_text(config: study.Configuration, where: str, done: Collection[tuple[st
         lines.append(f"Time: {duration(plan.seconds)} on this machine as busy as it is now. An estimate: {plan.basis}.")
     if plan.memory_bytes is not None:
         lines.append(
-            f"Memory: about {plan.memory_bytes / 2**30:.2g} GiB for arrays. An estimate from the parameters, the data "
-            "and the working memory of that gradient."
+            f"Memory: {plan.memory_bytes / 2**30:.2g} GiB for arrays in training, by the compiler's own assignment."
         )
     lines.append(f"Nothing was written. Without --dry_run the results go to {where}")
     return "\n".join(lines)

@@ -1,32 +1,18 @@
 """The command line: help by groups, what a mistyped flag may have meant, progress with the time left, the plan."""
 
-import functools
-import importlib
 import pathlib
 import subprocess
 import sys
 
 import command_line
 import help_text
-import jax
-import jax.numpy as jnp
-import oracles
 import plan_text
 import pytest
 from absl import flags
 
-from jsep import models, study
-from jsep.models import convolution
-from jsep.study import costs
+from jsep import study
 
-# `study.plan` is the function.
-plan_module = importlib.import_module("jsep.study.plan")
 ROOT = pathlib.Path(__file__).parent.parent
-SMALL = study.StudyConfig.of(
-    dataset="digits", train_images=64, validation_images=16, test_images=32, methods=("standard", "mat", "sep_pos"),
-    num_seeds=2, epochs=3, batch_size=16, num_steps=4, test_num_steps=5, num_pairs=4, explanation_num_steps=7,
-    feature_epochs=2,
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -132,75 +118,6 @@ def test_a_bar_of_steps_shows_the_time_left(capsys: pytest.CaptureFixture[str], 
     assert "01:20 left" in capsys.readouterr().err
 
 
-def test_operations_of_a_matrix_product_are_counted() -> None:
-    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((8, 16), (16, 32))]
-    assert costs.count_flops(jnp.matmul, *shapes) == 2 * 8 * 16 * 32
-
-
-def test_operations_of_a_convolution_are_those_of_its_definition_whatever_its_form() -> None:
-    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((64, 8, 8, 64), (3, 3, 64, 64))]
-    conv = functools.partial(convolution.conv2d, strides=1, padding=1)
-    jax.jit(conv).lower(*shapes)  # what was lowered before is counted as well
-    inside = 2 * 64 * (3 * 8 - 2) ** 2 * 64 * 64  # without the products with the zeros around an image
-    assert costs.count_flops(conv, *shapes) == inside
-    # Of more than 32 images it is a loop over groups, which would count once.
-    weight_gradient = jax.grad(lambda w, x: jnp.sum(conv(x, w)))
-    assert costs.count_flops(weight_gradient, *reversed(shapes)) == pytest.approx(inside, rel=0.1)
-
-
-def test_operations_of_a_loop_count_as_often_as_it_runs() -> None:
-    def turns(count: int, x: jax.Array) -> jax.Array:
-        return jax.lax.scan(lambda z, _: (z @ z, None), x, length=count)[0]
-
-    def nested(x: jax.Array) -> jax.Array:
-        # A jitted function in between hides nothing.
-        return jax.lax.scan(lambda z, _: (jax.jit(lambda y: turns(3, y))(z), None), x, length=5)[0]
-
-    shape = jax.ShapeDtypeStruct((16, 16), jnp.float32)
-    once = costs.count_flops(jnp.matmul, shape, shape)
-    assert costs.count_flops(lambda x: turns(1, x), shape) == pytest.approx(once, rel=0.01)
-    assert costs.count_flops(lambda x: turns(7, x), shape) == pytest.approx(7 * once, rel=0.01)
-    assert costs.count_flops(nested, shape) == pytest.approx(15 * once, rel=0.01)
-
-
-def test_operations_of_a_method_that_samples_grow_with_its_samples() -> None:
-    model = models.create("convnet", num_classes=10, input_shape=(8, 8, 1))
-    plain, sampled = (costs.count(model, (8, 8, 1), method=method) for method in ("gradient", "smooth_grad"))
-    # Its default is 32 samples.
-    assert sampled.map_gradient > 16 * plain.map_gradient
-
-
-def test_plan_counts_steps_models_and_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    fixed = costs.Costs(1.0, 10.0, 100.0, 1000.0, 0.0, 4)
-    with_term = costs.Costs(1.0, 10.0, 100.0, 1000.0, 10_000.0, 4)
-    monkeypatch.setattr(plan_module, "_costs", lambda m, s, x, c: with_term if c.weights() else fixed)
-    monkeypatch.setattr(plan_module, "probe", lambda *a: costs.Probe(0.5, 16, 1e6, 10.0))
-    plan = study.plan(SMALL)
-    flops = {task.what.partition(":")[0]: task.flops for task in plan.tasks}
-    steps = 3 * (64 // 16)
-    validation = 3 * 16 * (4 * 10 + 2)
-    assert flops["train the feature network convnet"] == 2 * 4 * 16 * 100
-    assert flops["train standard, 2 seed(s)"] == 2 * (steps * 16 * 100 + validation)
-    assert flops["train mat, 2 seed(s)"] == 2 * (steps * 16 * (4 * 10 + 100) + validation)
-    assert flops["train sep_pos, 2 seed(s)"] == 2 * (steps * 16 * (4 * 10 + 100 + 10_000) + validation)
-    assert flops["evaluate mat, 2 seed(s)"] == 2 * (32 * (5 * 10 + 2) + 4 * 7 * 1000)
-    assert plan.seconds == pytest.approx(sum(task.flops for task in plan.tasks) / 1e6)
-    assert plan.memory_bytes == pytest.approx((64 + 16 + 32) * 64 * 4 + 3 * 4 + 10.0 * 32)
-    done = {("mat", 0), ("mat", 1), ("standard", 1)}
-    whats = [task.what.partition(":")[0] for task in study.plan(SMALL, done=done).tasks]
-    assert whats == [
-        "train standard, 1 seed(s)", "evaluate standard, 1 seed(s)", "train sep_pos, 2 seed(s)",
-        "evaluate sep_pos, 2 seed(s)",
-    ]  # fmt: skip
-    assert plan_text.plan_text(SMALL, "runs/x").splitlines()[-1].endswith("the results go to runs/x")
-
-
-def test_plan_of_an_analysis_needs_its_models(tmp_path: pathlib.Path) -> None:
-    config = study.LandscapeConfig.of(models=(str(tmp_path),))
-    with pytest.raises(ValueError, match="holds no study that can be read"):
-        study.plan(config)
-
-
 def test_durations_in_words() -> None:
     said = [plan_text.duration(seconds) for seconds in (0.2, 40, 700, 12_600)]
     assert said == ["about 1 s", "about 40 s", "about 12 min", "about 3.5 h"]
@@ -213,19 +130,7 @@ def test_dry_run_prints_a_plan_of_the_right_size_and_writes_nothing(tmp_path: pa
     done = subprocess.run([*command, "--dry_run"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Plan of digits_sep")
-    for word in ("train mat", "evaluate sep_neg", "Time: about", "Memory: about", "was compiled and timed"):
+    for word in ("train mat", "evaluate sep_neg", "Time: about", "Memory: ", "counted by the compiler"):
         assert word in done.stdout
     assert done.stdout.strip().splitlines()[-1].endswith(f"the results go to {tmp_path / 'run'}")
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.slow
-def test_estimated_speed_is_that_of_the_gradient() -> None:
-    model = models.create("convnet", num_classes=10, input_shape=(8, 8, 1))
-    counted = costs.count(model, (8, 8, 1))
-    found = costs.probe(jax.random.key(0), model, (8, 8, 1), counted, 32)
-    assert found.flops_per_second == pytest.approx(32 * counted.train_gradient / found.seconds)
-    assert counted.forward < counted.input_gradient < counted.map_gradient
-    assert found.bytes_per_image > 4 * 64
-    num_parameters = oracles.num_parameters(models.init(jax.random.key(0), model, (8, 8, 1)))
-    assert counted.parameter_bytes == 4 * num_parameters

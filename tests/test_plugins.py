@@ -61,7 +61,7 @@ def make_mart(model_fn: ModelFn, batch_fn: Any, inner: train.InnerAttack, config
 
 @pytest.fixture
 def mart(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = train.Objective(make_mart, MartConfig, weight="mart_weight", num_passes=2)
+    entry = train.Objective(make_mart, MartConfig, weight="mart_weight")
     monkeypatch.setitem(train.OBJECTIVES, "mart", entry)
 
 

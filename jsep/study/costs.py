@@ -1,6 +1,7 @@
-"""What a model's gradients cost: operations counted on the traced program, and the speed of one timed gradient."""
+"""What the programs of a run cost: operations and memory as XLA counts them, and the speed of one timed gradient."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,43 +10,16 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from jsep import explain, models, train
+from jsep import attack, evaluate, models, train
 from jsep.models.cpu import use_lax_conv
 from jsep.types import Array, PyTree
 
-_FEW = 8  # images of a traced batch: enough for the costs that do not grow with it to be small
-
-
-@dataclasses.dataclass(frozen=True)
-class Costs:
-    """Of one image and one model, in floating-point operations as XLA counts them before it optimises.
-
-    forward; input_gradient: of the logits in the image; train_gradient: of the cross-entropy in the parameters;
-    map_gradient: of an explanation loss in the image; term_gradient: of the term that is added to the objective, 0 for
-    none. parameter_bytes: of the parameters.
-    """
-
-    forward: float
-    input_gradient: float
-    train_gradient: float
-    map_gradient: float
-    term_gradient: float
-    parameter_bytes: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Probe:
-    """One compiled gradient of the cross-entropy in the parameters: flops_per_second, and the working memory that XLA
-    gives it per image, in bytes."""
-
-    seconds: float
-    num_images: int
-    flops_per_second: float
-    bytes_per_image: float
+TIMED_IMAGES = 16
+"""Of the gradient that is timed: enough to keep the cores busy, few enough for a large network."""
 
 
 def count_flops(function: Callable[..., Any], *arguments: Any) -> float:
-    """The floating-point operations of a traced function.
+    """The floating-point operations of a traced function, as XLA counts them before it optimises.
 
     A convolution counts by its definition, whatever form its backend gives it; a gradient written as a product of
     patches counts the zeros around an image too.
@@ -82,86 +56,98 @@ def _bodies(equation: core.JaxprEqn) -> list[core.Jaxpr]:
     return [leaf for leaf in found if isinstance(leaf, core.Jaxpr)]
 
 
-def _cross_entropy(model_fn: Callable[..., Array], variables: PyTree, images: Array, labels: Array) -> Array:
-    log_probabilities = jax.nn.log_softmax(jax.vmap(lambda image: model_fn(variables, image))(images))
-    return -jnp.mean(jnp.take_along_axis(log_probabilities, labels[:, None], axis=1))
+@dataclasses.dataclass(frozen=True)
+class ModelCosts:
+    """Counts of one network on images of one shape. The programs are those that a run compiles."""
 
+    model: models.Classifier
+    image_shape: tuple[int, int, int]
 
-def _shapes(model: models.Classifier, input_shape: tuple[int, int, int], num_images: int) -> tuple[PyTree, Any, Any]:
-    some_key = jax.eval_shape(lambda: jax.random.key(0))
-    variables = jax.eval_shape(lambda key: models.init(key, model, input_shape), some_key)
-    images = jax.ShapeDtypeStruct((num_images, *input_shape), jnp.float32)
-    return variables, images, jax.ShapeDtypeStruct((num_images,), jnp.int32)
+    def training_step(self, config: train.TrainConfig) -> float:
+        """Operations of one step on one batch: the inner attack, the objective, its terms and the update."""
+        # The number of stored images decides nothing but the order in which they are visited.
+        program, arguments = train.step_program(self.model, config, self.image_shape, config.batch_size)
+        return count_flops(getattr(program, "__wrapped__", program), *arguments)
 
+    def step_memory(self, config: train.TrainConfig, num_images: int, dtype: Any) -> train.StepMemory | None:
+        """Bytes of the training steps of a run, which this compiles; a run that follows need not do so again."""
+        program: Any
+        program, arguments = train.step_program(self.model, config, self.image_shape, num_images, dtype=dtype)
+        return train.step_memory(program.lower(*arguments).compile())
 
-def count(
-    model: models.Classifier,
-    input_shape: tuple[int, int, int],
-    *,
-    method: str = "gradient_x_input",
-    options: explain.Options = (),
-    config: train.TrainConfig | None = None,
-) -> Costs:
-    """The costs of a model.
+    @functools.cached_property
+    def forward(self) -> float:
+        """Operations of the logits of one image."""
+        return count_flops(self._model_fn, self._variables, self._image)
 
-    Args: method, options: the attacked explanation; config: whose SEP or regularisation term is counted.
-    """
-    variables, images, labels = _shapes(model, input_shape, _FEW)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    model_fn = models.model_fn(model)
+    @functools.cached_property
+    def input_gradient(self) -> float:
+        """Operations of the gradient of a score in one image."""
+        return count_flops(jax.grad(lambda image, v: self._model_fn(v, image)[0]), self._image, self._variables)
 
-    def score(variables: PyTree, images: Array) -> Array:
-        return jnp.sum(jax.vmap(lambda image: model_fn(variables, image)[0])(images))
+    def pgd(self, num_steps: int) -> float:
+        """Operations of an image's PGD and of the logits before and after it."""
 
-    def map_loss(variables: PyTree, images: Array, key: Array) -> Array:
-        def one(image: Array) -> Array:
-            def logits_fn(z: Array) -> Array:
-                return model_fn(variables, z)
+        def attacked(variables: PyTree, image: Array, key: Array) -> Array:
+            objective = attack.cross_entropy(functools.partial(self._model_fn, variables), jnp.int32(0))
+            return attack.pgd(key, objective, image, epsilon=0.1, alpha=0.1, num_steps=num_steps)[0]
 
-            map_fn = explain.make_map_fn(method, logits_fn, jnp.int32(0), key=key, **dict(options))
+        steps = count_flops(attacked, self._variables, self._image, self._key) if num_steps else 0.0
+        return steps + 2 * self.forward
+
+    def explanation_attack(self, config: evaluate.ExplanationAttackConfig) -> float:
+        """Operations of the attack on one pair."""
+
+        def attacked(variables: PyTree, victim: Array, target: Array, key: Array) -> Array:
+            logits_fn = functools.partial(self._model_fn, variables)
+            map_fn = config.make_map_fn(logits_fn, jnp.argmax(logits_fn(victim)), key=key, method=config.attacked)
+            problem = config.problem(map_fn, logits_fn, victim, map_fn(target))
+            return config.entry.run(key, problem, config.own_settings, None)[0]
+
+        return count_flops(attacked, self._variables, self._image, self._image, self._key)
+
+    def map_gradient(self, config: evaluate.ExplanationAttackConfig) -> float:
+        """Operations of the gradient of an explanation loss in one image."""
+
+        def loss(image: Array, variables: PyTree, key: Array) -> Array:
+            logits_fn = functools.partial(self._model_fn, variables)
+            map_fn = config.make_map_fn(logits_fn, jnp.int32(0), key=key, method=config.attacked)
             return jnp.mean((map_fn(image) - 0.5) ** 2)
 
-        return jnp.sum(jax.vmap(one)(images))
+        return count_flops(jax.grad(loss), self._image, self._variables, self._key)
 
-    def term(variables: PyTree, key: Array, images: Array, labels: Array) -> Array:
-        assert config is not None
-        if config.regulariser is not None:
-            return train.batch_regulariser(key, config.regulariser, model_fn, variables, images, labels)
-        return train.batch_penalty(key, config.sep, model_fn, variables, images, labels)
+    @property
+    def _model_fn(self) -> Callable[[PyTree, Array], Array]:
+        return models.model_fn(self.model)
 
-    has_term = config is not None and bool(config.weights())
-    parameters = jax.tree.leaves(variables["params"])
-    return Costs(
-        forward=count_flops(score, variables, images) / _FEW,
-        input_gradient=count_flops(jax.grad(score, argnums=1), variables, images) / _FEW,
-        train_gradient=count_flops(
-            jax.grad(lambda v, x, y: _cross_entropy(model_fn, v, x, y)), variables, images, labels
-        )
-        / _FEW,
-        map_gradient=count_flops(jax.grad(map_loss, argnums=1), variables, images, key) / _FEW,
-        term_gradient=count_flops(jax.grad(term), variables, key, images, labels) / _FEW if has_term else 0.0,
-        parameter_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in parameters),
-    )
+    @property
+    def _key(self) -> Any:
+        return jax.eval_shape(jax.random.key, 0)
 
+    @property
+    def _image(self) -> Any:
+        return jax.ShapeDtypeStruct(self.image_shape, jnp.float32)
 
-def probe(
-    key: Array, model: models.Classifier, input_shape: tuple[int, int, int], costs: Costs, num_images: int
-) -> Probe:
-    """Compiles one training gradient of `num_images` images and times the fastest of three runs.
+    @functools.cached_property
+    def _variables(self) -> PyTree:
+        return jax.eval_shape(lambda key: models.init(key, self.model, self.image_shape), self._key)
 
-    Args: key: for the parameters and the images, whose values do not matter.
-    """
-    model_fn = models.model_fn(model)
-    variables = models.init(key, model, input_shape)
-    images, labels = jax.random.uniform(key, (num_images, *input_shape)), jnp.zeros(num_images, jnp.int32)
-    gradient = jax.jit(jax.grad(lambda v, x, y: _cross_entropy(model_fn, v, x, y)))
-    compiled = gradient.lower(variables, images, labels).compile()
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        jax.block_until_ready(compiled(variables, images, labels))
-        times.append(time.perf_counter() - started)
-    # Not every backend tells.
-    working = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0)
-    seconds = min(times)
-    return Probe(seconds, num_images, costs.train_gradient * num_images / seconds, working / num_images)
+    def flops_per_second(self, key: Array) -> float:
+        """The speed of a compiled gradient in the parameters, the fastest of three runs.
+
+        Args: key: for the parameters and the images, whose values do not matter.
+        """
+        variables = models.init(key, self.model, self.image_shape)
+        images = jax.random.uniform(key, (TIMED_IMAGES, *self.image_shape))
+
+        def loss(variables: PyTree, images: Array) -> Array:
+            logits = jax.vmap(lambda image: self._model_fn(variables, image))(images)
+            return -jnp.mean(jax.nn.log_softmax(logits)[:, 0])
+
+        compiled = jax.jit(jax.grad(loss)).lower(variables, images).compile()
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            jax.block_until_ready(compiled(variables, images))
+            times.append(time.perf_counter() - started)
+        return count_flops(jax.grad(loss), variables, images) / min(times)

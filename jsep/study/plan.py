@@ -1,30 +1,31 @@
 """What a run would do, how long and with how much memory, before anything is done or written."""
 
 import dataclasses
-import functools
 import json
+import math
 from collections.abc import Collection
 from pathlib import Path
 
 import jax
+import numpy as np
 
-from jsep import data, evaluate, models, train
+from jsep import data, train
 from jsep.checks import InputError
 from jsep.study.attack_strength import AttackStrengthConfig
 from jsep.study.config import StudyConfig
 from jsep.study.configuration import Configuration
 from jsep.study.correlation import CorrelationConfig
-from jsep.study.costs import Costs, Probe, count, probe
+from jsep.study.costs import TIMED_IMAGES, ModelCosts
 from jsep.study.cross_method import CrossMethodConfig
 from jsep.study.evaluation_config import STORED, EvaluationConfig
 from jsep.study.explanation_attacks import ExplanationAttacksConfig
 from jsep.study.explanation_methods import ExplanationMethodsConfig
 from jsep.study.landscape_config import AnalysisConfig, LandscapeConfig
-from jsep.study.methods import training_method
 from jsep.study.methods_table import MethodsTableConfig
 from jsep.study.selection import SelectionConfig
 from jsep.study.setup import create_model
 from jsep.study.trades_landscape import TradesLandscapeConfig
+from jsep.study.training.precision import PrecisionConfig
 from jsep.study.weight_sweep import WeightSweepConfig
 
 
@@ -38,8 +39,8 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """tasks, in their order; seconds, memory_bytes: estimates, None where nothing could be counted; basis: what they
-    rest on, in a sentence."""
+    """tasks, in their order; seconds: an estimate, None where nothing could be counted; memory_bytes: of arrays in the
+    training step that needs most, None where nothing is trained; basis: what the time rests on, in a sentence."""
 
     tasks: tuple[Task, ...]
     seconds: float | None
@@ -71,60 +72,44 @@ def _data(config: StudyConfig | ExplanationMethodsConfig) -> _Data:
     return _Data(info, bytes_per_pixel, *(given or whole for given, whole in zip(counts, sizes, strict=True)))
 
 
-@functools.cache
-def _costs(
-    model: models.Classifier,
-    shape: tuple[int, int, int],
-    explanation: evaluate.ExplanationAttackConfig,
-    config: train.TrainConfig,
-) -> Costs:
-    """Those of a model whose `explanation` is attacked."""
-    options = explanation.options_of(explanation.attacked)
-    return count(model, shape, method=explanation.attacked, options=options, config=config)
-
-
-def _steps_of_attack(config: StudyConfig) -> int:
-    return config.explanation_attack().total_steps
+def _costs(study: StudyConfig, images: _Data) -> ModelCosts:
+    return ModelCosts(create_model(study.model, images.info), images.info.image_shape)
 
 
 def _study_tasks(config: StudyConfig, images: _Data, done: Collection[tuple[str, int]]) -> list[Task]:
     shape = images.info.image_shape
-    num_pixels = shape[0] * shape[1]
-    model = create_model(config.model, images.info)
+    costs = _costs(config, images)
     explanation = config.explanation_attack()
     tasks = []
     if config.pairs.file is None and not done:
-        network = create_model(config.model, images.info, config.features.model)
+        network = ModelCosts(create_model(config.model, images.info, config.features.model), shape)
         settings = config.feature_train_config()
         steps = settings.epochs * settings.steps_per_epoch(images.train)
-        flops = steps * settings.batch_size * _costs(network, shape, explanation, settings).train_gradient
+        flops = steps * network.training_step(settings)
         tasks.append(Task(f"train the feature network {config.features.model}: {steps} steps", flops))
+    attacked = costs.pgd(config.attack.num_steps), costs.pgd(config.tests.num_steps)
+    a_pair = costs.explanation_attack(explanation)
     for method in config.methods:
         seeds = [seed for seed in config.seeds if (method, seed) not in done]
         if not seeds:
             continue
-        settings = config.train_config(method, num_pixels)
-        costs = _costs(model, shape, explanation, settings)
+        settings = config.train_config(method, shape[0] * shape[1])
         steps = settings.epochs * settings.steps_per_epoch(images.train)
-        objective = train.objective(settings.objective)
-        attack_steps = settings.attack.num_steps if objective.adversarial else 0
-        a_step = attack_steps * costs.input_gradient + costs.train_gradient + costs.term_gradient
-        a_step += (objective.num_passes - 1) * (costs.forward + costs.train_gradient)
         looks = -(-config.training.epochs // config.monitoring.validate_every)
-        validation = looks * images.validation * (config.attack.num_steps * costs.input_gradient + 2 * costs.forward)
-        flops = len(seeds) * (steps * config.training.batch_size * a_step + validation)
+        validation = looks * images.validation * attacked[config.monitoring.validation_attack == "test"]
+        flops = len(seeds) * (steps * costs.training_step(settings) + validation)
         what = f"train {method}, {len(seeds)} seed(s): {steps} steps each of {config.training.batch_size} images"
-        tasks.append(Task(f"{what}, {attack_steps} attack steps" if attack_steps else what, flops))
-        accuracy = images.test * (config.tests.num_steps * costs.input_gradient + 2 * costs.forward)
-        pairs = config.pairs.num_pairs * _steps_of_attack(config) * costs.map_gradient
+        if train.objective(settings.objective).adversarial:
+            what += f", {settings.attack.num_steps} attack steps"
+        tasks.append(Task(what, flops))
         what = (
             f"evaluate {method}, {len(seeds)} seed(s): PGD of {config.tests.num_steps} steps on {images.test} images, "
         )
-        what += f"explanation attack of {_steps_of_attack(config)} steps on {config.pairs.num_pairs} pairs "
+        what += f"explanation attack of {explanation.total_steps} steps on {config.pairs.num_pairs} pairs "
         what += f"by {explanation.attacked}"
         if explanation.attacked != config.explanation.method:
             what += f"; maps by {config.explanation.method}, which are not in the estimate"
-        tasks.append(Task(what, len(seeds) * (accuracy + pairs)))
+        tasks.append(Task(what, len(seeds) * (images.test * attacked[1] + config.pairs.num_pairs * a_pair)))
     return tasks
 
 
@@ -138,17 +123,17 @@ def _finished(run_dir: str) -> StudyConfig:
 
 def _landscape_tasks(config: AnalysisConfig, study: StudyConfig, num_models: int, where: str) -> list[Task]:
     images = _data(study)
-    model = create_model(study.model, images.info)
-    costs = _costs(model, images.info.image_shape, study.explanation_attack(), study.feature_train_config())
+    costs = _costs(study, images)
     pairs = min(config.num_images or study.pairs.num_pairs, study.pairs.num_pairs)
     lines = len(config.directions) + config.num_directions
     points = lines * config.num_points
     # A product with the Hessian costs about two gradients.
     products = 2 * (config.num_probes + (1 + config.spectrum_probes) * config.num_matvecs)
     ascent = config.sharpness_samples + config.sharpness_steps
-    at_pair = len(config.scalars) * (points * costs.input_gradient + (products + ascent) * costs.map_gradient)
-    attacks = images.test * study.tests.num_steps * costs.input_gradient
-    attacks += study.pairs.num_pairs * _steps_of_attack(study) * costs.map_gradient
+    map_gradient = costs.map_gradient(study.explanation_attack())
+    at_pair = len(config.scalars) * (points * costs.input_gradient + (products + ascent) * map_gradient)
+    attacks = images.test * costs.pgd(study.tests.num_steps)
+    attacks += study.pairs.num_pairs * costs.explanation_attack(study.explanation_attack())
     what = (
         f"analyse {num_models} models of {where}: {len(config.scalars)} functions at {pairs} images, {points} points "
     )
@@ -167,6 +152,8 @@ def _tasks(config: Configuration, done: Collection[tuple[str, int]]) -> tuple[li
         return tasks + _landscape_tasks(config.analysis, config, models_of_sweep, "the sweep"), config
     if isinstance(config, MethodsTableConfig):
         return _methods_table_tasks(config, done), config
+    if isinstance(config, PrecisionConfig):
+        return _precision_tasks(config), config
     if isinstance(config, StudyConfig):
         return _study_tasks(config, _data(config), done), config
     if isinstance(config, LandscapeConfig):
@@ -190,9 +177,8 @@ def _tasks(config: Configuration, done: Collection[tuple[str, int]]) -> tuple[li
         study = _finished(config.models_dir)
         pairs = (config.num_pairs or study.pairs.num_pairs) + config.num_near_boundary
         compared = config.attack_configs(study.explanation_attack())
-        steps = sum(settings.total_steps for settings in compared.values())
         num_models = len(config.methods or study.methods)
-        a_pair = _pair_flops(study) / max(_steps_of_attack(study), 1) * steps
+        a_pair = sum(_costs(study, _data(study)).explanation_attack(settings) for settings in compared.values())
         what = f"attack {num_models} models of {config.models_dir} on {pairs} pairs by {len(compared)} attacks"
         return [Task(what, num_models * pairs * a_pair)], study
     if isinstance(config, AttackStrengthConfig):
@@ -213,9 +199,7 @@ def _pair_flops(study: StudyConfig, method: str | None = None) -> float:
     if method is not None:
         own = explanation.options_of(method)
         explanation = dataclasses.replace(explanation, method=method, method_options=own, attacked_method=None)
-    model = create_model(study.model, images.info)
-    costs = _costs(model, images.info.image_shape, explanation, study.feature_train_config())
-    return _steps_of_attack(study) * costs.map_gradient
+    return _costs(study, images).explanation_attack(explanation)
 
 
 def _cross_method_tasks(config: CrossMethodConfig) -> tuple[list[Task], StudyConfig]:
@@ -236,17 +220,15 @@ def _evaluation_tasks(config: EvaluationConfig) -> tuple[list[Task], StudyConfig
         study = _finished(run_dir)
         first = first or study
         images = _data(study)
-        model = create_model(study.model, images.info)
-        costs = _costs(model, images.info.image_shape, config.explanation_attack(), study.feature_train_config())
+        costs, explanation = _costs(study, images), config.explanation_attack()
         methods = [method for method in study.methods if not config.methods or method in config.methods]
         num_models = len(methods) * min(config.max_seeds or study.num_seeds, study.num_seeds)
         num_images = images.test if config.test_images is None else config.test_images or images.test
         num_pairs = study.pairs.num_pairs if config.pairs.selection == STORED else config.pairs.num_pairs
         num_pairs = min(config.pairs.max_pairs or num_pairs, num_pairs)
-        steps = config.explanation_attack().total_steps
-        flops = num_images * config.tests.num_steps * costs.input_gradient + num_pairs * steps * costs.map_gradient
+        flops = num_images * costs.pgd(config.tests.num_steps) + num_pairs * costs.explanation_attack(explanation)
         what = f"evaluate {num_models} models of {run_dir}: PGD of {config.tests.num_steps} steps on {num_images} "
-        what += f"images, explanation attack of {steps} steps on {num_pairs} pairs"
+        what += f"images, explanation attack of {explanation.total_steps} steps on {num_pairs} pairs"
         tasks.append(Task(what, num_models * flops))
     for what, is_part in (
         (f"the weights of {', '.join(config.imported.torch_weights)}", bool(config.imported.torch_weights)),
@@ -274,11 +256,20 @@ def _methods_table_tasks(config: MethodsTableConfig, done: Collection[tuple[str,
     return tasks
 
 
+def _precision_tasks(config: PrecisionConfig) -> list[Task]:
+    tasks: list[Task] = []
+    for precision in train.PRECISIONS:
+        study = config.study_config(precision)
+        if tasks:
+            study = study.replace(pairs_file="of the first")
+        tasks += [Task(f"{precision}: {task.what}", task.flops) for task in _study_tasks(study, _data(study), ())]
+    return tasks
+
+
 def _strength_tasks(config: AttackStrengthConfig) -> tuple[list[Task], StudyConfig]:
     study = _finished(config.models)
     images = _data(study)
-    model = create_model(study.model, images.info)
-    costs = _costs(model, images.info.image_shape, study.explanation_attack(), study.feature_train_config())
+    costs = _costs(study, images)
     gradients = {
         "pgd": config.pgd_steps, "apgd-t": config.num_targets * config.num_steps, "square": config.num_queries / 3,
         "fab-t": 2 * config.num_targets * config.num_steps,
@@ -298,8 +289,10 @@ def _strength_tasks(config: AttackStrengthConfig) -> tuple[list[Task], StudyConf
 def plan(config: Configuration, *, done: Collection[tuple[str, int]] = ()) -> Plan:
     """What the run of a configuration would do.
 
-    Operations are counted on the traced programs; their speed is that of one training gradient, which is compiled and
-    timed; compiling itself is left out. Nothing is written, and no data set is read that is more than one file.
+    Operations are XLA's counts of the programs of the run; their speed is that of one gradient, compiled and timed.
+    Memory is XLA's assignment of buffers to the training step that needs most, which this compiles as the run will: a
+    run that keeps compiled programs on disk finds it there. Nothing is written, and no data set is read that is more
+    than one file.
 
     Args: done: (method, seed) of models that a resumed study has already.
     Raises: InputError as the run would, where it needs models that are not there.
@@ -308,26 +301,26 @@ def plan(config: Configuration, *, done: Collection[tuple[str, int]] = ()) -> Pl
     if study is None:
         return Plan(tuple(tasks), None, None, "nothing was timed")
     images = _data(study)
-    shape = images.info.image_shape
-    model = create_model(study.model, images.info)
-    costs = _costs(model, shape, study.explanation_attack(), study.feature_train_config())
-    timed = probe(jax.random.key(0), model, shape, costs, min(study.training.batch_size, images.train))
-    seconds = sum(task.flops for task in tasks) / timed.flops_per_second
-    basis = (
-        f"one training gradient of {timed.num_images} images was compiled and timed ({timed.seconds * 1e3:.0f} ms), "
+    costs = _costs(study, images)
+    seconds = sum(task.flops for task in tasks) / costs.flops_per_second(jax.random.key(0))
+    basis = f"operations counted by the compiler, at the speed of one gradient of {TIMED_IMAGES} images; compiling is "
+    basis += "not in it, and a factor of 2 either way is usual"
+    memory = _training_memory(study, images, costs) if isinstance(config, StudyConfig) else None
+    return Plan(tuple(tasks), seconds, memory, basis)
+
+
+def _training_memory(study: StudyConfig, images: _Data, costs: ModelCosts) -> float | None:
+    """Bytes of the training step with most terms, and of the images of the tests."""
+    num_pixels = images.info.image_shape[0] * images.info.image_shape[1]
+    settings = [study.train_config(method, num_pixels) for method in study.methods]
+    largest = max(settings, key=lambda one: len(one.weights()))
+    dtype = np.uint8 if images.bytes_per_pixel == 1 else np.float32
+    size = math.prod(images.info.image_shape) * images.bytes_per_pixel
+    streamed = images.train * size > data.STREAM_ABOVE if study.data.streams is None else study.data.streams
+    found = costs.step_memory(
+        largest, _STREAMED_BATCHES * study.training.batch_size if streamed else images.train, dtype
     )
-    basis += "the rest counted in operations; compiling is not in it, and a factor of 2 either way is usual"
-    return Plan(tuple(tasks), seconds, _memory(config, study, images, costs, timed), basis)
+    return None if found is None else float(found.total + (images.validation + images.test) * size)
 
 
-def _memory(config: Configuration, study: StudyConfig, images: _Data, costs: Costs, timed: Probe) -> float:
-    """Bytes: the data set, parameters with gradient and optimiser state, and the largest batch that is worked on."""
-    copies = 4 if study.training.optimizer == "adamw" else 3
-    size = float(images.info.image_shape[0] * images.info.image_shape[1] * images.info.image_shape[2])
-    stored = (images.train + images.validation + images.test) * size * images.bytes_per_pixel
-    # A second-order gradient holds about twice what a first-order one does.
-    second_order = 2.0 if any(training_method(method).sep_sign for method in study.methods) else 1.0
-    chunk = config.flat().get("landscape_chunk_size", config.flat().get("chunk_size", 1))
-    pairs = min(chunk, study.pairs.num_pairs) * 2.0
-    working = timed.bytes_per_image * max(second_order * study.training.batch_size, pairs, min(chunk, images.test))
-    return stored + copies * costs.parameter_bytes + working
+_STREAMED_BATCHES = 6  # on the device at once, those that are sent ahead among them

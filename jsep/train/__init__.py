@@ -8,6 +8,7 @@ from jsep.train.collapse import ACTIONS, CollapseRule
 from jsep.train.config import TrainConfig
 from jsep.train.ema import moving_average
 from jsep.train.loop import TrainingDiverged, describe, fit, sep_weight_for_ratio
+from jsep.train.lowered import StepMemory, step_memory, step_program
 from jsep.train.objectives import (
     OBJECTIVES,
     Auxiliary,
@@ -57,6 +58,7 @@ __all__ = [
     "PgdConfig",
     "RegulariserConfig",
     "SepConfig",
+    "StepMemory",
     "TradesConfig",
     "TrainConfig",
     "TrainState",
@@ -76,4 +78,6 @@ __all__ = [
     "scale_free_weight",
     "sep_penalty",
     "sep_weight_for_ratio",
+    "step_memory",
+    "step_program",
 ]

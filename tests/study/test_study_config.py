@@ -126,7 +126,8 @@ def test_flags_and_options_are_the_settings_of_the_explanation_attack():
         ),
         (
             {"explanation_method": "smooth_grad", "explanation_options": ("num_samples=few",)},
-            "option num_samples of explanation method 'smooth_grad': expected a whole number of at most 1000000000, got 'few'",
+            "option num_samples of explanation method 'smooth_grad': expected a whole number of at most 1000000000, "
+            "got 'few'",
         ),
         (
             {"explanation_method": "smooth_grad", "explanation_options": ("sigma=1", "sigma=2")},

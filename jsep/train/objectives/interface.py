@@ -78,8 +78,7 @@ class Objective:
       fields are its own too: none is a field of `TrainConfig`.
     baseline: the objective that it is compared with; None: it is a baseline itself, such as for its SEP variants.
     weight: the field of the configuration that "<name>@<weight>" sets in a study; None where there is nothing to weigh.
-    adversarial: it attacks the training images. num_passes: batches that a step passes forward and backward, beside the
-      attack's; a plan counts them.
+    adversarial: it attacks the training images.
     """
 
     make: Callable[..., TrainObjective]
@@ -87,7 +86,6 @@ class Objective:
     baseline: str | None = None
     weight: str | None = None
     adversarial: bool = True
-    num_passes: int = 1
 
     def check_config(self, config: Any) -> None:
         """Raises InputError where `config` is not of the objective's own class."""

@@ -144,4 +144,4 @@ def make_trades(
     return objective
 
 
-TRADES = Objective(make_trades, TradesConfig, weight="trades_beta", num_passes=2)
+TRADES = Objective(make_trades, TradesConfig, weight="trades_beta")

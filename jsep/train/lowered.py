@@ -1,0 +1,63 @@
+"""The training step of a run as the compiler sees it, from shapes alone: what it costs before anything is trained."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from jsep import models
+from jsep.train.config import TrainConfig
+from jsep.train.step import RunSteps, init_state, make_run_steps
+
+
+def step_program(
+    model: models.Classifier,
+    config: TrainConfig,
+    image_shape: tuple[int, int, int],
+    num_images: int,
+    *,
+    dtype: Any = np.uint8,
+    mesh: Mesh | None = None,
+) -> tuple[RunSteps, tuple[Any, ...]]:
+    """The jitted steps of `fit` over `num_images` images that lie on the device, and the shapes of their arguments.
+
+    A loop whose length is an argument: its operations are counted once, which is one step.
+    `program.lower(*shapes).compile()` compiles what `fit` compiles: where JAX keeps programs on disk, the run finds it.
+    Args: image_shape: (H, W, C); dtype: of the stored images; mesh: as in `fit`.
+    """
+
+    def shape(*sizes: int, dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(sizes, dtype)
+
+    key = jax.eval_shape(jax.random.key, 0)
+    state = jax.eval_shape(lambda key: init_state(key, model, image_shape, config, num_images), key)
+    weights = {name: shape(dtype=jnp.float32) for name in config.weights()}
+    images, labels = shape(num_images, *image_shape, dtype=dtype), shape(num_images, dtype=jnp.int32)
+    arguments = (state, images, labels, key, weights, shape(dtype=jnp.int32))
+    return make_run_steps(model, config, num_images, mesh), arguments
+
+
+@dataclasses.dataclass(frozen=True)
+class StepMemory:
+    """Bytes on one device, by XLA's assignment of buffers: kept between steps (images, state) and working."""
+
+    kept: int
+    working: int
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.kept + self.working
+
+
+def step_memory(compiled: jax.stages.Compiled) -> StepMemory | None:
+    """The memory of compiled training steps; None where the backend does not say."""
+    found = compiled.memory_analysis()
+    if found is None:
+        return None
+    # The state is donated: its new value takes the place of the old one.
+    outputs = found.output_size_in_bytes - found.alias_size_in_bytes
+    return StepMemory(found.argument_size_in_bytes, found.temp_size_in_bytes + outputs)
