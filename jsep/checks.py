@@ -85,7 +85,7 @@ def check_range(
     """
     is_number = isinstance(value, int | np.integer if whole else Real) and not isinstance(value, bool)
     missed = [
-        f" {sign} {end}"
+        f" {sign} {end if isinstance(end, int) else format(end, 'g')}"
         for sign, end, holds in (
             (">=", minimum, operator.ge),
             ("<=", maximum, operator.le),

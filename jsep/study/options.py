@@ -44,11 +44,13 @@ def _parse(where: str, text: str, kind: Any) -> Any:
     except (ValueError, KeyError):
         raise InputError(f"{where}: expected {_EXPECTED[kind]}, got {text!r}") from None
     for parse in (whole_number, number):
-        try:
+        with contextlib.suppress(ValueError):
             return _bounded(parse, text)
-        except ValueError:
-            continue
-    return text
+    try:
+        float(text)
+    except ValueError:
+        return text
+    raise InputError(f"{where}: expected {_EXPECTED[float]}, got {text!r}")  # a number to Python alone
 
 
 _EXPECTED = {

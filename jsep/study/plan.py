@@ -22,10 +22,10 @@ from jsep.study.explanation_attacks import ExplanationAttacksConfig
 from jsep.study.explanation_methods import ExplanationMethodsConfig
 from jsep.study.landscape_config import AnalysisConfig, LandscapeConfig
 from jsep.study.methods_table import MethodsTableConfig
+from jsep.study.precision import PrecisionConfig
 from jsep.study.selection import SelectionConfig
 from jsep.study.setup import create_model
 from jsep.study.trades_landscape import TradesLandscapeConfig
-from jsep.study.training.precision import PrecisionConfig
 from jsep.study.weight_sweep import WeightSweepConfig
 
 

@@ -25,7 +25,7 @@ NUMBERS = [
 
 def refused(kind: type[study.Configuration], name: str, value: Any) -> str:
     with pytest.raises(InputError) as caught:
-        kind.of(**ENOUGH.get(kind.__name__, {}), **{name: value})
+        kind.of(**ENOUGH.get(kind.__name__, {}) | {name: value})
     return str(caught.value)
 
 

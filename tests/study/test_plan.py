@@ -1,5 +1,6 @@
 """The plan of a run: operations, memory and time before anything is done."""
 
+import dataclasses
 import functools
 import importlib
 import pathlib
@@ -66,9 +67,11 @@ def test_operations_of_a_method_that_samples_grow_with_its_samples() -> None:
 
 def test_operations_of_a_training_step_grow_with_its_attack_and_its_term() -> None:
     config = train.TrainConfig(objective="mat", epochs=1, batch_size=32)
-    few, many = (CONVNET.training_step(config.replace(attack=train.PgdConfig(num_steps=n))) for n in (2, 6))
+    few, many = (
+        CONVNET.training_step(dataclasses.replace(config, attack=train.PgdConfig(num_steps=n))) for n in (2, 6)
+    )
     assert many - few == pytest.approx(4 * 32 * CONVNET.input_gradient, rel=0.1)
-    with_term = CONVNET.training_step(config.replace(attack=train.PgdConfig(num_steps=2), sep_weight=1.0))
+    with_term = CONVNET.training_step(dataclasses.replace(config, attack=train.PgdConfig(num_steps=2), sep_weight=1.0))
     assert with_term - few > 32 * 2 * CONVNET.input_gradient, "two maps and their gradient"
     assert CONVNET.pgd(6) - CONVNET.pgd(2) == pytest.approx(4 * CONVNET.input_gradient, rel=0.1)
 
