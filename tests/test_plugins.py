@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import script_runs
 
-from jsep import attack, data, evaluate, explain, models, record, study, train
+from jsep import attack, data, devices, evaluate, explain, models, record, study, train
 from jsep.checks import InputError
+from jsep.study import groups
 from jsep.study.methods import mark_degraded
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
@@ -246,31 +247,109 @@ def test_every_data_set_says_what_a_plan_needs(name: str) -> None:
     assert source.is_embedded or source.num_images is not None
 
 
+# A kind of study: how bright the images of a data set are.
+
+
+@dataclasses.dataclass(frozen=True)
+class BrightnessConfig(study.Configuration):
+    """Which images."""
+
+    images: groups.DataConfig = study.group(groups.DataConfig)
+    splits: tuple[str, ...] = study.setting(("train", "test"), "splits", choices=("train", "validation", "test"))
+
+
+def load_splits(config: BrightnessConfig, progress: Any) -> dict[str, data.Dataset]:
+    """The images of every split."""
+    return {split: data.load(config.images.dataset, split=split) for split in config.splits}
+
+
+def measure_brightness(config: BrightnessConfig, splits: dict[str, data.Dataset], run: study.Run) -> None:
+    """A row a split."""
+    for split in run.missing(config.splits, "split", "measuring {}".format):
+        run.rows.append({"method": split, "brightness": float(splits[split].as_float().mean())})
+        run.save()
+
+
+def draw_brightness(run_dir: pathlib.Path, result: dict[str, Any]) -> None:
+    """The numbers alone."""
+    (run_dir / "brightness.txt").write_text(brightness_table(result))
+
+
+def brightness_table(result: dict[str, Any]) -> str:
+    """A line a split."""
+    return "\n".join(f"{row['method']}: {row['brightness']:.3f}" for row in result["rows"])
+
+
+BRIGHTNESS = study.StudyKind(
+    "brightness", BrightnessConfig, load_splits, measure_brightness, brightness_table, draw_brightness,
+    shown=("brightness.txt",),
+)  # fmt: skip
+
+
+def test_new_kind_of_study_has_a_run_directory_resumes_and_says_where_it_comes_from(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = BrightnessConfig.of(experiment="bright", dataset="digits")
+    with pytest.raises(InputError, match="no study has configurations of the class BrightnessConfig"):
+        study.run(config, tmp_path / "run")
+    monkeypatch.setitem(study.STUDIES, "brightness", BRIGHTNESS)
+    whole = study.run(config, tmp_path / "whole")
+    assert [row["method"] for row in whole["rows"]] == ["train", "test"]
+    assert (whole["kind"], whole["experiment"], whole["complete"]) == ("brightness", "bright", True)
+    assert BrightnessConfig.from_dict(whole["config"]) == config
+    assert whole["environment"].keys() >= {"jax", "commit", "command", "seconds"}
+    assert "devices_used" not in whole["environment"]
+
+    def stop(what: str, record: dict[str, Any]) -> None:
+        if what == "measuring test":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.run(config, tmp_path / "run", on_progress=stop)
+    assert study.state_of(tmp_path / "run", config) == "begun"
+    seen: list[str] = []
+    resumed = study.run(config, tmp_path / "run", resume=True, on_progress=lambda what, record: seen.append(what))
+    assert resumed["rows"] == whole["rows"]
+    assert "measuring train" not in seen
+    assert study.state_of(tmp_path / "run", config) == "finished"
+    text = study.describe(config, resumed, tmp_path / "run")
+    assert text.splitlines()[-1] == f"result: {tmp_path / 'run' / 'brightness.txt'}"
+    assert (tmp_path / "run" / "brightness.txt").read_text() in text
+    with pytest.raises(InputError, match="no such file"):
+        study.run(config.replace(dataset="missing.npz"), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(InputError, match="runs on one device"):
+        study.run(config, tmp_path / "mesh", mesh=devices.make_mesh(2))
+    assert study.plan(config).seconds is None
+
+
 SCRIPT = """
+import sys
+
 import command_line
 import test_plugins
 from jsep import data, study
 
 data.DATASETS["stripes"] = data.DataSource(test_plugins.load_stripes, is_embedded=True)
-command_line.run_study(study.StudyConfig.of(experiment="stripes", dataset="stripes"))
+study.STUDIES["brightness"] = test_plugins.BRIGHTNESS
+kind = test_plugins.BrightnessConfig if "--splits=test" in sys.argv else study.StudyConfig
+command_line.run_study(kind.of(experiment="stripes", dataset="stripes"))
 """
 
 
-def test_script_of_ones_own_registers_a_data_set(tmp_path: pathlib.Path) -> None:
+def test_script_of_ones_own_registers_a_data_set_and_a_kind_of_study(tmp_path: pathlib.Path) -> None:
     script = tmp_path / "stripes.py"
     script.write_text(SCRIPT)
     places = [script_runs.ROOT / part for part in ("experiments", "tests", ".")]
     environment = script_runs.ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(map(str, places))}
-    arguments = [
-        sys.executable,
-        str(script),
-        "--dry_run",
-        "--methods=mat",
-        "--batch_size=32",
-        f"--run_dir={tmp_path}/run",
-    ]
-    done = subprocess.run(
-        arguments, cwd=script_runs.ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "train mat" in done.stdout
+    for arguments, said in (
+        (["--dry_run", "--methods=mat", "--batch_size=32"], "train mat"),
+        (["--splits=test"], f"result: {tmp_path}/run/brightness.txt"),
+        (["--splits=test", "--resume"], f"result: {tmp_path}/run/brightness.txt"),
+    ):
+        done = subprocess.run(
+            [sys.executable, str(script), *arguments, f"--run_dir={tmp_path}/run"], cwd=script_runs.ROOT,
+            env=environment, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout

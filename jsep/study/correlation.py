@@ -52,8 +52,7 @@ class CorrelationConfig(Configuration):
         "run directories of finished studies, all tested on the same pairs with the same attacks; * allowed",
     )
     reference_dir: str = setting(
-        "runs/sep_weight_digits/mat",
-        "the one whose models of an objective alone, such as mat, say what degraded is",
+        "runs/sep_weight_digits/mat", "the one whose models of an objective alone, such as mat, say what degraded is"
     )
     num_resamples: int = count(1000, "resamples of a bootstrap interval")
     analysis_seed: int = random_seed(0, "seed of the resampling")

@@ -6,13 +6,7 @@ from jsep import attack, evaluate
 from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, group, random_seed, setting, size
 from jsep.study.feature_network import OWN, PIXELS
-from jsep.study.groups import (
-    AttackInTestsConfig,
-    BudgetConfig,
-    ExplanationConfig,
-    MapConfig,
-    ModelConfig,
-)
+from jsep.study.groups import AttackInTestsConfig, BudgetConfig, ExplanationConfig, MapConfig, ModelConfig
 from jsep.study.options import number
 
 STORED = "study"

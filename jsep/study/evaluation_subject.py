@@ -148,10 +148,7 @@ def _check_fits(model: EvaluatedModel, test: data.Dataset) -> None:
 
 
 def _pairs(
-    config: EvaluationConfig,
-    studies: list[TrainedStudy],
-    found: tuple[EvaluatedModel, ...],
-    test: data.Dataset,
+    config: EvaluationConfig, studies: list[TrainedStudy], found: tuple[EvaluatedModel, ...], test: data.Dataset
 ) -> evaluate.PairIndex:
     if config.pairs.pairs_file is not None:
         pairs = evaluate.load_pairs(config.pairs.pairs_file)

@@ -10,38 +10,24 @@ from typing import Any
 from jsep import record, train
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig
-from jsep.study.configuration import with_new_names
+from jsep.study.configuration import settings_of, with_new_names
 from jsep.study.methods import PAPER_OBJECTIVE, is_degraded, is_reference, training_method
 
-JUDGED_BY = (
-    "dataset",
-    "test_images",
-    "norm",
-    "budget_in_tests",
-    "test_alpha",
-    "test_num_steps",
-    "map_reduce",
-    "map_normalize",
-    "explanation_method",
-    "explanation_attacked_method",
-    "explanation_num_steps",
-    "explanation_learning_rate",
-    "explanation_map_weight",
-    "explanation_output_weight",
-    "explanation_epsilon",
-    "explanation_norm",
-    "explanation_attack_kind",
-    "explanation_version",
-    "explanation_softmax_tolerance",
-)
+_SETTINGS = settings_of(StudyConfig)
+
+
+def _settings_in(*groups: str) -> tuple[str, ...]:
+    return tuple(name for name, each in _SETTINGS.items() if each.path[0] in groups)
+
+
+JUDGED_BY = ("dataset", "test_images", "norm", "budget_in_tests", *_settings_in("tests", "maps", "explanation"))
 """What all models must share for their numbers to be comparable, beside the pairs."""
 
 # These say which run it was, how it was followed or how it was judged, and not how its models were trained; the SEP
 # weight and the regulariser are named by their own.
-_NOT_IN_A_NAME = frozenset(JUDGED_BY) | {
-    "experiment", "data_dir", "methods", "seed", "num_seeds", "pairs_file", "test_epsilon", "validation_images",
-    "validate_every", "checkpoint_every", "log_every", "chunk_size", "num_clusters", "num_pairs", "feature_model",
-    "feature_epochs", "feature_learning_rate", "sep_weight_pos", "sep_weight_neg", "sep_weight_unit",
+_NOT_IN_A_NAME = frozenset((*JUDGED_BY, *_settings_in("pairs", "features", "monitoring"))) | {
+    "experiment", "data_dir", "methods", "seed", "num_seeds", "test_epsilon", "validation_images", "chunk_size",
+    "sep_weight_pos", "sep_weight_neg", "sep_weight_unit",
 }  # fmt: skip
 
 _OF_A_REGULARISER = {

@@ -142,9 +142,7 @@ class StartConfig:
         flag="start_from",
     )
     method: str = setting(
-        "mat",
-        "which of that study's methods; its best checkpoint where it evaluated that one",
-        flag="start_method",
+        "mat", "which of that study's methods; its best checkpoint where it evaluated that one", flag="start_method"
     )
 
 
@@ -198,9 +196,7 @@ class ObjectiveConfig:
 
     trades_beta: float = amount(6.0, "weight of the divergence of trades (alpha of the paper), >= 0", allow_zero=True)
     options: tuple[str, ...] = setting(
-        (),
-        "settings of objectives that have no flag of their own, as name=value,name=value",
-        flag="objective_options",
+        (), "settings of objectives that have no flag of their own, as name=value,name=value", flag="objective_options"
     )
 
 
@@ -301,10 +297,7 @@ class MonitoringConfig:
     probe_images: int = count(16, "validation images whose maps are looked at then", minimum=2)
     on_collapse: str = setting("flag", "when those maps shrink to a few pixels", choices=train.ACTIONS)
     collapse_share: float = setting(
-        0.02,
-        "effective pixels below which maps count as collapsed, share of all pixels",
-        minimum=0.0,
-        maximum=1.0,
+        0.02, "effective pixels below which maps count as collapsed, share of all pixels", minimum=0.0, maximum=1.0
     )
     checkpoint_every: int = count(1, "epochs between two checkpoints")
     log_every: int = count(50, "training steps between two log records")
