@@ -17,7 +17,7 @@ from jsep.study.configuration import Configuration, count, group, random_seed, s
 from jsep.study.groups import BudgetConfig
 from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
-from jsep.study.splits import load_split
+from jsep.study.setup import load_split
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.types import PyTree
 

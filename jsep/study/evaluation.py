@@ -12,11 +12,10 @@ from jsep import attack, evaluate, models, record, report, train
 from jsep.study.evaluation_config import EvaluationConfig
 from jsep.study.evaluation_subject import EvaluatedModel, Subject, load_subject
 from jsep.study.methods import described_method, mark_degraded
-from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
+from jsep.study.pair_results import images_of_pairs, maps_of_pairs, warnings_of
 from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.runner import Run, StudyKind
 from jsep.study.terminal import table_and_findings
-from jsep.study.train_model import warnings_of
 
 _VALUES = "values.npz"
 _ACCURACIES = ("clean_accuracy", "robust_accuracy", "auto_attack_accuracy")

@@ -12,8 +12,7 @@ from jsep.checks import InputError, check_choice
 from jsep.study.evaluation_config import STORED, EvaluationConfig
 from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
 from jsep.study.methods import is_reference, training_methods
-from jsep.study.setup import create_model
-from jsep.study.splits import load_split
+from jsep.study.setup import create_model, load_split
 from jsep.study.trained import TrainedStudy, load_trained
 from jsep.types import ModelFn, PyTree
 

@@ -15,7 +15,7 @@ from jsep import data, evaluate, explain, models, report, train
 from jsep.study.configuration import Configuration, amount, count, random_seed, setting
 from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
-from jsep.study.splits import load_split
+from jsep.study.setup import load_split
 from jsep.types import Array, PyTree
 
 LARGEST_WIDTH = 10_000

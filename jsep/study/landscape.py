@@ -1,5 +1,6 @@
 """The input landscape of trained models: slices, planes, curvature, and what the curvature says about the attack."""
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +66,7 @@ def measure(config: AnalysisConfig, studies: Sequence[TrainedStudy], run: Run) -
         "pairs": first.pairs.as_dict(),
         "num_images": count,
         "epsilon": what.epsilon,
-        "norm": what.norm,
+        "norm": config.norm,
         "directions": {scalar: list(names) for scalar, names in what.scalars},
     }
     coordinates = {"coordinates": config.num_points, "plane_coordinates": config.plane_points}
@@ -95,29 +96,17 @@ def _coordinates(extent: float, num_points: int) -> np.ndarray:
 
 def _measurement(config: AnalysisConfig, study: TrainedStudy) -> Measurement:
     settings = study.config
-    size = int(np.prod(study.test.info.image_shape))
-    num_matvecs = min(config.num_matvecs, size)
+    num_matvecs = min(config.num_matvecs, int(np.prod(study.test.info.image_shape)))
+    num_eigenvalues = min(config.num_eigenvalues, num_matvecs)
     return Measurement(
+        analysis=dataclasses.replace(config, num_matvecs=num_matvecs, num_eigenvalues=num_eigenvalues),
+        epsilon=config.epsilon or settings.budget_in_tests,
         scalars=tuple((scalar, config.directions_of(scalar)) for scalar in config.scalars),
         explanation=settings.explanation_attack(),
         prediction=train.PgdConfig(
             settings.budget.norm, settings.budget_in_tests, settings.tests.alpha, settings.tests.num_steps
         ),
-        sep=settings.train_config(settings.methods[0], 1).sep,
-        norm=config.norm,
-        epsilon=config.epsilon or settings.budget_in_tests,
-        num_directions=config.num_directions,
-        extent=config.extent,
-        num_points=config.num_points,
-        plane_points=config.plane_points,
-        outside=config.out_of_range,
-        num_eigenvalues=min(config.num_eigenvalues, num_matvecs),
-        num_matvecs=num_matvecs,
-        num_probes=config.num_probes,
-        spectrum_probes=config.spectrum_probes,
-        sharpness_samples=config.sharpness_samples,
-        sharpness_steps=config.sharpness_steps,
-        chunk_size=config.chunk_size,
+        sep=settings.sep.term(settings.maps),
     )
 
 

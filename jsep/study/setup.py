@@ -5,9 +5,9 @@ import dataclasses
 import jax
 
 from jsep import data, models
+from jsep.checks import InputError
 from jsep.study.config import StudyConfig
 from jsep.study.groups import ModelConfig
-from jsep.study.splits import load_split
 from jsep.types import Key
 
 
@@ -18,6 +18,17 @@ class Splits:
     train: data.Dataset
     validation: data.Dataset
     test: data.Dataset
+
+
+def load_split(dataset: str, data_dir: str | None, split: str, count: int, stream: bool | None = None) -> data.Dataset:
+    """`count` images of a split, stratified by class; all of them for 0; `stream`: as `data.load`.
+
+    Raises: InputError when the data set is unknown, unreadable or has fewer images.
+    """
+    whole = data.load(dataset, data_dir=data_dir, split=split, stream=stream)
+    if count > len(whole):
+        raise InputError(f"{split}_images: {dataset} has {len(whole)} {split} images, got {count}")
+    return data.stratified_subset(whole, count) if count else whole
 
 
 def load_splits(config: StudyConfig) -> Splits:

@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsep import attack, data, evaluate, models, record, report, train
+from jsep import data, evaluate, models, record, report, train
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig
 from jsep.study.measured_weights import train_config_of
 from jsep.study.methods import described_method
-from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
+from jsep.study.pair_results import images_of_pairs, maps_of_pairs, warnings_of
 from jsep.study.run_directory import MetricsLog
 from jsep.study.runner import Run
 from jsep.study.setup import Splits, training_key
@@ -226,14 +226,6 @@ def _explanations(
         maps |= {"course_pairs": np.array(chosen), "course_steps": np.array(steps)}
         maps |= {f"{method}/course_{part}": values for part, values in visited._asdict().items()}
     return found, maps
-
-
-def warnings_of(explanation: evaluate.ExplanationAttackConfig, results: evaluate.PairResults) -> dict[str, Any]:
-    """How often each warning of masked gradients was raised, for a row; nothing of an attack that raises none."""
-    if not explanation.entry.warns:
-        return {}
-    counts = results.warnings.sum(axis=0).tolist()
-    return {"explanation_warnings": dict(zip(attack.WARNING_SENTENCES, counts, strict=True))}
 
 
 def _last_and_best(

@@ -1,13 +1,17 @@
 """Configurations are nested in code and flat in flags and files."""
 
 import dataclasses
+import json
+import pathlib
 from typing import Any
 
 import pytest
 
 from jsep import study
 from jsep.checks import InputError
-from jsep.study.configuration import differences
+from jsep.study.configuration import differences, with_new_names
+
+RESULTS = pathlib.Path(__file__).parents[2] / "results"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +58,18 @@ def test_two_settings_of_one_name_are_an_error_of_the_class() -> None:
 
     with pytest.raises(TypeError, match="two settings called width"):
         Twice.of()
+
+
+def test_configurations_of_committed_results_are_those_of_today_under_their_old_names() -> None:
+    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/result.json"))]
+    assert len(results) > 20
+    for result in results:
+        kinds = [kind for kind in study.STUDIES.values() if kind.kind == result.get("kind", "study")]
+        found = []
+        for kind in kinds:
+            known = study.settings_of(kind.config).keys()
+            found.append(with_new_names(result["config"]).keys() - known - kind.config.DROPPED)
+        assert set() in found, (result["experiment"], found)
 
 
 @pytest.mark.parametrize("kind", study.STUDIES.values(), ids=study.STUDIES)
