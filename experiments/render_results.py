@@ -43,15 +43,20 @@ def _provenance(result: dict) -> str:
     )
 
 
+def _markdown(table: report.Table) -> str:
+    return report.format_table(table, style="markdown")
+
+
 def _table(result: dict) -> str:
-    """The table and what its numbers say, both computed."""
-    return report.TABLES[result.get("kind", "study")](result).strip()
+    """Every table, and what the numbers say below the last."""
+    return report.format_table(result, style="markdown")
 
 
 def _short(result: dict) -> str:
-    """The first table, what it is of, and what the numbers say; the rest is on the page of the result."""
-    first, *rest, words = _table(result).split("\n\n")
-    return "\n\n".join([first, *(part for part in rest if part.startswith(f"{result['experiment']}: ")), words])
+    """The paper's metrics and those free of the scale of a map, and what the numbers say; the rest is on the page of
+    the result."""
+    tables = report.tables_of(result)
+    return "\n\n".join(_markdown(table) for table in (*tables[:2], tables[-1]))
 
 
 def _read(name: str) -> dict:
@@ -83,7 +88,7 @@ def render() -> dict[pathlib.Path, str]:
     about = ROOT / "experiments" / "README.md"
     texts[about] = FLAGFILES.sub(lambda match: match[1] + _flagfiles() + "\n" + match[2], about.read_text())
     results = {path.parent.name: _read(path.parent.name) for path in sorted((ROOT / "results").glob("*/result.json"))}
-    order = report.order_table(results, page="results/")
+    order = _markdown(report.order_table(results, page="results/"))
     texts[ROOT / "README.md"] = ORDER.sub(lambda match: f"{match[1]}{order}\n\n{match[2]}", texts[ROOT / "README.md"])
     texts[ROOT / "results" / "README.md"] = _findings_page(results)
     return texts | {ROOT / "results" / name / "README.md": _page(name, result) for name, result in results.items()}
@@ -102,9 +107,9 @@ def _findings_page(results: dict[str, dict]) -> str:
                 "The paper's order at the end of the attack is sep_pos < mat < sep_neg in explanation loss. "
                 "1 − concordance, the share removed and the cosine ask the same with the concentration of the maps "
                 "taken out.",
-                report.order_table(results),
+                _markdown(report.order_table(results)),
                 "## The paper, item by item",
-                report.paper_table(results),
+                _markdown(report.paper_table(results)),
                 f"## Every result\n\n{pages}",
             ]
         ).strip()
@@ -122,7 +127,7 @@ def _page(name: str, result: dict) -> str:
         *numbers, words = table.split("\n\n")
         table = "\n\n".join([words, *numbers])
     parts = [f"# {name}", table, f"## Where it comes from\n\n{_provenance(result)}"]
-    parts += [f"## Hyper-parameters\n\n{settings}"] if name in settings else []
+    parts += [f"## Hyper-parameters\n\n{_markdown(settings)}"] if settings is not None else []
     parts += [f"## Figures\n\n{pictures}"] if pictures else []
     return "\n\n".join(parts).strip() + "\n"
 

@@ -24,12 +24,7 @@ def main(*run_dirs: str) -> None:
         return
     if out is not None:
         raise InputError("--out names the page that compares several runs; the page of one run is its index.html")
-    kind = report.kind_of(report.read_json(run_dirs[0]))
-    if kind not in report.PAGES:
-        raise InputError(
-            f"{run_dirs[0]} holds a result of kind {kind!r}, which has no page; {', '.join(report.PAGES)} have"
-        )
-    print(f"page: {report.PAGES[kind](run_dirs[0])}")
+    print(f"page: {report.write(run_dirs[0])}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,11 @@ Metrics by topic: `distances` and `ranks` of two maps, `concentration` of one, `
 from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy, correctly_classified
 from jsep.evaluate.attack_trajectory import AttackTrajectory, attack_trajectory, trajectory_steps
 from jsep.evaluate.batch_statistics import batch_statistics_accuracy
-from jsep.evaluate.cluster_explanations import adjusted_rand_index, cluster_explanation_loss
+from jsep.evaluate.cluster_explanations import (
+    adjusted_rand_index,
+    cluster_explanation_loss,
+    mean_losses_by_cluster,
+)
 from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, make_groups
 from jsep.evaluate.comparison import PER_PAIR, compare_maps, describe_pairs
 from jsep.evaluate.concentration import LossSplit, effective_pixels, entropy, gini, split_loss
@@ -86,6 +90,7 @@ __all__ = [
     "make_groups",
     "map_diagnostics",
     "max_sensitivity",
+    "mean_losses_by_cluster",
     "neighbours",
     "noise_sensitivity",
     "pair_sampling_variability",

@@ -46,3 +46,20 @@ def adjusted_rand_index(labels: np.ndarray, classes: np.ndarray) -> float:
     from sklearn.metrics import adjusted_rand_score  # scikit-learn takes a second to load
 
     return float(adjusted_rand_score(classes, labels))
+
+
+def mean_losses_by_cluster(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean explanation loss of each map to the others of its cluster, and to those of the other clusters.
+
+    Args: maps: (clusters, n, H, W). Returns: two arrays (clusters, n); nan where there is no other map.
+    """
+    num_clusters, num_images = maps.shape[:2]
+    flat = np.asarray(maps, np.float64).reshape(num_clusters * num_images, -1)
+    losses = np.array([np.mean((flat - own) ** 2, axis=1) for own in flat])
+    cluster = np.repeat(np.arange(num_clusters), num_images)
+    same = cluster[:, None] == cluster
+    means = []
+    for chosen in (same & ~np.eye(len(flat), dtype=bool), ~same):
+        count = chosen.sum(axis=1)
+        means.append(np.where(count > 0, (losses * chosen).sum(axis=1) / np.maximum(count, 1), np.nan))
+    return means[0].reshape(num_clusters, num_images), means[1].reshape(num_clusters, num_images)

@@ -9,6 +9,10 @@ from jsep.record.row import Result, Row
 ACCURACY_MARGIN = 0.02
 """Accuracies within two points of each other count as equal: stated before any model was trained."""
 
+DIFFERENCE, RATIO, CORRELATION = "difference", "ratio", "correlation"
+"""What the number of a claim is: method less baseline; the logarithm of method over baseline; a rank correlation on
+Fisher's scale."""
+
 OUTCOMES = ("explanation_loss_end", "one_minus_concordance_end", "relative_reduction", "cosine_end")
 """How robust an explanation is: by the paper's metric, and by three that do not depend on how concentrated a map is."""
 
@@ -20,7 +24,8 @@ class Claim:
     question, subject: a key of `QUESTIONS` and what it is asked of; the claims of one question about one subject stand
     and fall together; metric: of `evaluate.METRICS`; method, baseline: what is compared, method less baseline; sign: +1
     or -1, that of the claimed difference, 0 for a claim that both are equal within `margin` (in the unit of the
-    metric); source: who says so.
+    metric); source: who says so; scale: `DIFFERENCE`, `RATIO` or `CORRELATION`;
+    units: what was drawn, seeds or models.
     """
 
     question: str
@@ -31,6 +36,8 @@ class Claim:
     sign: int
     margin: float = 0.0
     source: str = "paper"
+    scale: str = DIFFERENCE
+    units: str = "seeds"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Rows of single seeds -> means, standard deviations and intervals of each method."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -117,3 +118,74 @@ def intervals(result: Result) -> dict[str, dict[str, stats.Interval]]:
                 mean = stats.mean_over_seeds(values)
             found.setdefault(metric, {})[method] = mean.interval()
     return found
+
+
+def values_by_epoch(
+    lines: Sequence[Mapping[str, Any]], method: str, key: str
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Per seed the epochs and the mean of one metric over the lines of metrics.jsonl of each epoch."""
+    values: dict[str, dict[float, list[float]]] = {}
+    for line in lines:
+        epoch, value = as_number(line.get("epoch")), as_number(line.get(key))
+        if line["method"] == method and epoch is not None and value is not None:
+            values.setdefault(str(line.get("seed")), {}).setdefault(epoch, []).append(value)
+    return {
+        seed: (np.array(sorted(epochs)), np.array([np.mean(epochs[epoch]) for epoch in sorted(epochs)]))
+        for seed, epochs in values.items()
+    }
+
+
+def mean_curve(seeds: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The epochs and the mean of the seeds there; a seed that stopped early must not bend it, so NaN from then on."""
+    epochs = np.unique(np.concatenate([own for own, _ in seeds.values()]))
+    table = np.full((len(seeds), epochs.size), np.nan)
+    for row, (own, values) in zip(table, seeds.values(), strict=True):
+        row[np.searchsorted(epochs, own)] = values
+    return epochs, np.where(np.isnan(table).any(axis=0), np.nan, table.sum(axis=0) / len(seeds))
+
+
+def mean_matrix(
+    rows: Sequence[Mapping[str, Any]], by: Sequence[str], across: str | None, metric: str
+) -> tuple[list[tuple[Any, ...]], list[Any], np.ndarray]:
+    """Means of a metric over the seeds: a line for each value of the fields `by`, a column for each of `across` (one
+    for None).
+
+    Returns: the lines, the columns, and the (lines, columns) means; NaN where no row has both.
+    """
+    found: dict[tuple[tuple[Any, ...], Any], list[float]] = {}
+    for row in rows:
+        value = as_number(row.get(metric))
+        own = found.setdefault((tuple(row[field] for field in by), across and row[across]), [])
+        own += [] if value is None else [value]
+    lines = list(dict.fromkeys(line for line, _ in found))
+    columns = list(dict.fromkeys(column for _, column in found))
+    means = [[float(np.mean(found[x, y])) if found.get((x, y)) else np.nan for y in columns] for x in lines]
+    return lines, columns, np.array(means)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """One metric under two conditions, seed by seed: the mean under each, the mean of the differences, the (S,)
+    differences, and the (S,) values under the first."""
+
+    first: float
+    second: float
+    difference: float
+    differences: tuple[float, ...]
+    spread: tuple[float, ...]
+
+
+def shift(
+    rows: Sequence[Mapping[str, Any]], field: str, conditions: tuple[Any, Any], metric: str, *, scale: float = 1.0
+) -> Shift:
+    """How far scale * metric moves from the first of two values of `field` to the second, over the seeds that both
+    have."""
+    by_seed = [
+        {row["seed"]: scale * float(row[metric]) for row in rows if row[field] == condition and metric in row}
+        for condition in conditions
+    ]
+    seeds = sorted(set(by_seed[0]) & set(by_seed[1]))
+    first, second = ([own[seed] for seed in seeds] for own in by_seed)
+    differences = tuple(b - a for a, b in zip(first, second, strict=True))
+    a, b, moved = (math.fsum(values) / len(values) for values in (first, second, differences))
+    return Shift(a, b, moved, differences, tuple(first))

@@ -51,7 +51,8 @@ class Finding:
     measured; p, corrected_p: two-sided for a difference, of the two one-sided tests for equality, NaN where there is no
     test; seeds_needed: seeds that would decide at these variances and this correction, None where it is decided, or
     where seeds do not help; these_models: the interval over images alone, for fewer than `FEWEST_SEEDS` seeds;
-    reason: why it cannot tell, or what was left out.
+    reason: why it cannot tell, or what was left out; measured: the interval to show where the one of the test is an
+    approximation of it (a bootstrap's).
     """
 
     claim: Claim
@@ -62,12 +63,14 @@ class Finding:
     seeds_needed: int | None = None
     these_models: stats.Interval | None = None
     reason: str = ""
+    measured: stats.Interval | None = None
 
     @property
     def interval(self) -> stats.Interval:
         """The difference with its 95 % interval, that of these models where other seeds cannot be spoken of."""
-        if self.these_models is not None:
-            return self.these_models
+        for known in (self.measured, self.these_models):
+            if known is not None:
+                return known
         nothing = stats.Interval(math.nan, math.nan, math.nan)
         return nothing if self.mean is None else self.mean.interval()
 

@@ -1,61 +1,67 @@
-"""Tables of the attacks on explanations: attacks side by side, members of the ensemble, pairs near the boundary."""
+"""Attacks on explanations side by side, the members of the ensemble, pairs near the boundary."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from jsep.evaluate import METRICS
+from jsep.report.formatting import metric_number
+from jsep.report.shown import COSINE_END, KEPT, LOSS_END, LOSS_START, REMOVED
+from jsep.report.table import Column, Table, make_table
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], num_words: int = 2) -> str:
-    marks = ["---"] * num_words + ["---:"] * (len(titles) - num_words)
-    lines = ["| " + " | ".join(titles) + " |", "|" + "|".join(marks) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-
-
-def _loss(value: float) -> str:
-    return f"{1e7 * value:.4g}"
+_SHOWN = (LOSS_START, LOSS_END, REMOVED, COSINE_END, KEPT)
+_OF_MEMBER = ("loss_alone", "loss_without", "loss_all")
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.1f}".replace("-", "−")
+def _columns(*names: str) -> list[Column]:
+    return [Column(METRICS[name].heading, METRICS[name].unit) for name in names]
 
 
-def attack_tables(result: Mapping[str, Any]) -> str:
-    """Three Markdown tables and the warnings of a result of kind "explanation_attacks"."""
-    attacks = _table(
-        ["model", "attack", "loss at start [1e-7]", "loss at end [1e-7]", "removed [%]", "cosine end", "label kept [%]",
-         "not moved", "seconds"],
-        [
-            [row["model"], row["attack"], _loss(row["explanation_loss_start"]), _loss(row["explanation_loss_end"]),
-             _share(row["relative_reduction"]), f"{row['cosine_end']:.3f}", _share(row["label_kept"]),
-             f"{row['unmoved_pairs']} of {row['num_pairs']}", f"{row['seconds']:.0f}"]
-            for row in result["rows"]
-        ],
-    )  # fmt: skip
-    members = _table(
-        ["model", "member", "alone [1e-7]", "all others [1e-7]", "all [1e-7]", "adds [% of start]", "best on pairs"],
-        [
-            [row["model"], row["member"], _loss(row["loss_alone"]), _loss(row["loss_without"]), _loss(row["loss_all"]),
-             f"{100 * (row['loss_without'] - row['loss_all']) / row['loss_start']:.3f}", str(row["best_on"])]
-            for row in result["members"]
-        ],
-    )  # fmt: skip
-    near = _table(
-        ["model", "attack", "removed [%]", "least removed [%]", "not moved"],
-        [
-            [row["model"], row["attack"], _share(row["relative_reduction"]), _share(row["smallest_reduction"]),
-             f"{row['unmoved_pairs']} of {row['num_pairs']}"]
-            for row in result["near_boundary"]
-        ],
-    )  # fmt: skip
-    said = [f"- {model}: {line}" for model, lines in result["warnings"].items() for line in lines]
-    return "\n\n".join(
-        [
-            "Attacks on the study's pairs:",
+def attack_tables(result: Mapping[str, Any]) -> list[Table]:
+    """Three tables and the warnings of a result of kind "explanation_attacks"."""
+    unit = METRICS[LOSS_END].unit
+    attacks = [
+        [row["model"], row["attack"], *(metric_number(row[name], name) for name in _SHOWN),
+         f"{row['unmoved_pairs']} of {row['num_pairs']}", f"{row['seconds']:.0f}"]
+        for row in result["rows"]
+    ]  # fmt: skip
+    members = [
+        [row["model"], row["member"], *(metric_number(row[key], LOSS_END) for key in _OF_MEMBER),
+         f"{100 * (row['loss_without'] - row['loss_all']) / row['loss_start']:.3f}", str(row["best_on"])]
+        for row in result["members"]
+    ]  # fmt: skip
+    near = [
+        [row["model"], row["attack"],
+         *(metric_number(row[key], REMOVED) for key in (REMOVED, "smallest_reduction")),
+         f"{row['unmoved_pairs']} of {row['num_pairs']}"]
+        for row in result["near_boundary"]
+    ]  # fmt: skip
+    said = tuple(f"Warning, {model}: {line}" for model, lines in result["warnings"].items() for line in lines)
+    heads = [
+        Column("alone", unit), Column("all others", unit), Column("all", unit), Column("adds", "% of start"),
+        "best on pairs",
+    ]  # fmt: skip
+    return [
+        make_table(
+            ["model", "attack", *_columns(*_SHOWN), "not moved", Column("time", "s")],
             attacks,
-            "Members of the ensemble: the mean loss that each reaches alone (one that continues stands on those before "
-            "it), that all the others reach, and that all reach:",
+            title="Attacks on the study's pairs",
+            num_names=2,
+        ),
+        make_table(
+            ["model", "member", *heads],
             members,
-            "Victims with the smallest lead of the predicted class:",
+            title="Members of the ensemble",
+            notes=(
+                "The mean loss that each reaches alone (one that continues stands on those before it), that all the "
+                "others reach, and that all reach.",
+            ),
+            num_names=2,
+        ),
+        make_table(
+            ["model", "attack", *_columns(REMOVED), Column("least removed", "%"), "not moved"],
             near,
-            "Warnings:\n\n" + ("\n".join(said) or "none"),
-        ]
-    )
+            title="Victims with the smallest lead of the predicted class",
+            notes=said or ("No warnings.",),
+            num_names=2,
+        ),
+    ]

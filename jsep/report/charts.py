@@ -1,177 +1,290 @@
-"""The charts of a page: the answer at one look, the course of the attack, training; each with its legend."""
+"""The kinds of chart that all reports draw: lines with bands, dots with intervals, a matrix, contours."""
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
-from jsep.record import as_number, mean_of, std_of
-from jsep.report.columns import LOSS_SCALE, decimals_for, significant
-from jsep.report.curves import (
-    OVERVIEW_PANELS,
-    TRAINING_PANELS,
-    by_epoch,
-    mean_over_seeds,
-    overview_bounds,
-    spans_decades,
-)
-from jsep.report.parts import text
-from jsep.report.records import Maps
-from jsep.report.style import colours, marks
-from jsep.report.svg import Dots, Series, dot_chart, legend, line_chart
+from jsep.report.style import FIXED_INK, FIXED_WHITE, INK, PAPER, SOFT, WIDTH_INCHES, drawing, new_figure, plain
+
+Ends = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 
 
-def _panel(title: str, unit: str, chart: str) -> str:
-    return f"<div><h4>{text(title)} <small>{text(unit)}</small></h4>{chart}</div>\n"
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line, or marks alone where style is ""; NaN in y is a gap.
+
+    label: in the legend of its panel, "" for none; band: (low, high) around it; thin: further lines in its colour;
+    errors: (low, high) of each mark; hollow: marks without filling; every: a mark each so many points.
+    """
+
+    x: Sequence[float] | np.ndarray
+    y: Sequence[float] | np.ndarray
+    colour: str
+    mark: str = ""
+    style: Any = "-"
+    label: str = ""
+    band: Ends | None = None
+    thin: Sequence[Ends] = ()
+    errors: Ends | None = None
+    hollow: bool = False
+    width: float = 1.8
+    size: float = 4.5
+    every: int | None = None
 
 
-def _change(start: float | None, end: float | None) -> str:
-    """How much of the start is gone at the end."""
-    return "" if not start or end is None else f"{100 * (end - start) / start:+.0f} %".replace("-", "−")
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One pair of axes. adjust: what else is to be set on them: scales, limits, ticks."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: Sequence[Line]
+    adjust: Callable[[Axes], None] | None = None
 
 
-def method_legend(seen: Sequence[str], methods: Sequence[str]) -> str:
-    """The marks of the methods that are `seen`, of all the `methods` of a page."""
-    colour, mark = colours(methods), marks(methods)
-    return legend([(method, colour[method], mark[method]) for method in seen])
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """An entry of the legend of a whole figure."""
+
+    label: str
+    colour: str = SOFT
+    mark: str = ""
+    style: Any = ""
+    hollow: bool = False
 
 
-def overview_panels(
-    summaries: Sequence[Mapping[str, Any]],
-    rows: Sequence[Mapping[str, Any]],
+def line_chart(
+    panels: Sequence[Panel],
     *,
-    colour_of: Mapping[str, str] | None = None,
-) -> str:
-    """The answer at one look: loss at start and end, accuracies, and the confounds, a row a method.
+    keys: Sequence[Key] = (),
+    columns: int = 3,
+    height: float = 2.5,
+    width: float = WIDTH_INCHES,
+    share: str = "",
+) -> Figure:
+    """Panels in rows of `columns`; height: of a row, in inches; share: the axes that all have in common, of "xy"."""
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    with drawing():
+        figure = new_figure(0.5 + height * rows, width)
+        grid = figure.subplots(rows, columns, squeeze=False, sharex="x" in share, sharey="y" in share)
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            for line in panel.lines:
+                _draw_line(axes, line)
+            axes.set_title(panel.title)
+            axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
+            axes.tick_params(labelbottom=True)
+            if panel.adjust is not None:
+                panel.adjust(axes)
+            if any(line.label for line in panel.lines):
+                axes.legend(loc="best", fontsize=8)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        _legend(figure, keys)
+    return figure
 
-    Args:
-        summaries: the methods, as `summarise` gives them.
-        rows: the rows of result.json, drawn as ticks.
-        colour_of: method -> colour; by default `colours`.
 
-    Returns:
-        HTML.
-    """
-    colour = colour_of or colours([summary["method"] for summary in summaries])
-    panels = ""
-    for title, unit, scale, hollow, filled in OVERVIEW_PANELS:
-        dots, values = [], []
-        for summary in summaries:
-            start = mean_of(summary, hollow) if hollow else None
-            end = mean_of(summary, filled)
-            seeds = [
-                scale * value
-                for row in rows
-                if row["method"] == summary["method"]
-                and (value := as_number(row.get(filled))) is not None
-                and math.isfinite(value)
-            ]
-            seeds = seeds if len(seeds) > 1 else []
-            values += [scale * value for value in (start, end) if value is not None] + seeds
-            dots.append(
-                Dots(
-                    summary["method"] + (" *" if summary["degraded"] else ""),
-                    colour[summary["method"]],
-                    None if end is None else scale * end,
-                    None if start is None else scale * start,
-                    scale * std_of(summary, filled),
-                    scale * std_of(summary, hollow) if hollow else 0.0,
-                    tuple(seeds),
-                    _change(start, end) if filled == "explanation_loss_end" else "",
-                )
-            )
-        if not values:
-            panels += _panel(title, "not measured", "")
-            continue
-        low, high, log = overview_bounds(values, filled, scale)
-        alt = f"{title}, {unit}: " + "; ".join(
-            f"{dot.name} " + " to ".join(significant(value) for value in (dot.hollow, dot.filled) if value is not None)
-            for dot in dots
+def _draw_line(axes: Axes, line: Line) -> None:
+    if line.band is not None:
+        axes.fill_between(line.x, *line.band, color=line.colour, alpha=0.15, linewidth=0)
+    for x, y in line.thin:
+        axes.plot(x, y, color=line.colour, linewidth=0.6, alpha=0.4, marker="." if len(x) == 1 else None)
+    face = PAPER if line.hollow else line.colour
+    if line.errors is not None:
+        y, low, high = (np.asarray(values, float) for values in (line.y, *line.errors))
+        # The intervals of broken models are wider than the figure: the means decide what is shown.
+        bars = np.nan_to_num(np.abs(np.array([y - low, high - y])))
+        axes.errorbar(line.x, y, bars, fmt="none", ecolor=line.colour, elinewidth=1.0, capsize=2)
+    axes.plot(
+        line.x, line.y, color=line.colour, linestyle=line.style or "none", linewidth=line.width,
+        marker=line.mark or None, markersize=line.size, markerfacecolor=face, markevery=line.every,
+        label=plain(line.label) or None,
+    )  # fmt: skip
+
+
+def _legend(figure: Figure, keys: Sequence[Key], columns: int = 7) -> None:
+    handles = [
+        Line2D(
+            [], [], color=key.colour, marker=key.mark or None, linestyle=key.style or "none", markersize=5,
+            markerfacecolor=PAPER if key.hollow else key.colour, label=plain(key.label),
         )
-        decimals = 1 if scale == 100.0 else decimals_for([dot.filled for dot in dots])
-        chart = dot_chart(dots, alt=alt, bounds=(low, high), log=log, decimals=decimals)
-        panels += _panel(title, unit, chart)
-    return f'<div class="panels two">{panels}</div>'
+        for key in keys
+    ]  # fmt: skip
+    if handles:
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(columns, len(handles)))
 
 
-def course_chart(maps: Maps, methods: Sequence[str]) -> str:
-    """The explanation loss over the steps of the attack, median over the pairs and a 10-90 % band; "" without losses.
+@dataclasses.dataclass(frozen=True)
+class Dot:
+    """A value with the ends of what is known of it; shift: of its place below the middle of its row."""
 
-    Args:
-        maps: the maps of the first seed.
-        methods: the methods of the run, in order.
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    colour: str = INK
+    mark: str = "o"
+    hollow: bool = False
+    shift: float = 0.0
 
-    Returns:
-        HTML.
+
+@dataclasses.dataclass(frozen=True)
+class DotRow:
+    """One row of a panel. seeds: small ticks below; joined: whether a line leads from the first dot to the last;
+    remark: above the middle of that line; level: an upright stroke to compare with."""
+
+    dots: Sequence[Dot] = ()
+    seeds: Sequence[float] = ()
+    joined: bool = False
+    remark: str = ""
+    level: Sequence[float] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class DotPanel:
+    """rows: one for each name of the chart; limits: the ends of the axis; zero: whether 0 is marked."""
+
+    title: str
+    label: str
+    rows: Sequence[DotRow]
+    limits: tuple[float, float] | None = None
+    logarithmic: bool = False
+    zero: bool = False
+
+
+def dot_chart(
+    names: Sequence[str],
+    panels: Sequence[DotPanel],
+    *,
+    keys: Sequence[Key] = (),
+    footnote: str = "",
+    columns: int = 4,
+    row_height: float = 0.46,
+    wide_first: float = 1.45,
+) -> Figure:
+    """A line for each name in every panel; footnote: one line below the figure."""
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    with drawing():
+        figure = new_figure(0.3 + rows * (0.95 + row_height * len(names)) + (0.3 if keys else 0.0))
+        widths = [wide_first, *[1.0] * (columns - 1)]
+        grid = figure.subplots(rows, columns, sharey=True, squeeze=False, width_ratios=widths)
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            _draw_dots(axes, panel)
+            axes.set_title(panel.title, fontsize=9)
+            axes.set(xlabel=panel.label, ylim=(len(names) - 0.5, -0.5))
+            axes.grid(visible=False, axis="y")
+            axes.tick_params(axis="y", length=0)
+            if not panel.logarithmic:
+                axes.locator_params(axis="x", nbins=5 if columns < 5 else 3)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        for row in grid:
+            row[0].set_yticks(range(len(names)), [plain(name, 48) for name in names])
+        _legend(figure, keys)
+        if footnote:
+            figure.supxlabel(footnote, fontsize=8)
+    return figure
+
+
+def _draw_dots(axes: Axes, panel: DotPanel) -> None:
+    if panel.logarithmic:
+        axes.set_xscale("log")
+    if panel.zero:
+        axes.axvline(0, color=SOFT, linewidth=0.8)
+    if not any(row.dots for row in panel.rows):
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=SOFT)
+        return
+    for height, row in enumerate(panel.rows):
+        if row.joined and len(row.dots) > 1:
+            ends = [row.dots[0].value, row.dots[-1].value]
+            axes.plot(ends, [height] * 2, color=row.dots[-1].colour, linewidth=1.4, alpha=0.45, zorder=2)
+            if row.remark:
+                positive = panel.logarithmic and min(ends) > 0
+                middle = math.sqrt(ends[0] * ends[1]) if positive else sum(ends) / 2
+                place: dict[str, Any] = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
+                axes.annotate(row.remark, (middle, height), fontsize=8, **place)
+        for dot in row.dots:
+            face = PAPER if dot.hollow else dot.colour
+            bars = None if math.isnan(dot.low) else [[dot.value - dot.low], [dot.high - dot.value]]
+            axes.errorbar(
+                dot.value, height + dot.shift, xerr=bars, fmt=dot.mark, markersize=6.5, color=dot.colour,
+                markerfacecolor=face, markeredgewidth=1.5, capsize=3, elinewidth=1.4, zorder=4,
+            )  # fmt: skip
+        if row.dots and row.seeds:
+            style: dict[str, Any] = {"color": row.dots[-1].colour, "markersize": 5, "alpha": 0.8}
+            axes.plot(row.seeds, [height + 0.28] * len(row.seeds), "|", zorder=3, **style)
+        for level in row.level:
+            axes.plot([level] * 2, [height - 0.22, height + 0.22], color=INK, linewidth=1.8, zorder=5)
+    if panel.limits is not None:
+        axes.set_xlim(*panel.limits)
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """shade: (rows, columns) of what colours a cell, beginning at `low`; texts: what is written in it."""
+
+    title: str
+    shade: np.ndarray
+    texts: Sequence[Sequence[str]]
+    low: float
+
+
+def matrix_chart(
+    matrices: Sequence[Matrix],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    boxed: Collection[tuple[int, int]] = (),
+    footnote: str = "",
+) -> Figure:
+    """Matrices side by side; boxed: (row, column) of the cells with a frame."""
+    with drawing():
+        figure = new_figure(1.5 + 0.42 * len(rows), 10.5)
+        grid = figure.subplots(1, len(matrices), sharey=True, squeeze=False)[0]
+        for axes, matrix in zip(grid, matrices, strict=True):
+            top = 1.25 * float(np.nanmax(matrix.shade))
+            axes.imshow(matrix.shade, cmap="Blues", vmin=matrix.low, vmax=top, aspect="auto", interpolation="none")
+            for (row, column), shade in np.ndenumerate(matrix.shade):
+                ink = FIXED_WHITE if (shade - matrix.low) / (top - matrix.low) > 0.6 else FIXED_INK
+                text = matrix.texts[row][column]
+                axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink)
+            for row, column in boxed:
+                corner = (column - 0.5, row - 0.5)
+                axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=FIXED_INK, linewidth=1.4))
+            axes.set_title(matrix.title)
+            axes.set_xticks(range(len(columns)), [plain(name, 22) for name in columns], rotation=30, ha="right")
+            axes.grid(visible=False)
+        grid[0].set_yticks(range(len(rows)), [plain(name, 34) for name in rows])
+        figure.supxlabel(footnote, fontsize=8)
+    return figure
+
+
+def contour_chart(
+    planes: Mapping[str, np.ndarray], places: np.ndarray, *, x_label: str, y_label: str, colour_label: str
+) -> Figure:
+    """Planes side by side on one scale of colours, a cross in their middle.
+
+    Args: planes: name -> (x, y) values, masked where there is none; places: of the rows and columns.
     """
-    shown = [method for method in methods if "losses" in maps.methods.get(method, {})]
-    if not shown:
-        return ""
-    colour, mark = colours(methods), marks(methods)
-    series, words, ends = [], [], []
-    for method in shown:
-        losses = LOSS_SCALE * np.asarray(maps.methods[method]["losses"], dtype=np.float64)
-        low, median, high = np.quantile(losses, (0.1, 0.5, 0.9), axis=0)
-        ends += [median[0], median[-1]]
-        words.append(f"{method} {significant(median[0])} → {significant(median[-1])}")
-        # Every step of a long attack would be a megabyte of path: 150 places draw the same line.
-        places = np.unique(np.linspace(0, median.size - 1, 150).round().astype(int))
-        series.append(Series(places, median[places], colour[method], mark[method], (low[places], high[places])))
-    log = spans_decades(ends) and min(float(one.band[0].min()) for one in series if one.band) > 0
-    chart = line_chart(
-        series,
-        alt=f"Explanation loss against the step of the attack, median over the pairs: {'; '.join(words)} (1e-7).",
-        x_label="step of the attack on the explanation",
-        log=log,
-        from_zero=not log,
-        height=270.0,
-    )
-    entries = [(word, colour[method], mark[method]) for word, method in zip(words, shown, strict=True)]
-    return f'{legend(entries)}<div class="panels">{_panel("Explanation loss to the target", "[1e-7]", chart)}</div>'
-
-
-def training_panels(metrics: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str:
-    """Loss, accuracies and the SEP term against the epoch; "" where the lines hold none of them.
-
-    Args:
-        metrics: the lines of metrics.jsonl.
-        methods: the methods of the run, in order.
-
-    Returns:
-        HTML.
-    """
-    colour, mark = colours(methods), marks(methods)
-
-    def series_of(key: str, scale: float, chosen: Sequence[str], dotted: bool = False) -> list[Series]:
-        found = []
-        for method in chosen:
-            seeds = by_epoch(metrics, method, key)
-            if seeds:
-                epochs, mean = mean_over_seeds(seeds)
-                several = len(seeds) > 1 and not dotted
-                thin = tuple((x, scale * y) for x, y in seeds.values()) if several else ()
-                found.append(Series(epochs, scale * mean, colour[method], mark[method], None, thin, dotted))
-        return found
-
-    panels = ""
-    for key, title, unit, scale, logarithmic in TRAINING_PANELS:
-        series = series_of(key, scale, methods)
-        if key == "cross_entropy":
-            series += series_of("loss", 1.0, [m for m in methods if by_epoch(metrics, m, "sep_penalty")], dotted=True)
-        values = np.concatenate([one.y for one in series]) if series else np.array([])
-        if not np.isfinite(values).any():
-            continue
-        positive = bool((values[np.isfinite(values)] > 0).all())
-        names = ", ".join(method for method in methods if by_epoch(metrics, method, key))
-        chart = line_chart(
-            series,
-            alt=f"{title}, {unit}, against the epoch, for {names}.",
-            x_label="epoch",
-            log=logarithmic and positive,
-        )
-        panels += _panel(title, unit, chart)
-    if not panels:
-        return ""
-    seen = [method for method in methods if any(line["method"] == method for line in metrics)]
-    return f'{method_legend(seen, methods)}<div class="panels">{panels}</div>'
+    low, high = (float(function([function(plane) for plane in planes.values()])) for function in (np.min, np.max))
+    levels = np.linspace(low, high if high > low else low + 1.0, 13)
+    with drawing():
+        figure = new_figure(3.1)
+        grid = figure.subplots(1, len(planes), sharey=True, squeeze=False)[0]
+        for axes, (name, plane) in zip(grid, planes.items(), strict=True):
+            shown = axes.contourf(places, places, plane.T, levels=levels, cmap="cividis")
+            axes.contour(places, places, plane.T, levels=levels, colors=FIXED_WHITE, linewidths=0.5)
+            axes.plot([0], [0], "+", color=FIXED_WHITE, markersize=9, markeredgewidth=1.8)
+            axes.set(title=plain(name, 20), xlabel=x_label, aspect="equal")
+            axes.grid(visible=False)
+        grid[0].set_ylabel(y_label)
+        figure.colorbar(shown, ax=list(grid), label=colour_label, shrink=0.85)
+    return figure

@@ -1,122 +1,86 @@
 """Trained with one method, attacked and measured with every other: a table and a matrix."""
 
-import pathlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
-from jsep.report.columns import LOSS_SCALE, significant
-from jsep.report.study_claims import sharpened_above_flattened
-from jsep.report.style import drawing, new_figure, plain, to_png
-
-FILE = "cross.png"
-_KEYS = ("explanation_loss_start", "explanation_loss_end", "relative_reduction", "one_minus_concordance_end")
-
-
-def _means(result: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[str], dict[str, np.ndarray]]:
-    """Models (trained with, method), explanation methods, and (models, methods) means over the seeds by key."""
-    rows: Sequence[Mapping[str, Any]] = result["rows"]
-    models = list(dict.fromkeys((row["trained_with"], row["method"]) for row in rows))
-    methods = list(dict.fromkeys(row["explained_by"] for row in rows))
-
-    def mean(key: str, model: tuple[str, str], method: str) -> float:
-        own = [r[key] for r in rows if (r["trained_with"], r["method"]) == model and r["explained_by"] == method]
-        return float(np.mean(own)) if own else float("nan")
-
-    return models, methods, {key: np.array([[mean(key, m, e) for e in methods] for m in models]) for key in _KEYS}
+from jsep.evaluate import METRICS
+from jsep.record import mean_matrix, sharpened_above_flattened
+from jsep.report.charts import Matrix, matrix_chart
+from jsep.report.formatting import metric_number, minus
+from jsep.report.paper import comparison_text
+from jsep.report.shown import APART_END, LOSS_END, OF_MATRIX
+from jsep.report.style import NamedFigure
+from jsep.report.table import Table, make_table
 
 
-def _name(model: tuple[str, str], degraded: Collection[tuple[str, str]] = ()) -> str:
-    """Only the SEP methods were trained with an explanation."""
-    name = f"{model[1]} ({model[0]})" if "sep" in model[1] else model[1]
-    return name + (" *" if model in degraded else "")
+def _means(result: Mapping[str, Any], metric: str) -> tuple[list[tuple[str, str]], list[str], np.ndarray]:
+    """Models (trained with, method), explanation methods, and (models, methods) means over the seeds."""
+    return mean_matrix(result["rows"], ("trained_with", "method"), "explained_by", metric)
 
 
-def _degraded(result: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """The models that are degraded in some seed."""
-    return {(row["trained_with"], row["method"]) for row in result["rows"] if row.get("degraded")}
+def _names(result: Mapping[str, Any], models: Sequence[tuple[str, str]]) -> list[str]:
+    """Only the SEP methods were trained with an explanation; a model that is degraded in some seed has a star."""
+    degraded = {(row["trained_with"], row["method"]) for row in result["rows"] if row.get("degraded")}
+    names = [f"{method} ({trained_with})" if "sep" in method else method for trained_with, method in models]
+    return [name + (" *" if model in degraded else "") for name, model in zip(names, models, strict=True)]
 
 
-def write_cross_method(run_dir: str | pathlib.Path, result: Mapping[str, Any]) -> pathlib.Path:
-    """Draws cross.png: loss at the end over its largest in the column, and 1 − concordance, models by methods.
-
-    Returns: the path of the figure.
-    """
-    models, methods, means = _means(result)
-    end = means["explanation_loss_end"]
-    with drawing():
-        figure = new_figure(1.5 + 0.42 * len(models), 10.5)
-        left, right = figure.subplots(1, 2, sharey=True)
-        _matrix(left, end / np.nanmax(end, axis=0), LOSS_SCALE * end, "Loss at end [1e-7]", 0.0)
-        _matrix(
-            right,
-            means["one_minus_concordance_end"],
-            means["one_minus_concordance_end"],
-            "1 − concordance at end",
-            float("nan"),
-        )
-        degraded = _degraded(result)
-        left.set_yticks(range(len(models)), [plain(_name(model, degraded), 34) for model in models])
-        for place, model in enumerate(models):
-            # Trained and tested with the same explanation: the cells that the others are to be compared with.
-            if "sep" in model[1] and model[0] in methods:
-                corner = (methods.index(model[0]) - 0.5, place - 0.5)
-                for axes in (left, right):
-                    axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="#1a1a1a", linewidth=1.4))
-        notes = ["boxed: the explanation of the SEP term"] + ["* degraded model"] * bool(degraded)
-        figure.supxlabel("; ".join(notes), fontsize=8)
-        for axes in (left, right):
-            axes.set_xticks(range(len(methods)), [plain(method, 22) for method in methods], rotation=30, ha="right")
-            axes.grid(visible=False)
-        path = pathlib.Path(run_dir) / FILE
-        path.write_bytes(to_png(figure))
-    return path
-
-
-def _matrix(axes: Axes, shade: np.ndarray, shown: np.ndarray, title: str, low: float) -> None:
-    """Cells shaded by one array, with the numbers of another."""
-    finite = shade[np.isfinite(shade)]
-    bottom = low if np.isfinite(low) else float(finite.min()) - 0.05
-    axes.imshow(shade, cmap="Blues", vmin=bottom, vmax=float(finite.max()) * 1.25, aspect="auto")
-    for (row, column), value in np.ndenumerate(shown):
-        text = f"{value:.2f}" if np.nanmax(np.abs(shown)) < 10 else significant(float(value))
-        dark = (shade[row, column] - bottom) / (float(finite.max()) * 1.25 - bottom) > 0.6
-        axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "#1a1a1a")
-    axes.set_title(title)
-
-
-def cross_method_table(result: Mapping[str, Any]) -> str:
-    """A Markdown table: a row an explanation method; for each model start, end, share removed and 1 − concordance."""
-    models, methods, means = _means(result)
-    degraded = _degraded(result)
-    names = [_name(model, degraded).replace("*", "\\*") for model in models]
-    lines = [
-        "| explained by | " + " | ".join(names) + " |",
-        "|---" + "|---:" * len(models) + "|",
+def cross_method_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[NamedFigure]:
+    """Loss at the end and 1 − concordance, models by explanation methods."""
+    models, methods, end = _means(result, LOSS_END)
+    apart = _means(result, APART_END)[2]
+    names = _names(result, models)
+    matrices = [
+        Matrix(METRICS[LOSS_END].title, end / np.nanmax(end, axis=0), _texts(end, LOSS_END), 0.0),
+        Matrix(METRICS[APART_END].title, apart, _texts(apart, APART_END), float(np.nanmin(apart)) - 0.05),
     ]
+    # Trained and tested with the same explanation: the cells that the others are to be compared with.
+    boxed = [
+        (place, methods.index(trained_with))
+        for place, (trained_with, method) in enumerate(models)
+        if "sep" in method and trained_with in methods
+    ]
+    starred = any(name.endswith("*") for name in names)
+    footnote = "; ".join(["boxed: the explanation of the SEP term"] + ["* degraded model"] * starred)
+    figure = matrix_chart(matrices, names, methods, boxed=boxed, footnote=footnote)
+    heading = "Trained with one explanation, tested with others"
+    alt = f"Two matrices of {', '.join(names)} by {', '.join(methods)}; the numbers are those of the table."
+    caption = (
+        "Mean over the seeds. Left: the explanation loss that the attack on the explanation of the column leaves, "
+        "shaded by its share of the largest in the column; right: 1 − concordance of the two maps at the end."
+    )
+    return [NamedFigure("cross", heading, alt, caption, figure)]
+
+
+def _texts(values: np.ndarray, metric: str) -> list[list[str]]:
+    return [[metric_number(float(value), metric) for value in row] for row in values]
+
+
+def cross_method_tables(result: Mapping[str, Any]) -> list[Table]:
+    """A row an explanation method, a column a model; below it the paper's claim for each training explanation."""
+    found = [_means(result, metric) for metric in OF_MATRIX]
+    models, methods, _ = found[0]
+    rows = []
     for column, method in enumerate(methods):
         cells = []
         for row in range(len(models)):
-            start, end, removed, excess = (means[key][row, column] for key in _KEYS)
-            losses = f"{significant(LOSS_SCALE * start)} → {significant(LOSS_SCALE * end)}"
-            cells.append(f"{losses} (−{100 * removed:.0f} %, {excess:.3f})")
-        lines.append("| " + " | ".join([method, *cells]) + " |")
-    lines += [
-        "",
-        "Explanation loss [1e-7] at start → end of the attack on that very method (share removed, 1 − concordance at "
-        "the end: over the loss of equally concentrated maps with permuted pixels), means over the seeds; in brackets "
-        "of a name the method in its SEP term.",
+            values = [float(means[row, column]) for *_, means in found]
+            start, end, removed, apart = (metric_number(v, m) for v, m in zip(values, OF_MATRIX, strict=True))
+            del removed
+            cells.append(f"{start} → {end} ({minus(f'{-100 * values[2]:+.0f} %')}, {apart})")
+        rows.append([method, *cells])
+    names = _names(result, models)
+    notes = [
+        "Explanation loss [1e-7] at start → end of the attack on that very method (its change, 1 − concordance at the "
+        "end), means over the seeds; in brackets of a name the method in its SEP term."
     ]
-    if degraded:
-        lines += ["", "\\* degraded: clean accuracy more than 5 points below MAT's; left out of the findings below."]
+    if any(name.endswith("*") for name in names):
+        notes.append("* degraded: clean accuracy more than 5 points below MAT's; left out of the findings below.")
     for trained_with in dict(models):
-        for found in sharpened_above_flattened(result, trained_with):
-            if found.basis:
-                lines += [
-                    "",
-                    f"Trained with {trained_with}, {found.paper}: {found.verdict} ({found.ours}; {found.basis}).",
-                ]
-    return "\n".join(lines).rstrip() + "\n"
+        for each in sharpened_above_flattened(result, trained_with):
+            if each.findings:
+                text = f"{each.verdict} ({comparison_text(each)}; {each.basis})"
+                notes.append(f"Trained with {trained_with}, {each.paper}: {text}.")
+    return [make_table(["explained by", *names], rows, notes=notes)]

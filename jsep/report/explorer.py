@@ -7,11 +7,10 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from jsep.report.panels import choose_pairs
-from jsep.report.parts import embedded_json, segments, text
-from jsep.report.records import Course, Maps
-from jsep.report.style import colours, marks, page_colours
-from jsep.report.svg import swatch
+from jsep.record.run_files import Course, Maps
+from jsep.report.image_grid import CHANGE_COLOURS, MAP_COLOURS
+from jsep.report.map_figures import chosen_pairs
+from jsep.report.style import colours, page_colours
 
 MAX_BYTES = 3_000_000
 """Of the data in the page: above it fewer pairs are shown, and then fewer steps."""
@@ -26,8 +25,6 @@ METRICS = {
     "overlap": "overlap of the largest tenth of pixels [%]",
     "pixels": "effective pixels of the map",
 }
-FILES = ("explorer.css", "explorer_maps.js", "explorer_chart.js", "explorer.js")
-"""What a page with the gallery needs."""
 
 
 def _base64(values: np.ndarray, kind: str) -> str:
@@ -48,7 +45,7 @@ def _maps(maps: np.ndarray) -> dict[str, Any]:
 
 def _fallback(maps: Maps, methods: Sequence[str]) -> Course:
     """Start and end alone, for runs that kept no steps."""
-    chosen = choose_pairs(maps, NUM_PAIRS)
+    chosen = chosen_pairs(maps, NUM_PAIRS)
     last = max([maps.methods[m]["losses"].shape[1] - 1 for m in methods if "losses" in maps.methods[m]], default=1)
     found = {}
     for method in methods:
@@ -84,7 +81,7 @@ def explorer_data(maps: Maps, methods: Sequence[str], config: Mapping[str, Any])
     places = list(range(min(len(course.pairs), NUM_PAIRS, max(1, int(MAX_BYTES / (per_step * len(course.steps)))))))
     every = max(1, -(-len(course.steps) * len(places) * int(per_step) // MAX_BYTES))
     kept = sorted({*range(0, len(course.steps), every), len(course.steps) - 1})
-    colour, mark = colours(methods), marks(methods)
+    colour = colours(methods)
     attacks: dict[str, list[dict[str, Any]]] = {}
     for method in shown:
         own = course.methods[method]
@@ -107,14 +104,7 @@ def explorer_data(maps: Maps, methods: Sequence[str], config: Mapping[str, Any])
         "steps": [course.steps[index] for index in kept],
         "whole": maps.course is not None,
         "normalize": str(config.get("map_normalize", "l1")),
-        "methods": [
-            {
-                "name": method,
-                "colour": page_colours(colour[method]),
-                "face": swatch(colour[method], mark[method]) + text(method),
-            }
-            for method in shown
-        ],
+        "methods": [{"name": method, "colour": page_colours(colour[method])} for method in shown],
         "pairs": [
             {
                 "victim": maps.class_name(int(maps.victim_labels[pair])),
@@ -124,7 +114,7 @@ def explorer_data(maps: Maps, methods: Sequence[str], config: Mapping[str, Any])
             for pair in pairs
         ],
         "attacks": attacks,
-        "palettes": {"map": _palette("magma"), "change": _palette("PuOr")},
+        "palettes": {"map": _palette(MAP_COLOURS), "change": _palette(CHANGE_COLOURS)},
     }
 
 
@@ -132,47 +122,8 @@ def _palette(name: str, count: int = 64) -> list[list[int]]:
     return [[round(255 * part) for part in matplotlib.colormaps[name](i / (count - 1))[:3]] for i in range(count)]
 
 
-_TILES = (
-    ("victim", "victim"), ("now", "manipulated"), ("change", "change of the image"), ("target", "target"),
-    ("victim-map", "map of the victim"), ("now-map", "map of the manipulated"), ("change-map", "change of the map"),
-    ("target-map", "map of the target"),
-)  # fmt: skip
-
-
-def explorer_section(data: Mapping[str, Any]) -> str:
-    """The gallery's controls and pictures, to be filled by explorer.js; `data` as `explorer_data` gives it."""
-    methods = {entry["name"]: entry["face"] for entry in data["methods"]}
-    pairs = {
-        str(index): f'<canvas class="thumb" aria-hidden="true"></canvas><span class="to" aria-hidden="true">→</span>'
-        f'<canvas class="thumb" aria-hidden="true"></canvas>'
-        f'<span class="names">{text(pair["victim"])} to {text(pair["target"])}</span>'
-        for index, pair in enumerate(data["pairs"])
-    }
-    used = data["normalize"]
-    scales = {key: text(words) for key, words in NORMALISATIONS.items()}
-    if used == "none":
-        scales = {"none": "raw", **scales}
-    scales = {key: scales[key] for key in sorted(scales, key=lambda key: key != used)}
-    options = "".join(f'<option value="{key}">{text(words)}</option>' for key, words in METRICS.items())
-    tiles = "".join(
-        f'<figure class="tile"><figcaption>{words}</figcaption><canvas id="tile-{key}" role="img"></canvas>'
-        f'<p id="below-{key}"></p></figure>'
-        for key, words in _TILES
-    )
-    last = len(data["steps"]) - 1
-    return f"""<div id="explorer" class="explorer needs-js">
-<div class="choices">{segments("pair", "Pair: victim and target", pairs)}</div>
-<div class="choices">{segments("method", "Model trained with", methods)}
-{segments("scale", "Scale of the maps", scales)}
-<label>Metric of the curve <select id="metric">{options}</select></label></div>
-<div class="timeline"><button type="button" id="play">Play</button>
-<label for="step">Step of the attack</label>
-<input type="range" id="step" min="0" max="{last}" step="1" value="{last}">
-<output id="reading" for="step"></output></div>
-<div class="stage"><div><div class="tiles">{tiles}</div><div class="bars" id="bars"></div></div>
-<div class="curve"><h3 id="curve-title"></h3><svg id="curve" class="chart" role="img"></svg>
-<table><thead><tr><th scope="col">model</th><th scope="col">start</th><th scope="col" id="curve-step">now</th>
-<th scope="col">end</th></tr></thead><tbody id="curve-rows"></tbody></table></div></div>
-</div>
-<p class="no-js">The gallery needs JavaScript; the pictures below show start and end of the same attacks.</p>
-{embedded_json("explorer-data", data)}"""
+def scales_of(data: Mapping[str, Any]) -> dict[str, str]:
+    """The scales of maps to choose from, that of the run first."""
+    own = data["normalize"]
+    known = ({"none": "raw"} if own == "none" else {}) | NORMALISATIONS
+    return {key: known[key] for key in sorted(known, key=lambda key: key != own)}

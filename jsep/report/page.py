@@ -1,23 +1,20 @@
-"""One self-contained web page and its pictures from a run directory."""
+"""The page of one run: index.html with its figures inside, and the same figures as PNGs beside result.json."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsep.record import summarise
-from jsep.report import explorer
-from jsep.report.charts import course_chart, overview_panels, training_panels
-from jsep.report.columns import DEGRADED
-from jsep.report.findings import answer, auto_attack_sentences
-from jsep.report.mosaic import explanation_mosaic
-from jsep.report.numbers import Row, finding_table, interval_tables, intervals_of, number_tables, rows_table
-from jsep.report.parts import assemble, command_box, facts_table, printed_figure, prose, replace_file, text
-from jsep.report.pictures import Picture, draw
-from jsep.report.records import Run, read
-from jsep.report.style import colours, marks
-from jsep.report.tables import describe_run
-
-LEDE = "Does a flatter explanation landscape change how robust the explanations are, and leave accuracy alone?"
+from jsep.record import Result, as_number, summarise
+from jsep.record.run_files import kind_of, read, read_arrays, read_json
+from jsep.report.explorer import METRICS, explorer_data, scales_of
+from jsep.report.findings import answer, auto_attack_sentences, findings_table
+from jsep.report.formatting import MISSING
+from jsep.report.kinds import KINDS, LEDE
+from jsep.report.rendering import render, replace_file, shown
+from jsep.report.study_figures import study_figures
+from jsep.report.study_tables import describe_run, interval_table, metric_tables
+from jsep.report.style import NamedFigure
+from jsep.report.table import Table, make_table
 
 _QUESTION = (
     "A classifier that resists adversarial examples is commonly believed to have explanations that resist "
@@ -33,14 +30,19 @@ _EVALUATION_QUESTION = (
     "attacks? And where one model's explanations seem harder to manipulate than another's: are they, or are their maps "
     "only more concentrated, or is the classifier broken?"
 )
-FILES = ("page.css", *explorer.FILES[:1], "theme.js", "tables.js", *explorer.FILES[1:])
+_FILES = {
+    "result.json": "every number of this page",
+    "metrics.jsonl": "the course of training, one JSON object a line",
+    "maps.npz": "images and maps of the first seed",
+    "flags.flags": "the flags of the run, to run it again",
+}
 
 
 def write(run_dir: str | pathlib.Path) -> pathlib.Path:
-    """Writes the pictures and the page of a run: `index.html` and PNGs beside its result.json.
+    """Writes the figures and the page of a run of any kind: PNGs and `index.html` beside its result.json.
 
-    The page holds everything it shows and needs no network. Each file is replaced as a whole,
-    never half written. Without metrics.jsonl or maps.npz their sections are left out, and the page says so.
+    The page holds everything it shows and needs no network. Each file is replaced as a whole, never half written.
+    What metrics.jsonl and maps.npz would show is left out where they are missing, and the page of a study says so.
 
     Args:
         run_dir: the run directory.
@@ -51,147 +53,134 @@ def write(run_dir: str | pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: result.json is missing, unreadable or of another format.
     """
-    run = read(run_dir)
-    pictures = draw(run)
-    for picture in pictures:
-        replace_file(run.directory / picture.file, picture.data)
-    path = run.directory / "index.html"
-    replace_file(path, _page(run, pictures).encode())
+    directory = pathlib.Path(run_dir)
+    kind = kind_of(read_json(directory))
+    if kind in KINDS:
+        figures, page = _analysis(directory, kind)
+    else:
+        figures, page = _study(directory)
+    for figure in figures:
+        replace_file(directory / f"{figure.name}.png", figure.png)
+    path = directory / "index.html"
+    replace_file(path, page.encode())
     return path
 
 
-def _page(run: Run, pictures: Sequence[Picture]) -> str:
+def _analysis(directory: pathlib.Path, kind: str) -> tuple[list[NamedFigure], str]:
+    """Of a result that is tables and figures."""
+    result = read_json(directory)
+    arrays, remarks = read_arrays(directory)
+    entry = KINDS[kind]
+    figures = entry.figures(result, arrays)
+    tables = entry.tables(result)
+    sections = {"pictures": "Pictures"} if figures or remarks else {}
+    page = render(
+        "analysis.html",
+        kind=entry.heading,
+        title=str(result.get("experiment", kind)),
+        lede=entry.question,
+        about=_about(result),
+        sections={**sections, "numbers": "Numbers", "reproduce": "Reproduce"},
+        figures=figures,
+        remarks=remarks,
+        tables=tables,
+        **provenance(result),
+    )
+    return figures, page
+
+
+def _about(result: Mapping[str, Any]) -> str:
+    """What is known of data and models, in one line."""
+    parts = [mapping(result, part) for part in ("study", "config", "pairs")]
+    known = [next((str(part[key]) for part in parts if part.get(key)), "") for key in ("dataset", "model")]
+    images = result.get("num_images")
+    return ", ".join(filter(None, [*known, f"{images} images" if images else ""]))
+
+
+def _study(directory: pathlib.Path) -> tuple[list[NamedFigure], str]:
+    run = read(directory)
     result = run.result
-    summaries = summarise(result["rows"])
-    methods = [summary["method"] for summary in summaries]
-    by_file = {picture.file: picture for picture in pictures}
+    figures = study_figures(run)
+    by_name = {figure.name: figure for figure in figures}
+    methods = [summary["method"] for summary in summarise(result["rows"])]
+    explorer = explorer_data(run.maps, methods, mapping(result, "config")) if run.maps else None
+    pictures = [by_name[name] for name in ("attack_course", "split", "explanations") if name in by_name]
+    is_evaluation = kind_of(result) == "evaluation"
     sections = {
-        "answer": ("Answer", _answer_section(result, summaries, by_file["overview.png"])),
-        "numbers": ("Numbers", _numbers_section(result, summaries)),
-        "gallery": ("Gallery", _gallery_section(run, methods)),
-        "pictures": ("Pictures", _pictures_section(run, methods, by_file)),
-        "training": ("Training", _training_section(run, methods, by_file)),
-        "reproduce": ("Reproduce", _provenance_section(result)),
-        "files": ("Files", _files_section(run, pictures)),
+        "answer": "Answer",
+        "numbers": "Numbers",
+        **({"gallery": "Gallery"} if explorer else {}),
+        **({"pictures": "Pictures"} if pictures or run.remarks else {}),
+        **({"training": "Training"} if "training" in by_name else {}),
+        "reproduce": "Reproduce",
+        "files": "Files",
     }
-    return assemble(
+    page = render(
+        "study.html",
         kind="Result of a run",
         title=str(result.get("experiment", "result")),
         lede=LEDE,
-        run=describe_run(result, summaries),
-        sections={key: name for key, (name, content) in sections.items() if content},
-        main="\n".join(content for _, content in sections.values()),
-        files=FILES,
+        about=describe_run(result),
+        sections=sections,
+        question=_EVALUATION_QUESTION if is_evaluation else _QUESTION,
+        **answer_values(result),
+        overview=by_name["overview"],
+        metrics=metric_tables(result),
+        intervals=interval_table(result, every=True),
+        findings=findings_table(result),
+        rows=rows_table(result),
+        explorer=explorer,
+        explorer_metrics=METRICS,
+        explorer_scales=scales_of(explorer) if explorer else {},
+        pictures=pictures,
+        attacks=[f for f in figures if f.name.startswith("attack_") and f.name != "attack_course"],
+        remarks=run.remarks,
+        training=by_name.get("training"),
+        files=_files(directory, figures),
+        **provenance(result),
     )
+    return figures, page
 
 
-def _answer_section(result: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]], overview: Picture) -> str:
-    question = _EVALUATION_QUESTION if _is_evaluation(result) else _QUESTION
-    return f"""<section id="answer"><h2>The answer of this run</h2>
-{answer_box(result)}
-<figure>{overview_panels(summaries, result["rows"])}<figcaption>{text(overview.caption)}</figcaption></figure>
-<details><summary>The question in full</summary><p>{text(question)}</p></details></section>"""
-
-
-def _is_evaluation(result: Mapping[str, Any]) -> bool:
-    return result.get("kind") == "evaluation"
-
-
-def answer_box(result: Mapping[str, Any]) -> str:
-    """The headline of the findings, and each question with its verdict, differences and intervals."""
+def answer_values(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What answer.html shows: the headline of the findings, and each question with its verdict."""
     found = answer(result)
-    sentences = "".join(
-        f"<li>{prose([sentence])}</li>" for sentence in (*found.sentences, *auto_attack_sentences(result))
+    return {"answer": found, "sentences": (*found.sentences, *auto_attack_sentences(result))}
+
+
+def rows_table(result: Mapping[str, Any]) -> Table:
+    """The rows of result.json as they are."""
+    # Values of single pairs are for the tests over pairs, not for readers.
+    rows = [row.as_dict() | {"per_pair": {}, "per_image": {}} for row in Result.from_dict(result).rows]
+    keys = list(dict.fromkeys(key for row in rows for key in row if not isinstance(row[key], Mapping)))
+    note = "Raw values of result.json: losses as they are, accuracies as fractions."
+    return make_table(
+        keys, [[_raw(row.get(key)) for key in keys] for row in rows], title="Every seed, every metric", notes=(note,)
     )
-    return f"""<div class="answer"><p class="verdict">{text(found.headline)}</p>
-<details class="grounds"><summary>Every question with its differences and intervals</summary>
-<ul>{sentences}</ul></details>
-</div>"""
 
 
-def _numbers_section(result: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]]) -> str:
-    methods = [summary["method"] for summary in summaries]
-    colour, mark = colours(methods), marks(methods)
-    rows = [Row((m,), colour[m], mark[m], s, intervals_of(result, m)) for m, s in zip(methods, summaries, strict=True)]
-    return f"""<section id="numbers"><h2>The numbers</h2>
-{number_tables(("method",), rows, DEGRADED)}{interval_tables(result)}{finding_table(result)}
-{rows_table(result["rows"])}</section>"""
+def _raw(value: Any) -> str:
+    number = as_number(value)
+    if number is None or isinstance(value, int):
+        return shown(value)
+    return f"{number:.5g}" if number == number else MISSING
 
 
-def _gallery_section(run: Run, methods: Sequence[str]) -> str:
-    config = run.result.get("config")
-    data = (
-        explorer.explorer_data(run.maps, methods, config if isinstance(config, Mapping) else {}) if run.maps else None
-    )
-    if data is None:
-        return ""
-    count = len(data["steps"])
-    steps = (
-        f"{count} of the attack's steps were kept, closer together at its start, where most happens; the curves join "
-        "them. The last one is where the attack ended, which need not be the image it returned: that is the best one "
-        "that kept the prediction."
-        if data["whole"]
-        else "This run kept no steps in between, so only start and end can be shown; the curves join the two."
-    )
-    return f"""<section id="gallery"><h2>Watch the attack</h2>
-<p>The attack changes an image, a little at each step, until the map that explains the model's decision resembles the
-map of another image, the target. Move the slider, or focus it and use the arrow keys: image, map and curve move
-together. Switch the model to see which one gives way.</p>
-{explorer.explorer_section(data)}
-<p class="note">First seed; the pairs are the first of each class in the list, not chosen by their result. {steps}
-Change of the image: mean over channels, orange darker, purple brighter. Metrics are computed here, in the page, from
-8-bit images and 16-bit maps.</p></section>"""
+def mapping(result: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A part of a result, empty where it is missing."""
+    value = result.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
-def _pictures_section(run: Run, methods: Sequence[str], by_file: Mapping[str, Picture]) -> str:
-    parts = []
-    if run.maps is not None and "attack_course.png" in by_file:
-        parts.append(_beside(by_file["attack_course.png"], f"<div>{course_chart(run.maps, methods)}</div>"))
-    if "split.png" in by_file:
-        parts.append(_printed(by_file["split.png"], lines=True))
-    if run.maps is not None and "explanations.png" in by_file:
-        parts.append(_beside(by_file["explanations.png"], explanation_mosaic(run.maps, methods)))
-    files = [name for name in by_file if name.startswith("attack_") and name != "attack_course.png"]
-    if files:
-        shown = "".join(_printed(by_file[name]) for name in files)
-        parts.append(f"<details><summary>Start and end of the attack on each model</summary>{shown}</details>")
-    parts += [f"<p>{text(remark)}</p>" for remark in run.remarks]
-    return f'<section id="pictures"><h2>Pictures</h2>\n{"".join(parts)}</section>' if parts else ""
-
-
-def _beside(picture: Picture, content: str) -> str:
-    """A picture as the page draws it itself, with its caption at its side where there is room."""
-    caption = f"<figcaption>{text(picture.caption)}</figcaption>"
-    return f'<h3>{text(picture.heading)}</h3>\n<figure class="beside">{content}{caption}</figure>\n'
-
-
-def _printed(picture: Picture, *, lines: bool = False) -> str:
-    figure = printed_figure(picture.heading, picture.alt, picture.caption, picture.data, picture.width, lines=lines)
-    return f"<h3>{text(picture.heading)}</h3>\n{figure}"
-
-
-def _training_section(run: Run, methods: Sequence[str], by_file: Mapping[str, Picture]) -> str:
-    panels = training_panels(run.metrics, methods) if "training.png" in by_file else ""
-    if not panels:
-        return ""
-    caption = text(by_file["training.png"].caption)
-    return f"""<section id="training"><h2>Training</h2>
-<figure>{panels}<figcaption>{caption} Dotted: the loss with the SEP term.</figcaption></figure></section>"""
-
-
-def _provenance_section(result: Mapping[str, Any]) -> str:
-    environment, pairs = result.get("environment"), result.get("pairs")
-    known = environment if isinstance(environment, Mapping) else {}
-    pinned = ""
-    if isinstance(pairs, Mapping) and pairs.get("hash"):
-        code = f"<code>{text(pairs['hash'])}</code>"
-        pinned = f"<p>Every model was tested on the same pairs of images; the hash of their list is {code}.</p>"
-    return f"""<section id="reproduce"><h2>How to reproduce</h2>
-<p>{provenance_line(known)}</p>
-{command_box(known.get("command"))}{pinned}
-{facts_table("Configuration", result.get("config"))}
-{facts_table("Environment", environment, skip=("command",))}
-{facts_table("Pairs of images", pairs)}</section>"""
+def provenance(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the section on how to reproduce a run shows."""
+    environment = mapping(result, "environment")
+    return {
+        "environment": environment,
+        "config": result.get("config"),
+        "pairs": result.get("pairs"),
+        "where": provenance_line(environment),
+    }
 
 
 def provenance_line(environment: Mapping[str, Any]) -> str:
@@ -206,25 +195,14 @@ def provenance_line(environment: Mapping[str, Any]) -> str:
     if environment.get("device"):
         cores = environment.get("num_cpus")
         on_cpu = environment.get("platform") == "cpu" and cores
-        parts.append(f"{environment['device']}{f' ({cores} cores)' if on_cpu else ''}")
+        parts.append(f"{shown(environment['device'])}{f' ({cores} cores)' if on_cpu else ''}")
     seconds = environment.get("seconds")
     if isinstance(seconds, int | float):
         parts.append(f"{seconds / 60:.1f} minutes")
-    return text(", ".join(parts)) if parts else "Where and when it ran was not recorded."
+    return ", ".join(parts) or "Where and when it ran was not recorded."
 
 
-def _files_section(run: Run, pictures: Sequence[Picture]) -> str:
-    known = (
-        ("result.json", "every number of this page"),
-        ("metrics.jsonl", "the course of training, one JSON object a line"),
-        ("maps.npz", "images and maps of the first seed"),
-        ("flags.flags", "the flags of the run, to run it again"),
-        *((picture.file, picture.heading) for picture in pictures),
-    )
-    # File names are ours or made of letters, digits, '+', '-' and '_' only, so they are safe in an address.
-    items = "".join(
-        f'<li><a href="{name}">{name}</a>: {text(meaning)}</li>\n'
-        for name, meaning in known
-        if (run.directory / name).is_file()
-    )
-    return f'<section id="files"><h2>Files</h2><ul>\n{items}</ul></section>'
+def _files(directory: pathlib.Path, figures: Sequence[NamedFigure]) -> dict[str, str]:
+    """The files that are there, and the figures that will be: names of letters, digits, '+', '-' and '_' only."""
+    known = {name: meaning for name, meaning in _FILES.items() if (directory / name).is_file()}
+    return known | {f"{figure.name}.png": figure.heading for figure in figures}

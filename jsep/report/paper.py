@@ -1,252 +1,98 @@
-"""The paper's tables and figures beside this project's results: every number and claim, and whether it holds.
+"""The paper's tables and figures beside this project's results: every number and claim, and whether it holds."""
 
-An item is one entry of `PAPER_ITEMS`; what it asks are functions from a result.json to rows (`study_claims`,
-`landscape_claims`, `many_claims`), whose verdicts are those of `record.verdict`.
-"""
-
+import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from jsep import record
-from jsep.report.findings import FEW_SEEDS
-from jsep.report.landscape_claims import flatter_by_training, rise_together, same_landscape
-from jsep.report.many_claims import (
-    between_clusters_above_within,
-    harder_as_the_weight_falls,
-    not_strongly_correlated,
-    order_does_not_depend_on_selection,
-)
-from jsep.report.study_claims import (
-    PaperRows,
-    attack_works,
-    basis,
-    published,
-    published_in_cell,
-    questions,
-    questions_in_cell,
-    sharpened_above_flattened,
-)
+from jsep import evaluate, record
+from jsep.report.findings import FEW_SEEDS, finding_text, remarks_of
+from jsep.report.formatting import MISSING, minus, significant
+from jsep.report.table import Cell, Table, make_table, words
+
+_Results = Mapping[str, Mapping[str, Any]]
 
 
-class PaperItem(NamedTuple):
-    """A table or figure. results: folders of results/ that measure it, the full recipe first; asks: what they are
-    asked."""
+def order_table(results: _Results, page: str = "") -> Table:
+    """For every study of the paper's items: the verdict on each question of `record.AT_A_GLANCE`.
 
-    name: str
-    results: tuple[str, ...]
-    asks: tuple[PaperRows, ...]
-
-
-AT_A_GLANCE = (
-    "order_by_loss", "order_by_concordance", "order_by_share", "order_by_cosine", "equal_accuracy", "belief_by_loss",
-    "belief_by_concordance", "belief_by_share", "belief_by_cosine",
-)  # fmt: skip
-"""The questions of a study that the table at the top shows, a column each."""
-
-_SEP = questions(*AT_A_GLANCE)
-"""What Table 2 claims of a study, the same without the concentration of the maps, and what the title asks."""
-
-
-def _losses(*numbers: tuple[str, str, float]) -> tuple[PaperRows, ...]:
-    return tuple(published(method, f"explanation_loss_{when}", value) for method, when, value in numbers)
-
-
-def _accuracies(*numbers: tuple[str, str, float]) -> tuple[PaperRows, ...]:
-    return tuple(published(method, f"{which}_accuracy", value) for method, which, value in numbers)
-
-
-_FLATTER = (
-    flatter_by_training(
-        {
-            "cross_entropy/worst_sharpness": "worst rise of the cross-entropy in the ball",
-            "cross_entropy/top_eigenvalue": "top eigenvalue of the cross-entropy",
-        }
-    ),
-)
-_CLUSTERS = (between_clusters_above_within({"loss": "loss", "one_minus_concordance": "1 − concordance"}),)
-_EXPLANATIONS = ("gradient", "gradient_x_input", "guided_backprop")
-_CELLS = tuple(
-    questions_in_cell(explanation, "order_by_loss", "order_by_concordance", "equal_accuracy")
-    for explanation in _EXPLANATIONS
-)
-
-
-def _both(name: str) -> tuple[str, str]:
-    """The full recipe, and the quick one."""
-    return name, f"{name}_quick"
-
-
-CIFAR10_CONVNET = ("cifar10_sep_convnet", "cifar10_sep_quick")
-CIFAR10_RESNET18 = ("cifar10_sep",)
-
-PAPER_ITEMS: tuple[PaperItem, ...] = (
-    PaperItem("Figure 1a: the attack, on MNIST", _both("mnist_sep"), (attack_works("mat"),)),
-    PaperItem("Figure 1a: the attack, on CIFAR-10", CIFAR10_CONVNET, (attack_works("mat"),)),
-    PaperItem("Figure 1b: landscape of the classification loss", _both("landscape"), _FLATTER),
-    PaperItem("Figure 1b's question on digits", ("landscape_digits",), _FLATTER),
-    PaperItem("Figure 2: maps within and between clusters, CIFAR-10", _both("selection"), _CLUSTERS),
-    PaperItem("Figure 2's question on digits", ("selection_digits",), _CLUSTERS),
-    PaperItem(
-        "Figure 3: explanation-loss landscape of TRADES models",
-        _both("trades_landscape"),
-        (
-            same_landscape(
-                {
-                    "explanation_to_own/worst_sharpness": "worst rise of the loss to the own map in the ball",
-                    "explanation_to_own/top_eigenvalue": "top eigenvalue of the loss to the own map",
-                }
-            ),
-        ),
-    ),
-    *(
-        PaperItem(f"Figure 4: pixels that the maps use, {name}", results, (questions("pixels"),))
-        for name, results in (
-            ("MNIST", _both("mnist_sep")),
-            ("Fashion-MNIST", _both("fashion_mnist_sep")),
-            ("CIFAR-10, ConvNet", CIFAR10_CONVNET),
-            ("CIFAR-10, ResNet-18", CIFAR10_RESNET18),
-            ("CIFAR-100", _both("cifar100_sep")),
-            ("TinyImageNet", _both("tiny_imagenet_sep")),
-            ("digits", ("digits_sep",)),
-        )
-    ),
-    PaperItem(
-        "Figure 5: tested with other explanations", ("cross_method", "cross_method_digits"),
-        (sharpened_above_flattened,),
-    ),
-    PaperItem("Table 1: TRADES sweep", _both("trades_landscape"), (rise_together,)),
-    PaperItem(
-        "Table 2: MNIST, ConvNet",
-        _both("mnist_sep"),
-        (_SEP, *_losses(("mat", "start", 373.262), ("mat", "end", 298.729), ("sep_neg", "start", 806.204),
-                           ("sep_neg", "end", 657.180)), *_accuracies(("sep_neg", "clean", 99.4))),
-    ),
-    PaperItem("Table 2: Fashion-MNIST, ConvNet", _both("fashion_mnist_sep"), (_SEP,)),
-    PaperItem(
-        "Table 2: CIFAR-10, ConvNet",
-        CIFAR10_CONVNET,
-        (_SEP, *_losses(("mat", "start", 16.9), ("sep_neg", "start", 19.0), ("sep_neg", "end", 7.590),
-                           ("sep_pos", "end", 1.269)), *_accuracies(("mat", "robust", 35.0))),
-    ),
-    PaperItem(
-        "Table 2: CIFAR-10, ResNet-18",
-        CIFAR10_RESNET18,
-        (_SEP, *_losses(("mat", "start", 31.959), ("mat", "end", 31.959 * (1 - 0.315)), ("sep_neg", "start", 70.159),
-                           ("sep_neg", "end", 70.159 * (1 - 0.483))),
-         *_accuracies(("mat", "clean", 67.22), ("sep_neg", "clean", 39.17), ("mat", "robust", 29.0))),
-    ),
-    PaperItem("Table 2: CIFAR-100", _both("cifar100_sep"), (_SEP,)),
-    PaperItem("Table 2: TinyImageNet", _both("tiny_imagenet_sep"), (_SEP,)),
-    PaperItem("Table 2's question on digits", ("digits_sep",), (_SEP,)),
-    PaperItem(
-        "Table 3: trained and tested with three explanations",
-        _both("methods_table"),
-        (*_CELLS,
-         published_in_cell("gradient", "sep_neg", "explanation_loss_start", 8282.990),
-         published_in_cell("gradient", "sep_neg", "clean_accuracy", 49.38)),
-    ),
-    *(
-        PaperItem(
-            f"Table 4: SEP weights, {name}", (folder,),
-            (harder_as_the_weight_falls,),
-        )
-        for name, folder in (("CIFAR-10", "sep_weight_sweep"), ("on digits", "sep_weight_sweep_digits"))
-    ),
-    PaperItem("Appendix: Wide ResNet", ("cifar10_wide_resnet",), (_SEP,)),
-    PaperItem("Appendix: MobileNetV2", ("cifar10_mobilenet",), (_SEP,)),
-    PaperItem("Table 2's question on MNIST, ResNet-18", ("mnist_resnet18_quick",), (_SEP,)),
-    PaperItem("Appendix's question on MNIST, Wide ResNet", ("mnist_wide_resnet_quick",), (_SEP,)),
-    PaperItem("Appendix's question on MNIST, MobileNetV2", ("mnist_mobilenet_quick",), (_SEP,)),
-    PaperItem("Appendix: SEP on top of TRADES", _both("trades_sep"), (_SEP,)),
-    PaperItem(
-        "Appendix: ImageNet subset against AT", ("imagenette_sep", *_both("tiny_imagenet_sep")),
-        (questions("equal_accuracy"), attack_works("mat")),
-    ),
-    PaperItem("Appendix: ways to select pairs, CIFAR-10", _both("selection"), (order_does_not_depend_on_selection,)),
-    PaperItem("Appendix's question on digits", ("selection_digits",), (order_does_not_depend_on_selection,)),
-    PaperItem(
-        "The title's question, on digits", ("correlation_digits",),
-        (
-            not_strongly_correlated(
-                {
-                    "scale_free_loss_end": "loss at the end",
-                    "one_minus_concordance_end": "1 − concordance at the end",
-                    "relative_reduction": "share removed, sign turned",
-                }
-            ),
-        ),
-    ),
-    PaperItem("Reviewers: a properly trained baseline", _both("baseline_sep"), (_SEP,)),
-    PaperItem("Reviewers: vision transformer", _both("vit_sep"), (_SEP,)),
-    PaperItem(
-        "Reviewers: vision transformer, attention explanations", _both("vit_methods"), (sharpened_above_flattened,)
-    ),
-    *(
-        PaperItem(
-            f"Reviewers: other regularisers of explanations, {name}",
-            (folder,),
-            (questions("stable_maps", "regularised_accuracy"),),
-        )
-        for name, folder in (
-            ("CIFAR-10", "objectives"),
-            ("digits", "objectives_digits"),
-            ("MNIST", "objectives_mnist"),
-            ("MNIST, more", "objectives_mnist_rivals"),
-        )
-    ),
-)  # fmt: skip
-"""What the paper shows and its reviewers asked, each with the results that measure it and what they are asked."""
-
-
-def order_table(results: Mapping[str, Mapping[str, Any]], page: str = "") -> str:
-    """In Markdown, for every study of the paper's items: the verdict on each question of `AT_A_GLANCE`.
-
-    Args: results: the content of result.json by the name of its folder. page: the folder of the results as seen from
+    Args: results: the content of result.json by the name of its folder; page: the folder of the results as seen from
       the table, for links.
     """
-    headings = [record.QUESTIONS[name].heading for name in AT_A_GLANCE]
-    lines = [f"| study | {' | '.join(headings)} |", "|---" * (1 + len(headings)) + "|"]
-    for item in PAPER_ITEMS:
+    rows = []
+    for item in record.PAPER_ITEMS:
         name = next((name for name in item.results if name in results), None)
-        if name is None or _SEP not in item.asks:
+        if name is None or record.STUDY_QUESTIONS not in item.asks:
             continue
         result = record.Result.from_dict(results[name])
         found: dict[str, list[str]] = {}
         for (question, _), verdict in record.verdicts(record.judge(result)).items():
             found.setdefault(question, []).append(verdict)
-        cells = [record.worst(found[question]) if question in found else "–" for question in AT_A_GLANCE]
-        lines.append(
-            f"| [{item.name}]({page}{name}/README.md) ({basis(result, result.methods)}) | {' | '.join(cells)} |"
-        )
-    return "\n".join(lines)
+        cells = [record.worst(found[name]) if name in found else MISSING for name in record.AT_A_GLANCE]
+        basis = f"({record.basis(result, result.methods)})"
+        rows.append([Cell(item.name, basis, link=f"{page}{name}/README.md"), *cells])
+    headings = ["study", *(record.QUESTIONS[name].heading for name in record.AT_A_GLANCE)]
+    return make_table(map(words, headings), rows)
 
 
-def paper_table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The comparison in Markdown: a row for each question of each item, and what has not been run.
+def paper_table(results: _Results) -> Table:
+    """A row for each question of each item, and what has not been run.
 
     Args: results: the content of result.json by the name of its folder.
     """
-    lines = [
-        "| item | of | paper | ours | claim | basis | result |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    missing = []
-    for item in PAPER_ITEMS:
+    rows, missing = [], []
+    for item in record.PAPER_ITEMS:
         name = next((name for name in item.results if name in results), None)
         if name is None:
             missing.append(item.name)
             continue
         for ask in item.asks:
-            for row in ask(results[name]):
-                cells = (item.name, *row, f"[{name}]({name}/README.md)")
-                lines.append(f"| {' | '.join((cell or '–').replace('|', '/') for cell in cells)} |")
-    text = (
-        "\n".join(lines)
-        + "\n\nLosses × 1e-7; in brackets 95 % intervals, of differences over seeds and images, of single numbers over "
+            for each in ask(results[name]):
+                cells = (item.name, each.subject, each.paper, comparison_text(each), each.verdict, each.basis)
+                rows.append([*(cell or MISSING for cell in cells), Cell(name, link=f"{name}/README.md")])
+    notes = [
+        "Losses × 1e-7; in brackets 95 % intervals, of differences over seeds and images, of single numbers over "
         "the seeds; p after Holm's correction over the claims of a study. The recipes are small (see each result), so "
         f'a published number is there for its size; the claims are what is tested. {FEW_SEEDS} "{record.UNKNOWN}": the '
         "result lacks what it takes, or models are degraded, and a broken classifier is no evidence."
-    )
+    ]
     if missing:
-        text += f"\n\nNot yet run: {'; '.join(missing)}."
-    return text
+        notes.append(f"Not yet run: {'; '.join(missing)}.")
+    headings = ("item", "of", "paper", "this project", "claim", "rests on", "result")
+    return make_table(map(words, headings), rows, notes=notes)
+
+
+def comparison_text(compared: record.Comparison) -> str:
+    """What the result says: its number beside the published one, or its findings."""
+    if compared.number is not None:
+        return _number_text(compared)
+    findings = compared.findings
+    subjects = {finding.claim.subject for finding in findings}
+    # What all have in common is said once.
+    remarks = [remarks_of(finding) for finding in findings if finding.mean is not None]
+    shared = [each for each in remarks[0] if all(each in own for own in remarks)] if len(remarks) > 1 else []
+    parts = [
+        (f"{finding.claim.subject}: " if len(subjects) > 2 else "") + finding_text(finding, unsaid=shared)
+        for finding in findings
+    ]
+    text = "; ".join(parts) + (f" ({'; '.join(shared)})" if shared else "")
+    return ", ".join(filter(None, [text, compared.note]))
+
+
+def _number_text(compared: record.Comparison) -> str:
+    assert compared.number is not None
+    own, published = compared.number, compared.published
+    text = significant(own.estimate)
+    if not math.isnan(own.low):
+        text += f" [{significant(own.low)}, {significant(own.high)}]"
+    is_share = evaluate.METRICS[compared.metric].unit == "%"
+    change = f"{own.estimate - published:+.1f} points" if is_share else f"{100 * (own.estimate / published - 1):+.0f} %"
+    return f"{text} ({', '.join(filter(None, [minus(change), compared.note]))})"
+
+
+def comparison_table(found: list[record.Comparison], title: str = "") -> Table:
+    """Comparisons of one result as a table of their own."""
+    rows = [
+        [each.subject, each.paper, comparison_text(each), each.verdict or MISSING, each.basis or MISSING]
+        for each in found
+    ]
+    return make_table(map(words, ("claim", "paper", "this result", "verdict", "rests on")), rows, title=title)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jsep.record import num_pixels_of
-from jsep.report.columns import MISSING, format_weight
+from jsep.report.formatting import MISSING, format_weight
+from jsep.report.table import Table, make_table, words
 
 PAPER = {
     "data": "CIFAR-10",
@@ -83,8 +84,8 @@ def _cells(config: Mapping[str, Any], num_pixels: int | None) -> dict[str, str]:
     }
 
 
-def settings_table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """A Markdown table of the settings of every result that trained models, below those that the paper tells.
+def settings_table(results: Mapping[str, Mapping[str, Any]]) -> Table | None:
+    """The settings of every result that trained models, below those that the paper tells; None where none did.
 
     Args: results: the content of result.json by the name of its folder.
     """
@@ -93,12 +94,12 @@ def settings_table(results: Mapping[str, Mapping[str, Any]]) -> str:
         config = result.get("config", {})
         if "epochs" in config and "train_images" in config and "sep_weight_pos" in config:
             found[name] = _cells(config, num_pixels_of(result.get("rows", ())))
+    if len(found) == 1:
+        return None
     titles = list(dict.fromkeys(title for cells in list(found.values())[1:] for title in cells))
-    lines = [f"| run | {' | '.join(titles)} |", "|---" * (1 + len(titles)) + "|"]
-    for name, cells in found.items():
-        shown = [re.sub(r"(?<![\w.])-(?=\d)", "−", cells.get(title, "")) or MISSING for title in titles]
-        lines.append(f"| {name} | {' | '.join(shown)} |")
-    return (
-        "\n".join(lines)
-        + "\n\nPixel units in [0, 1]; everything else is in `flags.flags` of a run and in `config` of its result.json."
-    )
+    rows = [
+        [name, *(re.sub(r"(?<![\w.])-(?=\d)", "−", cells.get(title, "")) or MISSING for title in titles)]
+        for name, cells in found.items()
+    ]
+    note = "Pixel units in [0, 1]; everything else is in `flags.flags` of a run and in `config` of its result.json."
+    return make_table(map(words, ["run", *titles]), rows, notes=(note,))

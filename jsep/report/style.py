@@ -1,11 +1,16 @@
-"""What the figures share: a colour and a mark for each method, the fonts, a PNG of bounded size."""
+"""What the figures share: a colour and a mark for each method, the fonts; a figure as a PNG of bounded size and as the
+SVG of a page, which takes the page's colours."""
 
 import contextlib
+import dataclasses
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
+from markupsafe import Markup, escape
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
@@ -45,6 +50,14 @@ _ON_DARK = {
 _MARKS = {"mat": "o", "sep_pos": "^", "sep_neg": "v", "standard": "s", "trades": "D"}
 _SPARE_MARKS = ("P", "X", "*", "<", ">", "p", "h", "d", "8")
 
+INK, SOFT, GRID, PAPER = "#1a1b1d", "#595f66", "#e2e2e3", "#ffffff"
+"""Text, axes, grid and ground of a figure; on a page each is the page's own."""
+
+FIXED_WHITE, FIXED_INK = "#fffffe", "#1a1b1c"
+"""Text on a colour map, which is the same on a light and on a dark page."""
+
+_VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "var(--paper)"}
+
 _SETTINGS: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9.0,
@@ -56,22 +69,28 @@ _SETTINGS: Any = {
     "ytick.labelsize": 8.0,
     "legend.fontsize": 9.0,
     "text.usetex": False,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "axes.facecolor": "white",
-    "axes.edgecolor": "#555555",
-    "text.color": "#1a1a1a",
-    "axes.labelcolor": "#1a1a1a",
-    "xtick.color": "#1a1a1a",
-    "ytick.color": "#1a1a1a",
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "axes.edgecolor": SOFT,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": "#e2e2e2",
+    "grid.color": GRID,
     "grid.linewidth": 0.7,
     "axes.axisbelow": True,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
+    # The same result gives the same bytes, and text stays text.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "jsep",
 }
 
 
@@ -113,8 +132,9 @@ def marks(methods: Sequence[str]) -> dict[str, str]:
 
 
 def page_colours(colour: str) -> str:
-    """A colour of `colours` as a CSS value that suits a light and a dark page."""
-    return f"light-dark({colour},{_ON_DARK.get(colour, colour)})"
+    """A colour of `colours` as a CSS value that suits a light and a dark page; another one as it is."""
+    dark = {light.lower(): own for light, own in _ON_DARK.items()}.get(colour.lower())
+    return f"light-dark({colour},{dark})" if dark else colour
 
 
 def _assign(methods: Sequence[str], known: dict[str, str], spare: Sequence[str]) -> dict[str, str]:
@@ -132,6 +152,12 @@ def plain(text: object, longest: int = 40) -> str:
     )
     drawn = drawn if len(drawn) <= longest else drawn[: longest - 1] + "…"
     return drawn.replace("\\", "/").replace("$", "\\$")
+
+
+def spans_decades(values: Sequence[float], ratio: float = 20.0) -> bool:
+    """Whether values are better seen on a logarithmic axis: positive, the largest above `ratio` times the smallest."""
+    known = [value for value in values if np.isfinite(value)]
+    return bool(known) and min(known) > 0 and max(known) / min(known) > ratio
 
 
 def new_figure(height: float, width: float = WIDTH_INCHES, *, layout: str | None = "constrained") -> Figure:
@@ -155,7 +181,8 @@ def to_png(figure: Figure, max_bytes: int = MAX_PNG_BYTES) -> bytes:
     while True:
         buffer = io.BytesIO()
         # No software or date in the file: the same result gives the same bytes.
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        with drawing():
+            figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
         data = buffer.getvalue()
         if len(data) > max_bytes:
             data = _of_few_colours(buffer)
@@ -171,3 +198,68 @@ def _of_few_colours(picture: io.BytesIO) -> bytes:
         few, format="png", optimize=True
     )
     return few.getvalue()
+
+
+def to_svg(figure: Figure, name: str, alt: str) -> Markup:
+    """The figure as an element of a page: text as text, colours for a light and a dark page, names of its own.
+
+    Args: name: different for each figure of a page; alt: what it shows, for those who cannot see it.
+    """
+    buffer = io.StringIO()
+    with drawing():
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = buffer.getvalue()
+    view = re.search(r'viewBox="([^"]+)"', text)
+    assert view is not None
+    body = re.sub(
+        r"<defs>\s*<style.*?</style>\s*</defs>", "", text[text.index(">", text.index("<svg")) + 1 :], flags=re.DOTALL
+    )
+    # Names by their place and six digits: the layout's last digits differ from run to run.
+    used = {
+        each: f"{name}-{i}" for i, each in enumerate(dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', body)))
+    }
+    body = re.sub(r' id="([^"]*)"', lambda found: f' id="{used[found[1]]}"' if found[1] in used else "", body)
+    body = re.sub(r'(href="#|url\(#)([^")]+)', lambda found: found[1] + used[found[2]], body)
+    body = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: _six_digits(found[0]), body)
+    body = re.sub(r'style="[^"]*"', lambda found: _page_style(found[0]), body)
+    body = body.replace("<g/>", "")
+    width = round(96 * figure.get_figwidth())
+    head = f'<svg class="chart" role="img" aria-label="{escape(alt)}" viewBox="{view[1]}" style="--width:{width}px">'
+    return Markup(head + re.sub(r">\s+<", "><", re.sub(r" ?\n", " ", body)).strip())
+
+
+def _six_digits(attribute: str) -> str:
+    return re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.6g}", attribute)
+
+
+def _page_style(style: str) -> str:
+    """Colours of a figure as those of the page; its font as the page's."""
+
+    def colour(found: re.Match[str]) -> str:
+        own = found[0].lower()
+        return _VARIABLES.get(own) or page_colours(own)
+
+    return re.sub(r"#[0-9a-fA-F]{6}", colour, style).replace(" font-family: 'DejaVu Sans';", "")
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedFigure:
+    """A figure of a report. name: of its file, without the ending; heading: on the page; alt: what it shows, for those
+    who cannot see it; caption: what to look for and how it was computed; max_bytes: of its PNG."""
+
+    name: str
+    heading: str
+    alt: str
+    caption: str
+    figure: Figure
+    max_bytes: int = MAX_PNG_BYTES
+
+    @property
+    def svg(self) -> Markup:
+        """As an element of a page."""
+        return to_svg(self.figure, self.name, self.alt)
+
+    @property
+    def png(self) -> bytes:
+        """As a file."""
+        return to_png(self.figure, self.max_bytes)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import attack, report
+from jsep import attack
 from jsep.checks import InputError, check_choice
 from jsep.study.configuration import Configuration, count, group, random_seed, setting
 from jsep.study.groups import BudgetConfig
@@ -226,5 +226,5 @@ def _timing(
     return {"attack": "apgd-ce", "num_steps": config.num_steps, "seconds": timing}
 
 
-ATTACK_STRENGTH = StudyKind("attack_strength", AttackStrengthConfig, _prepare, measure, report.strength_table)
+ATTACK_STRENGTH = StudyKind("attack_strength", AttackStrengthConfig, _prepare, measure)
 """Attacks on the predictions of trained models, beside other implementations."""

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jsep import report, stats
+from jsep import stats
 from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, random_seed, setting
 from jsep.study.finished_studies import FinishedStudies, read_finished
@@ -134,8 +134,5 @@ def setting_means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-CORRELATION = StudyKind(
-    "correlation", CorrelationConfig, _prepare, measure, report.correlation_tables, report.write_correlation,
-    shown=("correlation.png",),
-)  # fmt: skip
+CORRELATION = StudyKind("correlation", CorrelationConfig, _prepare, measure)
 """Both robustnesses over many models of finished studies."""

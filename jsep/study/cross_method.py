@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jsep import evaluate, explain, report
+from jsep import evaluate, explain
 from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, setting
 from jsep.study.methods import described_method, mark_degraded
@@ -125,8 +125,5 @@ def _accuracies(study: TrainedStudy, model: TrainedModel, chunk_size: int) -> di
     return {"clean_accuracy": clean, "robust_accuracy": robust}
 
 
-CROSS_METHOD = StudyKind(
-    "cross_method", CrossMethodConfig, _prepare, _measure, report.cross_method_table, report.write_cross_method,
-    shown=("cross.png",),
-)  # fmt: skip
+CROSS_METHOD = StudyKind("cross_method", CrossMethodConfig, _prepare, _measure)
 """Every model of some studies, attacked with every one of some explanation methods. Figure 5."""

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsep import attack, evaluate, models, record, report, train
+from jsep import attack, evaluate, models, record, train
 from jsep.study.evaluation_config import EvaluationConfig
 from jsep.study.evaluation_subject import EvaluatedModel, Subject, load_subject
 from jsep.study.methods import described_method, mark_degraded
@@ -211,11 +211,5 @@ def _prepare(config: EvaluationConfig, progress: OnProgress) -> Subject:
     return load_subject(config)
 
 
-def _draw(run_dir: Path, result: dict[str, Any]) -> None:
-    report.write(run_dir)
-
-
-EVALUATION = StudyKind(
-    "evaluation", EvaluationConfig, _prepare, measure, table_and_findings, _draw, shown=("index.html",)
-)
+EVALUATION = StudyKind("evaluation", EvaluationConfig, _prepare, measure, table_and_findings)
 """Trained or imported models on the same images and pairs, under the same attacks."""

@@ -2,14 +2,13 @@
 
 import dataclasses
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import attack, evaluate, report
+from jsep import attack, evaluate
 from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, random_seed, setting
 from jsep.study.progress import OnProgress
@@ -180,11 +179,5 @@ def _member_rows(
     return rows
 
 
-def _draw(run_dir: Path, result: dict[str, Any]) -> None:
-    (run_dir / "tables.md").write_text(report.attack_tables(result))
-
-
-EXPLANATION_ATTACKS = StudyKind(
-    "explanation_attacks", ExplanationAttacksConfig, _prepare, measure, report.attack_tables, _draw
-)
+EXPLANATION_ATTACKS = StudyKind("explanation_attacks", ExplanationAttacksConfig, _prepare, measure)
 """Attacks on explanations side by side, and what each member of the ensemble adds."""

@@ -4,14 +4,13 @@ randomised weights."""
 import dataclasses
 import functools
 import time
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import data, evaluate, explain, models, report, train
+from jsep import data, evaluate, explain, models, train
 from jsep.study.configuration import Configuration, amount, count, random_seed, setting
 from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
@@ -78,12 +77,6 @@ def measure(config: ExplanationMethodsConfig, prepared: _Prepared, run: Run) -> 
 
 def _model_of(method: str) -> str:
     return "vit" if explain.METHODS[method].needs == "attention" else "convnet"
-
-
-def _draw(run_dir: Path, result: dict[str, Any]) -> None:
-    with np.load(run_dir / "maps.npz") as arrays:
-        maps = {row["method"]: arrays[row["method"]] for row in result["rows"]}
-        report.write_gallery(run_dir, arrays["images"], arrays["class_names"].tolist(), maps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,8 +158,5 @@ def _explain(
     return row, np.asarray(own)
 
 
-EXPLANATION_METHODS = StudyKind(
-    "explanation_methods", ExplanationMethodsConfig, _prepare, measure, report.gallery_table, _draw,
-    shown=("methods.png",),
-)  # fmt: skip
+EXPLANATION_METHODS = StudyKind("explanation_methods", ExplanationMethodsConfig, _prepare, measure)
 """Every explanation method on the same images. Figure 4."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
+from jsep import report
 from jsep.checks import InputError
 from jsep.study.attack_strength import ATTACK_STRENGTH
 from jsep.study.configuration import Configuration
@@ -73,6 +74,6 @@ def run(
 def describe(config: Configuration, result: dict[str, Any], run_dir: str | Path) -> str:
     """What a script prints of a result: its table and findings, and where to look further."""
     kind = kind_of(config)
-    paths = ", ".join(str(Path(run_dir) / name) for name in kind.shown)
-    word = {".html": "page", ".png": "figure"}.get(Path(kind.shown[0]).suffix, "result")
-    return f"{kind.table(result).strip()}\n\n{word}{'s' if len(kind.shown) > 1 else ''}: {paths}"
+    table = (kind.table or report.format_table)(result).strip()
+    word = "page" if kind.shown.endswith(".html") else "result"
+    return f"{table}\n\n{word}: {Path(run_dir) / kind.shown}"

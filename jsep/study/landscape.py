@@ -3,14 +3,13 @@
 import dataclasses
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import evaluate, landscape, report, train
+from jsep import evaluate, landscape, train
 from jsep.checks import InputError
 from jsep.study import landscape_measure
 from jsep.study.landscape_config import AnalysisConfig, LandscapeConfig
@@ -214,12 +213,5 @@ def _correlations(config: AnalysisConfig, numbers: Sequence[dict[str, np.ndarray
     return rows
 
 
-def draw(run_dir: Path, result: dict[str, Any]) -> None:
-    """The pictures and the page."""
-    report.write_landscape(run_dir)
-
-
-LANDSCAPE = StudyKind(
-    "landscape", LandscapeConfig, prepare, _measure, report.landscape_table, draw, shown=("index.html",)
-)
+LANDSCAPE = StudyKind("landscape", LandscapeConfig, prepare, _measure)
 """Slices, planes and curvature around the images of trained models. Figure 1b."""

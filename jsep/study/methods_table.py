@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from jsep import explain, report
+from jsep import explain
 from jsep.checks import InputError
 from jsep.study import training
 from jsep.study.config import StudyConfig
@@ -68,8 +68,5 @@ def measure(config: MethodsTableConfig, prepared: None, run: Run) -> None:
     measure_cross(studies, config.explanations, run, chunk_size=config.chunk_size)
 
 
-METHODS_TABLE = StudyKind(
-    "cross_method", MethodsTableConfig, _prepare, measure, report.cross_method_table, report.write_cross_method,
-    shown=("cross.png",),
-)  # fmt: skip
+METHODS_TABLE = StudyKind("cross_method", MethodsTableConfig, _prepare, measure)
 """SEP with each of several explanations in its term, tested with each. Table 3."""

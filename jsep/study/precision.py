@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from jsep import report, train
+from jsep import train
 from jsep.study import training
 from jsep.study.config import StudyConfig
 from jsep.study.progress import OnProgress
@@ -40,5 +40,5 @@ def measure(config: PrecisionConfig, prepared: None, run: Run) -> None:
         run.save()
 
 
-PRECISION = StudyKind("precision", PrecisionConfig, _prepare, measure, report.precision_table)
+PRECISION = StudyKind("precision", PrecisionConfig, _prepare, measure)
 """A study in float32 and in bfloat16."""

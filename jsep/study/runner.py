@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from jax.sharding import Mesh
 
-from jsep import devices, record
+from jsep import devices, record, report
 from jsep.checks import InputError
 from jsep.study import environment
 from jsep.study.configuration import Configuration
@@ -33,8 +33,8 @@ class StudyKind(Generic[Config, Prepared]):
       InputError here, before anything is written.
     measure: (configuration, prepared, run): adds to run.result, one unit after the other, and saves each; what an
       interrupted run has there already is left alone (`Run.missing`).
-    draw: (run directory, result): writes the figures and the page.
-    table: result -> text for a terminal; shown: the file of the run directory that a script points at last.
+    draw: run directory -> writes figures and page there; default: `report.write`; shown: the file that a script points
+      at last; table: result -> text for a terminal; default: `report.format_table`.
     check_mesh: (configuration, mesh) of a kind that shares its work out over devices; None where it does not.
     """
 
@@ -42,9 +42,9 @@ class StudyKind(Generic[Config, Prepared]):
     config: type[Config]
     prepare: Callable[[Config, OnProgress], Prepared]
     measure: Callable[[Config, Prepared, "Run"], None]
-    table: Callable[[dict[str, Any]], str]
-    draw: Callable[[Path, dict[str, Any]], Any] | None = None
-    shown: tuple[str, ...] = ("result.json",)
+    table: Callable[[dict[str, Any]], str] | None = None
+    draw: Callable[[Path], Any] | None = None
+    shown: str = "index.html"
     check_mesh: Callable[[Config, Mesh | None], None] | None = None
 
 
@@ -138,7 +138,7 @@ def execute(
         kind.measure(config, prepared, run)
         run.result["complete"] = True
         run.save()
-    if devices.is_first() and kind.draw is not None:
-        progress("drawing", {})
-        kind.draw(directory.path, run.result)
+    if devices.is_first():
+        progress("drawing the page", {})
+        (kind.draw or report.write)(directory.path)
     return run.result

@@ -2,13 +2,12 @@
 
 import dataclasses
 import itertools
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jsep import evaluate, models, report
+from jsep import evaluate, models
 from jsep.checks import InputError, check_choice, check_range
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.study.configuration import LARGEST_COUNT, Configuration, count, setting
@@ -91,12 +90,13 @@ def measure(config: SelectionConfig, prepared: _Prepared, run: Run) -> None:
             entry | {"model": model, "agreement": agree, **evaluate.cluster_explanation_loss(own, groups.labels)}
             for model, own in maps.items()
         ]
-    shown = _shown(run.result)
+    # Of the figure: the first model of an adversarial objective alone, else the first of all.
+    shown = next((name for name in maps if is_reference(name.rpartition("_seed")[0])), next(iter(maps)))
     of_figure = points[config.feature_networks[0]]
     groups = evaluate.make_groups(of_figure, study.test.labels, "kmeans", num_clusters=config.num_clusters)
     rows = _rows_of_figure(groups)
     images = study.test.as_float(rows.ravel()).reshape(*rows.shape, *study.test.info.image_shape)
-    run.directory.add_maps({"images": images, "maps": maps[shown][rows], "members": rows})
+    run.directory.add_maps({"images": images, "maps": maps[shown][rows], "members": rows, "model": np.array(shown)})
 
 
 def _draws(config: SelectionConfig, prepared: _Prepared, run: Run) -> list[dict[str, Any]]:
@@ -126,17 +126,6 @@ def _draws(config: SelectionConfig, prepared: _Prepared, run: Run) -> list[dict[
             of_model = {"method": model.method, "seed": model.seed}
             found.append({"selection": selection, "draw": draw, "hash": pairs.hash, **of_model, **losses})
     return found
-
-
-def _shown(result: dict[str, Any]) -> str:
-    """The model of the figure: the first of an adversarial objective alone, else the first of all."""
-    names = list(dict.fromkeys(entry["model"] for entry in result["clusterings"]))
-    return next((name for name in names if is_reference(name.rpartition("_seed")[0])), names[0])
-
-
-def _draw(run_dir: Path, result: dict[str, Any]) -> None:
-    with np.load(run_dir / "maps.npz") as arrays:
-        report.write_selection(run_dir, result, arrays["images"], arrays["maps"], _shown(result))
 
 
 def _points(config: SelectionConfig, study: TrainedStudy, name: str) -> np.ndarray:
@@ -195,7 +184,5 @@ def _rows_of_figure(groups: evaluate.Groups, num_clusters: int = 4, num_images: 
     return np.stack([group[np.argsort(groups.rank[group], kind="stable")[:width]] for group in members])
 
 
-SELECTION = StudyKind(
-    "selection", SelectionConfig, _prepare, measure, report.selection_table, _draw, shown=("clusters.png", "draws.png")
-)
+SELECTION = StudyKind("selection", SelectionConfig, _prepare, measure)
 """Pairs drawn anew by several rules, and maps within and between clusters. Figure 2."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsep import record, report
+from jsep import record
 from jsep.checks import InputError, check_choice, check_count
 from jsep.study.configuration import Configuration, amount, count, differences, setting
 from jsep.study.run_directory import is_complete
@@ -176,7 +176,7 @@ def state_of(run_dir: str | Path, config: Configuration) -> str:
     try:
         result = record.upgrade(json.loads((path / "result.json").read_text()))
         # A page is drawn last.
-        drawn = report.kind_of(result) not in report.PAGES or (path / "index.html").is_file()
+        drawn = record.kind_of(result) not in ("study", "evaluation", "landscape") or (path / "index.html").is_file()
         return "finished" if is_complete(result) and drawn else "begun"
     except (OSError, ValueError, KeyError):
         return "begun"

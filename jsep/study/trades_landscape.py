@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from jsep import report
 from jsep.checks import InputError, check_range
 from jsep.study import landscape, training
 from jsep.study.config import StudyConfig
@@ -61,8 +60,5 @@ def measure(config: TradesLandscapeConfig, prepared: None, run: Run) -> None:
     landscape.measure(config.analysis, studies, run)
 
 
-TRADES_LANDSCAPE = StudyKind(
-    "landscape", TradesLandscapeConfig, _prepare, measure, report.landscape_table, landscape.draw,
-    shown=("index.html",),
-)  # fmt: skip
+TRADES_LANDSCAPE = StudyKind("landscape", TradesLandscapeConfig, _prepare, measure)
 """TRADES with several weights, and the landscape of each."""

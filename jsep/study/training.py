@@ -1,12 +1,11 @@
 """The study: every method with every seed, trained, tested and attacked on the same pairs. The paper's Table 2."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
 
-from jsep import data, devices, evaluate, models, report
+from jsep import data, devices, evaluate, models
 from jsep.study.config import StudyConfig
 from jsep.study.methods import mark_degraded
 from jsep.study.progress import OnProgress
@@ -97,11 +96,5 @@ def _check_mesh(config: StudyConfig, mesh: Mesh | None) -> None:
     devices.check_batch_size(config.training.batch_size, mesh)
 
 
-def _draw(run_dir: Path, result: dict[str, Any]) -> None:
-    report.write(run_dir)
-
-
-STUDY = StudyKind(
-    "study", StudyConfig, prepare, measure, table_and_findings, _draw, shown=("index.html",), check_mesh=_check_mesh
-)
+STUDY = StudyKind("study", StudyConfig, prepare, measure, table_and_findings, check_mesh=_check_mesh)
 """Methods x seeds on one data set."""

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsep import report, stats
+from jsep import stats
 from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, setting
 from jsep.study.finished_studies import FinishedStudies, read_finished
@@ -114,8 +114,5 @@ def trends(rows: Sequence[Mapping[str, Any]], num_resamples: int) -> list[dict[s
     return found
 
 
-WEIGHT_SWEEP = StudyKind(
-    "sep_weight_sweep", WeightSweepConfig, _prepare, measure, report.weight_sweep_table, report.write_weight_sweep,
-    shown=("weights.png",),
-)  # fmt: skip
+WEIGHT_SWEEP = StudyKind("sep_weight_sweep", WeightSweepConfig, _prepare, measure)
 """Both robustnesses along the SEP weight, from finished studies."""

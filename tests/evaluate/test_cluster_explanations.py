@@ -47,3 +47,12 @@ def test_clusters_that_cannot_be_compared_are_input_errors() -> None:
         evaluate.cluster_explanation_loss(maps(0, 3), np.zeros(3))
     with pytest.raises(InputError, match=r"expected maps \(B, H, W\) with one label each"):
         evaluate.cluster_explanation_loss(maps(0, 3), np.zeros(4))
+
+
+def test_mean_losses_by_cluster_leave_out_a_map_itself() -> None:
+    one, other = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])  # their loss is 1
+    within, between = evaluate.mean_losses_by_cluster(np.array([[one, one, other], [other, other, other]]))
+    np.testing.assert_allclose(within, [[0.5, 0.5, 1.0], [0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(between, [[1.0, 1.0, 0.0], [2 / 3, 2 / 3, 2 / 3]])
+    alone, _ = evaluate.mean_losses_by_cluster(np.array([[one], [other]]))
+    assert np.isnan(alone).all()

@@ -57,7 +57,7 @@ def pages(tmp_path_factory, write_run, make_result, make_metrics, make_maps):
     ]
     both = report.write_comparison(landscapes, parent / "landscapes.html")
     return {
-        "landscape": report.write_landscape(landscapes[0]),
+        "landscape": report.write(landscapes[0]),
         "landscapes": both,
         "run": page,
         "compare": report.write_comparison([run, other], parent / "compare.html"),
@@ -266,11 +266,11 @@ def test_choices_of_the_table_change_what_it_shows(browser, pages):
     choose(run_script, "spread", "interval")
     cell = find("[data-group]:not([hidden]) tbody tr td:nth-child(3)").text
     assert re.search(r"^9\d\.\d 9\d\.\d … 9\d\.\d$", " ".join(cell.split())), "the mean and its 95 % interval"
-    choose(run_script, "group", "free of the scale of the map")
+    choose(run_script, "group", "Free of the scale of the map")
     assert find("[data-group]:not([hidden]) caption").text != first
     _, find_all, run_script = open_page(browser, pages["compare"])
     choose(run_script, "only", "mat")
-    assert [row.text.split()[1] for row in find_all("[data-group]:not([hidden]) tbody tr") if row.is_displayed()] == [
+    assert [row.text.split()[0] for row in find_all("[data-group]:not([hidden]) tbody tr") if row.is_displayed()] == [
         "mat", "mat"
     ]  # fmt: skip
 
@@ -333,68 +333,36 @@ def test_comparison_lists_every_run_with_a_link_to_its_page(browser, pages):
     assert browser.current_url == pages["run"].as_uri()
 
 
-def surfaces(run_script):
-    """What the landscape page shows: every picture and its words."""
-    return run_script(
-        "return [...document.querySelectorAll('.surface-panel')].map((box) =>"
-        " [box.querySelector('canvas').toDataURL(), box.querySelector('.status').textContent])"
-    )
+def test_figures_take_the_colours_of_the_page_and_keep_their_text(browser, pages):
+    """The same drawing on light and on dark: its ink is the page's, and its words can be found."""
+    for scheme in ("light", "dark"):
+        find, find_all, run_script = open_page(browser, pages["landscapes"], scheme=scheme)
+        ink = run_script("return getComputedStyle(document.body).color")
+        words = find_all("svg.chart text")
+        assert ink in {word.value_of_css_property("fill") for word in words}
+        assert "standard" in {word.text for word in words}
+        ground = run_script("return getComputedStyle(document.querySelector('svg.chart path')).fill")
+        assert ground == run_script("return getComputedStyle(document.body).backgroundColor")
 
 
-@pytest.mark.parametrize(("which", "count"), [("landscape", 1), ("landscapes", 2)])
-def test_surfaces_turn_tilt_and_zoom_together_by_keyboard(browser, pages, which, count):
-    from selenium.webdriver.common.keys import Keys
-
-    _, find_all, run_script = open_page(browser, pages[which])
-    choose_surface(run_script, "method", "mat")
-    start = before = surfaces(run_script)
-    assert len(start) == count
-    run_script("arguments[0].focus()", find_all("canvas.surface")[-1])
-    for key in (Keys.ARROW_LEFT, Keys.ARROW_UP, "+"):
-        press(browser, key)
-        after = surfaces(run_script)
-        for (old, words), (new, same_words) in zip(before, after, strict=True):
-            assert old != new, f"{key!r} moves nothing"
-            assert words == same_words
-        before = after
-    press(browser, "0")
-    assert surfaces(run_script) == start
+def test_figures_scroll_in_their_box_on_a_phone(browser, pages):
+    _, find_all, run_script = open_page(browser, pages["landscape"], PHONE)
+    boxes = find_all("figure .scroll")
+    assert boxes
+    for box in boxes:
+        assert box.get_attribute("tabindex") == "0"
+        inside, seen = run_script("return [arguments[0].scrollWidth, arguments[0].clientWidth]", box)
+        assert inside > seen
 
 
-def choose_surface(run_script, name, value):
-    run_script(
-        "const select = document.getElementById(`surface-${arguments[0]}`); select.value = arguments[1];"
-        "select.dispatchEvent(new Event('change'))",
-        name,
-        value,
-    )
-
-
-def test_choices_of_the_surface_change_picture_and_words(browser, pages):
-    _, _, run_script = open_page(browser, pages["landscapes"])
-    first, second = surfaces(run_script)
-    assert first[1].startswith("standard: ")
-    assert first[1].endswith("in the plane [nats]")
-    assert second[1] == "standard: not in this run, or not with this function"
-    choose_surface(run_script, "method", "mat")
-    both = surfaces(run_script)
-    assert both[0][0] not in (first[0], both[1][0])
-    assert [words.split(": ")[0] for _, words in both] == ["mat", "mat"]
-    assert both[0][1] != both[1][1]
-    choose_surface(run_script, "function", "explanation loss to the own map")
-    after = surfaces(run_script)
-    # The model stays chosen.
-    assert [words.split(": ")[0] for _, words in after] == ["mat", "mat"]
-    for (old, _), (new, words) in zip(both, after, strict=True):
-        assert old != new
-        assert words.endswith("[1e-7]")
-
-
-def test_surface_is_turned_by_dragging(browser, pages):
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    _, find_all, run_script = open_page(browser, pages["landscapes"])
-    choose_surface(run_script, "method", "mat")
-    before = surfaces(run_script)
-    ActionChains(browser).drag_and_drop_by_offset(find_all("canvas.surface")[0], 60, 20).perform()
-    assert [old[0] != new[0] for old, new in zip(before, surfaces(run_script), strict=True)] == [True, True]
+@pytest.mark.parametrize("which", ["landscape", "landscapes"])
+def test_tables_of_other_kinds_sort_numbers_as_numbers(browser, pages, which):
+    find, find_all, run_script = open_page(browser, pages[which])
+    table = "table.sortable"
+    heads = find_all(f"{table}:first-of-type thead button")
+    place = next(index for index, head in enumerate(heads) if head.text == "loss at end")
+    run_script("arguments[0].click()", heads[place])
+    body = heads[place].find_element("xpath", "ancestor::table").find_elements("css selector", "tbody tr")
+    values = [float(row.find_elements("css selector", "td, th")[place].get_attribute("data-value")) for row in body]
+    assert values == sorted(values, reverse=True)
+    assert find("#table-status").text == "Sorted by loss at end, largest first."

@@ -32,10 +32,11 @@ def test_comparison_shows_every_run_method_and_number(compared):
     for method in ("mat", "sep_pos", "sep_neg"):
         for run in ("one", "two & more"):
             assert f"{method}, {run} " in words
+            assert f"{method} {run} " in words
     # Two tables of numbers, each with a row a run and method.
     assert len(re.findall(r'<tr data-method="mat">', page)) == 2 * 2
     assert "50.0 ± 0.0" in words
-    assert not re.search(r"https?://|url\(|@import", page)
+    assert not re.search(r"https?://|url\((?!#)|@import", page)
 
 
 def test_comparison_names_the_settings_that_differ_and_only_those(compared):

@@ -1,5 +1,7 @@
 """Table and matrix of models by explanation methods."""
 
+import json
+
 from jsep import record, report
 
 
@@ -21,28 +23,32 @@ def make_result(explanations: tuple[str, ...] = ("gradient_x_input",), swap: boo
     return record.upgrade({"format": 1, "kind": "cross_method", "rows": rows})
 
 
+def markdown(result: dict) -> str:
+    return report.format_table(result, style="markdown")
+
+
 def test_table_shows_means_over_seeds_and_the_finding_over_all_methods() -> None:
-    table = report.cross_method_table(make_result())
+    table = markdown(make_result())
     assert "| explained by | mat | sep_pos (gradient_x_input) | sep_neg (gradient_x_input) |" in table
     assert (
         "| gradient | 10000 → 7000 (−30 %, 0.600) | 10000 → 6000 (−40 %, 0.610) | 10000 → 8000 (−20 %, 0.620) |"
         in table
     )
-    assert f"Trained with gradient_x_input, sep_pos < sep_neg with every method: {record.HOLDS} (gradient " in table
-    assert f"with every method: {record.FAILS} (gradient " in report.cross_method_table(make_result(swap=True))
+    assert f"Trained with gradient_x_input, sep_pos < sep_neg with every method: {record.HOLDS} (" in table
+    assert f"with every method: {record.FAILS} (" in markdown(make_result(swap=True))
 
 
 def test_no_finding_where_there_is_no_pair_of_methods() -> None:
     whole = make_result()
     only = {**whole, "rows": [row for row in whole["rows"] if row["method"] != "sep_neg"]}
-    assert "with every method" not in report.cross_method_table(only)
+    assert "with every method" not in markdown(only)
 
 
 def test_every_training_explanation_has_its_own_finding_without_degraded_models() -> None:
     result = make_result(("gradient_x_input", "lrp_epsilon"))
     for row in result["rows"]:
         row["degraded"] = (row["trained_with"], row["method"]) == ("lrp_epsilon", "sep_neg")
-    table = report.cross_method_table(result)
+    table = markdown(result)
     assert f"Trained with gradient_x_input, sep_pos < sep_neg with every method: {record.HOLDS}" in table
     assert f"Trained with lrp_epsilon, sep_pos < sep_neg with every method: {record.UNKNOWN}" in table
     assert "4 of 4 seeds left out: degraded" in table
@@ -50,6 +56,7 @@ def test_every_training_explanation_has_its_own_finding_without_degraded_models(
 
 
 def test_figure_is_written(tmp_path) -> None:
-    path = report.write_cross_method(tmp_path, make_result())
-    assert path.name == "cross.png"
-    assert 5_000 < path.stat().st_size < 400 * 1024
+    (tmp_path / "result.json").write_text(json.dumps(make_result()))
+    page = report.write(tmp_path)
+    assert 5_000 < (tmp_path / "cross.png").stat().st_size < 400 * 1024
+    assert 'class="chart"' in page.read_text()

@@ -6,7 +6,7 @@ import pytest
 from planted import planted_result
 
 from jsep import report
-from jsep.report.intervals import interval_cells
+from jsep.report.study_tables import interval_table
 
 
 @pytest.fixture
@@ -32,15 +32,22 @@ def test_checks_of_auto_attack_that_were_raised_are_said(make_evaluation, write_
     assert "sep_pos (seed 0)" not in page
 
 
+def cells(result: dict, *, every: bool = False) -> tuple[list[str], dict[str, list[str]]]:
+    table = interval_table(result, every=every)
+    assert table is not None
+    return [column.heading for column in table.columns], {
+        row[0].text: [cell.text for cell in row[1:]] for row in table.rows
+    }
+
+
 def test_intervals_have_a_short_table_and_one_of_every_metric() -> None:
     result = planted_result(1e-5, degraded=(("sep_neg", 0),))
-    head, rows = interval_cells(result)
+    head, by_name = cells(result)
     assert head == ["metric", "standard", "mat", "sep_pos", "sep_neg *"]
-    by_name = {row[0]: row[1:] for row in rows}
     assert all(re.fullmatch(r"\d+ \[\d+ … \d+\]", cell) for cell in by_name["loss at end [1e-7]"])
     assert "cosine start" not in by_name
-    assert "cosine start" in {row[0] for row in interval_cells(result, every=True)[1]}
-    one = {row[0]: row[1:] for row in interval_cells(planted_result(1e-5, num_seeds=1))[1]}
+    assert "cosine start" in cells(result, every=True)[1]
+    _, one = cells(planted_result(1e-5, num_seeds=1))
     assert one["clean acc. [%]"] == ["97.0"] * 4, "one number has no interval"
     assert "[" in one["loss at end [1e-7]"][0], "but its pairs have"
 
@@ -52,6 +59,6 @@ def test_page_of_an_evaluation_has_its_own_question_and_no_word_of_training(
     page = report.write(run).read_text()
     assert "are they, or are their maps only more concentrated, or is the classifier broken?" in page
     assert "400 test images" in page
-    assert "Every metric with its interval" in page
+    assert "Every metric with its 95 % interval" in page
     assert "metrics.jsonl" not in page
     assert "training curves" not in page

@@ -2,14 +2,15 @@
 
 import base64
 import json
-import re
 
 import numpy as np
 import pytest
 
 from jsep.record import summarise
-from jsep.report import charts, explorer, svg
-from jsep.report.records import read
+from jsep.record.run_files import read
+from jsep.report import explorer
+from jsep.report.charts import Line, Panel, line_chart
+from jsep.report.study_figures import overview, overview_words
 
 METHODS = ("sep_pos", "mat", "sep_neg")
 
@@ -57,33 +58,29 @@ def test_gallery_stays_within_its_bytes(tmp_path, write_run, make_maps, monkeypa
         assert data["steps"][-1] == 100
 
 
-def test_chart_puts_values_where_they_belong():
-    line = svg.Series(np.array([0, 5, 10]), np.array([1.0, np.nan, 3.0]), "#0072B2")
-    drawn = svg.line_chart([line], alt="a chart of nothing", x_label="step", from_zero=True)
-    path = re.search(r'class="line" d="([^"]+)"', drawn).group(1)
-    # A gap where there is no number: two strokes that begin, none that goes on.
-    assert path.count("M") == 2
-    assert "L" not in path
-    (x0, y0), (x1, y1) = ([float(v) for v in part.split()] for part in path.split("M")[1:])
-    ticks = dict(re.findall(r'y="([\d.]+)" text-anchor="end">([\d.]+)<', drawn))
-    places = sorted((float(value), float(place) - 3.8) for place, value in ticks.items())
-    assert x0 < x1
-    for value, found in ((1.0, y0), (3.0, y1)):
-        (low, first), (high, last) = places[0], places[-1]
-        assert found == pytest.approx(first + (value - low) / (high - low) * (last - first), abs=0.15)
+def test_lines_have_their_values_and_gaps_where_there_is_no_number():
+    line = Line(np.array([0, 5, 10]), np.array([1.0, np.nan, 3.0]), "#0072B2", "o", band=([0, 0, 1], [2, 2, 4]))
+    figure = line_chart([Panel("t", "step", "value [x]", [line])])
+    (axes,) = figure.axes
+    np.testing.assert_array_equal(axes.lines[-1].get_ydata(), [1.0, np.nan, 3.0])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "value [x]")
+    assert len(axes.collections) == 1
 
 
-def test_overview_says_every_number_and_draws_every_seed(make_rows):
+def test_overview_draws_every_number_and_every_seed_and_says_them(make_rows):
     rows = make_rows(num_seeds=3)
-    drawn = charts.overview_panels(summarise(rows), rows)
-    assert drawn.count('class="seed"') == 3 * 3 * 4
-    for method in METHODS:
-        end = np.mean([row["explanation_loss_end"] for row in rows if row["method"] == method])
-        assert f"→ {1e7 * end:.0f} (" in drawn
-    empty = charts.overview_panels(summarise([{"method": "mat"}]), [{"method": "mat"}])
-    assert empty.count("not measured") == 4
-
-
-def test_every_known_mark_is_a_shape_of_its_own():
-    shapes = {svg.mark(kind, 0, 0) for kind in ("o", "^", "v", "s", "D", "P", "X", "*", "<", ">", "p", "h", "d", "8")}
-    assert len(shapes) == 14
+    summaries = summarise(rows)
+    figure = overview(summaries, rows)
+    words = overview_words(summaries)
+    for height, method in enumerate(METHODS):
+        own = [row for row in rows if row["method"] == method]
+        end = 1e7 * np.mean([row["explanation_loss_end"] for row in own])
+        assert f"to {end:.0f}" in words
+        marks = [line for line in figure.axes[0].lines if line.get_marker() == "o" and line.get_ydata()[0] == height]
+        assert marks[1].get_xdata()[0] == pytest.approx(end)
+    ticks = [
+        line for axes in figure.axes for line in axes.lines if line.get_marker() == "|" and len(line.get_xdata()) == 3
+    ]
+    assert len(ticks) == 3 * 4
+    empty = overview(summarise([{"method": "mat"}]), [{"method": "mat"}])
+    assert [axes.texts[0].get_text() for axes in empty.axes] == ["not measured"] * 4

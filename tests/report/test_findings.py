@@ -8,8 +8,10 @@ import pytest
 from planted import planted_result
 
 from jsep import record, report
-from jsep.report.findings import FEW_SEEDS, HEAD, finding_cells, p_text, signed
-from jsep.report.page import answer_box
+from jsep.report.findings import FEW_SEEDS
+from jsep.report.formatting import p_text, signed
+from jsep.report.page import answer_values
+from jsep.report.rendering import render
 from jsep.study.terminal import findings_text
 
 PLANTED = {
@@ -56,39 +58,37 @@ def test_every_outlet_shows_the_verdict_of_the_engine(name: str) -> None:
     engine = record.verdicts(record.judge(record.Result.from_dict(content)))
     assert tuple(engine[question, "mat"] for question in QUESTIONS) == expected
     outlets = {
-        "page": answer_box(record.upgrade(content)),
+        "page": render("answer.html", **answer_values(record.upgrade(content))),
         "terminal": findings_text(content),
-        "README": report.TABLES["study"](record.upgrade(content)).split("\n\n")[-1],
+        "README": report.format_table(content, style="markdown").split("\n\n")[-1],
     }
     for outlet, text in outlets.items():
         assert verdicts_in(text) == expected, outlet
-    columns = report.order_table({"mnist_sep": content}).splitlines()[-1].split(" | ")
-    assert (columns[1], columns[5], columns[6]) == expected
+    (row,) = report.order_table({"mnist_sep": content}).rows
+    assert (row[1].text, row[5].text, row[6].text) == expected
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_no_outlet_says_an_order_that_the_engine_does_not(name: str) -> None:
     """Means are in every table; a sentence that orders them is in none."""
     content = PLANTED[name]
-    text = report.TABLES["study"](record.upgrade(content)) + findings_text(content)
+    text = report.format_table(content, style="markdown") + findings_text(content)
     sentences = [line for line in text.splitlines() if not line.startswith("|")]
     for phrase in ("is the paper's order", "highest", "lowest", "differ by at most", " < sep"):
         assert not [line for line in sentences if phrase in line], phrase
 
 
 def test_the_table_of_findings_has_a_row_a_claim_with_its_interval_and_corrected_p() -> None:
-    rows = finding_cells(PLANTED["clear"])
+    table = report.findings_table(PLANTED["clear"])
+    assert table is not None
     claims = record.claims_of(record.Result.from_dict(PLANTED["clear"]))
-    assert len(rows) == len(claims) == 16
-    assert {len(row) for row in rows} == {len(HEAD)}
-    first = dict(zip(HEAD, rows[0], strict=True))
+    assert len(table.rows) == len(claims) == 16
+    first = {column.heading: str(cell) for column, cell in zip(table.columns, table.rows[0], strict=True)}
     assert first["compared"] == "sep_pos − mat"
     assert -210 < float(first["difference"].replace("−", "-")) < -190
     assert first["verdict"] == record.HOLDS
     assert re.fullmatch(r"−\d+ … −\d+", first["95 % interval"])
-    markdown = report.findings_markdown(PLANTED["clear"])
-    assert markdown.count("\n| ") == 16
-    assert "Holm" in markdown
+    assert "Holm" in report.format_table(table, style="html")
 
 
 def test_undecided_findings_say_how_many_seeds_would_decide_and_three_seeds_say_what_they_cost() -> None:
@@ -112,7 +112,7 @@ def test_differences_and_p_values_are_written_as_their_metric_is_shown() -> None
 def test_a_result_without_a_claim_says_so() -> None:
     content = planted_result(2e-5, methods=("mat",))
     assert report.answer(content).headline == "mat: no two methods of this result are compared by a claim."
-    assert report.findings_markdown(content) == ""
+    assert report.findings_table(content) is None
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,20 @@
 """The tables, figures and page of a landscape analysis, from files alone."""
 
-import json
 import re
 
 import numpy as np
 import pytest
 from landscape_runs import make_arrays, make_result, write
 
-from jsep import report
+from jsep import record, report
 from jsep.checks import InputError
-from jsep.report import landscape, landscape_figures, landscape_page
+from jsep.report import landscape, landscape_figures
 
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
     path = write(tmp_path_factory.mktemp("landscape"))
-    report.write_landscape(path)
+    report.write(path)
     return path
 
 
@@ -26,21 +25,24 @@ def test_page_holds_every_picture_and_loads_nothing(run_dir):
         "slices_cross_entropy.png", "slices_explanation_to_own.png", "plane_cross_entropy.png",
         "plane_explanation_to_own.png", "spectra.png", "curvature.png", "correlations.png",
     }  # fmt: skip
-    assert page.count("data:image/png;base64,") == 7
+    assert page.count('class="chart"') == 7
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", page)
     assert "landscape &lt;test&gt;" in page
     assert "landscape <test>" not in page
 
 
-def test_surface_data_are_the_plane_with_holes_where_it_is_not_finite(run_dir):
-    page = (run_dir / "index.html").read_text()
-    text = re.search(r'id="surface-data">(.*?)</script>', page, re.DOTALL).group(1)
-    (data,) = json.loads(text)
-    chosen = data["functions"]["explanation loss to the own map"]
-    assert chosen["unit"] == "1e-7"
-    assert chosen["surfaces"]["mat"][0][0] is None
-    expected = 1e7 * make_arrays()["mat/explanation_to_own/plane"]
-    np.testing.assert_allclose(np.array(chosen["surfaces"]["mat"][2], float), expected[2], rtol=1e-4)
+def test_planes_are_drawn_with_holes_where_they_are_not_finite():
+    found = landscape_figures.plane_figure(make_result(), make_arrays(), "explanation_to_own")
+    assert [axes.get_title(loc="left") or axes.get_title() for axes in found.figure.axes[:2]] == ["standard", "mat"]
+    assert "1e-7" in found.figure.axes[2].get_ylabel()
+    assert "mat" in found.alt
+
+
+def test_an_analysis_without_arrays_has_the_figures_of_its_numbers(tmp_path):
+    path = write(tmp_path)
+    (path / "maps.npz").unlink()
+    report.write(path)
+    assert {png.stem for png in path.glob("*.png")} == {"curvature", "correlations"}
 
 
 def test_caption_states_directions_normalisation_extent_and_what_is_masked():
@@ -52,56 +54,51 @@ def test_caption_states_directions_normalisation_extent_and_what_is_masked():
 def test_numbers_are_means_over_seeds_with_their_deviation():
     result = make_result()
     values = [row["numbers"]["map/local_lipschitz"]["mean"] for row in result["rows"] if row["method"] == "mat"]
-    found = landscape.number(result, "mat", "map/local_lipschitz")
+    found = record.landscape_number(result, "mat", "map/local_lipschitz")
     assert found.mean == pytest.approx(np.mean(values))
     assert found.error == pytest.approx(np.std(values, ddof=1))
-    single = landscape.number(make_result(num_seeds=1), "mat", "map/local_lipschitz")
+    single = record.landscape_number(make_result(num_seeds=1), "mat", "map/local_lipschitz")
     assert single.error == pytest.approx(0.1)
-    assert landscape.number(result, "mat", "nothing") is None
+    assert record.landscape_number(result, "mat", "nothing") is None
 
 
 def test_lines_of_a_direction_are_those_of_its_place():
     arrays = make_arrays()
-    lines = landscape_figures._lines_of(make_result(), arrays, "mat", "cross_entropy", "attack")
+    lines = landscape_figures.lines_of(make_result(), arrays, "mat", "cross_entropy", "attack")
     np.testing.assert_array_equal(lines, arrays["mat/cross_entropy/lines"][:, 4])
-    random = landscape_figures._lines_of(make_result(), arrays, "mat", "cross_entropy", "rademacher")
+    random = landscape_figures.lines_of(make_result(), arrays, "mat", "cross_entropy", "rademacher")
     assert random.shape == (18, 9)
 
 
 def test_table_has_a_row_for_each_method_function_and_predictor():
-    text = report.landscape_table(make_result())
+    text = report.format_table(make_result(), style="markdown")
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == (1 + 2) + (1 + 4 + 6) + (1 + 4)
     assert "−0.25 [−0.50, +0.10]" in text
     assert "standard deviation over 2 seeds" in text
     without = {**make_result(num_seeds=1), "correlations": []}
-    assert "Spearman" not in report.landscape_table(without)
-    assert landscape_figures.correlations(without) is None
+    assert "Spearman" not in report.format_table(without, style="markdown")
+    assert "correlations" not in [found.name for found in landscape_figures.landscape_figures(without, make_arrays())]
 
 
 def test_directory_without_an_analysis_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match="holds no landscape analysis that can be read"):
-        landscape_page.write_landscape(tmp_path)
+    with pytest.raises(InputError, match="readable result.json"):
+        report.write(tmp_path)
+    first, second = write(tmp_path / "one"), write(tmp_path / "two")
+    (second / "maps.npz").unlink()
+    with pytest.raises(InputError, match="two holds no landscape analysis that can be read"):
+        report.write_comparison([first, second], tmp_path / "both.html")
 
 
-def _surfaces(page):
-    return json.loads(re.search(r'id="surface-data">(.*?)</script>', page, re.DOTALL).group(1))
-
-
-def test_comparison_of_landscapes_has_the_surfaces_slices_and_numbers_of_every_run(tmp_path):
+def test_comparison_of_landscapes_has_the_slices_planes_and_numbers_of_every_run(tmp_path):
     config = {**make_result()["config"], "extent": 3.0}
     runs = [write(tmp_path / "one"), write(tmp_path / "two", seed=2, config=config)]
     page = report.write_comparison(runs, tmp_path / "both.html").read_text()
-    panels = _surfaces(page)
-    assert [panel["label"] for panel in panels] == ["one", "two"]
-    for panel, seed in zip(panels, (1, 2), strict=True):
-        expected = 1e7 * make_arrays(seed)["mat/explanation_to_own/plane"]
-        found = panel["functions"]["explanation loss to the own map"]["surfaces"]["mat"]
-        np.testing.assert_allclose(np.array(found[2], float), expected[2], rtol=1e-4)
-    # A picture of the slices for each function and run, and each method's row of one run under that of the other.
-    assert page.count("data:image/png;base64,") == 2 * 2
-    rows = re.findall(r'<tr><th scope="row">(standard|mat)</th><td>(one|two)</td>', page)
-    assert rows == [("standard", "one"), ("standard", "two"), ("mat", "one"), ("mat", "two")]
+    # Slices and planes for each function and run, and each method's row of one run under that of the other.
+    assert page.count('class="chart"') == 2 * 2 * 2
+    words = " ".join(re.sub(r"<[^>]+>", " ", page.split('<section id="numbers">')[1]).split())
+    places = [words.index(f" {method} {run} ") for method in ("standard", "mat") for run in ("one", "two")]
+    assert places == sorted(places)
     differ = page.split('<section id="settings">')[1].split("<details>")[0]
     assert "extent" in differ
     assert "plane_images" not in differ

@@ -1,9 +1,10 @@
 """Tables and figures of a selection study."""
 
+import json
+
 import numpy as np
 
 from jsep import report
-from jsep.report.selection import losses_of_clusters
 
 
 def make_result() -> dict:
@@ -20,31 +21,27 @@ def make_result() -> dict:
         "loss_intra": 8e-4, "loss_intra_std": 1e-4, "loss_inter": 1e-3, "ratio": 1.25,
     }  # fmt: skip
     summary = {"methods": methods, "counts": counts, "selections": [entry, other]}
-    return {"summary": summary, "clusterings": [cluster]}
+    return {"format": 2, "kind": "selection", "summary": summary, "clusterings": [cluster]}
 
 
 def test_tables_show_the_numbers_and_say_whether_the_order_changes() -> None:
-    table = report.selection_table(make_result())
+    table = report.format_table(make_result(), style="markdown")
     assert "| kmeans | 8000 ± 200 (400) | 9000 ± 300 (500) | mat < sep_neg | 67 | 0.33 |" in table
-    assert "The 2 rules give 2 different orders of the models." in table
+    assert "The 2 rules give 2 different orders of the mean losses." in table
     assert "| pixels | 5 | spectral | 0.40 | 10000 / 8000 ± 1000 = 1.25 |" in table
     same = make_result()
     same["summary"]["selections"][1]["order"] = ["mat", "sep_neg"]
-    assert "All rules give the same order of the models." in report.selection_table(same)
+    assert "All rules give the same order of the mean losses." in report.format_table(same, style="markdown")
 
 
-def test_figures_are_written_whole(tmp_path) -> None:
+def test_figures_are_those_that_the_files_allow(tmp_path) -> None:
     images = np.random.default_rng(0).uniform(size=(3, 4, 8, 8, 1)).astype(np.float32)
     maps = images[..., 0] / images.sum((2, 3, 4), keepdims=True)[..., 0]
-    for path in report.write_selection(tmp_path, make_result(), images, maps, "mat_seed0"):
+    (tmp_path / "result.json").write_text(json.dumps(make_result()))
+    report.write(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["draws.png"]
+    np.savez(tmp_path / "maps.npz", images=images, maps=maps, model=np.array("mat_seed0"))
+    report.write(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["clusters.png", "draws.png"]
+    for path in tmp_path.glob("*.png"):
         assert 5_000 < path.stat().st_size < 400 * 1024
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clusters.png", "draws.png"]
-
-
-def test_losses_of_clusters_leave_out_a_map_itself() -> None:
-    one, other = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])  # their loss is 1
-    within, between = losses_of_clusters(np.array([[one, one, other], [other, other, other]]))
-    np.testing.assert_allclose(within, [[0.5, 0.5, 1.0], [0.0, 0.0, 0.0]])
-    np.testing.assert_allclose(between, [[1.0, 1.0, 0.0], [2 / 3, 2 / 3, 2 / 3]])
-    alone, _ = losses_of_clusters(np.array([[one], [other]]))
-    assert np.isnan(alone).all()

@@ -1,9 +1,9 @@
 """The split of the loss in tables and the figure; older results without it look as before."""
 
+import pytest
+
 from jsep import record, report
-from jsep.report.pictures import draw
-from jsep.report.records import read
-from jsep.report.split import loss_split
+from jsep.report.study_figures import loss_and_chance
 
 ONE_MINUS_CONCORDANCE = {"sep_pos": 0.62, "mat": 0.55, "sep_neg": 0.51}
 
@@ -21,32 +21,31 @@ def with_split(rows: list[dict]) -> list[dict]:
     return rows
 
 
-def test_tables_have_a_block_for_the_split_and_older_results_do_not(make_rows, make_result) -> None:
+def test_tables_have_a_group_for_the_split_and_older_results_do_not(make_rows, make_result) -> None:
     old = make_result()
     new = make_result(rows=with_split(make_rows()))
-    for table in (report.format_table, report.markdown_table):
-        assert "1 − concordance start" not in table(old)
-        assert "1 − concordance end" in table(new)
-        assert "0.620 ± 0.000" in table(new)
-        assert "Spearman" not in table(new)
+    for style in ("terminal", "markdown"):
+        assert "1 − concordance" not in report.format_table(old, style=style).partition("question")[0]
+        assert "1 − concordance end" in " ".join(report.format_table(new, style=style).split())
+        assert "0.620 ± 0.000" in report.format_table(new, style=style)
+        assert "Spearman" not in report.format_table(new, style=style)
     assert max(map(len, report.format_table(new).splitlines())) <= 120
-    # A second table below the first, which stays what it was.
-    blocks = report.markdown_table(new).split("\n\n")
-    assert blocks[0] == report.markdown_table(old).split("\n\n")[0]
-    assert blocks[1].startswith("| method | 1 − concordance start |")
+    titles = [table.title for table in report.tables_of(new)]
+    assert [title for title in titles if title not in [table.title for table in report.tables_of(old)]] == [
+        "Concentration and overlap"
+    ]
 
 
 def test_figure_of_the_split_is_drawn_where_there_is_one(make_rows, make_result, write_run, tmp_path) -> None:
-    run = write_run(tmp_path / "new", result=make_result(rows=with_split(make_rows())))
-    files = {picture.file: picture for picture in draw(read(run))}
-    assert 5_000 < len(files["split.png"].data) < 400 * 1024
-    figure = loss_split(record.summarise(with_split(make_rows())))
+    summaries = record.summarise(with_split(make_rows()))
+    figure = loss_and_chance(summaries)
+    assert figure is not None
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [f"{m}, {when}" for m in ("sep_pos", "mat", "sep_neg") for when in ("start", "end")]
-    widths = [bar.get_width() for bar in figure.axes[0].patches]
-    assert widths[0] == 1e7 * (7e-4 + 7e-4)
-    old = write_run(tmp_path / "old", result=make_result())
-    assert "split.png" not in {picture.file for picture in draw(read(old))}
-    page = report.write(run).read_text()
-    assert "loss of permuted pixels" in page or "permuted pixels" in page
-    assert "per_pair" not in page
+    loss, apart = ([line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"] for axes in figure.axes)
+    assert loss[0] == pytest.approx(1e7 * summaries[0]["explanation_loss_start"]["mean"])
+    assert apart[1] == pytest.approx(0.62)
+    assert loss_and_chance(record.summarise(make_rows())) is None
+    page = report.write(write_run(tmp_path / "new", result=make_result(rows=with_split(make_rows()))))
+    assert (page.parent / "split.png").exists()
+    assert "per_pair" not in page.read_text()

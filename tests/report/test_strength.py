@@ -9,6 +9,7 @@ def test_strength_table_shows_every_row_the_stages_the_agreement_and_the_raised_
         {"name": "probabilities", "raised": False, "sentence": "Not shown."},
     ]
     result = {
+        "kind": "attack_strength",
         "experiment": "made_up",
         "num_images": 40,
         "config": {
@@ -32,7 +33,7 @@ def test_strength_table_shows_every_row_the_stages_the_agreement_and_the_raised_
             }
         ],
     }  # fmt: skip
-    table = report.strength_table(result)
+    table = report.format_table(result, style="markdown")
     for line in (
         "| mat_seed0 | pgd | foolbox | 52.5 | 97.5 | 3.0 |",
         "| mat_seed0 | clean | jsep | 80.0 |  |  |",

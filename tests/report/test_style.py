@@ -1,9 +1,11 @@
 """The colours of the figures: seen on their page, and told apart in the common forms of colour blindness."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from jsep.report import style
 
@@ -65,3 +67,32 @@ def test_colours_are_seen_on_their_page_and_told_apart_by_everybody(scheme: str,
 def test_contrast_of_black_on_white_is_that_of_the_standard() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21.0, rel=1e-4)
     assert lab(linear("#ffffff")) == pytest.approx([100.0, 0.0, 0.0], abs=0.01)
+
+
+def make_figure() -> Figure:
+    with style.drawing():
+        figure = style.new_figure(2.0, 3.0)
+        left, right = figure.subplots(1, 2)
+        left.plot([1, 2], [1, 3], "o-", color="#0072B2", markerfacecolor=style.PAPER, label="a < b")
+        left.set_title("a title <script>")
+        right.imshow(np.eye(3), interpolation="none")
+    return figure
+
+
+def test_the_svg_of_a_page_is_text_in_the_colours_of_the_page_and_the_same_each_time() -> None:
+    svg = style.to_svg(make_figure(), "one", 'what "it" shows')
+    assert "a title &lt;script&gt;" in svg
+    assert 'aria-label="what &#34;it&#34; shows"' in svg
+    for colour in ("var(--ink)", "var(--soft)", "var(--line)", "var(--paper)", "light-dark(#0072b2,#4A9EDB)"):
+        assert colour in svg, colour
+    assert not re.search(r"https?://|<metadata|DejaVu", svg)
+    assert style.to_svg(make_figure(), "one", 'what "it" shows') == svg
+
+
+def test_two_svgs_of_a_page_share_no_name_and_refer_to_their_own() -> None:
+    figures = [style.to_svg(make_figure(), name, "") for name in ("one", "two")]
+    names = [set(re.findall(r' id="([^"]+)"', svg)) for svg in figures]
+    assert names[0]
+    assert not names[0] & names[1]
+    for svg, own in zip(figures, names, strict=True):
+        assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)) == own

@@ -1,4 +1,4 @@
-"""Means, standard deviations and the text tables."""
+"""Means, standard deviations and the tables of a study."""
 
 import math
 import re
@@ -7,7 +7,8 @@ import pytest
 
 from jsep import record, report
 from jsep.checks import InputError
-from jsep.report.columns import COLUMNS, LATER_GROUPS, MISSING
+from jsep.report.formatting import MISSING
+from jsep.report.shown import COLUMNS, WEIGHTS
 
 
 def test_summarise_equals_hand_computed_values():
@@ -57,42 +58,44 @@ def _row_cells(table: str, method: str) -> list[list[str]]:
     return [re.split(r"\s{2,}", line.strip())[1:] for line in lines]
 
 
+def _numbers(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"-?[\d.]+", text.replace("−", "-").replace("+", ""))]
+
+
 def test_format_table_shows_the_numbers_of_the_result(make_result):
     result = make_result()
     table = report.format_table(result)
     assert max(len(line) for line in table.splitlines()) <= 120
     for summary in record.summarise(result["rows"]):
         shown = [cell for block in _row_cells(table, summary["method"]) for cell in block]
-        known = [entry for entry in COLUMNS if entry.group not in LATER_GROUPS]
+        known = [entry for entry in COLUMNS if entry.name in summary]
         for entry, cell in zip(known, shown, strict=True):
-            numbers = [float(number) for number in re.findall(r"-?[\d.]+", cell.replace("+", ""))]
-            if entry.name.startswith("sep_weight"):
+            if entry in WEIGHTS:
                 expected = summary["sep_weight"] if entry.name == "sep_weight" else summary[entry.name]["mean"]
-                assert numbers[0] == pytest.approx(expected, rel=5e-3)
+                assert _numbers(cell)[0] == pytest.approx(expected, rel=5e-3)
                 continue
             decimals = len(cell.split(" ")[0].partition(".")[2])
             values = [entry.scale * summary[entry.name][part] for part in ("mean", "std")]
-            assert numbers == pytest.approx(values, abs=0.51 * 10**-decimals)
+            assert _numbers(cell) == pytest.approx(values, abs=0.51 * 10**-decimals)
 
 
-def test_format_table_of_one_seed_has_no_spread(make_result, make_rows):
+def test_tables_of_one_seed_have_no_spread(make_result, make_rows):
     table = report.format_table(make_result(rows=make_rows(num_seeds=1)))
     assert "±" not in table
     assert "one seed" in table
 
 
-def test_degraded_models_are_marked_and_the_mark_is_explained(make_result, make_rows):
+@pytest.mark.parametrize("style", ["terminal", "markdown", "html", "latex"])
+def test_degraded_models_are_marked_and_the_mark_is_explained(make_result, make_rows, style):
     rows = make_rows()
     rows[-1]["degraded"] = True
-    text, markdown = (make(make_result(rows=rows)) for make in (report.format_table, report.markdown_table))
-    assert "sep_neg *" in text
-    assert "* degraded: clean accuracy" in text
-    assert "| sep_neg \\* |" in markdown
-    assert "degraded: clean accuracy" in markdown
-    assert "degraded" not in report.format_table(make_result())
+    text = report.format_table(make_result(rows=rows), style=style)
+    assert re.search(r"sep(_|\\_)neg (\*|\\\*)", text)
+    assert "degraded: clean accuracy" in " ".join(text.split())
+    assert "degraded" not in report.format_table(make_result(), style=style)
 
 
-def test_format_table_fits_whatever_the_names_and_numbers(make_result, make_rows):
+def test_the_terminal_fits_whatever_the_names_and_numbers(make_result, make_rows):
     rows = make_rows()
     for row in rows:
         row.update(method=row["method"] + "_with_a_very_long_name_indeed" * 2, degraded=True)
@@ -100,28 +103,28 @@ def test_format_table_fits_whatever_the_names_and_numbers(make_result, make_rows
     assert max(len(line) for line in report.format_table(make_result(rows=rows)).splitlines()) <= 120
 
 
-def test_missing_metrics_show_as_a_dash(make_result):
-    rows = [{"method": "mat", "seed": 0, "clean_accuracy": 0.5, "robust_accuracy": "high", "label_kept": None}]
-    blocks = _row_cells(report.format_table(make_result(rows=rows)), "mat")
-    assert blocks[0] == ["0", "50.0", MISSING, MISSING, MISSING, MISSING]
-    assert set(blocks[1]) == {MISSING}
-    assert "loss at end" not in report.markdown_table(make_result(rows=rows))
-
-
-def test_markdown_table_is_rectangular(make_result, make_rows):
-    rows = make_rows()
-    for row in rows:
-        row["method"] = row["method"].replace("_", "|")
-    table = report.markdown_table(make_result(rows=rows)).split("\n\n")[0]
-    lines = [line for line in table.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + 3
-    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+def test_missing_metrics_show_as_a_dash_and_a_column_that_nobody_fills_is_left_out(make_result):
+    rows = [
+        {"method": "mat", "seed": 0, "clean_accuracy": 0.5, "robust_accuracy": "high", "label_kept": None},
+        {"method": "other", "seed": 0, "clean_accuracy": 0.5, "robust_accuracy": 0.25},
+    ]
+    table = report.format_table(make_result(rows=rows))
+    assert _row_cells(table, "mat") == [["0", "50.0", MISSING]]
+    assert _row_cells(table, "other") == [["0", "50.0", "25.0"]]
+    assert "loss at end" not in table
 
 
 @pytest.mark.parametrize("change", [{"format": 3}, {"rows": {}}, {"rows": [1]}])
 def test_tables_reject_another_format(make_result, change):
     result = make_result()
     result.update(change)
-    for make in (report.format_table, report.markdown_table):
+    for style in ("terminal", "markdown"):
         with pytest.raises(InputError, match="expected"):
-            make(result)
+            report.format_table(result, style=style)
+
+
+def test_tables_reject_another_kind_and_another_style(make_result):
+    with pytest.raises(InputError, match="kind"):
+        report.format_table({**make_result(), "kind": "poem"})
+    with pytest.raises(InputError, match="style"):
+        report.format_table(make_result(), style="word")

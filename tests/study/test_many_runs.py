@@ -1,12 +1,11 @@
 """Results over many runs: gathered only where they can be compared, planted trends and correlations found."""
 
 import json
-import re
 
 import numpy as np
 import pytest
 
-from jsep import report, study
+from jsep import record, report, study
 from jsep.checks import InputError
 from jsep.study.correlation import correlate, setting_means
 from jsep.study.finished_studies import read_finished
@@ -103,12 +102,12 @@ def test_weight_sweep_tells_trend_breaking_and_confound(sweep_dir, tmp_path):
     assert both["scale_free_loss_end"]["num_weights"] == 6
     assert both["scale_free_loss_end"]["estimate"] == pytest.approx(-1)
     assert both["one_minus_concordance_end"]["estimate"] == pytest.approx(1)
-    table = report.TABLES["sep_weight_sweep"](result)
-    assert "On the negative side training breaks at −2 (2 of 2 seeds degraded)" in table
-    assert "on the positive side no weight up to +2 breaks training" in table
-    assert re.search(
-        r"as the weight falls, the paper's trend, by N²·MSE end: holds, 1 − concordance end: (?!holds)", table
-    )
+    weights, trends, *claims = report.tables_of(result)
+    assert [row[2].text for row in weights.rows] == ["2", "", "", "", "", "", ""], "broken at -2 alone"
+    assert trends.columns[1].heading == "all weights (6)"
+    by_metric = {row[0].text.rpartition(" and ")[2]: row[3].text for table in claims for row in table.rows}
+    assert by_metric["N²·MSE end"] == record.HOLDS
+    assert by_metric["1 − concordance end"] != record.HOLDS
     assert 10_000 < (tmp_path / "out" / "weights.png").stat().st_size < 400 * 1024
     with pytest.raises(InputError, match="expected at least 3 SEP weights"):
         study.run(config.replace(study_dirs=(f"{sweep_dir}/mat",)), tmp_path / "none")
@@ -180,10 +179,11 @@ def test_correlation_study_from_directories_says_what_it_found(tmp_path):
         experiment="x", study_dirs=(f"{tmp_path}/*",), reference_dir=str(tmp_path / "mat"), num_resamples=10
     )
     result = study.run(config, tmp_path / "out")
-    text = report.TABLES["correlation"](result)
-    assert "over 14 models of 7 settings (0 degraded ones not counted)?" in text
-    assert "The answer turns with the measure: some say together, some against each other" in text
+    text = report.format_table(result, style="markdown")
+    assert "14 models of 7 settings" in text
     assert "| mat, epochs 33 | 2 |" in text
+    claims = report.tables_of(result)[1]
+    assert {row[3].text for row in claims.rows} <= set(record.VERDICTS)
     assert 10_000 < (tmp_path / "out" / "correlation.png").stat().st_size < 400 * 1024
     few = config.replace(study_dirs=(f"{tmp_path}/mat",))
     with pytest.raises(InputError, match="at least 6 models that are not degraded, got 2 of 2"):

@@ -4,7 +4,7 @@ import pytest
 
 from jsep import record, study
 from jsep.checks import InputError
-from jsep.report.study_claims import cell
+from jsep.record import cell_of_matrix
 
 
 def test_every_explanation_has_its_study_and_mat_is_trained_once() -> None:
@@ -43,9 +43,9 @@ def test_sep_of_a_study_is_compared_with_the_one_mat_on_the_same_pairs_alone() -
     rows = [make_row(*each, seed, end) for seed in range(3)
             for each, end in ((("other", "mat"), 1.0), (("gradient", "sep_pos"), 0.5))]  # fmt: skip
     content = {"format": record.FORMAT, "kind": "cross_method", "rows": rows}
-    (finding,) = [f for f in record.judge(cell(content, "gradient")) if f.claim.question == "order_by_loss"]
+    (finding,) = [f for f in record.judge(cell_of_matrix(content, "gradient")) if f.claim.question == "order_by_loss"]
     assert finding.mean is not None
     assert finding.mean.num_pairs == 8
     assert finding.mean.estimate == pytest.approx(-0.5 * 1.36)
     others = [row | {"pairs_hash": "other pairs"} if row["method"] == "mat" else row for row in rows]
-    assert record.judge(cell({**content, "rows": others}, "gradient")) == ()
+    assert record.judge(cell_of_matrix({**content, "rows": others}, "gradient")) == ()

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from jsep import report
+from jsep import record
 from jsep.checks import InputError
 from jsep.study import environment, recipes
 
@@ -16,7 +16,7 @@ FLAGFILES = {path.stem for path in (ROOT / "experiments" / "flags").glob("*.flag
 
 
 def test_every_result_of_the_papers_items_has_its_recipe() -> None:
-    folders = {folder for item in report.PAPER_ITEMS for folder in item.results}
+    folders = {folder for item in record.PAPER_ITEMS for folder in item.results}
     with_result = {recipe.name for recipe in TABLE.values() if recipe.has_result}
     assert folders <= with_result, "names are unique in the table, so each has one"
 

@@ -1,20 +1,48 @@
-"""The paper's claims on landscapes: ratios of curvatures and sharpness, models of the same seed compared.
+"""The numbers of a landscape analysis over the seeds, and the paper's claims on landscapes: ratios of curvatures and
+sharpness, models of the same seed compared.
 
 A row's "numbers" holds mean and standard error over the images of every quantity.
 """
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from jsep import record, stats
-from jsep.report.findings import p_text, remark_of
-from jsep.report.study_claims import Content, PaperRow, PaperRows
+from jsep import stats
+from jsep.record.claims import RATIO, Claim
+from jsep.record.paper import Ask, Comparison, Content, count, not_measured
+from jsep.record.verdict import Finding, decide, finding_of, worst
 
 SAME_FACTOR = 1.25
 """Landscapes whose quantity differs by less than this factor either way count as the same."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedMean:
+    """A number of a method: mean over its seeds; error: standard deviation over the seeds, or with one seed the
+    standard error over the images; single: the seeds."""
+
+    mean: float
+    error: float
+    single: tuple[float, ...]
+
+
+def landscape_number(content: Content, method: str, key: str) -> SeedMean | None:
+    """The number `key` of the rows of one method, or None where no row has it."""
+    rows = [row for row in content["rows"] if row["method"] == method]
+    entries = [row["numbers"][key] if key in row["numbers"] else row.get(key) for row in rows]
+    entries = [entry for entry in entries if entry is not None]
+    if not entries:
+        return None
+    values = [float(entry["mean"] if isinstance(entry, Mapping) else entry) for entry in entries]
+    if len(values) > 1:
+        error = float(np.std(values, ddof=1))
+    else:
+        error = float(entries[0]["standard_error"]) if isinstance(entries[0], Mapping) else 0.0
+    return SeedMean(math.fsum(values) / len(values), error, tuple(values))
 
 
 def _numbers(content: Content, method: str, name: str) -> dict[int, Mapping[str, Any]]:
@@ -41,43 +69,34 @@ def log_ratio(content: Content, method: str, baseline: str, name: str) -> stats.
     return stats.mean_over_seeds(np.log(means[:, 0] / means[:, 1]), of_images=of_images)
 
 
-def _ratio_row(what: str, paper: str, findings: Sequence[record.Finding], content: Content) -> PaperRow:
-    parts, seeds = [], 0
-    for found in findings:
-        if found.mean is None:
-            parts.append(found.reason)
-            continue
-        seeds = max(seeds, found.mean.num_seeds)
-        ratio = [math.exp(value) if abs(value) < 50 else math.inf for value in found.interval]
-        shown = f"{ratio[0]:.3g}" if math.isnan(ratio[1]) else f"{ratio[0]:.3g} [{ratio[1]:.2g}, {ratio[2]:.2g}]"
-        p = "" if math.isnan(found.corrected_p) else f", p {p_text(found.corrected_p, equals=True)}"
-        remark = remark_of(found)
-        parts.append(f"{shown}{p}{f', {remark}' if remark else ''}")
-    images = content.get("num_images", 0)
-    basis = f"{seeds} seed{'s' if seeds != 1 else ''}{f', {images} images' if images else ''}"
-    return PaperRow(what, paper, "; ".join(parts), record.worst(f.verdict for f in findings), basis)
-
-
-def _finding(content: Content, question: str, name: str, method: str, baseline: str, sign: int) -> record.Finding:
+def _finding(content: Content, question: str, name: str, method: str, baseline: str, sign: int) -> Finding:
     margin = 0.0 if sign else math.log(SAME_FACTOR)
-    claim = record.Claim(question, name, name, method, baseline, sign, margin)
-    return record.finding_of(claim, log_ratio(content, method, baseline, name))
+    claim = Claim(question, name, name, method, baseline, sign, margin, scale=RATIO)
+    return finding_of(claim, log_ratio(content, method, baseline, name))
 
 
-def flatter_by_training(quantities: Mapping[str, str]) -> PaperRows:
+def _comparison(subject: str, paper: str, content: Content, *findings: Finding, note: str = "") -> Comparison:
+    seeds = max((found.mean.num_seeds for found in findings if found.mean is not None), default=0)
+    basis = ", ".join(
+        filter(None, [f"{seeds} seed{'s' if seeds != 1 else ''}", count(content.get("num_images", 0), "image")])
+    )
+    return Comparison(subject, paper, findings, worst(found.verdict for found in findings), basis, note)
+
+
+def flatter_by_training(quantities: Mapping[str, str]) -> Ask:
     """Claim: adversarial training flattens a function of the image: mat over standard is below 1 (Figure 1b).
 
     Args: quantities: name in a row's numbers -> words; one family for Holm's correction.
     """
 
-    def rows(content: Content) -> list[PaperRow]:
+    def ask(content: Content) -> list[Comparison]:
         first = [_finding(content, "flatter", name, "mat", "standard", -1) for name in quantities]
         return [
-            _ratio_row(f"{quantities[f.claim.metric]}, mat to standard", "flatter (ratio below 1)", [f], content)
-            for f in record.decide(first)
+            _comparison(f"{quantities[f.claim.metric]}, mat to standard", "flatter (ratio below 1)", content, f)
+            for f in decide(first)
         ]
 
-    return rows
+    return ask
 
 
 def _trades_methods(content: Content) -> list[str]:
@@ -86,30 +105,30 @@ def _trades_methods(content: Content) -> list[str]:
     return sorted(names, key=lambda name: float(name.split()[1]))
 
 
-def same_landscape(quantities: Mapping[str, str]) -> PaperRows:
+def same_landscape(quantities: Mapping[str, str]) -> Ask:
     """Claim: the landscape of the explanation loss does not change with the weight of TRADES, 0 left out (Figure 3):
     equal within `SAME_FACTOR`, by two one-sided tests."""
 
-    def rows(content: Content) -> list[PaperRow]:
+    def ask(content: Content) -> list[Comparison]:
         methods = [name for name in _trades_methods(content) if float(name.split()[1]) > 0]
         if len(methods) < 2:
-            return [PaperRow("TRADES landscape", "no visible difference", "fewer than two weights", record.UNKNOWN, "")]
+            return [not_measured("TRADES landscape", "no visible difference", "fewer than two weights")]
         first = [_finding(content, "same_landscape", name, methods[-1], methods[0], 0) for name in quantities]
         paper = f"no visible difference (here: within a factor of {SAME_FACTOR:g})"
         return [
-            _ratio_row(f"{quantities[f.claim.metric]}, {methods[-1]} to {methods[0]}", paper, [f], content)
-            for f in record.decide(first)
+            _comparison(f"{quantities[f.claim.metric]}, {methods[-1]} to {methods[0]}", paper, content, f)
+            for f in decide(first)
         ]
 
-    return rows
+    return ask
 
 
-def rise_together(content: Content) -> list[PaperRow]:
+def rise_together(content: Content) -> list[Comparison]:
     """Claim: with a larger weight of TRADES both robustnesses rise (Table 1): largest against smallest weight."""
-    what, paper = "robust accuracy and loss at the end, largest to smallest TRADES weight", "both rise"
+    subject, paper = "robust accuracy and loss at the end, largest to smallest TRADES weight", "both rise"
     methods = _trades_methods(content)
     if len(methods) < 2:
-        return [PaperRow(what, paper, "fewer than two weights", record.UNKNOWN, "")]
+        return [not_measured(subject, paper, "fewer than two weights")]
     last, smallest = methods[-1], methods[0]
     by_seed = {(row["method"], row["seed"]): row["robust_accuracy"] for row in content["rows"]}
     seeds = [seed for method, seed in by_seed if method == last and (smallest, seed) in by_seed]
@@ -118,15 +137,10 @@ def rise_together(content: Content) -> list[PaperRow]:
     # The single images are not kept: as if the two models were tested on other ones each, an upper bound.
     of_images = float(np.sum(shares.mean(axis=0) * (1 - shares.mean(axis=0)))) / tested if tested else 0.0
     accuracy = stats.mean_over_seeds(shares[:, 0] - shares[:, 1], of_images=of_images)
-    claim = record.Claim("rise_together", "TRADES", "robust_accuracy", last, smallest, 1)
+    claim = Claim("rise_together", "TRADES", "robust_accuracy", last, smallest, 1)
     first = [
-        record.finding_of(claim, accuracy),
+        finding_of(claim, accuracy),
         _finding(content, "rise_together", "explanation_loss_end", last, smallest, 1),
     ]
-    of_accuracy, of_loss = record.decide(first)
-    points = [f"{100 * value:+.1f}" for value in of_accuracy.interval]
-    shown = f"{points[0]} points [{points[1]}, {points[2]}], p {p_text(of_accuracy.corrected_p, equals=True)}"
-    shown += "" if of_images else ", over seeds alone"
-    ratio = _ratio_row(what, paper, [of_loss], content)
-    verdict = record.worst([of_accuracy.verdict, of_loss.verdict])
-    return [ratio._replace(ours=f"{shown}; loss × {ratio.ours}", verdict=verdict)]
+    note = "" if of_images else "accuracy over seeds alone"
+    return [_comparison(subject, paper, content, *decide(first), note=note)]

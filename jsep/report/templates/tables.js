@@ -3,7 +3,10 @@
 (function () {
   function value(row, column) {
     const cell = row.cells[column];
-    return cell.dataset.value === undefined ? cell.textContent.trim() : Number(cell.dataset.value);
+    if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
+    const words = cell.textContent.trim();
+    const head = cell.closest("table").tHead.rows[0].cells[column];
+    return head.classList.contains("text") ? words : Number.parseFloat(words.replaceAll("−", "-"));
   }
 
   function sort(table, head, status) {

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jsep import record
 from jsep.checks import InputError
+from jsep.record.row import upgrade
 
 _PER_METHOD = ("manipulated", "victim_map", "target_map", "manipulated_map")
 _OPTIONAL_PER_METHOD = ("losses", "predicted", "manipulated_predicted")
@@ -103,7 +103,7 @@ def check_result(result: Any, where: str = "result") -> Mapping[str, Any]:
         InputError: it is not an object of a known format with a non-empty list of rows, each with a method.
     """
     try:
-        result = record.upgrade(result)
+        result = upgrade(result)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     rows = result.get("rows")
@@ -138,7 +138,7 @@ def read_json(run_dir: str | pathlib.Path) -> Any:
     except ValueError as error:
         raise InputError(f"{path}: expected JSON, got something else ({error}); run the experiment again") from error
     try:
-        return record.upgrade(content)
+        return upgrade(content)
     except InputError:
         return content
 
@@ -170,6 +170,19 @@ def read(run_dir: str | pathlib.Path) -> Run:
     if without:
         maps_remarks.append(f"maps.npz holds no usable maps of {', '.join(without)}.")
     return Run(directory, result, metrics, maps, (*metrics_remarks, *maps_remarks))
+
+
+def read_arrays(run_dir: str | pathlib.Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of maps.npz, none where it is missing or unreadable, and a sentence that says so."""
+    path = pathlib.Path(run_dir) / "maps.npz"
+    if not path.is_file():
+        return {}, []
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive), []
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:160]
+        return {}, [f"maps.npz cannot be used ({reason}), so the pictures that need it are left out."]
 
 
 def _read_metrics(path: pathlib.Path) -> tuple[tuple[Mapping[str, Any], ...], list[str]]:

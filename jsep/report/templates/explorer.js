@@ -128,7 +128,9 @@
       row.className = curve.chosen ? "chosen" : "";
       const head = document.createElement("th");
       head.scope = "row";
-      head.innerHTML = data.methods[i].face;
+      const swatch = Object.assign(document.createElement("span"), { className: "swatch" });
+      swatch.style.setProperty("--c", data.methods[i].colour);
+      head.append(swatch, curve.name);
       row.append(head, ...[curve.values[0], curve.values[index], curve.values.at(-1)].map((v) =>
         Object.assign(document.createElement("td"), { textContent: digits(v) })));
       return row;

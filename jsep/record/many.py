@@ -1,0 +1,141 @@
+"""The paper's claims over many models, weights and clusterings."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jsep import evaluate, stats
+from jsep.record.claims import CORRELATION, RATIO, Claim
+from jsep.record.paper import Ask, Comparison, Content, not_measured
+from jsep.record.row import upgrade
+from jsep.record.verdict import Finding, decide, finding_of
+
+
+def between_clusters_above_within(measures: Mapping[str, str]) -> Ask:
+    """Claim: explanations of different clusters differ more than those of one cluster (Figure 2).
+
+    The unit is the model: the logarithm of its ratio between to within clusters, the mean over all clusterings.
+    Args: measures: "loss" or "one_minus_concordance" -> words.
+    """
+
+    def ask(content: Content) -> list[Comparison]:
+        entries = upgrade(content).get("clusterings", ())
+        found, first = [], []
+        for key, words in measures.items():
+            by_model: dict[str, list[float]] = {}
+            for entry in entries:
+                within, between = entry.get(f"{key}_intra"), entry.get(f"{key}_inter")
+                if within and between:
+                    by_model.setdefault(entry["model"], []).append(math.log(between / within))
+            if not by_model:
+                found.append(not_measured(f"{words} between to within clusters", "above 1", "no clusterings"))
+                continue
+            mean = stats.mean_over_seeds([float(np.mean(values)) for values in by_model.values()])
+            claim = Claim("clusters", words, key, "between", "within", 1, scale=RATIO, units="models")
+            first.append(finding_of(claim, mean))
+        for each in decide(first):
+            assert each.mean is not None
+            basis = f"{each.mean.num_seeds} models, {len(entries)} clusterings of them"
+            subject = f"{each.claim.subject} between to within clusters"
+            found.append(Comparison(subject, "above 1", (each,), each.verdict, basis))
+        return found
+
+    return ask
+
+
+def order_by_selection(content: Content) -> list[Comparison]:
+    """What the comparison of selection ways is for: how many orders of the mean losses the ways of selecting give."""
+    subject, paper = "orders of the mean losses, by the way pairs are selected", "three ways compared"
+    entries = content.get("summary", {}).get("selections", ())
+    if not entries:
+        return [not_measured(subject, paper, "no selections")]
+    note = f"{num_orders(entries)} different from {len(entries)} ways"
+    return [Comparison(subject, paper, basis=f"{entries[0]['num_draws']} draws each", note=note)]
+
+
+def num_orders(selections: Any) -> int:
+    """How many different orders of the models the ways of selecting pairs give."""
+    return len({tuple(entry["order"]) for entry in selections})
+
+
+TRENDS = ("scale_free_loss_end", "one_minus_concordance_end", "relative_reduction", "cosine_end")
+"""The metrics whose trend over the SEP weight is asked for."""
+
+STRONG = 0.7
+"""A rank correlation of this size or more counts as strong."""
+
+
+def _correlation(claim: Claim, entry: Mapping[str, Any], size: int) -> Finding:
+    """A rank correlation on Fisher's scale, where its interval is near symmetric."""
+    low, estimate, high = (math.atanh(min(max(entry[key], -0.9999), 0.9999)) for key in ("low", "estimate", "high"))
+    interval = stats.Interval(estimate, low, high)
+    return dataclasses.replace(finding_of(claim, stats.mean_of_interval(interval, size)), measured=interval)
+
+
+def harder_as_the_weight_falls(content: Content, side: str = "both") -> list[Comparison]:
+    """Claim: explanations get harder to manipulate as the SEP weight falls (Table 4), by the paper's metric and by
+    those free of concentration: the rank correlation with the weight has the opposite sign of "more robust".
+
+    side: of the weights: "negative", "positive" or "both".
+    """
+    entries = {(entry["metric"], entry["side"]): entry for entry in upgrade(content).get("trends", ())}
+    missing, first = [], []
+    for metric in TRENDS:
+        sign = -evaluate.METRICS[metric].better
+        paper = ("" if metric == TRENDS[0] else "reviewers: ") + f"{'below' if sign < 0 else 'above'} 0"
+        if (metric, side) in entries:
+            claim = Claim("trend", paper, metric, "SEP weight", "", sign, scale=CORRELATION)
+            entry = entries[metric, side]
+            first.append(_correlation(claim, entry, entry["num_weights"]))
+        else:
+            missing.append(not_measured(_trend_of(metric), paper, "no trend"))
+    found = []
+    for each in decide(first):
+        entry = entries[each.claim.metric, side]
+        basis = f"{entry['num_weights']} weights, {entry['num_models']} models"
+        found.append(Comparison(_trend_of(each.claim.metric), each.claim.subject, (each,), each.verdict, basis))
+    return missing + found
+
+
+def _trend_of(metric: str) -> str:
+    return f"rank correlation of SEP weight and {evaluate.METRICS[metric].heading}"
+
+
+def not_strongly_correlated(measures: Mapping[str, str]) -> Ask:
+    """Claim: over many models both robustnesses are not strongly correlated: within +-STRONG, by two one-sided tests.
+
+    Args: measures: name in the result -> words; one family for Holm's correction.
+    """
+
+    def ask(content: Content) -> list[Comparison]:
+        entries, first, found = {}, [], []
+        for measure, words in measures.items():
+            subject, paper = f"rank correlation of robust accuracy and {words}", f"not strong (below {STRONG:g})"
+            entry = correlation_of(upgrade(content), measure)
+            if entry is None:
+                found.append(not_measured(subject, paper, "not measured"))
+                continue
+            entries[subject] = entry
+            claim = Claim(
+                "not_strong", subject, "robust_accuracy", measure, "", 0, math.atanh(STRONG), "paper", CORRELATION
+            )
+            first.append(_correlation(claim, entry["spearman"], entry["num_settings"]))
+        for each in decide(first):
+            entry = entries[each.claim.subject]
+            basis = f"{entry['num_models']} models of {entry['num_settings']} settings"
+            found.append(Comparison(each.claim.subject, f"not strong (below {STRONG:g})", (each,), each.verdict, basis))
+        return found
+
+    return ask
+
+
+def correlation_of(
+    content: Content, measure: str, *, subset: str = "all models", unit: str = "models", with_degraded: bool = False
+) -> Mapping[str, Any] | None:
+    """The coefficients of a correlation study for one measure; None where it has none of these models."""
+    wanted = {"measure": measure, "subset": subset, "unit": unit, "with_degraded": with_degraded}
+    listed = content.get("correlations", ())
+    return next((entry for entry in listed if all(entry.get(key) == value for key, value in wanted.items())), None)

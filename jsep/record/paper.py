@@ -1,0 +1,190 @@
+"""What a result says to the statements of the paper: findings of its questions, published numbers beside its own."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jsep import evaluate, stats
+from jsep.record.claims import QUESTIONS, Claim
+from jsep.record.row import Result, upgrade
+from jsep.record.summary import summarise
+from jsep.record.verdict import (
+    UNKNOWN,
+    Finding,
+    by_question,
+    decide,
+    difference_of,
+    finding_of,
+    judge,
+    verdict_of,
+    worst,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One statement of the paper, or number in it, and what a result says to it.
+
+    subject: what it is about; paper: what the paper says; findings: what the result says; verdict: "" for a number
+    without a claim; basis: seeds and pairs it rests on; note: what else the result says; number: in place of findings,
+    the result's own mean with its interval, in the unit in which `metric` is shown; published: the paper's number.
+    """
+
+    subject: str
+    paper: str
+    findings: tuple[Finding, ...] = ()
+    verdict: str = ""
+    basis: str = ""
+    note: str = ""
+    metric: str = ""
+    number: stats.Interval | None = None
+    published: float = math.nan
+
+
+Content = Mapping[str, Any]
+Ask = Callable[[Content], list[Comparison]]
+"""The content of a result.json -> its comparisons."""
+
+
+def not_measured(subject: str, paper: str, reason: str) -> Comparison:
+    """The comparison of a result that lacks what it takes."""
+    return Comparison(subject, paper, verdict=UNKNOWN, note=reason)
+
+
+def count(number: int, noun: str) -> str:
+    """Such as "3 seeds"; "" for 0."""
+    return f"{number} {noun}{'s' if number != 1 else ''}" if number else ""
+
+
+def basis(result: Result, methods: Sequence[str]) -> str:
+    """The seeds of these methods, and the pairs of the result."""
+    seeds = len({row.seed for row in result.rows if row.method in methods})
+    return ", ".join(filter(None, [f"{seeds} seed{'s' if seeds != 1 else ''}", count(len(result.victims), "pair")]))
+
+
+def questions(*names: str) -> Ask:
+    """The findings of a study's questions, Holm's correction over all claims of the study."""
+
+    def ask(content: Content) -> list[Comparison]:
+        return _questions(Result.from_dict(content), names)
+
+    return ask
+
+
+def _questions(result: Result, names: Sequence[str]) -> list[Comparison]:
+    return [
+        Comparison(
+            f"{QUESTIONS[name].heading} ({subject})",
+            QUESTIONS[name].sentence if own[0].claim.source == "paper" else f"{own[0].claim.source}: so?",
+            tuple(own),
+            verdict_of(own),
+            basis(result, [method for f in own for method in (f.claim.method, f.claim.baseline)]),
+        )
+        for (name, subject), own in by_question(judge(result)).items()
+        if name in names
+    ]
+
+
+def published(method: str, metric: str, number: float) -> Ask:
+    """A published number, in the unit in which the metric is shown, beside ours, which another recipe gives."""
+
+    def ask(content: Content) -> list[Comparison]:
+        return [_published(Result.from_dict(content), method, metric, number)]
+
+    return ask
+
+
+def _published(result: Result, method: str, metric: str, number: float) -> Comparison:
+    shown = evaluate.METRICS[metric]
+    own = [row for row in result.rows if row.method == method and metric in row.metrics]
+    subject = f"{method}, {shown.title}"
+    if not own:
+        return not_measured(subject, f"{number:g}", f"no {method}")
+    interval = stats.t_interval([shown.scale * row.metrics[metric] for row in own])
+    note = "degraded" if any(row.degraded for row in own) else ""
+    return Comparison(subject, f"{number:g}", (), "", basis(result, [method]), note, metric, interval, number)
+
+
+def attack_works(method: str) -> Ask:
+    """Claim: the attack moves the map towards another image's while the class stays (Figure 1a)."""
+
+    def ask(content: Content) -> list[Comparison]:
+        result = Result.from_dict(content)
+        own = [row for row in result.rows if row.method == method]
+        subject = f"{method}: loss at the end less that at the start"
+        paper = "the map moves, the prediction stays"
+        tables = [(row.of_pairs("explanation_loss_end"), row.of_pairs("explanation_loss_start")) for row in own]
+        if not own or any(end is None or start is None for end, start in tables):
+            return [not_measured(subject, paper, f"no pairs of {method}")]
+        table = np.array([end - start for end, start in tables if end is not None and start is not None])
+        claim = Claim("attack_works", method, "explanation_loss_end", method, "before the attack", -1)
+        mean = stats.crossed_mean(table, result.images_of_pairs())
+        found = decide([finding_of(claim, mean)])
+        kept = summarise([row.as_dict() for row in own])[0].get("label_kept", {}).get("mean")
+        budget = content.get("config", {}).get("explanation_epsilon")
+        note = "" if kept is None else f"label kept {100 * kept:.1f} %, "
+        note += f"inside {255 * budget:.3g}/255" if budget else "no budget"
+        return [Comparison(subject, paper, found, found[0].verdict, basis(result, [method]), note)]
+
+    return ask
+
+
+# A matrix of explanations: trained with one, tested with another.
+
+
+def cell_of_matrix(content: Content, explanation: str) -> Result:
+    """As if a study: the baseline and what was trained with an explanation, tested with it."""
+    rows = [
+        row
+        for row in content.get("rows", ())
+        if row["explained_by"] == explanation and (row.get("baseline") is None or row["trained_with"] == explanation)
+    ]
+    # The baseline has no explanation in its loss and stands once in each study: on the pairs of the others it counts.
+    hashes = {row.get("pairs_hash") for row in rows if row.get("baseline") is not None}
+    kept = {(row["method"], row["seed"]): row for row in rows if row.get("pairs_hash") in hashes}
+    return Result.from_dict({**content, "rows": list(kept.values())})
+
+
+def questions_in_cell(explanation: str, *names: str) -> Ask:
+    """The questions of a study on one cell of the diagonal (Table 3)."""
+
+    def ask(content: Content) -> list[Comparison]:
+        found = _questions(cell_of_matrix(upgrade(content), explanation), names)
+        return [dataclasses.replace(each, subject=f"{explanation}: {each.subject}") for each in found]
+
+    return ask
+
+
+def published_in_cell(explanation: str, method: str, metric: str, number: float) -> Ask:
+    """A published number of a model trained and tested with one explanation."""
+
+    def ask(content: Content) -> list[Comparison]:
+        found = _published(cell_of_matrix(upgrade(content), explanation), method, metric, number)
+        return [dataclasses.replace(found, subject=f"{explanation}: {found.subject}")]
+
+    return ask
+
+
+def sharpened_above_flattened(content: Content, trained_with: str = "gradient_x_input") -> list[Comparison]:
+    """Claim: whatever explanation is attacked, SEP_neg ends above SEP_pos (Figure 5); one claim an explanation."""
+    content = upgrade(content)
+    trained = [row for row in content.get("rows", ()) if row.get("trained_with") == trained_with]
+    names = dict.fromkeys(row["explained_by"] for row in trained)
+    subject, paper = "loss at the end, by the explanation attacked", "sep_pos < sep_neg with every method"
+    first = []
+    for name in names:
+        result = Result.from_dict({**content, "rows": [r for r in trained if r["explained_by"] == name]})
+        methods = {row.method: row.sep_weight for row in result.rows}
+        positive = next((m for m in methods if m.endswith("sep_pos")), None)
+        negative = next((m for m in methods if m.endswith("sep_neg")), None)
+        if positive and negative:
+            claim = Claim("sharpened_above", name, "explanation_loss_end", negative, positive, 1)
+            first.append(difference_of(result, claim))
+    if not first:
+        return [not_measured(subject, paper, "no explanation measured for both")]
+    found = decide(first)
+    seeds = max((f.mean.num_seeds for f in found if f.mean is not None), default=0)
+    return [Comparison(subject, paper, found, worst(f.verdict for f in found), f"{seeds} seeds")]

@@ -1,0 +1,233 @@
+"""One self-contained page that compares several runs on the same data."""
+
+import dataclasses
+import os
+import pathlib
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jsep.checks import InputError
+from jsep.record import summarise
+from jsep.record.run_files import Run, kind_of, read, read_arrays, read_json
+from jsep.report.findings import answer
+from jsep.report.landscape import curvature_table, model_table, scalars_of
+from jsep.report.landscape_figures import plane_figure, slices_figure
+from jsep.report.page import mapping, provenance_line
+from jsep.report.rendering import render, replace_file, shown
+from jsep.report.study_figures import overview, overview_words, training_curves
+from jsep.report.study_tables import metric_tables
+from jsep.report.style import NamedFigure, colours
+from jsep.report.table import Cell, Table, make_table, with_run_names, words
+
+_KINDS = ("study", "landscape")
+
+GENERATED = '<meta name="generator" content="jsep">'
+"""What a page of this package says of itself."""
+
+_CAPTION = (
+    "Hollow: before the attack (clean accuracy); filled: after it (robust accuracy); bars: one standard deviation over "
+    "the seeds; ticks below: the single seeds. A map on fewer effective pixels has a higher loss against any target."
+)
+
+
+def write_comparison(run_dirs: Sequence[str | pathlib.Path], out: str | pathlib.Path) -> pathlib.Path:
+    """Writes the page that compares runs, which needs no network.
+
+    Args:
+        run_dirs: two or more run directories, all of studies or all of landscape analyses, on the same data set.
+        out: the HTML file to write; a page of this package that is there already is replaced.
+
+    Returns:
+        Its path.
+
+    Raises:
+        InputError: fewer than two runs, the same one twice, one that cannot be read or is of another kind, different
+            data sets, or `out` is a file of another kind or cannot be written.
+    """
+    kinds = {str(run_dir): kind_of(read_json(run_dir)) for run_dir in run_dirs}
+    for run_dir, kind in kinds.items():
+        if kind not in _KINDS:
+            raise InputError(f"{run_dir} holds a result of kind {kind!r}; only those of {' or '.join(_KINDS)} compare")
+    if len(set(kinds.values())) > 1:
+        listed = ", ".join(f"a {kind} in {run_dir}" for run_dir, kind in kinds.items())
+        raise InputError(f"expected runs of one kind, got {listed}; compare those of one at a time")
+    of_landscapes = "landscape" in kinds.values()
+    runs = [
+        Run(pathlib.Path(run_dir), read_json(run_dir), (), None, ()) if of_landscapes else read(run_dir)
+        for run_dir in run_dirs
+    ]
+    labels = _labels(runs)
+    path = pathlib.Path(out)
+    if path.is_dir() or (path.exists() and GENERATED not in path.read_text(encoding="utf-8", errors="replace")[:2000]):
+        raise InputError(f"{path} exists and is no page of jsep; choose another out")
+    own = _landscapes(runs, labels) if of_landscapes else _studies(runs, labels)
+    page = _page(runs, labels, path, own)
+    try:
+        replace_file(path, page.encode())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); choose another out") from error
+    return path
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """The shortest ends of the runs' paths that tell them apart. Raises: InputError where they do not compare."""
+    if len(runs) < 2:
+        raise InputError(f"expected two or more runs to compare, got {len(runs)}")
+    places = [run.directory.resolve() for run in runs]
+    for index, place in enumerate(places):
+        if place in places[:index]:
+            raise InputError(f"expected different runs, got {str(runs[index].directory)!r} twice")
+    sets = {str(run.directory): _dataset(run) for run in runs}
+    if len(set(sets.values())) > 1:
+        listed = ", ".join(f"{name} in {directory}" for directory, name in sets.items())
+        raise InputError(f"expected runs on one data set, got {listed}; compare those of one at a time")
+    depth = 1
+    while len({place.parts[-depth:] for place in places}) < len(places):
+        depth += 1
+    return ["/".join(place.parts[-depth:]) for place in places]
+
+
+def _dataset(run: Run) -> str:
+    parts = (mapping(run.result, part) for part in ("pairs", "config", "study"))
+    return next((str(part["dataset"]) for part in parts if part.get("dataset")), "unknown data")
+
+
+def _page(runs: Sequence[Run], labels: Sequence[str], out: pathlib.Path, own: Mapping[str, Any]) -> str:
+    configs = [mapping(run.result, "config") for run in runs]
+    keys = list(dict.fromkeys(key for config in configs for key in config))
+    differ = [key for key in keys if any(config.get(key) != configs[0].get(key) for config in configs[1:])]
+    return render(
+        "comparison.html",
+        **own,
+        title=", ".join(labels) if len(labels) <= 3 else f"{len(labels)} runs",
+        about=f"{_dataset(runs[0])}; {len(runs)} runs, {sum(len(run.result['rows']) for run in runs)} models",
+        runs=_runs_table(runs, labels, out),
+        differing=_settings_table("Settings that differ", differ, configs, labels),
+        equal=_settings_table("Settings that are equal", [key for key in keys if key not in differ], configs, labels),
+        commands={
+            label: mapping(run.result, "environment").get("command") for run, label in zip(runs, labels, strict=True)
+        },
+    )
+
+
+def _studies(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
+    summaries = [summarise(run.result["rows"]) for run in runs]
+    methods = list(dict.fromkeys(summary["method"] for own in summaries for summary in own))
+    colour = colours(methods)
+    named, rows, colour_of = [], [], {}
+    # Method by method: what is to be compared stands together.
+    for method in methods:
+        for run, label, own in zip(runs, labels, summaries, strict=True):
+            name = f"{method}, {label}"
+            colour_of[name] = colour[method]
+            named += [{**summary, "method": name} for summary in own if summary["method"] == method]
+            rows += [{**row, "method": name} for row in run.result["rows"] if row["method"] == method]
+    alt = f"Dot chart of {overview_words(named)}."
+    training = []
+    for place, (run, label) in enumerate(zip(runs, labels, strict=True)):
+        figure = training_curves(run.metrics, methods)
+        if figure is not None:
+            words_of = f"Curves of training of {label} against the epoch."
+            training.append(NamedFigure(f"training-{place}", label, words_of, "Thick: mean over the seeds.", figure))
+    return {
+        "kind": "Comparison of runs",
+        "lede": "What the runs found, side by side, and the settings in which they differ.",
+        "sections": _sections("At one look", bool(training)),
+        "figures": [NamedFigure("overview", "At one look", alt, _CAPTION, overview(named, rows, colour_of))],
+        "metrics": _metric_tables(runs, labels),
+        "tables": [],
+        "training": training,
+    }
+
+
+def _sections(look: str, has_training: bool) -> dict[str, str]:
+    names = {"runs": "Runs", "look": look, "numbers": "Numbers", "settings": "Settings"}
+    return names | ({"training": "Training"} if has_training else {}) | {"reproduce": "Reproduce"}
+
+
+def _metric_tables(runs: Sequence[Run], labels: Sequence[str]) -> list[Table]:
+    """The groups of metrics that all runs have."""
+    tables = [{table.title: table for table in metric_tables(run.result)} for run in runs]
+    found = []
+    for title, first in tables[0].items():
+        if all(title in own and own[title].columns == first.columns for own in tables):
+            joined = with_run_names([own[title] for own in tables], labels)
+            found.append(
+                dataclasses.replace(joined, notes=next((own[title].notes for own in tables if own[title].notes), ()))
+            )
+    return found
+
+
+def _landscapes(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
+    """Function by function, so that the same figures of the runs stand under each other."""
+    arrays = []
+    for run in runs:
+        own, remarks = read_arrays(run.directory)
+        if not own:
+            raise InputError(
+                f"{run.directory} holds no landscape analysis that can be read ({' '.join(remarks) or 'no maps.npz'})"
+            )
+        arrays.append(own)
+    figures = []
+    for scalar in dict.fromkeys(scalar for run in runs for scalar in scalars_of(run.result)):
+        for draw in (slices_figure, plane_figure):
+            for place, (run, own, label) in enumerate(zip(runs, arrays, labels, strict=True)):
+                if scalar in scalars_of(run.result):
+                    found = draw(run.result, own, scalar, label)
+                    figures.append(dataclasses.replace(found, name=f"{found.name}-{place}"))
+    tables = [with_run_names([table(run.result) for run in runs], labels) for table in (model_table, curvature_table)]
+    note = "± is the standard deviation over the seeds of a run, with one seed the standard error over its images."
+    return {
+        "kind": "Comparison of landscapes",
+        "lede": "The landscapes of the runs, side by side, and the settings in which they differ.",
+        "sections": _sections("Slices and planes", False),
+        "figures": figures,
+        "metrics": [],
+        "tables": [tables[0], dataclasses.replace(tables[1], notes=(note,))],
+        "training": [],
+    }
+
+
+def _link(run: Run, out: pathlib.Path) -> str:
+    page = run.directory / "index.html"
+    if not page.is_file():
+        return ""
+    # Windows has no relative path between two drives.
+    try:
+        return urllib.parse.quote(pathlib.Path(os.path.relpath(page, out.parent)).as_posix())
+    except ValueError:
+        return ""
+
+
+def _found(run: Run) -> str:
+    if kind_of(run.result) == "landscape":
+        return f"{len(run.result['rows'])} models at {run.result['num_images']} images"
+    return answer(run.result).headline + ("" if run.result.get("complete", True) else " This run is not complete.")
+
+
+def _runs_table(runs: Sequence[Run], labels: Sequence[str], out: pathlib.Path) -> Table:
+    rows = [
+        [
+            Cell(label, link=_link(run, out)),
+            shown(run.result.get("experiment")),
+            _found(run),
+            provenance_line(mapping(run.result, "environment")),
+        ]
+        for run, label in zip(runs, labels, strict=True)
+    ]
+    hashes = {mapping(run.result, "pairs").get("hash") for run in runs}
+    same = (
+        "All runs were tested on the same pairs of images, so their losses compare pair by pair."
+        if len(hashes) == 1 and None not in hashes
+        else "The runs were tested on different pairs of images: a part of their differences is that of the pairs."
+    )
+    heads = ("run", "experiment", "what it found", "where it comes from")
+    return make_table(map(words, heads), rows, notes=(same,), title="The runs")
+
+
+def _settings_table(
+    title: str, keys: Sequence[str], configs: Sequence[Mapping[str, Any]], labels: Sequence[str]
+) -> Table:
+    rows = [[key, *(shown(config.get(key)) for config in configs)] for key in keys]
+    return make_table([words("setting"), *map(words, labels)], rows, title=title)

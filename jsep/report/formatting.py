@@ -1,0 +1,120 @@
+"""How single numbers are written: digits, signs, intervals, p-values."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from jsep import evaluate, stats
+from jsep.record import as_number
+
+MISSING = "–"
+"""Shown for a value that is not there."""
+
+DEGRADED = (
+    "clean accuracy more than 5 points below that of the model it is compared with: a broken classifier; its "
+    "explanation loss is no sign of robustness"
+)
+"""What the mark of a degraded model means."""
+
+
+def minus(text: str) -> str:
+    """Hyphens before numbers as minus signs."""
+    return text.replace("-", "−")
+
+
+def decimals_for(values: Sequence[float | None]) -> int:
+    """Digits after the point (0 to 3) with which the smallest of the values keeps three significant digits.
+
+    >>> decimals_for([5800.0, 11400.0]), decimals_for([1.269, 16.9])
+    (0, 2)
+    """
+    magnitudes = [abs(value) for value in values if value is not None and math.isfinite(value) and value != 0.0]
+    if not magnitudes:
+        return 0
+    return min(3, max(0, 2 - math.floor(math.log10(min(magnitudes)))))
+
+
+def format_number(value: Any, scale: float, decimals: int) -> str:
+    """One number of a table; an en dash where there is none."""
+    number = as_number(value)
+    if number is None:
+        return MISSING
+    return f"{scale * number:.{decimals}f}" if math.isfinite(number) else "not finite"
+
+
+def significant(value: float) -> str:
+    """A number with three significant digits, and with all of those before the point.
+
+    >>> significant(10457.3), significant(2.6961), significant(3.1e-06), significant(-0.5)
+    ('10457', '2.70', '3.1e−06', '−0.500')
+    """
+    if not math.isfinite(value):
+        return MISSING
+    return minus(f"{value:.{decimals_for([value])}f}" if abs(value) >= 0.01 else f"{value:.3g}")
+
+
+def metric_number(value: float, metric: str) -> str:
+    """The value of a metric as it is shown, without its unit."""
+    shown = evaluate.METRICS[metric]
+    if shown.decimals is None:
+        return significant(shown.scale * value)
+    return minus(format_number(value, shown.scale, shown.decimals))
+
+
+def format_weight(value: Any) -> str:
+    """A SEP weight with its sign, since the sign is what it does.
+
+    >>> format_weight(3000.0), format_weight(-0.073), format_weight(0.0)
+    ('+3000', '−0.073', '0')
+    """
+    number = as_number(value)
+    if number is None or not math.isfinite(number):
+        return MISSING
+    if number == 0:
+        return "0"
+    return minus(f"{number:+.0f}" if abs(number) >= 1000 else f"{number:+.3g}")
+
+
+def signed(value: float, metric: str) -> str:
+    """A difference with its sign, as its metric is shown, with three significant digits."""
+    if math.isnan(value):
+        return MISSING
+    shown = value * evaluate.METRICS[metric].scale
+    size = abs(shown)
+    text = f"{shown:+.0f}" if size >= 100 else f"{shown:+.1f}" if size >= 10 else f"{shown:+.3g}"
+    if size < 10 and evaluate.METRICS[metric].decimals is not None:
+        text = f"{shown:+.{evaluate.METRICS[metric].decimals}f}"
+    return minus(text)
+
+
+def unit_of_difference(metric: str) -> str:
+    """Points where the metric is in percent."""
+    shown = evaluate.METRICS[metric]
+    return {"%": "points", "1e-7": "× 1e-7"}.get(shown.unit, shown.unit)
+
+
+def coefficient(estimate: float, low: float, high: float) -> str:
+    """A correlation with its interval, such as "+0.25 [−0.10, +0.52]"."""
+    return minus(f"{estimate:+.2f} [{low:+.2f}, {high:+.2f}]")
+
+
+def factor(interval: stats.Interval) -> str:
+    """A ratio with its interval, of which the logarithms are given."""
+    ratio = [math.exp(value) if abs(value) < 50 else math.inf for value in interval]
+    return f"{ratio[0]:.3g}" if math.isnan(ratio[1]) else f"{ratio[0]:.3g} [{ratio[1]:.3g}, {ratio[2]:.3g}]"
+
+
+def p_text(value: float | None, *, equals: bool = False) -> str:
+    """A p-value as shown.
+
+    >>> p_text(0.0412), p_text(0.0002), p_text(None), p_text(0.5, equals=True)
+    ('0.041', '< 0.001', '–', '= 0.500')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    return "< 0.001" if value < 0.001 else f"{'= ' if equals else ''}{value:.3f}"
+
+
+def listing(names: Sequence[str]) -> str:
+    """Such as "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,162 @@
+"""A grid of images and maps with words below them, on square cells of a fixed size."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from jsep.report.style import INK, SOFT, WIDTH_INCHES, drawing, new_figure, plain
+
+MAP_COLOURS, CHANGE_COLOURS = "magma", "PuOr"
+"""Colour maps of explanations and of changes of an image."""
+
+WARNING = "#b23a00"
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """One cell. pixels: (H, W, C) image in [0, 1], or (H, W) map or change; below: words of one or two lines; warn:
+    whether they say that something went wrong."""
+
+    pixels: np.ndarray
+    kind: Literal["image", "map", "change"]
+    below: str = ""
+    warn: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Inches around and between the cells. left: for the names of the rows; below: for the words below a cell; width:
+    that the columns share, a cell being at most `largest`; one_scale: whether all maps share one scale of colours, and
+    not those of a row alone."""
+
+    left: float = 0.1
+    top: float = 0.34
+    gap: float = 0.13
+    below: float = 0.33
+    width: float = WIDTH_INCHES
+    largest: float = 1.25
+    one_scale: bool = False
+
+
+_BAR = 0.62
+"""Inches for a bar of colours with its numbers."""
+
+
+def image_grid(
+    rows: Sequence[Sequence[Tile]],
+    *,
+    titles: Sequence[str],
+    names: Sequence[str] = (),
+    limit: float = 1.0,
+    heading: str = "",
+    layout: Layout = Layout(),
+) -> Figure:
+    """Images as they are, maps in % of the map by their square root, changes on one scale from -limit to limit.
+
+    Args: titles: above the columns; names: before the rows; heading: above all.
+    """
+    has_change = any(tile.kind == "change" for tile in rows[0])
+    right = _BAR + (_BAR - 0.1 if has_change else 0.0)
+    count = len(titles)
+    cell = min((layout.width - layout.left - right) / count - layout.gap, layout.largest)
+    step_x, step_y = cell + layout.gap, cell + layout.below
+    with drawing():
+        figure = new_figure(layout.top + len(rows) * step_y + 0.05, layout.left + right + count * step_x, layout=None)
+        width, height = figure.get_size_inches()
+
+        def axes_at(row: int, x: float, wide: float) -> Axes:
+            y = height - layout.top - row * step_y - cell
+            axes = figure.add_axes((x / width, y / height, wide / width, cell / height))
+            axes.grid(visible=False)
+            return axes
+
+        scale = _norm([tile.pixels for row in rows for tile in row if tile.kind == "map"])
+        for number, row in enumerate(rows):
+            own = [tile.pixels for tile in row if tile.kind == "map"]
+            norm = scale if layout.one_scale or not own else _norm(own)
+            x = layout.left
+            for place, tile in enumerate(row):
+                axes = axes_at(number, x, cell)
+                shown = _show(axes, tile, norm, limit)
+                axes.set_xlabel(tile.below, fontsize=8, labelpad=3, color=WARNING if tile.warn else INK)
+                if number == 0 and titles[place]:
+                    axes.set_title(titles[place], loc="center", fontsize=8.5)
+                if place == 0 and names:
+                    axes.set_ylabel(names[number], rotation=0, ha="right", va="center", fontsize=8, labelpad=5)
+                x += step_x
+                if tile.kind == "change":
+                    _bar(figure, axes_at(number, x - layout.gap + 0.06, 0.09), shown)
+                    x += _BAR - 0.1
+            if own:
+                _bar(figure, axes_at(number, x - layout.gap + 0.08, 0.09), shown, "% of map")
+        if heading:
+            figure.suptitle(heading, fontsize=9, y=1 - 0.08 / height)
+    return figure
+
+
+def _norm(maps: Sequence[np.ndarray]) -> PowerNorm:
+    """One scale in %; by the square root, since a few pixels hold most of a map."""
+    largest = max((float(np.nanmax(own)) for own in maps), default=0.0)
+    return PowerNorm(0.5, vmin=0.0, vmax=100.0 * largest if largest > 0 else 1.0)
+
+
+def _show(axes: Axes, tile: Tile, norm: PowerNorm, limit: float) -> ScalarMappable:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(visible=True, linewidth=0.6, color=SOFT)
+    pixels = np.asarray(tile.pixels, np.float64)
+    if tile.kind == "map":
+        return axes.imshow(100.0 * pixels, cmap=MAP_COLOURS, norm=norm, interpolation="none")
+    if tile.kind == "change":
+        limit = limit if limit > 0 and math.isfinite(limit) else 1.0 / 255.0
+        return axes.imshow(pixels, cmap=CHANGE_COLOURS, vmin=-limit, vmax=limit, interpolation="none")
+    pixels = np.clip(np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels, 0.0, 1.0)
+    return axes.imshow(pixels, interpolation="none")
+
+
+def _bar(figure: Figure, axes: Axes, shown: ScalarMappable, label: str = "") -> None:
+    bar = figure.colorbar(shown, cax=axes)
+    bar.outline.set_linewidth(0.5)
+    assert bar.solids is not None
+    bar.solids.set_rasterized(True)  # or each of its 256 colours is a path
+    axes.tick_params(labelsize=6.5, width=0.5, length=2, pad=1.5)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
+    axes.set_ylabel(label, fontsize=7)
+
+
+def first_of_each_class(labels: np.ndarray, images: np.ndarray, count: int) -> list[int]:
+    """The first image of each class in turn, then the second; no one picks by the result.
+
+    Args:
+        labels: (P,) classes.
+        images: (P, H, W, C); an image that came before is left out.
+        count: how many at most.
+
+    Returns:
+        Places of different images, in their order.
+    """
+    seen_per_class: dict[int, int] = {}
+    seen_images: set[bytes] = set()
+    ranked = []
+    for index, label in enumerate(labels.tolist()):
+        image = images[index].tobytes()
+        if image in seen_images:
+            continue
+        seen_images.add(image)
+        seen_per_class[label] = seen_per_class.get(label, 0) + 1
+        ranked.append((seen_per_class[label], index))
+    return sorted(index for _, index in sorted(ranked)[:count])
+
+
+def class_words(name: str) -> str:
+    """The name of a class as a figure writes it."""
+    return plain(name, 16)

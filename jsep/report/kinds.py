@@ -1,0 +1,103 @@
+"""What a result of each kind shows: its tables, its figures, and the question that it answers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jsep.checks import InputError
+from jsep.record.run_files import kind_of
+from jsep.report.attacks import attack_tables
+from jsep.report.correlation import correlation_figures, correlation_tables
+from jsep.report.cross_method import cross_method_figures, cross_method_tables
+from jsep.report.gallery import gallery_figures, gallery_tables
+from jsep.report.landscape import landscape_tables
+from jsep.report.landscape_figures import landscape_figures
+from jsep.report.precision import precision_tables
+from jsep.report.selection import selection_figures, selection_tables
+from jsep.report.strength import strength_tables
+from jsep.report.study_tables import study_tables
+from jsep.report.style import NamedFigure
+from jsep.report.table import Style, Table, write_table
+from jsep.report.weight_sweep import weight_sweep_figures, weight_sweep_tables
+
+Content = Mapping[str, Any]
+Arrays = Mapping[str, np.ndarray]
+
+LEDE = "Does a flatter explanation landscape change how robust the explanations are, and leave accuracy alone?"
+"""The question of a study."""
+
+
+def _no_figures(result: Content, arrays: Arrays) -> list[NamedFigure]:
+    return []
+
+
+class Kind(NamedTuple):
+    """What a result that is no study is: heading, question, its tables, and what its arrays allow to draw."""
+
+    heading: str
+    question: str
+    tables: Callable[[Content], list[Table]]
+    figures: Callable[[Content, Arrays], list[NamedFigure]] = _no_figures
+
+
+KINDS: dict[str, Kind] = {
+    "explanation_methods": Kind(
+        "Explanation methods", "How do the maps of the methods differ, and do they notice other weights?",
+        gallery_tables, gallery_figures,
+    ),
+    "attack_strength": Kind(
+        "Attacks on predictions", "How strong are the attacks, and do implementations agree?", strength_tables
+    ),
+    "explanation_attacks": Kind(
+        "Attacks on explanations", "Which attack moves the maps furthest, and what does each add?", attack_tables
+    ),
+    "selection": Kind(
+        "Selection of images", "Does the choice of images change what a study finds?",
+        selection_tables, selection_figures,
+    ),
+    "cross_method": Kind(
+        "Explanations trained and tested", "Does SEP with one explanation carry over to others?",
+        cross_method_tables, cross_method_figures,
+    ),
+    "landscape": Kind(
+        "Landscape of trained models",
+        "How steep and curved are loss, margin and explanation around an image, and does that predict the attack?",
+        landscape_tables, landscape_figures,
+    ),
+    "precision": Kind("Numerical precision", "Does bfloat16 change any reported number?", precision_tables),
+    "sep_weight_sweep": Kind(
+        "SEP weights", "What does the SEP weight do to both robustnesses?", weight_sweep_tables, weight_sweep_figures
+    ),
+    "correlation": Kind(
+        "Both robustnesses over many models", "Are robust accuracy and explanation robustness correlated?",
+        correlation_tables, correlation_figures,
+    ),
+}  # fmt: skip
+"""kind of a result.json -> what it shows; studies and evaluations have a page of their own."""
+
+STUDIES = ("study", "evaluation")
+
+
+def tables_of(result: Content) -> list[Table]:
+    """Every table of a result. Raises: InputError for a kind that this version does not know."""
+    kind = kind_of(result)
+    if kind in STUDIES:
+        return study_tables(result)
+    if kind not in KINDS:
+        raise InputError(f"expected a result of kind {', '.join([*STUDIES, *KINDS])}, got {kind!r}")
+    return KINDS[kind].tables(result)
+
+
+def format_table(table_or_result: Table | Content, *, style: Style = "terminal") -> str:
+    """A table, or every table of a result.
+
+    Args: table_or_result: a table, or the content of a result.json; style: "terminal" (at most 120 columns wide, and
+      without the tables of findings and intervals, which a script prints in words), "markdown", "html", or "latex"
+      (booktabs).
+    Raises: InputError for another style, a kind that this version does not know, or a study without rows.
+    """
+    if isinstance(table_or_result, Table):
+        return write_table(table_or_result, style)
+    tables = [table for table in tables_of(table_or_result) if table.in_terminal or style != "terminal"]
+    return "\n\n".join(write_table(table, style) for table in tables)

@@ -1,0 +1,200 @@
+"""The figures of images and maps: the maps of the methods side by side, the attack on single pairs, its course."""
+
+import re
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jsep import evaluate
+from jsep.evaluate import LOSS_SCALE
+from jsep.record.run_files import Maps
+from jsep.report.charts import Line, Panel, line_chart
+from jsep.report.formatting import minus, significant
+from jsep.report.image_grid import Layout, Tile, class_words, first_of_each_class, image_grid
+from jsep.report.style import NamedFigure, colours, marks, plain, spans_decades
+
+
+def course_of_attack(maps: Maps, methods: Sequence[str]) -> Figure | None:
+    """The explanation loss over the steps of the attack: median over the pairs, with a 10-90 % band; None without."""
+    having = [method for method in methods if "losses" in maps.methods.get(method, {})]
+    if not having:
+        return None
+    colour, mark = colours(methods), marks(methods)
+    lines, ends = [], []
+    for method in having:
+        losses = LOSS_SCALE * np.asarray(maps.methods[method]["losses"], dtype=np.float64)
+        low, median, high = np.quantile(losses, (0.1, 0.5, 0.9), axis=0)
+        ends += [median[0], median[-1]]
+        # Every step of a long attack would be a megabyte of path: 150 places draw the same line.
+        places = np.unique(np.linspace(0, median.size - 1, 150).round().astype(int))
+        label = f"{method}: {significant(median[0])} → {significant(median[-1])}"
+        lines.append(
+            Line(
+                places,
+                median[places],
+                colour[method],
+                mark[method],
+                label=label,
+                band=(low[places], high[places]),
+                every=max(1, len(places) // 8),
+            )
+        )
+
+    def adjust(axes: Axes) -> None:
+        axes.set_yscale("log") if spans_decades(ends) else axes.set_ylim(bottom=0)
+        axes.margins(x=0.01)
+
+    label = "explanation loss to the target [1e-7]"
+    panel = Panel("Median over the pairs, start → end", "step of the attack on the explanation", label, lines, adjust)
+    return line_chart([panel], height=3.7)
+
+
+def map_figures(maps: Maps, methods: Sequence[str]) -> list[NamedFigure]:
+    """The figures of the images and maps of the first seed."""
+    having = [method for method in methods if method in maps.methods]
+    if not having:
+        return []
+    num_pairs = len(maps.victim_images)
+    found = [
+        NamedFigure(
+            "explanations",
+            "Explanation maps side by side",
+            f"Grid of pictures: in each row one image and its explanation map by {', '.join(having)}, with "
+            "the effective pixels of each map.",
+            "Images in the rows, the map of each method in the columns (Figure 4 of the paper), first "
+            "seed, before any attack. One colour scale a row, in % of the map that "
+            "lies on a pixel, by its square root. Below each map its effective pixels, 1 / Σ map², of "
+            f"{maps.num_pixels}: fewer means a more concentrated map. The images are the first of each "
+            "class in the list of pairs, not chosen by their maps.",
+            explanations(maps, having),
+        )
+    ]
+    for name, method in _file_names(having).items():
+        own = maps.methods[method]
+        before, after = (_losses(own[key], own["target_map"]) for key in ("victim_map", "manipulated_map"))
+        closer = int((after < before).sum())
+        found.append(
+            NamedFigure(
+                f"attack_{name}",
+                f"The attack on the explanations of {method}",
+                f"Rows of victim image, target image, manipulated image, amplified difference and the maps "
+                f"of the three, for {method}.",
+                "The attack (Figure 1a of the paper) changes the victim until its map resembles that of "
+                "the target while the prediction stays. Here it brings the map closer in "
+                f"{closer} of "
+                f"{num_pairs} pairs of the first seed. Difference: manipulated minus victim, mean over "
+                "channels, orange lower and purple higher, amplified by the factor above it, which is the "
+                "same for all methods; its scale is in pixel units (images are in [0, 1]). The three maps "
+                "of a row share one colour scale, in % of the map, by its square root. Losses × 1e-7. The "
+                "pairs are the first of each victim class, the same for every method.",
+                attack_panel(maps, method),
+            )
+        )
+    figure = course_of_attack(maps, having)
+    if figure is not None:
+        found.append(
+            NamedFigure(
+                "attack_course",
+                "The course of the attack",
+                f"Curves of the explanation loss against the step of the attack for {', '.join(having)}.",
+                f"Explanation loss to the target at each step, median over {num_pairs} pairs of the first "
+                "seed; band: 10 to 90 % of the pairs. A curve that still falls at the end means that the "
+                "attack has not converged and that the loss at the end is too high.",
+                figure,
+            )
+        )
+    return found
+
+
+def _file_names(methods: Sequence[str]) -> dict[str, str]:
+    """Names of letters, digits, '+', '-' and '_', all different -> method."""
+    names: dict[str, str] = {}
+    for method in methods:
+        name = re.sub(r"[^A-Za-z0-9_+-]+", "-", method)[:60] or "method"
+        while name in names:
+            name += "-"
+        names[name] = method
+    return names
+
+
+def _losses(maps: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return np.array(
+        [float(evaluate.explanation_loss(jnp.asarray(a), jnp.asarray(b))) for a, b in zip(maps, targets, strict=True)]
+    )
+
+
+def _pixels(explanation: np.ndarray) -> str:
+    return f"{float(evaluate.effective_pixels(jnp.asarray(explanation))):.1f} eff. px"
+
+
+def chosen_pairs(maps: Maps, count: int) -> list[int]:
+    """The pairs to show, `count` at most: those with the first victims of each class."""
+    return first_of_each_class(maps.victim_labels, maps.victim_images, count)
+
+
+def explanations(maps: Maps, methods: Sequence[str], *, num_rows: int = 6) -> Figure:
+    """Images in the rows; in the columns the image and the map of each method (Figure 4 of the paper)."""
+    rows = []
+    for index in chosen_pairs(maps, num_rows):
+        own = [maps.methods[method]["victim_map"][index] for method in methods]
+        name = class_words(maps.class_name(int(maps.victim_labels[index])))
+        rows.append(
+            [Tile(maps.victim_images[index], "image", name), *(Tile(each, "map", _pixels(each)) for each in own)]
+        )
+    return image_grid(rows, titles=["image", *(plain(method, 14) for method in methods)])
+
+
+def attack_panel(maps: Maps, method: str, *, num_rows: int = 4) -> Figure:
+    """The attack on the maps of one method (Figure 1a of the paper): images, amplified difference, maps."""
+    own = maps.methods[method]
+    chosen = chosen_pairs(maps, num_rows)
+    limit = max(float(np.nanmax(np.abs(_change(maps, each, index)))) for each in maps.methods for index in chosen)
+    rows = []
+    for index in chosen:
+        victim, target, manipulated = (own[key][index] for key in ("victim_map", "target_map", "manipulated_map"))
+        before, after = (
+            float(evaluate.explanation_loss(jnp.asarray(each), jnp.asarray(target))) for each in (victim, manipulated)
+        )
+        removed = minus(f"({100 * (after - before) / before:+.0f} %)") if before > 0 else ""
+        # The largest change of a single channel is what a linf ball bounds.
+        change = float(np.nanmax(np.abs(np.asarray(own["manipulated"][index], float) - maps.victim_images[index])))
+        prediction, lost = _prediction(maps, method, index)
+        rows.append(
+            [
+                Tile(maps.victim_images[index], "image", class_words(maps.class_name(int(maps.victim_labels[index])))),
+                Tile(maps.target_images[index], "image", class_words(maps.class_name(int(maps.target_labels[index])))),
+                Tile(own["manipulated"][index], "image", prediction, lost),
+                Tile(_change(maps, method, index), "change", f"largest change {change:.2g}"),
+                Tile(victim, "map", f"loss {significant(LOSS_SCALE * before)}\nto the target"),
+                Tile(target, "map"),
+                Tile(manipulated, "map", f"loss {significant(LOSS_SCALE * after)}\n{removed}"),
+            ]
+        )
+    titles = (
+        "victim", "target", "manipulated", f"difference ×{1 / limit:.3g}" if limit > 0 else "difference",
+        "map of victim", "map of target", "map after attack",
+    )  # fmt: skip
+    return image_grid(rows, titles=titles, limit=limit, layout=Layout(below=0.5))
+
+
+def _change(maps: Maps, method: str, index: int) -> np.ndarray:
+    change = np.asarray(maps.methods[method]["manipulated"][index], np.float64) - maps.victim_images[index]
+    return change.mean(axis=-1)
+
+
+def _prediction(maps: Maps, method: str, index: int) -> tuple[str, bool]:
+    """What is predicted for the manipulated image, and whether the attack lost the prediction."""
+    own = maps.methods[method]
+    if "manipulated_predicted" not in own:
+        return "", False
+    after = int(own["manipulated_predicted"][index])
+    name = class_words(maps.class_name(after))
+    if "predicted" not in own:
+        return f"predicted {name}", False
+    before = int(own["predicted"][index])
+    if after == before:
+        return f"predicted {name},\nas before", False
+    return f"predicted {name},\nwas {class_words(maps.class_name(before))}", True

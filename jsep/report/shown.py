@@ -1,0 +1,108 @@
+"""Which metrics the tables and charts show: the one place of this folder that names them.
+
+Their headings, units, scales and directions are those of `evaluate.METRICS`.
+"""
+
+from typing import NamedTuple
+
+from jsep import evaluate
+from jsep.evaluate.metric import PAPER, SCALE_FREE, Metric
+
+CLEAN, ROBUST = "clean_accuracy", "robust_accuracy"
+LOSS_START, LOSS_END = "explanation_loss_start", "explanation_loss_end"
+SCALE_FREE_START, SCALE_FREE_END = "scale_free_loss_start", "scale_free_loss_end"
+REMOVED, KEPT = "relative_reduction", "label_kept"
+COSINE_START, COSINE_END = "cosine_start", "cosine_end"
+APART_START, APART_END = "one_minus_concordance_start", "one_minus_concordance_end"
+CHANCE_START, CHANCE_END = "chance_loss_start", "chance_loss_end"
+PIXELS, NOISE, SECONDS = "effective_pixels", "noise_sensitivity", "train_seconds"
+WEIGHT, SCALE_FREE_WEIGHT, BASELINE_FIELD = "sep_weight", "sep_weight_scale_free", "baseline"
+PENALTY = "sep_penalty"
+
+WEIGHTS = (
+    Metric(
+        WEIGHT, "SEP weight", "", 1.0, None, PAPER, "λ of the paper, the factor of the SEP term in the training "
+        "loss: positive flattens the explanation-loss landscape, negative sharpens it, 0 is training without it.",
+    ),
+    Metric(
+        SCALE_FREE_WEIGHT, "SEP weight /N²·MSE", "", 1.0, None, SCALE_FREE,
+        "The SEP weight per unit of N²·MSE: the same training pressure at any image size.",
+    ),
+)  # fmt: skip
+"""Fields of a row that are shown like metrics."""
+
+COLUMNS = tuple(
+    column
+    for group in evaluate.GROUPS
+    for column in (*WEIGHTS, *evaluate.METRICS.values())
+    if column.group == group and column.in_tables
+)
+"""Every column of the tables of a study, in order: what `evaluate` has registered, and the weights of the row."""
+
+INTERVALS = (
+    CLEAN, ROBUST, "auto_attack_accuracy", LOSS_START, LOSS_END, REMOVED, APART_START, APART_END, COSINE_END, PIXELS,
+)  # fmt: skip
+"""What the short table of intervals has."""
+
+PRECISION = (CLEAN, ROBUST, LOSS_START, LOSS_END, REMOVED, PIXELS, NOISE)
+"""What is compared between two numerical precisions."""
+
+MANY_MODELS = (SCALE_FREE_END, APART_END, REMOVED, COSINE_END)
+"""Measures of explanation robustness that robust accuracy is correlated with, each a panel of the figure."""
+
+OF_SETTING = (CLEAN, ROBUST, SCALE_FREE_START, *MANY_MODELS, PIXELS)
+OF_WEIGHT = (CLEAN, ROBUST, SCALE_FREE_START, SCALE_FREE_END, REMOVED, COSINE_END, PIXELS, APART_END)
+OF_MATRIX = (LOSS_START, LOSS_END, REMOVED, APART_END)
+
+
+class Ends(NamedTuple):
+    """A panel of two metrics on one axis: before an attack (None for none) and after it."""
+
+    title: str
+    label: str
+    before: str | None
+    after: str
+
+
+OVERVIEW = (
+    Ends("Explanation loss", "○ start  ● end  [1e-7]", LOSS_START, LOSS_END),
+    Ends("Accuracy", "○ clean  ● robust  [%]", CLEAN, ROBUST),
+    Ends("Confound: size of map", "effective pixels [px]", None, PIXELS),
+    Ends("Free of scale: cosine", "○ start  ● end", COSINE_START, COSINE_END),
+)
+
+OVER_WEIGHTS = (
+    Ends("Accuracy, clean and under attack", "accuracy [%]", CLEAN, ROBUST),
+    Ends("Explanation loss", "N²·MSE", SCALE_FREE_START, SCALE_FREE_END),
+    Ends("Removed by the attack", "share of the loss at start [%]", None, REMOVED),
+    Ends("Cosine to the target's map", "cosine", COSINE_START, COSINE_END),
+    Ends("Concentration", "effective pixels [px]", None, PIXELS),
+    Ends("1 − concordance", "1 − concordance", APART_START, APART_END),
+)
+
+
+class Curve(NamedTuple):
+    """A metric of metrics.jsonl over the epochs."""
+
+    key: str
+    title: str
+    label: str
+    scale: float = 1.0
+    logarithmic: bool = False
+
+
+TRAINING = (
+    Curve("cross_entropy", "Training loss", "cross-entropy [nats]"),
+    Curve("accuracy", "Training, under attack", "accuracy [%]", 100.0),
+    Curve("validation_clean_accuracy", "Validation, clean", "accuracy [%]", 100.0),
+    Curve("validation_robust_accuracy", "Validation, under attack", "accuracy [%]", 100.0),
+    Curve(PENALTY, "SEP term", "mean (I(x+ζ) − I(x))²", logarithmic=True),
+    Curve("sep_gradient_ratio", "Pull of the SEP term", "ratio of gradient norms", logarithmic=True),
+)
+TOTAL_LOSS = "loss"
+"""The training loss with the SEP term, drawn dotted in the panel of the cross-entropy."""
+
+
+def metric(name: str) -> Metric:
+    """How a metric or a weight is shown. Raises: KeyError for an unknown one."""
+    return next((weight for weight in WEIGHTS if weight.name == name), None) or evaluate.METRICS[name]

@@ -1,0 +1,150 @@
+"""The tables of a study: its metrics group by group, their intervals, and the findings."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jsep.evaluate import METRICS
+from jsep.evaluate.metric import Metric
+from jsep.record import Result, as_number, intervals, num_pixels_of, summarise
+from jsep.record.run_files import check_result
+from jsep.report.findings import answer, findings_table
+from jsep.report.formatting import DEGRADED, MISSING, decimals_for, format_number, format_weight, minus
+from jsep.report.shown import COLUMNS, INTERVALS, WEIGHTS
+from jsep.report.style import colours
+from jsep.report.table import Cell, Column, Table, make_table
+from jsep.stats import Interval
+
+INTERVALS_NOTE = (
+    "Mean and 95 % interval. Where the values of single pairs or images are kept, seeds and images are both drawn "
+    "anew, so the intervals speak of other trainings and other images; with one seed they speak of other images; "
+    "other metrics have Student's interval over the seeds. Two intervals that overlap do not say that two methods are "
+    "the same: differences on shared pairs are the findings."
+)
+
+Summaries = Sequence[Mapping[str, Any]]
+
+
+def study_tables(result: Mapping[str, Any]) -> list[Table]:
+    """Every table of a study or an evaluation, the headline of its findings below the last."""
+    tables = metric_tables(result)
+    about = f"{result.get('experiment', 'result')}: {describe_run(result)}."
+    tables = [dataclasses.replace(tables[0], notes=(about, *tables[0].notes)), *tables[1:]]
+    tables += [table for table in (interval_table(result), findings_table(result)) if table is not None]
+    return [*tables, Table((), (), notes=(answer(result).headline,), in_terminal=False)]
+
+
+def describe_run(result: Mapping[str, Any]) -> str:
+    """In one line: the data, how many pairs and seeds, and what ± stands for."""
+    pairs = result.get("pairs")
+    pairs = pairs if isinstance(pairs, Mapping) else {}
+    parts = [str(pairs["dataset"])] if pairs.get("dataset") else []
+    tested = result.get("data")
+    if isinstance(tested, Mapping) and tested.get("num_images"):
+        parts.append(f"{tested['num_images']} test images")
+    if isinstance(pairs.get("victims"), Sequence) and pairs["victims"]:
+        parts.append(f"{len(pairs['victims'])} pairs of images")
+    pixels = num_pixels_of(result["rows"])
+    if pixels:
+        parts.append(f"N = {pixels} pixels")
+    seeds = sorted({summary["num_seeds"] for summary in summarise(result["rows"])})
+    if seeds == [1]:
+        parts.append("one seed, so no spread")
+    else:
+        number = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        parts.append(f"mean ± std over {number} seeds")
+    return "; ".join(parts)
+
+
+def metric_tables(result: Mapping[str, Any]) -> list[Table]:
+    """A table for each group of metrics that some method has; degraded models carry a star, explained below.
+
+    Raises: InputError where the result has another format or no rows.
+    """
+    result = check_result(result)
+    summaries = summarise(result["rows"])
+    typed = intervals(Result.from_dict(result))
+    colour = colours([summary["method"] for summary in summaries])
+    names = [
+        Cell(summary["method"] + (" *" if summary["degraded"] else ""), colour=colour[summary["method"]])
+        for summary in summaries
+    ]
+    broken = any(summary["degraded"] for summary in summaries)
+    notes = (f"* degraded: {DEGRADED}.",) if broken else ()
+    groups: dict[str, list[Metric]] = {}
+    for entry in COLUMNS:
+        if any(entry.name in summary for summary in summaries):
+            groups.setdefault(entry.group, []).append(entry)
+    return [
+        make_table(
+            ["method", *(Column(entry.heading, entry.unit, meaning=entry.meaning) for entry in entries)],
+            zip(names, *(metric_cells(entry, summaries, typed.get(entry.name, {})) for entry in entries), strict=True),
+            title=f"{group[0].upper()}{group[1:]}",
+            notes=notes if entries is list(groups.values())[-1] else (),
+        )
+        for group, entries in groups.items()
+    ]
+
+
+def metric_cells(entry: Metric, summaries: Summaries, ends: Mapping[str, Interval]) -> list[Cell]:
+    """The cells of one column: mean ± std over the seeds, without the std where there is one seed.
+
+    Args: summaries: the methods, as `summarise` gives them; ends: method -> 95 % interval.
+    """
+    parts = [summary[entry.name] if isinstance(summary.get(entry.name), Mapping) else {} for summary in summaries]
+    if entry in WEIGHTS:
+        weights = [part.get("mean", summary.get(entry.name)) for part, summary in zip(parts, summaries, strict=True)]
+        return [Cell(format_weight(weight), value=as_number(weight)) for weight in weights]
+    means = [as_number(part.get("mean")) for part in parts]
+    decimals = _decimals(entry, means)
+
+    def number(value: Any) -> str:
+        return minus(format_number(value, entry.scale, decimals))
+
+    cells = []
+    for summary, part, mean in zip(summaries, parts, means, strict=True):
+        spread = interval = ""
+        if mean is not None and math.isfinite(mean) and summary["num_seeds"] > 1:
+            spread = f"± {number(part.get('std'))}"
+            own = ends.get(summary["method"])
+            if own is not None and all(map(math.isfinite, own)):
+                interval = f"{number(own.low)} … {number(own.high)}"
+        cells.append(Cell(number(mean), spread, interval, mean))
+    return cells
+
+
+def _decimals(entry: Metric, means: Sequence[float | None]) -> int:
+    """Digits after the point of a column: its own, or those that its smallest mean needs."""
+    if entry.decimals is not None:
+        return entry.decimals
+    return decimals_for([None if mean is None else mean * entry.scale for mean in means])
+
+
+def interval_table(result: Mapping[str, Any], *, every: bool = False) -> Table | None:
+    """The 95 % intervals of `INTERVALS` or of every metric: a row a metric, a column a method; None where there is
+    none."""
+    typed = Result.from_dict(result)
+    entries = intervals(typed)
+    degraded = {row.method for row in typed.rows if row.degraded}
+    order = [entry.name for entry in COLUMNS if entry.name in entries]
+    rows = []
+    for key in [*order, *(name for name in entries if name not in order)] if every else INTERVALS:
+        if key not in entries:
+            continue
+        shown, own = METRICS[key], entries[key]
+        decimals = _decimals(shown, [entry.estimate for entry in own.values()])
+        rows.append([shown.title, *(_interval(shown, own.get(method), decimals) for method in typed.methods)])
+    if not rows:
+        return None
+    heads = ["metric", *(method + (" *" if method in degraded else "") for method in typed.methods)]
+    title = "Every metric with its 95 % interval" if every else "Means with their 95 % intervals"
+    return make_table(heads, rows, title=title, notes=(INTERVALS_NOTE,), in_terminal=False)
+
+
+def _interval(shown: Metric, interval: Interval | None, decimals: int) -> Cell:
+    if interval is None:
+        return Cell(MISSING)
+    texts = [minus(f"{shown.scale * number:.{decimals}f}") for number in interval]
+    text = texts[0] if math.isnan(interval.low) else f"{texts[0]} [{texts[1]} … {texts[2]}]"
+    return Cell(text, value=interval.estimate)

@@ -1,0 +1,100 @@
+"""One table in four styles: every cell in each, and nothing of a cell that could become something else."""
+
+import html.parser
+import re
+
+import pytest
+
+from jsep import report
+from jsep.report.table import Cell, Column, make_table, with_run_names, words
+
+EVIL = "<b>a|b*c</b> & 5 % _x_ $y$ {z} \\end~^#"
+
+
+def make(text: str = "plain", title: str = "Things") -> report.Table:
+    columns = ["name", Column("loss", "1e-7"), words("remark")]
+    rows = [[text, Cell("1.2", "± 0.3", "0.9 … 1.5", value=1.2), "of no importance"], ["b", "–", ""]]
+    return make_table(columns, rows, title=title, notes=(f"A note on {text}.",))
+
+
+@pytest.mark.parametrize("style", ["terminal", "markdown", "html", "latex"])
+def test_every_style_has_title_headings_cells_and_notes(style: str) -> None:
+    text = report.format_table(make(), style=style)
+    for part in (
+        "Things",
+        "name",
+        "loss",
+        "1e-7",
+        "remark",
+        "plain",
+        "1.2",
+        "0.3",
+        "of no importance",
+        "A note on plain.",
+    ):
+        assert part in text, part
+
+
+def test_markdown_has_a_cell_a_column_whatever_is_in_it() -> None:
+    text = report.format_table(make(EVIL), style="markdown")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 2
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {4}
+    assert "<b>" not in text
+    assert lines[1] == "|---|---:|---|"
+    linked = make_table(["a"], [[Cell("name", "(3)", link="x/README.md")]])
+    assert "| [name](x/README.md) (3) |" in report.format_table(linked, style="markdown")
+
+
+class _Tags(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.words = ""
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def test_html_escapes_everything() -> None:
+    parser = _Tags()
+    parser.feed(report.format_table(make(EVIL, EVIL), style="html"))
+    assert set(parser.tags) == {"div", "table", "caption", "thead", "tr", "th", "span", "tbody", "td", "p"}
+    assert parser.words.count(EVIL) == 3
+
+
+def test_latex_is_a_booktabs_table_in_which_every_special_character_is_escaped() -> None:
+    text = report.format_table(make(EVIL), style="latex")
+    lines = text.splitlines()
+    assert lines[1:3] == [r"\begin{tabular}{lrl}", r"\toprule"]
+    assert lines.index(r"\midrule") == 4
+    assert lines[-3:-1] == [r"\bottomrule", r"\end{tabular}"]
+    assert r"1.2 $\pm$ 0.3" in text
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in (lines[3], lines[5], lines[6])} == {2}
+    own = lines[5].partition(" & 1.2")[0]
+    for char in "%#":
+        assert not re.search(rf"(?<!\\){char}", own), char
+    assert r"\_x\_" in own
+    assert r"\$y\$" in own
+    assert r"\textbackslash{}end\textasciitilde{}\textasciicircum{}" in own
+
+
+def test_the_terminal_aligns_numbers_wraps_words_and_repeats_the_names_in_every_block() -> None:
+    columns = ["name", *(Column(f"number {i}") for i in range(14)), words("remark")]
+    table = make_table(columns, [["one", *["1.5"] * 14, "word " * 30], ["two", *["10.25"] * 14, ""]])
+    lines = report.format_table(table).splitlines()
+    assert max(map(len, lines)) <= 120
+    assert len([line for line in lines if line.startswith("one ")]) == 2
+    first, second = (next(line for line in lines if line.startswith(name)) for name in ("one ", "two "))
+    assert first.index("1.5") + 3 == second.index("10.25") + 5
+    assert sum("word" in line for line in lines) > 2
+
+
+def test_tables_of_runs_become_one_with_the_rows_of_a_name_together() -> None:
+    table = with_run_names([make(), make()], ["first", "second"])
+    assert [(row[0].text, row[1].text) for row in table.rows] == [
+        ("plain", "first"), ("plain", "second"), ("b", "first"), ("b", "second")
+    ]  # fmt: skip
