@@ -103,6 +103,16 @@ def test_report_imports_what_is_recorded_and_nothing_that_computes() -> None:
             }, name
 
 
+def test_report_computes_no_statistic() -> None:
+    names = {"mean", "std", "var", "median", "quantile", "percentile", "histogram", "corrcoef", "fsum"}
+    banned = {*names, *(f"nan{name}" for name in names)}
+    for name, tree in INNER.items():
+        if part_of(name) == "report":
+            called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+            found = {each for each in called if each.partition(".")[0] in ("np", "math", "statistics", "scipy")}
+            assert not {each for each in found if each.rpartition(".")[2] in banned}, name
+
+
 def test_matplotlib_only_in_report_flax_only_in_models_absl_nowhere() -> None:
     for name, tree in TREES.items():
         libraries = {imported.split(".")[0] for imported in imports(tree)}

@@ -9,9 +9,14 @@ from jsep.record.row import Result, Row
 ACCURACY_MARGIN = 0.02
 """Accuracies within two points of each other count as equal: stated before any model was trained."""
 
-DIFFERENCE, RATIO, CORRELATION = "difference", "ratio", "correlation"
-"""What the number of a claim is: method less baseline; the logarithm of method over baseline; a rank correlation on
-Fisher's scale."""
+DIFFERENCE = "difference"
+"""Scale of a claim: method less baseline."""
+
+RATIO = "ratio"
+"""Scale of a claim: the logarithm of method over baseline."""
+
+CORRELATION = "correlation"
+"""Scale of a claim: a rank correlation on Fisher's scale."""
 
 OUTCOMES = ("explanation_loss_end", "one_minus_concordance_end", "relative_reduction", "cosine_end")
 """How robust an explanation is: by the paper's metric, and by three that do not depend on how concentrated a map is."""

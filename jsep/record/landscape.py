@@ -20,6 +20,10 @@ SAME_FACTOR = 1.25
 """Landscapes whose quantity differs by less than this factor either way count as the same."""
 
 
+RANDOM_DIRECTIONS = ("gaussian", "rademacher")
+"""Directions of which an image has several lines."""
+
+
 @dataclasses.dataclass(frozen=True)
 class SeedMean:
     """A number of a method: mean over its seeds; error: standard deviation over the seeds, or with one seed the
@@ -43,6 +47,27 @@ def landscape_number(content: Content, method: str, key: str) -> SeedMean | None
     else:
         error = float(entries[0]["standard_error"]) if isinstance(entries[0], Mapping) else 0.0
     return SeedMean(math.fsum(values) / len(values), error, tuple(values))
+
+
+def landscape_lines(
+    content: Content, arrays: Mapping[str, np.ndarray], method: str, scalar: str, direction: str
+) -> np.ndarray:
+    """(lines, points) of a function along one direction, image after image; values that are not finite are NaN."""
+    values = np.asarray(arrays[f"{method}/{scalar}/lines"], np.float64)
+    per_name = [
+        content["config"]["num_directions"] if n in RANDOM_DIRECTIONS else 1 for n in content["directions"][scalar]
+    ]
+    index = content["directions"][scalar].index(direction)
+    start = sum(per_name[:index])
+    chosen = values[:, start : start + per_name[index]].reshape(-1, values.shape[-1])
+    return np.where(np.isfinite(chosen), chosen, np.nan)
+
+
+def spectral_shares(nodes: np.ndarray, weights: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The share of a spectrum, given by nodes and weights of its quadrature, in each bin between `ends`."""
+    nodes, weights = np.asarray(nodes, float).ravel(), np.asarray(weights, float).ravel()
+    good = np.isfinite(nodes) & np.isfinite(weights)
+    return np.histogram(nodes[good], ends, weights=weights[good] / weights[good].sum())[0]
 
 
 def _numbers(content: Content, method: str, name: str) -> dict[int, Mapping[str, Any]]:
@@ -138,9 +163,6 @@ def rise_together(content: Content) -> list[Comparison]:
     of_images = float(np.sum(shares.mean(axis=0) * (1 - shares.mean(axis=0)))) / tested if tested else 0.0
     accuracy = stats.mean_over_seeds(shares[:, 0] - shares[:, 1], of_images=of_images)
     claim = Claim("rise_together", "TRADES", "robust_accuracy", last, smallest, 1)
-    first = [
-        finding_of(claim, accuracy),
-        _finding(content, "rise_together", "explanation_loss_end", last, smallest, 1),
-    ]
+    first = [finding_of(claim, accuracy), _finding(content, "rise_together", "explanation_loss_end", last, smallest, 1)]
     note = "" if of_images else "accuracy over seeds alone"
     return [_comparison(subject, paper, content, *decide(first), note=note)]

@@ -61,6 +61,11 @@ def num_orders(selections: Any) -> int:
     return len({tuple(entry["order"]) for entry in selections})
 
 
+def mean_standard_errors(selection: Mapping[str, Any]) -> np.ndarray:
+    """The standard errors of a way to select pairs, a number of pairs each, mean over the models."""
+    return np.mean(list(selection["standard_errors"].values()), axis=0)
+
+
 TRENDS = ("scale_free_loss_end", "one_minus_concordance_end", "relative_reduction", "cosine_end")
 """The metrics whose trend over the SEP weight is asked for."""
 

@@ -69,6 +69,7 @@ def questions(*names: str) -> Ask:
     """The findings of a study's questions, Holm's correction over all claims of the study."""
 
     def ask(content: Content) -> list[Comparison]:
+        """The content of a result.json -> a comparison for each question and subject."""
         return _questions(Result.from_dict(content), names)
 
     return ask

@@ -57,10 +57,7 @@ def _summarise_one(method: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, 
         if values:
             mean = math.fsum(values) / len(values)
             spread = math.fsum((value - mean) ** 2 for value in values)
-            summary[key] = {
-                "mean": mean,
-                "std": math.sqrt(spread / (len(values) - 1)) if len(values) > 1 else 0.0,
-            }
+            summary[key] = {"mean": mean, "std": math.sqrt(spread / (len(values) - 1)) if len(values) > 1 else 0.0}
     return summary
 
 
@@ -82,10 +79,7 @@ def num_pixels_of(rows: Sequence[Mapping[str, Any]]) -> int | None:
     """N, the number of pixels of a map, from N^2 = scale-free loss / loss; None where no row has both."""
     for row in rows:
         for end in ("end", "start"):
-            raw, scaled = (
-                as_number(row.get(f"explanation_loss_{end}")),
-                as_number(row.get(f"scale_free_loss_{end}")),
-            )
+            raw, scaled = (as_number(row.get(f"explanation_loss_{end}")), as_number(row.get(f"scale_free_loss_{end}")))
             if raw and scaled and raw > 0 and scaled > 0 and math.isfinite(scaled / raw):
                 return round(math.sqrt(scaled / raw))
     return None

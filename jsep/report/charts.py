@@ -88,6 +88,9 @@ def line_chart(
                 axes.legend(loc="best", fontsize=8)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
+        if "y" in share:  # the label of a row stands at its first panel
+            for axes in grid[:, 1:].flat:
+                axes.set_ylabel("")
         _legend(figure, keys)
     return figure
 

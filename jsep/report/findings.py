@@ -5,15 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jsep import record
-from jsep.report.formatting import (
-    MISSING,
-    coefficient,
-    factor,
-    listing,
-    p_text,
-    signed,
-    unit_of_difference,
-)
+from jsep.report.formatting import MISSING, coefficient, factor, listing, p_text, signed, unit_of_difference
 from jsep.report.table import Cell, Column, Table, make_table, words
 
 NOTE = (

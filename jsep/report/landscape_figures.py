@@ -8,18 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
+from jsep import stats
 from jsep.record import landscape_number
-from jsep.report.charts import (
-    Dot,
-    DotPanel,
-    DotRow,
-    Key,
-    Line,
-    Panel,
-    contour_chart,
-    dot_chart,
-    line_chart,
-)
+from jsep.record.landscape import RANDOM_DIRECTIONS, landscape_lines, spectral_shares
+from jsep.report.charts import Dot, DotPanel, DotRow, Key, Line, Panel, contour_chart, dot_chart, line_chart
 from jsep.report.landscape import (
     CURVATURES,
     OUTCOME_NAMES,
@@ -44,7 +36,6 @@ DIRECTION_NAMES = {
     "eigenvector": "top eigenvector",
     "to_image": "to another image",
 }
-_DRAWN = ("gaussian", "rademacher")
 _SINGLE_LINES = 40
 _STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
@@ -90,37 +81,26 @@ def landscape_figures(result: Mapping[str, Any], arrays: Arrays) -> list[NamedFi
     return found
 
 
-def lines_of(result: Mapping[str, Any], arrays: Arrays, method: str, scalar: str, direction: str) -> np.ndarray:
-    """(lines, points), all images one after the other; values that are not finite are NaN."""
-    values = np.asarray(arrays[f"{method}/{scalar}/lines"], np.float64)
-    per_name = [result["config"]["num_directions"] if n in _DRAWN else 1 for n in result["directions"][scalar]]
-    index = result["directions"][scalar].index(direction)
-    start = sum(per_name[:index])
-    chosen = values[:, start : start + per_name[index]].reshape(-1, values.shape[-1])
-    return np.where(np.isfinite(chosen), chosen, np.nan)
-
-
 def slices_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: str = "") -> NamedFigure:
     """One function along lines: a panel a method with single random lines, and a panel a direction; run: its label."""
     name, methods, places = SCALAR_NAMES[scalar], methods_of(result), arrays["coordinates"]
     colour, mark = colours(methods), marks(methods)
     scale, unit = unit_of(scalar)
     directions = result["directions"][scalar]
-    random = next((each for each in directions if each in _DRAWN), None)
+    random = next((each for each in directions if each in RANDOM_DIRECTIONS), None)
 
     def line(method: str, direction: str, *, single: bool = False) -> Line:
-        values = scale * lines_of(result, arrays, method, scalar, direction)
-        low, high = np.nanquantile(values, (0.1, 0.9), axis=0)
+        values = scale * landscape_lines(result, arrays, method, scalar, direction)
+        drawn = stats.band(values)
         thin = [(places, each) for each in values[:: max(1, len(values) // _SINGLE_LINES)]] if single else []
         every = max(1, len(places) // 6)
-        return Line(
-            places, np.nanmean(values, axis=0), colour[method], mark[method], band=(low, high), thin=thin, every=every
-        )
+        ends = drawn.low, drawn.high
+        return Line(places, drawn.mean, colour[method], mark[method], band=ends, thin=thin, every=every)
 
     def adjust(axes: Axes) -> None:
         axes.margins(x=0.01)
 
-    label = f"{name} [{unit}]"
+    label = f"{name} [{unit}]".replace(" to the", "\nto the")
     panels = []
     if random is not None:
         for method in methods:
@@ -184,9 +164,7 @@ def _spectra(result: Mapping[str, Any], arrays: Arrays) -> Figure:
         ends = np.concatenate([-positive[::-1], positive])
         lines = []
         for method in methods:
-            weights = np.asarray(arrays[f"{method}/{scalar}/spectrum_weights"], float).ravel()
-            good = np.isfinite(nodes[method]) & np.isfinite(weights)
-            share, _ = np.histogram(nodes[method][good], ends, weights=weights[good] / weights[good].sum())
+            share = spectral_shares(nodes[method], arrays[f"{method}/{scalar}/spectrum_weights"], ends)
             steps = np.repeat(np.maximum(100 * share, 1e-4), 2)
             lines.append(Line(np.repeat(ends, 2)[1:-1], steps, colour[method], style=style[method], width=1.5))
         label = f"eigenvalue [{unit} / pixel unit²]"

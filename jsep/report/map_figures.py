@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jsep import evaluate
+from jsep import evaluate, stats
 from jsep.evaluate import LOSS_SCALE
 from jsep.record.run_files import Maps
 from jsep.report.charts import Line, Panel, line_chart
@@ -26,7 +26,7 @@ def course_of_attack(maps: Maps, methods: Sequence[str]) -> Figure | None:
     lines, ends = [], []
     for method in having:
         losses = LOSS_SCALE * np.asarray(maps.methods[method]["losses"], dtype=np.float64)
-        low, median, high = np.quantile(losses, (0.1, 0.5, 0.9), axis=0)
+        low, median, _, high = stats.band(losses)
         ends += [median[0], median[-1]]
         # Every step of a long attack would be a megabyte of path: 150 places draw the same line.
         places = np.unique(np.linspace(0, median.size - 1, 150).round().astype(int))

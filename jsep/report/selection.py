@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jsep import evaluate
+from jsep import evaluate, stats
 from jsep.record import num_orders
+from jsep.record.many import mean_standard_errors
 from jsep.report.charts import Key, Line, Panel, line_chart
 from jsep.report.formatting import metric_number
 from jsep.report.image_grid import Layout, Tile, image_grid
@@ -63,7 +64,7 @@ def _clusters(images: np.ndarray, maps: np.ndarray, model: str) -> Figure:
         losses = zip(maps[cluster], within[cluster], between[cluster], strict=True)
         rows.append([Tile(own, "map", f"{_loss(near)} | {_loss(far)}") for own, near, far in losses])
         names += [f"cluster {cluster + 1}", "map\n\nmean loss\nin cluster |\nto others"]
-    means = [_loss(float(np.nanmean(each))) for each in (within, between)]
+    means = [_loss(stats.band(each.reshape(-1, 1)).mean[0]) for each in (within, between)]
     heading = f"Nearest to the centres of the largest clusters; maps of {plain(model)}\n"
     heading += f"explanation loss [1e-7] of these maps: {means[0]} within a cluster, {means[1]} between clusters"
     width = 1.1 * images.shape[1] + 2
@@ -75,9 +76,7 @@ def _draws(summary: Mapping[str, Any]) -> Figure:
     counts, entries = summary["counts"], summary["selections"]
     names = [entry["selection"] for entry in entries]
     colour, mark = colours(names), marks(names)
-    errors = {
-        e["selection"]: 100 * np.mean([e["standard_errors"][m] for m in summary["methods"]], axis=0) for e in entries
-    }
+    errors = {entry["selection"]: 100 * mean_standard_errors(entry) for entry in entries}
     orders = {entry["selection"]: 100 * np.array(entry["same_order"]) for entry in entries}
 
     def lines(values: Mapping[str, np.ndarray]) -> list[Line]:

@@ -26,13 +26,7 @@ _DPI = 140
 # Okabe and Ito's palette, told apart in the common forms of colour blindness, with a brown in place of its yellow,
 # which is lost on white paper. Known methods keep their colour in every report; others take what is left, in the order
 # in which they appear.
-_COLOURS = {
-    "mat": "#0072B2",
-    "sep_pos": "#009E73",
-    "sep_neg": "#D55E00",
-    "standard": "#555555",
-    "trades": "#CC79A7",
-}
+_COLOURS = {"mat": "#0072B2", "sep_pos": "#009E73", "sep_neg": "#D55E00", "standard": "#555555", "trades": "#CC79A7"}
 _SPARE = ("#56B4E9", "#E69F00", "#CC79A7", "#000000", "#7A3B00", "#009E73", "#D55E00", "#0072B2", "#555555")
 # The same hues for a dark page, no two of them alike there either.
 _ON_DARK = {

@@ -6,12 +6,14 @@ tests, `correlation` what goes together over many models.
 
 from jsep.stats.correlation import Correlation, correlation, correlation_study, partial_correlation
 from jsep.stats.crossed import CrossedMean, crossed_mean, mean_of_interval, mean_over_seeds
-from jsep.stats.inference import Interval, bootstrap_interval, holm, proportion_interval, t_interval
+from jsep.stats.inference import Band, Interval, band, bootstrap_interval, holm, proportion_interval, t_interval
 
 __all__ = [
+    "Band",
     "Correlation",
     "CrossedMean",
     "Interval",
+    "band",
     "bootstrap_interval",
     "correlation",
     "correlation_study",

@@ -116,3 +116,22 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     adjusted = np.empty_like(raised)
     adjusted[order] = raised
     return adjusted
+
+
+class Band(NamedTuple):
+    """Of many curves at each place: the 10 % quantile, the median, the mean, the 90 % quantile."""
+
+    low: np.ndarray
+    median: np.ndarray
+    mean: np.ndarray
+    high: np.ndarray
+
+
+def band(curves: np.ndarray) -> Band:
+    """The band of (curves, places); values that are NaN are left out.
+
+    >>> [float(each[0]) for each in band(np.arange(11.0)[:, None])]
+    [1.0, 5.0, 5.0, 9.0]
+    """
+    low, median, high = np.nanquantile(curves, (0.1, 0.5, 0.9), axis=0)
+    return Band(low, median, np.nanmean(curves, axis=0), high)

@@ -8,6 +8,7 @@ from landscape_runs import make_arrays, make_result, write
 
 from jsep import record, report
 from jsep.checks import InputError
+from jsep.record.landscape import landscape_lines, spectral_shares
 from jsep.report import landscape, landscape_figures
 
 
@@ -64,9 +65,9 @@ def test_numbers_are_means_over_seeds_with_their_deviation():
 
 def test_lines_of_a_direction_are_those_of_its_place():
     arrays = make_arrays()
-    lines = landscape_figures.lines_of(make_result(), arrays, "mat", "cross_entropy", "attack")
+    lines = landscape_lines(make_result(), arrays, "mat", "cross_entropy", "attack")
     np.testing.assert_array_equal(lines, arrays["mat/cross_entropy/lines"][:, 4])
-    random = landscape_figures.lines_of(make_result(), arrays, "mat", "cross_entropy", "rademacher")
+    random = landscape_lines(make_result(), arrays, "mat", "cross_entropy", "rademacher")
     assert random.shape == (18, 9)
 
 
@@ -116,3 +117,8 @@ def test_landscapes_compare_with_landscapes_on_the_same_data_alone(tmp_path, wri
         with pytest.raises(InputError, match=message):
             report.write_comparison(runs, tmp_path / "both.html")
     assert not (tmp_path / "both.html").exists()
+
+
+def test_a_spectrum_is_shared_out_among_its_bins():
+    nodes, weights = np.array([-1.5, 0.5, 0.5, np.nan]), np.array([1.0, 2.0, 1.0, 5.0])
+    np.testing.assert_allclose(spectral_shares(nodes, weights, np.array([-2.0, 0.0, 1.0, 2.0])), [0.25, 0.75, 0.0])
