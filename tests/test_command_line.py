@@ -19,7 +19,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 def own_flags(monkeypatch: pytest.MonkeyPatch) -> flags.FlagValues:
     """The flags of a study, in a registry of their own."""
     values = flags.FlagValues()
-    for name, default in {"epochs": 25, "num_seeds": 3, "sep_weight_pos": 5.0, "zzz": "a"}.items():
+    for name, default in {
+        "epochs": 25,
+        "num_seeds": 3,
+        "sep_weight_pos": 5.0,
+        "regulariser_weight": 1.0,
+        "zzz": "a",
+    }.items():
         flags.DEFINE_string(name, str(default), f"help of {name}", flag_values=values)
     flags.DEFINE_bool("resume", False, "continue", flag_values=values)
     monkeypatch.setattr(help_text.flags, "FLAGS", values)
