@@ -340,3 +340,19 @@ def test_evaluator_refuses_images_outside_the_budget_or_the_valid_pixels() -> No
         _check_budget(victims + 1, victims, evaluate.ExplanationAttackConfig())
     with pytest.raises(RuntimeError, match=r"left its l2 ball"):
         _check_budget(victims + np.float32(0.1), victims, evaluate.ExplanationAttackConfig(epsilon=0.39, norm="l2"))
+
+
+def test_index_of_numpy_numbers_is_stored_as_that_of_python_numbers(tmp_path: pathlib.Path) -> None:
+    plain = evaluate.PairIndex("d", "test", 5, "n", 2, 0, (1, 2), (3, 4))
+    numpy = evaluate.PairIndex("d", "test", np.int64(5), "n", np.int32(2), np.uint8(0), tuple(np.array([1, 2])), (3, 4))
+    assert numpy.hash == plain.hash
+    evaluate.save_pairs(tmp_path / "pairs.json", numpy)
+    assert evaluate.load_pairs(tmp_path / "pairs.json") == plain
+
+
+def test_features_that_are_not_finite_are_an_input_error() -> None:
+    dataset = data.from_arrays(np.zeros((6, 2, 2, 1), np.float32), np.arange(6) % 2)
+    points = np.zeros((6, 3))
+    points[2, 1] = np.nan
+    with pytest.raises(InputError, match="points must be finite features, got NaN or infinity for 1 of 6 images"):
+        evaluate.select_pairs(points, dataset, num_clusters=2, num_pairs=2, feature_network="n")
