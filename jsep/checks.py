@@ -1,16 +1,23 @@
 """Checks of what a caller hands in: each raises one line that says what was expected, what came and what to do.
 
-Only static facts are checked (Python numbers, shapes, dtypes, NumPy arrays): a traced value passes.
+Every kind of input has one check, which all functions that take it use: images, labels, outputs of a model, maps,
+budgets, numbers and counts. Shapes and dtypes are always checked; values only where they are known, that is outside of
+`jax.jit`, `jax.vmap` and `jax.grad`: a traced value passes. What such a value does instead is said in docs/faults.md:
+a number that cannot be right is NaN, never that of another class or image.
 """
 
 import difflib
 import errno
+import operator
 from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+from jsep.types import Array
 
 
 class InputError(ValueError):
@@ -42,16 +49,45 @@ def check_choice(what: str, value: str, known: Iterable[str]) -> None:
     raise InputError(f"unknown {what} {value!r}: expected one of {', '.join(known)}{hint}")
 
 
+MAX_WEIGHT = 1e12
+"""Of a term of a loss: above it gradients overflow in float32."""
+
+ROUNDING = 1e-6
+"""A pixel, or a share, that lies outside [0, 1] by at most this is rounding, and is clipped."""
+
+_PROBABILITY_SUM = 1e-5  # of float32 probabilities from 1; of half precision 1e-2
+
+
+def _known_number(name: str, value: Any, expected: str) -> float | None:
+    """The value of one real number (a Python or NumPy number, or a 0-d array), None for a traced one."""
+    if _is_traced(value):
+        if np.shape(value) != () or not _is_real(value.dtype):
+            raise InputError(f"{name} must be {expected}, got {value.dtype} of shape {np.shape(value)}")
+        return None
+    array = value if isinstance(value, np.ndarray | np.generic | jax.Array) else None
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if array is not None:
+        is_number = array.shape == () and _is_real(array.dtype)
+    if not is_number:
+        shape = f" of shape {array.shape}" if array is not None and array.shape else ""
+        raise InputError(f"{name} must be {expected}, got {type(value).__name__ if shape else repr(value)}{shape}")
+    return float(value)
+
+
+def _is_real(dtype: Any) -> bool:
+    return bool(jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer))
+
+
 def check_epsilon(epsilon: Any, norm: str = "linf", name: str = "epsilon") -> None:
-    """Raises InputError unless the budget is a finite number >= 0 and, under linf, at most 1."""
-    if _is_traced(epsilon) or not isinstance(epsilon, Real):
+    """Raises InputError unless the budget is one finite number >= 0 and, under linf, at most 1."""
+    number = _known_number(name, epsilon, "a number >= 0 (pixel units, images in [0, 1])")
+    if number is None:
         return
-    epsilon = float(epsilon)
-    if not np.isfinite(epsilon) or epsilon < 0:
-        raise InputError(f"{name} must be a number >= 0 (pixel units, images in [0, 1]), got {epsilon:g}")
-    if norm == "linf" and epsilon > 1:
-        hint = f"; did you mean {epsilon:g}/255?" if epsilon <= 255 else ""
-        raise InputError(f"{name} must be in [0, 1] (pixel units, images in [0, 1]), got {epsilon:g}{hint}")
+    if not np.isfinite(number) or number < 0:
+        raise InputError(f"{name} must be a number >= 0 (pixel units, images in [0, 1]), got {number:g}")
+    if norm == "linf" and number > 1:
+        hint = f"; did you mean {number:g}/255?" if number <= 255 else ""
+        raise InputError(f"{name} must be in [0, 1] (pixel units, images in [0, 1]), got {number:g}{hint}")
 
 
 def check_count(name: str, value: Any, minimum: int = 1) -> None:
@@ -60,69 +96,292 @@ def check_count(name: str, value: Any, minimum: int = 1) -> None:
         raise InputError(f"{name} must be an integer >= {minimum}, got {value!r}")
 
 
-def check_positive(name: str, value: Any, *, allow_zero: bool = False) -> None:
-    """Raises InputError unless `value` is a finite number > 0 (>= 0 with `allow_zero`)."""
-    if _is_traced(value) or not isinstance(value, Real):
+def check_positive(name: str, value: Any, *, allow_zero: bool = False, maximum: float | None = None) -> None:
+    """Raises InputError unless `value` is one finite number > 0 (>= 0 with `allow_zero`), at most `maximum`."""
+    expected = f"a number {'>=' if allow_zero else '>'} 0"
+    number = _known_number(name, value, expected)
+    if number is None:
         return
-    if not np.isfinite(float(value)) or value < 0 or (value == 0 and not allow_zero):
-        raise InputError(f"{name} must be a number {'>=' if allow_zero else '>'} 0, got {value}")
+    if not np.isfinite(number) or number < 0 or (number == 0 and not allow_zero):
+        raise InputError(f"{name} must be {expected}, got {value}")
+    if maximum is not None and number > maximum:
+        raise InputError(f"{name} must be at most {maximum:g}, got {value}")
+
+
+def check_number(name: str, value: Any, low: float, high: float) -> None:
+    """Raises InputError unless `value` is one finite number in [low, high]."""
+    number = _known_number(name, value, f"a number in [{low:g}, {high:g}]")
+    if number is not None and not low <= number <= high:
+        raise InputError(f"{name} must be in [{low:g}, {high:g}], got {number:g}")
+
+
+def _as_array(value: Any, name: str) -> Any:
+    """The value as an array of NumPy or JAX, as it is where it is one."""
+    if isinstance(value, jax.Array | np.ndarray):
+        return value
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be an array, got {type(value).__name__} ({error})") from None
+    if array.dtype == object:
+        raise InputError(f"{name} must be an array of numbers, got {type(value).__name__}")
+    return array
+
+
+def _check_float(array: Any, name: str) -> None:
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        return
+    hint = "convert it, as by .astype('float32')"
+    if array.dtype == np.uint8:
+        hint = "divide uint8 images by 255"
+    elif jnp.issubdtype(array.dtype, jnp.complexfloating):
+        hint = "take its real part"
+    raise InputError(f"{name} must be floating point in [0, 1], got dtype {array.dtype}; {hint}")
+
+
+def check_range(
+    name: str,
+    value: Any,
+    *,
+    whole: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Raises InputError unless `value` is a finite number, an integer where `whole`, within its bounds.
+
+    Args: minimum, maximum: the smallest and the largest; above, below: bounds that are not reached.
+    """
+    is_number = isinstance(value, int | np.integer if whole else Real) and not isinstance(value, bool)
+    missed = [
+        f" {sign} {end if isinstance(end, int) else format(end, 'g')}"
+        for sign, end, holds in (
+            (">=", minimum, operator.ge),
+            ("<=", maximum, operator.le),
+            (">", above, operator.gt),
+            ("<", below, operator.lt),
+        )
+        if end is not None and not (is_number and holds(value, end))
+    ]
+    if is_number and not missed and (whole or np.isfinite(float(value))):
+        return
+    low, high = (above if minimum is None else minimum), (below if maximum is None else maximum)
+    if not whole and low is not None and high is not None and low >= 0 and high <= 1:
+        ends = f"{'(' if minimum is None else '['}{low:g}, {high:g}{')' if maximum is None else ']'}"
+        raise InputError(f"{name} must be in {ends}, got {value!r}")
+    raise InputError(f"{name} must be {'an integer' if whole else 'a number'}{''.join(missed[:1])}, got {value!r}")
 
 
 def check_image(image: Any, name: str = "image") -> None:
-    """Raises InputError unless `image` is one (H, W, C) floating-point image."""
-    shape = np.shape(image)
-    if len(shape) != 3:
+    """Raises InputError unless `image` is one (H, W, C) floating-point image, by its shape and dtype."""
+    array = _as_array(image, name)
+    shape = array.shape
+    if len(shape) != 3 or 0 in shape:
         hint = "; for a batch use jax.vmap" if len(shape) == 4 else ""
+        hint = "; add the axis of the channels, image[..., None]" if len(shape) == 2 else hint
         raise InputError(f"{name} must be one (H, W, C) image, got shape {shape}{hint}")
-    dtype = jax.numpy.result_type(image)
-    if not jax.numpy.issubdtype(dtype, jax.numpy.floating):
-        raise InputError(f"{name} must be floating point in [0, 1], got dtype {dtype}; divide uint8 images by 255")
+    _check_float(array, name)
+
+
+def as_image(image: Any, name: str = "image", *, in_box: bool = True) -> Array:
+    """The image as an array of JAX of the same floating-point type, after all checks.
+
+    Args: in_box: whether pixels must lie in [0, 1]. What lies outside by at most `ROUNDING` is clipped; a traced image
+      passes as it is.
+    Raises: InputError unless it is one (H, W, C) floating-point image, finite and in its range.
+    """
+    check_image(image, name)
+    check_pixels(image, name, in_box=in_box)
+    array = _as_array(image, name)
+    return jnp.asarray(clip_rounding(array) if in_box else array)
+
+
+def as_images(images: Any, name: str = "images") -> np.ndarray:
+    """The images (B, H, W, C) as a NumPy array of the same floating-point type, clipped as by `as_image`.
+
+    Raises: InputError as `check_images`.
+    """
+    check_images(images, name)
+    array = np.asarray(images)
+    return np.asarray(clip_rounding(array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)))
+
+
+def clip_rounding(array: Any) -> Any:
+    """Known pixels clipped to [0, 1] where all lie in it up to `ROUNDING`; others, and traced ones, as they are."""
+    if _is_traced(array):
+        return array
+    # In NumPy: under jit even constants become traced by what jax.numpy does to them.
+    values = np.asarray(array)
+    low, high = values.min(initial=0), values.max(initial=0)
+    needed = (low < 0 or high > 1) and low >= -ROUNDING and high <= 1 + ROUNDING
+    return values.clip(0, 1) if needed else array
 
 
 def check_images(images: Any, name: str = "images") -> None:
     """Raises InputError unless `images` are (B, H, W, C) floating-point images with all pixels in [0, 1]."""
     if _is_traced(images):
         raise InputError(f"{name} must be arrays with values, got a traced one; call this outside of jit and vmap")
-    images = np.asarray(images)
+    images = np.asarray(_as_array(images, name))
     if images.ndim != 4 or 0 in images.shape:
         raise InputError(f"{name} must be (B, H, W, C) with at least one image, got shape {images.shape}")
-    if not np.issubdtype(images.dtype, np.floating):
-        raise InputError(f"{name} must be floating point in [0, 1], got dtype {images.dtype}; divide uint8 by 255")
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        hint = "; divide uint8 by 255" if images.dtype == np.uint8 else "; convert them, as by .astype('float32')"
+        raise InputError(f"{name} must be floating point in [0, 1], got dtype {images.dtype}{hint}")
     low, high = float(images.min()), float(images.max())  # nan where a pixel is
-    if not (low >= 0 and high <= 1):
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         hint = "; divide them by 255" if 1 < high <= 255 and low >= 0 else ""
         raise InputError(f"{name} must be in [0, 1], got pixels from {low:g} to {high:g}{hint}")
 
 
-def check_pixels(image: Any, name: str = "image") -> None:
-    """Raises InputError when known pixels lie outside [0, 1] or are not finite."""
+def check_pixels(image: Any, name: str = "image", *, in_box: bool = True) -> None:
+    """Raises InputError when known pixels are not finite or, with `in_box`, outside [0, 1] by more than `ROUNDING`."""
     if _is_traced(image):
         return
-    values = np.asarray(image)
-    if values.size and not (np.all(np.isfinite(values)) and values.min() >= 0 and values.max() <= 1):
-        raise InputError(
-            f"{name} must have pixels in [0, 1], got [{values.min():g}, {values.max():g}]; scale them first"
-        )
-
-
-def check_label(label: Any, num_classes: int) -> None:
-    """Raises InputError when a label known at trace time is outside 0 .. num_classes - 1."""
-    if _is_traced(label):
+    values = np.asarray(_as_array(image, name))
+    if not values.size:
         return
-    label = np.asarray(label)
-    if not np.issubdtype(label.dtype, np.integer):
-        raise InputError(f"label must be an integer class, got dtype {label.dtype}")
-    if label.size and (label.min() < 0 or label.max() >= num_classes):
-        wrong = label.min() if label.min() < 0 else label.max()
-        raise InputError(f"label must be in 0 .. {num_classes - 1} (the model has {num_classes} classes), got {wrong}")
+    low, high = float(values.min()), float(values.max())  # nan where a pixel is
+    if not in_box:
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise InputError(f"{name} has pixels that are not finite, got [{low:g}, {high:g}]")
+    elif not (low >= -ROUNDING and high <= 1 + ROUNDING):
+        hint = "divide them by 255" if 1 < high <= 255 and low >= 0 else "scale them first"
+        hint = "" if np.isnan(low) else f"; {hint}"
+        raise InputError(f"{name} must have pixels in [0, 1], got [{low:g}, {high:g}]{hint}")
+
+
+def as_baseline(baseline: Any, image: Array, name: str = "baseline") -> Array:
+    """What replaces pixels of `image`, in its type: a number, or an array that broadcasts to its shape.
+
+    Raises: InputError unless it is real, broadcasts, and is finite where its values are known.
+    """
+    array = _as_array(baseline, name)
+    if not _is_real(array.dtype):
+        raise InputError(f"{name} must be a number or an array of them, pixel units, got dtype {array.dtype}")
+    try:
+        fits = np.broadcast_shapes(array.shape, image.shape) == image.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise InputError(f"{name} must broadcast to the image's shape {image.shape}, got shape {array.shape}")
+    check_pixels(array, name, in_box=False)
+    return jnp.asarray(array, image.dtype)
+
+
+def check_label(label: Any, num_classes: int, name: str = "label") -> None:
+    """Raises InputError unless `label` is one integer class (), where it is known one of 0 .. num_classes - 1."""
+    array = _as_array(label, name)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        hint = "; for a one-hot row pass its argmax" if array.shape == (num_classes,) else ""
+        raise InputError(f"{name} must be an integer class, got dtype {array.dtype} of shape {array.shape}{hint}")
+    if array.shape != ():
+        hint = "; for a one-hot row pass its argmax" if array.shape == (num_classes,) else ""
+        raise InputError(
+            f"{name} must be one class of shape (), got shape {array.shape}; for a batch use jax.vmap{hint}"
+        )
+    _check_range(array, num_classes, name)
+
+
+def check_labels(labels: Any, num_images: int, num_classes: int, name: str = "labels") -> None:
+    """Raises InputError unless `labels` are one integer class of 0 .. num_classes - 1 for each image."""
+    array = _as_array(labels, name)
+    if array.shape != (num_images,):
+        hint = "; for one-hot rows pass their argmax" if array.shape == (num_images, num_classes) else ""
+        raise InputError(f"{name} must be one class for each of the {num_images} images, got shape {array.shape}{hint}")
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise InputError(f"label must be an integer class, got dtype {array.dtype}")
+    _check_range(array, num_classes, "label")
+
+
+def _check_range(array: Any, num_classes: int, name: str) -> None:
+    if _is_traced(array) or not array.size:
+        return
+    low, high = int(np.asarray(array).min()), int(np.asarray(array).max())
+    if low < 0 or high >= num_classes:
+        wrong = low if low < 0 else high
+        raise InputError(f"{name} must be in 0 .. {num_classes - 1} (the model has {num_classes} classes), got {wrong}")
+
+
+def at_label(values: Array, label: Any) -> Array:
+    """values[..., label] of a checked label: for a traced one outside 0 .. K-1, which cannot raise, NaN.
+
+    Args: values: (K,) floating point; label: () integer. Returns: (), and its derivative likewise.
+    """
+    if not _is_traced(label):
+        return values[label]
+    is_class = (label >= 0) & (label < values.shape[-1])
+    # A product, so that the derivative is NaN too; times 1 changes nothing.
+    return values[label] * jnp.where(is_class, 1.0, jnp.nan).astype(values.dtype)
+
+
+def check_output(logits: Any, name: str = "logits_fn") -> None:
+    """Raises InputError unless a model's output for one image are logits (K,), floating point, of at least 2 classes.
+
+    Where their values are known, also for probabilities (non-negative, of sum 1).
+    """
+    shape, dtype = getattr(logits, "shape", None), getattr(logits, "dtype", None)
+    must = f"{name} must map one image (H, W, C) to logits (K,)"
+    if shape is None or dtype is None:
+        raise InputError(f"{must} alone, got {type(logits).__name__}; pick them out of it")
+    if len(shape) != 1:
+        hint = ""
+        if shape == ():
+            hint = "; it is a score already: give the model of all classes"
+        elif len(shape) == 2 and 1 in shape:
+            hint = "; take the axis of the batch out, as by [0]" if shape[0] == 1 else "; flatten them, as by [:, 0]"
+        raise InputError(f"{must}, got shape {shape}{hint}")
+    if shape[0] < 2:
+        raise InputError(
+            f"{must} of at least 2 classes, got shape {shape}; for one logit z give the two classes, as by "
+            "jnp.stack([-z, z])"
+        )
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise InputError(f"{must}, floating point, got dtype {dtype}")
+    check_logits(logits)
+
+
+def is_probability(logits: Array) -> Array:
+    """() bool: a traced output (K,) is non-negative and sums to 1, as a softmax does."""
+    return jnp.all(logits >= 0) & (jnp.abs(jnp.sum(logits.astype(jnp.float32)) - 1) < _PROBABILITY_SUM)
+
+
+def refuse_probabilities(found: Any, name: str = "model_fn") -> None:
+    """Raises InputError where `is_probability` was true of every one of several images."""
+    if np.all(found):
+        raise InputError(f"{name} returns probabilities (non-negative, sum 1), expected logits: take the softmax out")
 
 
 def check_logits(logits: Any) -> None:
     """Raises InputError when known logits (..., K) all look like probabilities: non-negative, and of sum 1."""
-    if _is_traced(logits) or np.size(logits) == 0 or np.shape(logits)[-1] < 2:
+    if _is_traced(logits) or isinstance(logits, jax.ShapeDtypeStruct):
+        return
+    if np.size(logits) == 0 or np.shape(logits)[-1] < 2:
         return
     values = np.asarray(logits)
-    if np.all(values >= 0) and np.all(np.abs(values.sum(axis=-1) - 1) < 1e-3):
+    tolerance = _PROBABILITY_SUM if values.dtype.itemsize > 2 else 1e-2
+    sums = values.sum(axis=-1, dtype=np.float64)
+    if np.all((values == 0) | (values == 1)):
+        return  # one-hot logits of a toy
+    if np.all(values >= -ROUNDING) and np.all(np.abs(sums - 1) < tolerance):
         raise InputError(
             "logits_fn returns probabilities (non-negative, sum 1), expected logits: take the softmax out of the model"
         )
+
+
+def as_map(map_: Any, name: str = "map_") -> Array:
+    """The map as an array of JAX, in float32 where it is of half precision, after all checks.
+
+    Raises: InputError unless it is one (H, W) map, floating point and, where its values are known, finite.
+    """
+    array = _as_array(map_, name)
+    if array.ndim != 2 or 0 in array.shape:
+        hint = "; for a batch use jax.vmap" if array.ndim == 3 else ""
+        raise InputError(f"{name} must be one (H, W) map, got shape {array.shape}{hint}")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise InputError(
+            f"{name} must be floating point, got dtype {array.dtype}; convert it, as by .astype('float32')"
+        )
+    if not _is_traced(array) and not np.all(np.isfinite(np.asarray(array))):
+        raise InputError(f"{name} has values that are not finite: look at the model and at the image")
+    return jnp.asarray(array).astype(jnp.promote_types(array.dtype, jnp.float32))

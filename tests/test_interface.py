@@ -196,11 +196,11 @@ def test_success_without_classes_is_a_higher_objective() -> None:
 
 
 def test_settings_of_the_explanation_attack_may_come_as_one_value() -> None:
-    settings = attack.ExplanationAttackSettings(**SETTINGS, epsilon=0.3)
+    settings = attack.TargetedConfig(**SETTINGS)
     expected, _ = attack.attack_explanation(KEY, *PAIR, TARGET_MAP, epsilon=0.3, **SETTINGS)
-    actual, info = attack.attack_explanation(KEY, *PAIR, TARGET_MAP, settings)
+    actual, info = attack.attack_explanation(KEY, *PAIR, TARGET_MAP, settings, epsilon=0.3)
     np.testing.assert_array_equal(actual, expected)
-    _, shorter = attack.attack_explanation(KEY, *PAIR, TARGET_MAP, settings, num_steps=2)
+    _, shorter = attack.attack_explanation(KEY, *PAIR, TARGET_MAP, settings, num_steps=2, epsilon=0.3)
     np.testing.assert_array_equal(shorter.losses, info.losses[:3])
     with pytest.raises(
         ValueError, match="unknown setting of attack_explanation 'num_step': .*did you mean 'num_steps'"

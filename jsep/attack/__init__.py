@@ -14,7 +14,7 @@ from jsep.attack.auto_explanation import (
     auto_explanation_members,
     num_search_steps,
 )
-from jsep.attack.explanation import ExplanationAttackInfo, ExplanationAttackSettings, attack_explanation
+from jsep.attack.explanation import ExplanationAttackInfo, TargetedConfig, attack_explanation
 from jsep.attack.explanation_attacks import (
     EXPLANATION_ATTACKS,
     AttackRecord,
@@ -22,7 +22,6 @@ from jsep.attack.explanation_attacks import (
     BlackBoxConfig,
     ExplanationAttack,
     PairProblem,
-    TargetedConfig,
     Trajectory,
     check_attack_settings,
     explanation_attack,
@@ -64,7 +63,6 @@ __all__ = [
     "BlackBoxInfo",
     "ExplanationAttack",
     "ExplanationAttackInfo",
-    "ExplanationAttackSettings",
     "ExplanationWarnings",
     "FabInfo",
     "FgsmInfo",

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.attack.losses import is_success
+from jsep.attack.entry import attack_method
+from jsep.attack.losses import is_success, value_and_gradient
 from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
-from jsep.checks import InputError, check_count, check_epsilon, check_image
+from jsep.checks import InputError, check_count
 from jsep.types import Array, Key, Objective
 
 _MOMENTUM = 0.75  # weight of the new step against the last one
@@ -22,12 +23,15 @@ class ApgdInfo(NamedTuple):
       keeps its last value.
     success: () bool, the returned image is misclassified (see `PgdInfo`).
     num_steps: () int, the steps made; distance: () norm of the perturbation.
+    num_non_finite: () int, at how many visited images the objective or its gradient is not finite; they are left for
+      the best one so far.
     """
 
     objectives: Array
     success: Array
     num_steps: Array
     distance: Array
+    num_non_finite: Array
 
 
 class _Point(NamedTuple):
@@ -48,6 +52,7 @@ class _State(NamedTuple):
     objectives: Array
     successful: Array
     success: Array
+    num_non_finite: Array
 
 
 def checkpoints(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,6 +78,7 @@ def random_start(key: Key, ball: Norm, image: Array, epsilon: Any) -> Array:
     return project_to_ball_and_box(ball, image, image + epsilon * noise / ball.size(noise), epsilon)
 
 
+@attack_method
 def apgd(
     key: Key,
     objective: Objective,
@@ -104,22 +110,20 @@ def apgd(
     Reference: Croce and Hein 2020, algorithm 1.
     """
     ball = norm_by_name(norm)
-    check_image(image)
-    check_epsilon(epsilon, norm)
     check_count("num_steps", num_steps, minimum=0)
     with_success: Any = getattr(objective, "with_success", None)
     if stop_at_success and with_success is None:
         raise InputError("stop_at_success needs an objective with a method with_success: pass a PredictionObjective")
-    image = jnp.asarray(image)
     is_checkpoint, lengths = (jnp.asarray(column) for column in checkpoints(max(num_steps, 1)))
 
     def evaluated(candidate: Array) -> tuple[_Point, Array]:
         if stop_at_success:
-            (value, success), gradient = jax.value_and_grad(with_success, has_aux=True)(candidate)
+            (value, success), gradient = value_and_gradient(with_success, candidate, has_aux=True)
         else:
-            value, gradient = jax.value_and_grad(objective)(candidate)
+            value, gradient = value_and_gradient(objective, candidate)
             success = jnp.zeros((), bool)
-        return _Point(candidate, value, gradient), success
+        # An image where something is not finite is worse than any other.
+        return _Point(candidate, jnp.where(jnp.isnan(value), -jnp.inf, value), gradient), success
 
     def put_back(candidate: Array) -> Array:
         return project_to_ball_and_box(ball, image, candidate, epsilon)
@@ -130,6 +134,7 @@ def apgd(
         momentum = jnp.where(state.step == 0, 1.0, _MOMENTUM).astype(image.dtype)
         moved = now.image + momentum * (target - now.image) + (1 - momentum) * (now.image - state.last_image)
         new, success = evaluated(put_back(moved))
+        is_finite = jnp.isfinite(new.value)
         best = _where(new.value > state.best.value, new, state.best)
 
         num_rises = state.num_rises + (new.value > now.value)
@@ -139,7 +144,7 @@ def apgd(
         halve = look & (few_rises | stuck)
         return _State(
             step=state.step + 1,
-            now=_where(halve, best, new),
+            now=_where(halve | ~is_finite, best, new),
             last_image=now.image,
             best=best,
             step_size=jnp.where(halve, state.step_size / 2, state.step_size),
@@ -149,9 +154,12 @@ def apgd(
             objectives=state.objectives.at[state.step + 1].set(best.value),
             successful=jnp.where(success, new.image, state.successful),
             success=success,
+            num_non_finite=state.num_non_finite + ~is_finite,
         )
 
     start, success = evaluated(random_start(key, ball, image, epsilon))
+    # Instead of a start that is not finite the clean image is what the search returns to.
+    start = start._replace(image=jnp.where(jnp.isfinite(start.value), start.image, image))
     final = jax.lax.while_loop(
         lambda state: (state.step < num_steps) & ~state.success,
         step,
@@ -167,13 +175,14 @@ def apgd(
             objectives=jnp.full(num_steps + 1, start.value),
             successful=start.image,
             success=success,
+            num_non_finite=(~jnp.isfinite(start.value)).astype(jnp.int32),
         ),
     )
     adversarial = jnp.where(final.success, final.successful, final.best.image)
     seen = jnp.arange(num_steps + 1) <= final.step
     objectives = jnp.where(seen, final.objectives, final.best.value)
     success = final.success if stop_at_success else is_success(objective, image, adversarial)
-    return adversarial, ApgdInfo(objectives, success, final.step, ball.size(adversarial - image))
+    return adversarial, ApgdInfo(objectives, success, final.step, ball.size(adversarial - image), final.num_non_finite)
 
 
 def _where(condition: Array, yes: _Point, no: _Point) -> _Point:

@@ -10,7 +10,7 @@ import numpy as np
 from jsep.attack import reliability
 from jsep.attack.norms import norm_by_name
 from jsep.attack.prediction_attacks import AUTO_ATTACK_VERSIONS, PREDICTION_ATTACKS, AutoAttackConfig
-from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_images, check_label
+from jsep.checks import InputError, as_images, check_choice, check_count, check_epsilon, check_labels, check_output
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 
@@ -23,6 +23,8 @@ class AutoAttackInfo(NamedTuple):
     distance: (B,) norm of the perturbation, 0 where the clean image is returned.
     robust_accuracy: attack -> fraction of the images that are still classified correctly after it; "clean" comes first.
     checks: the automatic checks; `raised` has the sentences of the raised ones.
+    not_finite: (B,) bool, an attack ended at an image with logits that are not finite, and none broke the image: it
+      counts as robust, and nothing is known about it.
     """
 
     clean_correct: np.ndarray
@@ -31,6 +33,7 @@ class AutoAttackInfo(NamedTuple):
     distance: np.ndarray
     robust_accuracy: dict[str, float]
     checks: tuple[reliability.ReliabilityCheck, ...]
+    not_finite: np.ndarray
 
     @property
     def success(self) -> np.ndarray:
@@ -177,8 +180,9 @@ class _Batch:
         norm: str,
         epsilon: float,
         config: AutoAttackConfig,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """(indices, their attacked images, whether each is valid and misclassified, its objectives), by chunk."""
+    ) -> Iterator[tuple[np.ndarray, ...]]:
+        """(indices, their attacked images, whether each is valid and misclassified, whether its logits are not finite,
+        its objectives), by chunk."""
         for chunk, count in _chunks(indices, _size_for(len(indices), self.size)):
             images, labels = self.images[chunk], self.labels[chunk]
             found, objectives = _attack(
@@ -186,10 +190,11 @@ class _Batch:
                 norm=norm, config=config,
             )  # fmt: skip
             # Another program than the attack's: what counts is the class that the model gives to the finished image.
-            wrong = np.asarray(_logits(self.model_fn, self.variables, found)).argmax(1) != labels
-            found = np.asarray(found)
-            broken = wrong & _is_valid(found, images, norm, epsilon)
-            yield chunk[:count], found[:count], broken[:count], np.asarray(objectives)[:count]
+            logits = np.asarray(_logits(self.model_fn, self.variables, found))
+            found, is_finite = np.asarray(found), np.isfinite(logits).all(axis=1)
+            broken = is_finite & (logits.argmax(1) != labels) & _is_valid(found, images, norm, epsilon)
+            rows = (found, broken, ~is_finite, np.asarray(objectives))
+            yield chunk[:count], *(row[:count] for row in rows)
 
 
 def _distances(images: np.ndarray, others: np.ndarray, norm: str) -> np.ndarray:
@@ -207,15 +212,11 @@ def _is_valid(images: np.ndarray, clean: np.ndarray, norm: str, epsilon: float) 
 
 def _checked(model_fn: ModelFn, variables: PyTree, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, int]:
     """(images, labels, K) as the attacks need them. Raises InputError where something does not fit."""
-    check_images(images)
-    images, labels = np.asarray(images, jax.dtypes.canonicalize_dtype(np.result_type(images))), np.asarray(labels)
-    if labels.shape != (len(images),):
-        raise InputError(f"labels must be one class for each of the {len(images)} images, got shape {labels.shape}")
-    shape = jax.eval_shape(model_fn, variables, jax.ShapeDtypeStruct(images.shape[1:], images.dtype)).shape
-    if len(shape) != 1 or shape[0] < 2:
-        raise InputError(f"logits_fn must give logits (K,) of at least 2 classes for one image, got shape {shape}")
-    check_label(labels, shape[0])
-    return images, labels.astype(np.int32), shape[0]
+    images = as_images(images)
+    output = jax.eval_shape(model_fn, variables, jax.ShapeDtypeStruct(images.shape[1:], images.dtype))
+    check_output(output)
+    check_labels(labels, len(images), output.shape[0])
+    return images, np.asarray(labels).astype(np.int32), output.shape[0]
 
 
 def auto_attack(
@@ -285,7 +286,7 @@ def auto_attack(
     # The most likely other classes, from the second down: the label itself goes last.
     others = np.argsort(-np.where(np.arange(num_classes) == labels[:, None], -np.inf, logits), axis=1, kind="stable")
 
-    robust, adversarial = clean_correct.copy(), images.copy()
+    robust, adversarial, not_finite = clean_correct.copy(), images.copy(), np.zeros(len(images), bool)
     broken_by = np.where(clean_correct, "", "clean").astype("<U16")
     checks = [
         reliability.randomised(batch.repeated_logits()),
@@ -300,11 +301,12 @@ def auto_attack(
         before, curves = int(robust.sum()), []
         for rank in range(num_targets if PREDICTION_ATTACKS[name].targeted else 1):
             stage_key = jax.random.fold_in(jax.random.fold_in(key, place), rank)
-            for chunk, found, broken, objectives in batch.attacked(
+            for chunk, found, broken, skipped, objectives in batch.attacked(
                 name, stage_key, np.flatnonzero(robust), others[:, rank], norm=norm, epsilon=epsilon, config=config
             ):
                 adversarial[chunk[broken]] = found[broken]
                 robust[chunk[broken]], broken_by[chunk[broken]] = False, name
+                not_finite[chunk] |= skipped
                 curves.append(objectives[~broken])
         if on_progress is not None:
             on_progress(name, {"attacked": before, "robust_accuracy": float(robust.mean())})
@@ -313,10 +315,14 @@ def auto_attack(
         if name.startswith("apgd") and all(check.name != "loss_not_rising" for check in checks):
             checks.append(reliability.loss_not_rising(np.concatenate(curves) if curves else np.zeros((0, 0))))
 
+    not_finite &= robust  # of the others another attack has settled it
+    if not_finite.any():
+        checks.append(reliability.not_finite(int(not_finite.sum()), len(images)))
+
     # All of them once more, in the order in which they are returned.
     restored = ~robust & clean_correct & (batch.logits(adversarial).argmax(1) == labels)
     adversarial[restored], robust[restored], broken_by[restored] = images[restored], True, ""
     left = [clean_correct, *(clean_correct & ~np.isin(broken_by, attacks[: i + 1]) for i in range(len(attacks)))]
     accuracy = {name: float(mask.mean()) for name, mask in zip(("clean", *attacks), left, strict=True)}
     distance = _distances(adversarial, images, norm)
-    return adversarial, AutoAttackInfo(clean_correct, robust, broken_by, distance, accuracy, tuple(checks))
+    return adversarial, AutoAttackInfo(clean_correct, robust, broken_by, distance, accuracy, tuple(checks), not_finite)

@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jsep.attack.entry import attack_method
 from jsep.attack.explanation_black_box import evolution_search, random_search
 from jsep.attack.explanation_search import DIRECTIONS, Best, OnStep, adaptive_search
 from jsep.attack.explanation_terms import MAP_LOSSES, check_map, checked_constraint
 from jsep.attack.explanation_warnings import ExplanationWarnings, has_no_second_derivative, warnings_of_pair
+from jsep.attack.losses import num_non_finite
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
-from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_image, check_pixels
+from jsep.checks import InputError, as_image, check_choice, check_count, check_epsilon
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 
@@ -42,7 +44,7 @@ QUERIES_A_STEP = 20
 """Of the evolution strategy: ten pairs of samples."""
 
 AUTO_EXPLANATION_VERSIONS: dict[str, tuple[int, int]] = {"fast": (3, 1), "standard": (7, 2)}
-"""version -> how many white-box and how many black-box members, each the first so many of its list.
+"""version -> (number of white-box members, number of black-box members), taken from the start of each list.
 
 A longer version runs a shorter one's members with the same keys, so that it never ends with a higher loss.
 """
@@ -62,6 +64,7 @@ class AutoExplanationInfo(NamedTuple):
     failed: () bool, the clean image's loss is not finite, and the clean image is returned.
     distance: () norm of the perturbation, the part of the budget that was used.
     warnings: ExplanationWarnings.
+    num_non_finite: () int, at how many visited or queried images the map, the output or a gradient is not finite.
     """
 
     losses: Array
@@ -74,6 +77,7 @@ class AutoExplanationInfo(NamedTuple):
     failed: Array
     distance: Array
     warnings: ExplanationWarnings
+    num_non_finite: Array
 
 
 def auto_explanation_members(version: str = "standard") -> tuple[str, ...]:
@@ -90,6 +94,7 @@ def num_search_steps(version: str = "standard", num_steps: int = 100, num_querie
     return num_white * num_steps + sum((num_queries, num_queries // QUERIES_A_STEP)[:num_black])
 
 
+@attack_method
 def auto_explanation_attack(
     key: Key,
     map_fn: MapFn,
@@ -133,12 +138,8 @@ def auto_explanation_attack(
     """
     check_choice("version", version, AUTO_EXPLANATION_VERSIONS)
     ball = norm_by_name(norm)
-    check_image(image)
-    check_pixels(image)
-    check_epsilon(epsilon, norm)
     check_count("num_steps", num_steps)
     check_count("num_queries", num_queries, minimum=QUERIES_A_STEP)
-    image = jnp.asarray(image)
     if start is not None and jnp.shape(start) != image.shape:
         raise InputError(f"start must have the shape of the image, {image.shape}, got {jnp.shape(start)}")
     check_map(map_fn, image, target_map)
@@ -185,11 +186,11 @@ def auto_explanation_attack(
     # Apart from the white box in everything, its key too, so that the comparison is fair and versions stay nested.
     black_key = jax.random.fold_in(key, 1000)
     settings = {"judge": judge, "norm": ball, "epsilon": epsilon, "on_step": on_step}
-    black_losses = []
+    black_losses, non_finite = [], num_non_finite(losses)
     for index, name in enumerate(BLACK_BOX_MEMBERS[:num_black]):
         search = random_search if name == "random_search" else evolution_search
         length = num_queries if name == "random_search" else num_queries // QUERIES_A_STEP
-        found, _ = search(
+        found, _, skipped = search(
             jax.random.fold_in(black_key, index),
             map_fn,
             logits_fn,
@@ -201,6 +202,7 @@ def auto_explanation_attack(
         )
         best = best.with_visited(found.image, found.loss, jnp.bool_(True))
         black_losses.append(found.loss)
+        non_finite = non_finite + skipped
 
     adversarial = best.image
     map_, logits = map_fn(adversarial), logits_fn(adversarial)
@@ -226,6 +228,7 @@ def auto_explanation_attack(
             no_second_derivative=has_no_second_derivative(jax.random.fold_in(key, 2000), logits_fn, image, label),
             has_budget=jnp.asarray(epsilon) > 0,
         ),
+        num_non_finite=non_finite,
     )
     return adversarial, info
 
@@ -254,8 +257,7 @@ def auto_explanation_curve(
             check_epsilon(float(epsilon), norm, "epsilons")
         if np.any(np.diff(np.asarray(epsilons)) < 0):
             raise InputError(f"epsilons must not fall: sort them, got {np.asarray(epsilons)}")
-    image = jnp.asarray(image)
-    check_pixels(image)
+    image = as_image(image)
     check_map(map_fn, image, target_map)
     checked_constraint(map_fn, logits_fn, image, settings.get("softmax_tolerance"))
 

@@ -8,77 +8,65 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jsep.attack.entry import attack_method
 from jsep.attack.explanation_search import OnStep, report_step
 from jsep.attack.explanation_terms import check_map, checked_constraint
+from jsep.attack.losses import num_non_finite, value_and_gradient
 from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
 from jsep.checks import (
+    MAX_WEIGHT,
     InputError,
     check_choice,
     check_count,
-    check_epsilon,
-    check_image,
-    check_pixels,
     check_positive,
 )
+from jsep.numerics import all_finite
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 STEPS = ("adam", "sign")
 """The update rules of `attack_explanation`: Adam, as published, or the sign of the gradient times the learning rate."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ExplanationAttackSettings:
-    """The settings of `attack_explanation`, as one value.
+@dataclasses.dataclass(frozen=True)
+class TargetedConfig:
+    """The settings of `attack_explanation`: how it searches.
 
     num_steps: steps, >= 0.
     learning_rate: of Adam, or the length of a sign step, in pixel units.
-    map_weight, output_weight: weights of the two terms; Adam is invariant to their common scale up to its 1e-8.
-    epsilon: radius of the ball, or None for none; norm: "linf" or "l2".
-    random_start: start at a random image of the ball (needs `epsilon`); the clean image is then only the fallback.
-    beta_growth: (first, last) softplus beta of a geometric schedule over the steps. `map_fn` and `logits_fn` are then
-      called with a second argument, the beta; the losses along the way are of the current beta, and the last visited
-      image that keeps the class under the functions' own activation (called without a beta) is returned.
-    step: "adam" or "sign".
-    num_starts: starts, the first as `random_start` says, the others at random images of the ball (needs `epsilon`); the
+    map_weight, output_weight: weights of the two terms, in [0, 1e12]; Adam is invariant to their common scale up to its
+      1e-8.
+    num_starts: starts, the first as `random_start` says, the others at random images of the ball (needs a budget); the
       result and everything in the info are of the start that ends with the lowest loss.
-    softmax_tolerance: the largest change of an entry of the softmax on an image that may be returned; None: only the
-      class must be kept.
     repair: where a visited image violates the output constraint, step against the violation instead of the loss, with a
       gradient of the same size (switching; Polyak 1967). Without it an attack that crosses the decision boundary early
       may never visit a better image that can be returned, and its pair counts as robust.
+    step: "adam" or "sign".
+    random_start: start at a random image of the ball (needs a budget); the clean image is then only the fallback.
 
     Raises: InputError for a setting out of range, where its value is known.
     """
 
-    num_steps: int
-    learning_rate: Any
-    map_weight: Any
-    output_weight: Any
-    epsilon: Any = None
-    norm: str = "linf"
-    random_start: bool = False
-    beta_growth: tuple[float, float] | None = None
-    step: str = "adam"
+    num_steps: int = 1000
+    learning_rate: Any = 1e-3
+    map_weight: Any = 1e7
+    output_weight: Any = 1e6
     num_starts: int = 1
-    softmax_tolerance: Any = None
     repair: bool = False
+    step: str = "adam"
+    random_start: bool = False
 
     def __post_init__(self) -> None:
-        norm_by_name(self.norm)
         check_count("num_steps", self.num_steps, minimum=0)
-        check_positive("learning_rate", self.learning_rate)
-        check_positive("map_weight", self.map_weight, allow_zero=True)
-        check_positive("output_weight", self.output_weight, allow_zero=True)
-        if self.epsilon is not None:
-            check_epsilon(self.epsilon, self.norm)
-        elif self.random_start or self.num_starts != 1:
-            raise InputError(
-                "random_start needs a ball to draw from: pass epsilon, or random_start=False and num_starts=1"
-            )
+        check_positive("learning_rate", self.learning_rate, maximum=MAX_WEIGHT)
+        for name in ("map_weight", "output_weight"):
+            check_positive(name, getattr(self, name), allow_zero=True, maximum=MAX_WEIGHT)
         check_choice("step", self.step, STEPS)
         check_count("num_starts", self.num_starts)
-        for beta in self.beta_growth or ():
-            check_positive("beta_growth", beta)
+
+    @property
+    def needs_ball(self) -> bool:
+        """Whether a start is drawn from the ball, so that there must be one."""
+        return self.random_start or self.num_starts > 1
 
 
 class _Best(NamedTuple):
@@ -90,13 +78,16 @@ class _Best(NamedTuple):
 class ExplanationAttackInfo(NamedTuple):
     """The record of a run of `attack_explanation`.
 
-    losses: (num_steps + 1,) explanation loss, before every step and after the last.
+    losses: (num_steps + 1,) explanation loss, before every step and after the last; NaN where the map, the output or
+      their gradient is not finite: the attack then goes back to the last image where all were.
     label_kept: () bool, the returned image has the clean image's predicted class.
     success: () bool, the returned image keeps the output and has a lower explanation loss than the clean one.
     best_step: () int, the step at which the returned image was visited; 0 is the start, or the clean image after a
       random start from which no visited image was better.
     distance: () norm of the perturbation (linf when the attack is unbounded, unless `norm` says otherwise).
     visited: (S, H, W, C) the images that were visited at `snapshot_steps`, whose losses are `losses` there.
+    num_non_finite: () int, how many of the losses are not finite. Above 0 the attack was not what it should have been,
+      and a high final loss is no robustness.
     """
 
     losses: Array
@@ -105,16 +96,22 @@ class ExplanationAttackInfo(NamedTuple):
     best_step: Array
     distance: Array
     visited: Array
+    num_non_finite: Array
 
 
+@attack_method
 def attack_explanation(
     key: Key,
     map_fn: MapFn,
     logits_fn: LogitsFn,
     image: Array,
     target_map: Array,
-    settings: ExplanationAttackSettings | None = None,
+    config: TargetedConfig | None = None,
     *,
+    epsilon: Any = None,
+    norm: str = "linf",
+    softmax_tolerance: Any = None,
+    beta_growth: tuple[float, float] | None = None,
     snapshot_steps: Sequence[int] = (),
     on_step: OnStep | None = None,
     **keywords: Any,
@@ -133,12 +130,18 @@ def attack_explanation(
       logits_fn: image -> logits (K,).
       image: the victim, (H, W, C) float in [0, 1].
       target_map: (H, W), the map to reach; the explanation loss is at most 2/N for maps that sum to 1.
-      settings: all settings as one value; needed unless the keywords give those without a default.
+      config: how it searches, default: `TargetedConfig()`.
+      epsilon: radius of the ball in pixel units, or None for none; norm: of it, "linf" or "l2".
+      softmax_tolerance: the largest change of an entry of the softmax on an image that may be returned; None: only the
+        class must be kept.
+      beta_growth: (first, last) softplus beta of a geometric schedule over the steps. `map_fn` and `logits_fn` are then
+        called with a second argument, the beta; the losses along the way are of the current beta, and the last visited
+        image that keeps the class under the functions' own activation (called without a beta) is returned.
       snapshot_steps: S steps in [0, num_steps], 0 being the start, whose visited images are returned: S more images in
         memory, and nothing else changes.
       on_step: called on the host from inside the compiled loop with a number of steps just made.
-      **keywords: fields of `ExplanationAttackSettings`, such as num_steps, learning_rate, map_weight and output_weight;
-        they replace those of `settings`.
+      **keywords: fields of `TargetedConfig`, such as num_steps, learning_rate, map_weight and output_weight; they
+        replace those of `config`.
 
     Returns: (adversarial (H, W, C), ExplanationAttackInfo). One pair; batch with `jax.vmap`.
     Raises: InputError for a map, setting or image that does not fit.
@@ -146,31 +149,29 @@ def attack_explanation(
     """
     for name in keywords:
         check_choice("setting of attack_explanation", name, _SETTINGS)
-    if settings is None:
-        settings = ExplanationAttackSettings(**keywords)
-    elif keywords:
-        settings = dataclasses.replace(settings, **keywords)
-    num_steps, epsilon, beta_growth = settings.num_steps, settings.epsilon, settings.beta_growth
-    ball = norm_by_name(settings.norm)
-    check_image(image)
+    config = dataclasses.replace(config or TargetedConfig(), **keywords)
+    num_steps = config.num_steps
+    ball = norm_by_name(norm)
+    if epsilon is None and config.needs_ball:
+        raise InputError("random_start needs a ball to draw from: pass epsilon, or random_start=False and num_starts=1")
     for wanted in snapshot_steps:
         check_count("snapshot_steps", wanted, minimum=0)
         if wanted > num_steps:
             raise InputError(f"snapshot_steps must be at most num_steps = {num_steps}, got {wanted}")
-    check_pixels(image)
-    image = jnp.asarray(image)
     check_map(map_fn, image, target_map)
 
     clean_logits = logits_fn(image)
-    constraint = checked_constraint(map_fn, logits_fn, image, settings.softmax_tolerance)
+    constraint = checked_constraint(map_fn, logits_fn, image, softmax_tolerance)
     label = constraint.label
-    learning_rate = settings.learning_rate
-    optimizer = optax.adam(learning_rate) if settings.step == "adam" else _step_descent(ball, learning_rate)
+    learning_rate = config.learning_rate
+    optimizer = optax.adam(learning_rate) if config.step == "adam" else _step_descent(ball, learning_rate)
     grows = beta_growth is not None
     # One row per visited image; () where the functions take no beta.
     betas: tuple[Array, ...] = ()
     if beta_growth is not None:
         first, last = beta_growth
+        for beta in beta_growth:
+            check_positive("beta_growth", beta)
         betas = (jnp.geomspace(first, last, num_steps + 1),)
 
     def put_back(candidate: Array) -> Array:
@@ -185,14 +186,14 @@ def attack_explanation(
         map_loss = jnp.mean((map_fn(candidate, *beta) - target_map) ** 2)
         output_loss = jnp.mean((jax.nn.softmax(logits) - clean_output) ** 2)
         own_logits = logits_fn(candidate) if grows else logits
-        return settings.map_weight * map_loss + settings.output_weight * output_loss, (
+        return config.map_weight * map_loss + config.output_weight * output_loss, (
             map_loss,
             constraint.holds(own_logits),
         )
 
     def keep_best(best: _Best, candidate: Array, map_loss: Array, label_kept: Array, step: Array) -> _Best:
         # Losses under different betas do not compare: there the newest image that keeps the class is the best one.
-        better = label_kept & ((step > 0) if grows else (map_loss <= best.loss))
+        better = label_kept & jnp.isfinite(map_loss) & ((step > 0) if grows else (map_loss <= best.loss))
         return jax.tree.map(lambda new, old: jnp.where(better, new, old), _Best(candidate, map_loss, step), best)
 
     wanted_steps = jnp.array(snapshot_steps, jnp.int32)
@@ -201,19 +202,25 @@ def attack_explanation(
         return jnp.where((wanted_steps == step)[:, None, None, None], candidate, visited)
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
-        candidate, adam_state, best, visited = carry
+        candidate, last_finite, adam_state, best, visited = carry
         step, *beta = inputs
         report_step(on_step, step, num_steps)
-        gradient, (map_loss, label_kept) = jax.grad(loss, has_aux=True)(candidate, tuple(beta))
-        if settings.repair:
+        (value, (map_loss, label_kept)), gradient = value_and_gradient(
+            lambda z: loss(z, tuple(beta)), candidate, has_aux=True
+        )
+        is_finite = jnp.isfinite(value)
+        last_finite = jnp.where(is_finite, candidate, last_finite)
+        if config.repair:
             away = jax.grad(lambda z: constraint.excess(logits_fn(z)))(candidate)
             # With the same largest entry, since Adam remembers sizes.
             away = _unit(away) * jnp.max(jnp.abs(gradient))
-            gradient = jnp.where(label_kept, gradient, away)
+            away = jnp.where(all_finite(away), away, 0.0)
+            gradient = jnp.where(label_kept | ~is_finite, gradient, away)
         best = keep_best(best, candidate, map_loss, label_kept, step)
         visited = keep_visited(visited, candidate, step)
         updates, adam_state = optimizer.update(gradient, adam_state)
-        return (put_back(candidate + updates), adam_state, best, visited), map_loss
+        moved = jnp.where(is_finite, put_back(candidate + updates), last_finite)
+        return (moved, last_finite, adam_state, best, visited), jnp.where(is_finite, map_loss, jnp.nan)
 
     def run(start: Array) -> tuple[Array, ExplanationAttackInfo]:
         loss_clean = jnp.mean((map_fn(image) - target_map) ** 2)
@@ -221,29 +228,32 @@ def attack_explanation(
         steps = jnp.arange(num_steps, dtype=jnp.int32)
         inputs = (steps, *(column[:-1] for column in betas))
         nothing = jnp.zeros((len(snapshot_steps), *image.shape), image.dtype)
-        (final, _, best, visited), losses = jax.lax.scan(body, (start, optimizer.init(start), best, nothing), inputs)
+        carry = (start, image, optimizer.init(start), best, nothing)
+        (final, _, _, best, visited), losses = jax.lax.scan(body, carry, inputs)
         _, (last_loss, last_kept) = loss(final, tuple(column[-1] for column in betas))
         best = keep_best(best, final, last_loss, last_kept, jnp.int32(num_steps))
         # With beta growth the loss of the best image is of another activation than the clean one's.
         loss_end = jnp.mean((map_fn(best.image) - target_map) ** 2) if grows else best.loss
         distance = ball.size(best.image - image)
+        losses = jnp.append(losses, last_loss)
         info = ExplanationAttackInfo(
-            losses=jnp.append(losses, last_loss),
+            losses=losses,
             label_kept=jnp.argmax(logits_fn(best.image)) == label,
             success=(loss_end < loss_clean) & (distance > 0),  # not by the rounding of two programs
             best_step=best.step,
             distance=distance,
             visited=keep_visited(visited, final, jnp.int32(num_steps)),
+            num_non_finite=num_non_finite(losses),
         )
         return best.image, info
 
     def draw(key: Key) -> Array:
         return put_back(image + ball.random(key, image.shape, epsilon).astype(image.dtype))
 
-    first_start = draw(key) if settings.random_start else image
-    if settings.num_starts == 1:
+    first_start = draw(key) if config.random_start else image
+    if config.num_starts == 1:
         return run(first_start)
-    more_keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(1, settings.num_starts))
+    more_keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(1, config.num_starts))
     starts = jnp.concatenate([first_start[None], jax.vmap(draw)(more_keys)])
 
     def run_and_judge(start: Array) -> tuple[Array, tuple[Array, ExplanationAttackInfo]]:
@@ -256,7 +266,7 @@ def attack_explanation(
     return jax.tree.map(lambda rows: rows[lowest], results)
 
 
-_SETTINGS = tuple(field.name for field in dataclasses.fields(ExplanationAttackSettings))
+_SETTINGS = tuple(field.name for field in dataclasses.fields(TargetedConfig))
 
 
 def _unit(gradient: Array) -> Array:

@@ -18,29 +18,32 @@ from jsep.attack.auto_explanation import (
     auto_explanation_members,
     num_search_steps,
 )
-from jsep.attack.explanation import attack_explanation
+from jsep.attack.explanation import TargetedConfig, attack_explanation
 from jsep.attack.explanation_black_box import BLACK_BOX_SEARCHES, attack_explanation_black_box
 from jsep.attack.explanation_search import OnStep
-from jsep.checks import InputError, check_choice, check_count, check_positive
+from jsep.checks import InputError, check_choice, check_count
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 
 class AttackRecord(NamedTuple):
-    """What an attack says about a pair beside the image; an evaluation measures everything else itself.
+    """What an explanation attack reports of a pair beside the adversarial image; the evaluation measures the rest.
 
-    losses: (S,) of the attacked explanation along the attack; member_losses: (M,) the lowest loss of each of its
-    members on images that keep the output, None for the lowest of `losses`, whatever the output; warnings: (5,) bool,
-    the columns of `ExplanationWarnings`, None for none.
+    losses: (S,) explanation loss of the attacked method along the attack.
+    member_losses: (M,) lowest loss of each member of an ensemble over images that keep the output; None for an attack
+      without members, of which the lowest of `losses` counts, whether the output is kept or not.
+    warnings: (5,) bool, the fields of `ExplanationWarnings`; None where the attack has none.
+    num_non_finite: () int, images on the way with a loss or gradient that is not finite; None: counted from `losses`.
     """
 
     losses: Array
     member_losses: Array | None = None
     warnings: Array | None = None
+    num_non_finite: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class PairProblem:
-    """One pair, as every explanation attack gets it.
+    """One pair of a victim and a target map, with the budget: the input of every explanation attack.
 
     map_fn: image -> map (H, W) of the attacked explanation, the class fixed; logits_fn: image -> logits (K,); image:
     the victim, (H, W, C) in [0, 1]; target_map: (H, W); epsilon: budget in pixel units, None for no ball; norm: of it;
@@ -63,10 +66,11 @@ class PairProblem:
 
 @dataclasses.dataclass(frozen=True)
 class Trajectory:
-    """How an attack is repeated with snapshots on the way.
+    """How to repeat an attack and record the images that it visits.
 
-    visit: (key, PairProblem, configuration, S steps) -> (visited images (S, H, W, C), losses (S,)), the same attack;
-    num_steps: configuration -> the last step that there is.
+    visit: (key, PairProblem, configuration, S steps) -> (images visited at these steps (S, H, W, C), their losses
+      (S,)); with the same key and configuration the attack is the same.
+    num_steps: configuration -> the last step that can be asked for.
     """
 
     visit: Callable[[Key, PairProblem, Any, Sequence[int]], tuple[Array, Array]]
@@ -85,15 +89,17 @@ def _needs_none(config: Any, norm: str) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class ExplanationAttack:
-    """An attack on explanations, as `EXPLANATION_ATTACKS` holds it by name.
+    """An entry of `EXPLANATION_ATTACKS`: an attack on explanations and what an evaluation must know about it.
 
-    run: (key, PairProblem, configuration, on_step) -> (adversarial (H, W, C), AttackRecord), pure JAX; `on_step` is
-      called as in `attack_explanation`, or never. config: the class of its own configuration, a frozen dataclass with a
-      default for every field. num_steps: configuration -> the steps on a pair that `on_step` hears of.
-    differentiable: it follows the derivative of the map; a black-box attack does not, and may attack every method.
-    needs_ball: (configuration, norm) -> whether it cannot do without a budget. members: configuration -> the names
-      behind `member_losses`, none where it has no members. warns: its record has warnings. trajectory: None where it
-      cannot be followed step by step.
+    run: (key, PairProblem, configuration, on_step) -> (adversarial (H, W, C), AttackRecord), in pure JAX; `on_step` is
+      called as in `attack_explanation`, or never.
+    config: class of the configuration, a frozen dataclass with a default for every field.
+    num_steps: configuration -> number of steps on one pair that are reported to `on_step`.
+    differentiable: whether it differentiates the map; an attack that does not can attack every explanation method.
+    needs_ball: (configuration, norm) -> whether it needs a budget.
+    members: configuration -> names of the columns of `member_losses`, () for an attack without members.
+    warns: whether its record has warnings.
+    trajectory: how to repeat it step by step; None where that is not possible.
     """
 
     run: Callable[[Key, PairProblem, Any, OnStep | None], tuple[Array, AttackRecord]]
@@ -106,26 +112,6 @@ class ExplanationAttack:
     trajectory: Trajectory | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class TargetedConfig:
-    """Of `attack_explanation`, see there: steps of Adam, its learning rate in pixel units, the weights of both terms,
-    starts, and whether a lost output is repaired."""
-
-    num_steps: int = 1000
-    learning_rate: float = 1e-3
-    map_weight: float = 1e7
-    output_weight: float = 1e6
-    num_starts: int = 1
-    repair: bool = False
-
-    def __post_init__(self) -> None:
-        check_count("num_steps", self.num_steps, minimum=0)
-        check_positive("learning_rate", self.learning_rate)
-        for name in ("map_weight", "output_weight"):
-            check_positive(name, getattr(self, name), allow_zero=True)
-        check_count("num_starts", self.num_starts)
-
-
 def _targeted(problem: PairProblem, config: TargetedConfig, key: Key, **more: Any) -> tuple[Array, Any]:
     return attack_explanation(
         key,
@@ -133,10 +119,10 @@ def _targeted(problem: PairProblem, config: TargetedConfig, key: Key, **more: An
         problem.logits_fn,
         problem.image,
         problem.target_map,
+        config,
         epsilon=problem.epsilon,
         norm=problem.norm,
         softmax_tolerance=problem.softmax_tolerance,
-        **dataclasses.asdict(config),
         **more,
     )
 
@@ -157,7 +143,7 @@ def _visit_targeted(
 
 @dataclasses.dataclass(frozen=True)
 class AutoConfig:
-    """Of `auto_explanation_attack`, which has nothing to choose but its version, of `AUTO_EXPLANATION_VERSIONS`."""
+    """The settings of `auto_explanation_attack`: its version, a key of `AUTO_EXPLANATION_VERSIONS`."""
 
     version: str = "standard"
 
@@ -178,13 +164,17 @@ def _run_auto(key: Key, problem: PairProblem, config: AutoConfig, on_step: OnSte
         softmax_tolerance=problem.softmax_tolerance,
         on_step=on_step,
     )
-    return adversarial, AttackRecord(info.losses.ravel(), info.member_losses, jnp.stack(info.warnings))
+    return adversarial, AttackRecord(
+        info.losses.ravel(), info.member_losses, jnp.stack(info.warnings), info.num_non_finite
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class BlackBoxConfig:
-    """Of `attack_explanation_black_box`, see there: search, of `BLACK_BOX_SEARCHES`; num_steps; num_samples, pairs of
-    samples a step of "evolution"."""
+    """The settings of `attack_explanation_black_box`.
+
+    search: a key of `BLACK_BOX_SEARCHES`; num_steps: >= 0; num_samples: pairs of samples in a step of "evolution".
+    """
 
     search: str = "evolution"
     num_steps: int = 1000
@@ -211,7 +201,7 @@ def _run_black_box(
         on_step=on_step,
         **dataclasses.asdict(config),
     )
-    return adversarial, AttackRecord(info.losses)
+    return adversarial, AttackRecord(info.losses, num_non_finite=info.num_non_finite)
 
 
 def _needs_ball_under_l2(config: Any, norm: str) -> bool:
@@ -223,7 +213,7 @@ EXPLANATION_ATTACKS: dict[str, ExplanationAttack] = {
         _run_targeted,
         TargetedConfig,
         lambda config: config.num_steps * config.num_starts,
-        needs_ball=lambda config, norm: config.num_starts > 1,
+        needs_ball=lambda config, norm: config.needs_ball,
         trajectory=Trajectory(_visit_targeted, lambda config: config.num_steps),
     ),
     "auto": ExplanationAttack(
@@ -252,7 +242,7 @@ def explanation_attack(name: str) -> ExplanationAttack:
 
 
 def check_attack_settings(name: str, settings: Any, epsilon: float | None, norm: str) -> None:
-    """Raises InputError where the configuration is of another attack, or where it needs a ball and has none."""
+    """Raises InputError where `settings` is the configuration of another attack, or a needed budget is missing."""
     entry = explanation_attack(name)
     if not isinstance(settings, entry.config):
         raise InputError(f"explanation attack {name!r} takes a {entry.config.__name__}, got {settings!r}")

@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jsep.attack.entry import attack_method
 from jsep.attack.explanation_search import Best, MapObjective, OnStep, report_step
 from jsep.attack.explanation_terms import OutputConstraint, check_map, checked_constraint
 from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
-from jsep.checks import check_choice, check_count, check_epsilon, check_image, check_pixels
+from jsep.checks import check_choice, check_count
+from jsep.numerics import all_finite
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 
@@ -19,6 +21,7 @@ class BlackBoxInfo(NamedTuple):
     label_kept: () bool, the returned image has the clean image's predicted class.
     success: () bool, the returned image keeps the output and has a lower explanation loss than the clean one.
     num_queries: () int, evaluations of the model and its map; distance: () norm of the perturbation.
+    num_non_finite: () int, queries with a map or an output that is not finite, which are never kept.
     """
 
     losses: Array
@@ -26,6 +29,7 @@ class BlackBoxInfo(NamedTuple):
     success: Array
     num_queries: Array
     distance: Array
+    num_non_finite: Array
 
 
 class _Visited(NamedTuple):
@@ -47,7 +51,7 @@ def _query(
     holds = constraint.holds(logits) & jnp.isfinite(loss)
     excess = constraint.excess(logits)
     # A map or an output that is not finite is worse than any other.
-    excess = jnp.where(jnp.isfinite(loss) & jnp.isfinite(excess), excess, jnp.inf)
+    excess = jnp.where(jnp.isfinite(loss) & all_finite(logits), excess, jnp.inf)
     return _Visited(candidate, ~holds, jnp.where(holds, loss, excess))
 
 
@@ -71,7 +75,7 @@ def evolution_search(
     num_steps: int,
     num_samples: int = 10,
     on_step: OnStep | None = None,
-) -> tuple[Best, Array]:
+) -> tuple[Best, Array, Array]:
     """Descends `judge` by a gradient estimated from pairs z + sigma d, z - sigma d of queried images.
 
     The estimate is sum_i (rank(z - sigma d_i) - rank(z + sigma d_i)) d_i, over the ranks of all samples, those that
@@ -79,11 +83,12 @@ def evolution_search(
     length and sigma fall together from epsilon / 4 to a hundredth of that.
 
     Args: as `adaptive_search`; num_samples: pairs of samples a step.
-    Returns: (Best, (num_steps,) its loss after each step); 2 num_samples queries a step.
+    Returns: (Best, (num_steps,) its loss after each step, () int how many queries were not finite); 2 num_samples
+      queries a step.
     References: Wierstra et al. 2014 (rank-based evolution strategies); Ilyas et al. 2018 (antithetic pairs).
     """
 
-    def body(carry: tuple[Array, Best], inputs: tuple[Array, Array]) -> tuple[tuple[Array, Best], Array]:
+    def body(carry: tuple[Array, Best], inputs: tuple[Array, Array]) -> tuple[tuple[Array, Best], tuple[Array, Array]]:
         centre, best = carry
         step, key = inputs
         report_step(on_step, step, num_steps)
@@ -102,14 +107,14 @@ def evolution_search(
         weights = (ranks[num_samples:] - ranks[:num_samples]).astype(image.dtype)  # > 0 where + is better
         estimate = jnp.tensordot(weights, noise, 1)
         moved = project_to_ball_and_box(norm, image, centre + length * norm.step(estimate), epsilon)
-        return (moved, best), best.loss
+        return (moved, best), (best.loss, jnp.sum(jnp.isinf(visited.merit)))
 
     steps = (jnp.arange(num_steps, dtype=jnp.int32), jax.random.split(key, max(num_steps, 1))[:num_steps])
     first = _query(map_fn, logits_fn, constraint, judge, start)
     nothing = Best(image, jnp.full((), jnp.inf, image.dtype))
     best = nothing.with_visited(start, first.merit, ~first.is_out)
-    (_, best), losses = jax.lax.scan(body, (start, best), steps)
-    return best, losses
+    (_, best), (losses, not_finite) = jax.lax.scan(body, (start, best), steps)
+    return best, losses, jnp.sum(not_finite) + jnp.isinf(first.merit)
 
 
 def random_search(
@@ -125,7 +130,7 @@ def random_search(
     epsilon: Any,
     num_steps: int,
     on_step: OnStep | None = None,
-) -> tuple[Best, Array]:
+) -> tuple[Best, Array, Array]:
     """Replaces the perturbation inside one random square at a time, and keeps what lowers `judge`.
 
     Half of the proposals put every channel of the square to + or - epsilon, as the Square attack does; the others draw
@@ -133,14 +138,17 @@ def random_search(
     from a tenth of the image to one pixel. Under l2 the proposal is added, scaled by the root of the square's area, and
     projected.
 
-    Args: as `adaptive_search`. Returns: (Best, (num_steps,) its loss after each step); one query a step.
+    Args: as `adaptive_search`. Returns: (Best, (num_steps,) its loss after each step, () int how many queries were not
+      finite); one query a step.
     Reference: Andriushchenko et al. 2020 (Square; there on the classification margin).
     """
     height, width, channels = image.shape
     rows, columns = jnp.arange(height)[:, None, None], jnp.arange(width)[None, :, None]
     is_linf = norm is norm_by_name("linf")
 
-    def body(carry: tuple[_Visited, Best], inputs: tuple[Array, Array]) -> tuple[tuple[_Visited, Best], Array]:
+    def body(
+        carry: tuple[_Visited, Best], inputs: tuple[Array, Array]
+    ) -> tuple[tuple[_Visited, Best], tuple[Array, Array]]:
         current, best = carry
         step, key = inputs
         report_step(on_step, step, num_steps)
@@ -161,20 +169,21 @@ def random_search(
         queried = _query(map_fn, logits_fn, constraint, judge, candidate)
         best = best.with_visited(queried.image, queried.merit, ~queried.is_out)
         current = jax.tree.map(lambda new, old: jnp.where(queried.beats(current), new, old), queried, current)
-        return (current, best), best.loss
+        return (current, best), (best.loss, jnp.isinf(queried.merit))
 
     steps = (jnp.arange(num_steps, dtype=jnp.int32), jax.random.split(key, max(num_steps, 1))[:num_steps])
     first = _query(map_fn, logits_fn, constraint, judge, start)
     nothing = Best(image, jnp.full((), jnp.inf, image.dtype))
     best = nothing.with_visited(start, first.merit, ~first.is_out)
-    (_, best), losses = jax.lax.scan(body, (first, best), steps)
-    return best, losses
+    (_, best), (losses, not_finite) = jax.lax.scan(body, (first, best), steps)
+    return best, losses, jnp.sum(not_finite) + jnp.isinf(first.merit)
 
 
 BLACK_BOX_SEARCHES = {"evolution": evolution_search, "random_search": random_search}
 """name -> search."""
 
 
+@attack_method
 def attack_explanation_black_box(
     key: Key,
     map_fn: MapFn,
@@ -205,12 +214,8 @@ def attack_explanation_black_box(
     """
     check_choice("search", search, BLACK_BOX_SEARCHES)
     ball = norm_by_name(norm)
-    check_image(image)
-    check_pixels(image)
-    check_epsilon(epsilon, norm)
     check_count("num_steps", num_steps, minimum=0)
     check_count("num_samples", num_samples)
-    image = jnp.asarray(image)
     check_map(map_fn, image, target_map)
     constraint = checked_constraint(map_fn, logits_fn, image, softmax_tolerance)
     options = {"num_samples": num_samples} if search == "evolution" else {}
@@ -219,7 +224,7 @@ def attack_explanation_black_box(
         return jnp.mean((map_ - target_map) ** 2)
 
     settings = {"judge": judge, "norm": ball, "epsilon": epsilon, "num_steps": num_steps, "on_step": on_step, **options}
-    best, losses = BLACK_BOX_SEARCHES[search](key, map_fn, logits_fn, constraint, image, image, **settings)
+    best, losses, non_finite = BLACK_BOX_SEARCHES[search](key, map_fn, logits_fn, constraint, image, image, **settings)
     loss_start, distance = judge(map_fn(image)), ball.size(best.image - image)
     info = BlackBoxInfo(
         losses=jnp.concatenate([loss_start[None], losses]),
@@ -227,5 +232,6 @@ def attack_explanation_black_box(
         success=(best.loss < loss_start) & (distance > 0),  # not by the rounding of two programs
         num_queries=jnp.int32(1 + num_steps * (2 * num_samples if search == "evolution" else 1)),
         distance=distance,
+        num_non_finite=non_finite,
     )
     return best.image, info

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep.attack.explanation_terms import OutputConstraint
+from jsep.attack.losses import value_and_gradient
 from jsep.attack.norms import Norm, project_to_ball_and_box
 from jsep.types import Array, LogitsFn, MapFn
 
@@ -123,7 +124,8 @@ def adaptive_search(
       alpha: a fixed length of the step, without momentum and halving; None for the adaptive one.
 
     Returns: (Best by `judge`, with loss inf where no visited image holds; (num_steps,) judge's loss at every visited
-      image, before each step).
+      image, before each step, NaN where the map, the output or the gradient is not finite: the search then returns to
+      the best image so far).
     References: Croce & Hein 2020, algorithm 1 (step size); Polyak 1967 (switching).
     """
 
@@ -138,13 +140,14 @@ def adaptive_search(
     def body(state: _State, inputs: tuple[Array, Array]) -> tuple[_State, Array]:
         step, window = inputs
         report_step(on_step, step, num_steps)
-        gradient, (loss, judged_loss, holds) = jax.grad(visit, has_aux=True)(state.image)
-        # A gradient with a NaN moves nothing; the pair stays where it is, and the others do not notice.
-        gradient = jnp.where(jnp.all(jnp.isfinite(gradient)), gradient, 0.0)
+        (value, (loss, judged_loss, holds)), gradient = value_and_gradient(visit, state.image, has_aux=True)
+        is_finite = jnp.isfinite(value) & jnp.isfinite(judged_loss)
+        judged_loss = jnp.where(is_finite, judged_loss, jnp.nan)
         own = state.own.with_visited(state.image, loss, holds)
         judged = state.judged.with_visited(state.image, judged_loss, holds)
         if alpha is not None:
             moved = put_back(state.image - alpha * direction(norm, gradient))
+            moved = jnp.where(is_finite, moved, own.image)
             return state._replace(image=moved, last_image=state.image, own=own, judged=judged), judged_loss
         num_improved = state.num_improved + (holds & (loss < state.last_loss))
         stalled = (num_improved < 0.75 * window) | (
@@ -159,8 +162,9 @@ def adaptive_search(
             state.image + MOMENTUM * (stepped - state.image) + (1 - MOMENTUM) * (state.image - state.last_image)
         )
         following = _State(
-            image=jnp.where(halve, own.image, moved),
-            last_image=jnp.where(halve, own.image, state.image),
+            # Also from where nothing is finite, and no gradient leads on.
+            image=jnp.where(halve | ~is_finite, own.image, moved),
+            last_image=jnp.where(halve | ~is_finite, own.image, state.image),
             step_size=step_size,
             own=own,
             judged=judged,

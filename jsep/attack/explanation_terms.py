@@ -7,16 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.checks import InputError, check_logits, check_positive
+from jsep.checks import InputError, check_output, check_positive
+from jsep.numerics import absolute, all_finite, scaled
 from jsep.types import Array, LogitsFn, MapFn
 
 MapLoss = Callable[[Array, Array], Array]
 """(map (H, W), target map (H, W)) -> scalar, 0 where they agree."""
-
-
-def _absolute(x: Array) -> Array:
-    # Derivative 0 at 0; that of jnp.abs is 1.
-    return x * jax.lax.stop_gradient(jnp.sign(x))
 
 
 def mean_square(map_: Array, target: Array) -> Array:
@@ -25,7 +21,8 @@ def mean_square(map_: Array, target: Array) -> Array:
 
 
 def one_minus_cosine(map_: Array, target: Array) -> Array:
-    """1 - <a, b> / (|a| |b|); 1 when one of them is zero."""
+    """1 - <a, b> / (|a| |b|) at every scale of the maps; 1 when one of them is zero."""
+    map_, target = scaled(map_), scaled(target)
     square = jnp.sum(map_ * map_) * jnp.sum(target * target)
     is_zero = square == 0
     return 1 - jnp.where(is_zero, 0.0, jnp.sum(map_ * target) / jnp.sqrt(jnp.where(is_zero, 1.0, square)))
@@ -33,14 +30,14 @@ def one_minus_cosine(map_: Array, target: Array) -> Array:
 
 def half_absolute_sum(map_: Array, target: Array) -> Array:
     """sum |a - b| / 2: the total variation distance of maps that sum to 1."""
-    return jnp.sum(_absolute(map_ - target)) / 2
+    return jnp.sum(absolute(map_ - target)) / 2
 
 
 def smoothed_divergence(map_: Array, target: Array) -> Array:
     """KL(b' || a') of the maps mixed half and half with the uniform one, so that no logarithm and no derivative is
     infinite at an empty pixel; sum (a' - b') is added, which is 0 for maps that sum to 1. Absolute values are taken."""
     uniform = 1 / map_.size
-    ours, theirs = ((_absolute(m) + uniform) / 2 for m in (map_, target))
+    ours, theirs = ((absolute(m) + uniform) / 2 for m in (map_, target))
     return jnp.sum(theirs * (jnp.log(theirs) - jnp.log(ours)) + ours - theirs)
 
 
@@ -65,15 +62,15 @@ class OutputConstraint(NamedTuple):
     softmax_tolerance: Any
 
     def holds(self, logits: Array) -> Array:
-        """() bool: the class is the same, and the softmax within its tolerance."""
-        kept = jnp.argmax(logits) == self.label
+        """() bool: the logits are finite, the class is the same, and the softmax within its tolerance."""
+        kept = all_finite(logits) & (jnp.argmax(logits) == self.label)
         if self.softmax_tolerance is None:
             return kept
         return kept & (self.softmax_change(logits) <= self.softmax_tolerance)
 
     def softmax_change(self, logits: Array) -> Array:
         """() max_k |softmax f(z)_k - softmax f(x)_k|."""
-        return jnp.max(_absolute(jax.nn.softmax(logits) - self.clean_output))
+        return jnp.max(absolute(jax.nn.softmax(logits) - self.clean_output))
 
     def excess(self, logits: Array) -> Array:
         """() how far the output is from holding: the margin by which another class leads, in logits, or where the class
@@ -95,15 +92,20 @@ def output_constraint(clean_logits: Array, softmax_tolerance: Any = None) -> Out
     """
     if softmax_tolerance is not None:
         check_positive("softmax_tolerance", softmax_tolerance, allow_zero=True)
-    if jnp.ndim(clean_logits) != 1:
-        raise InputError(f"logits_fn must map one image (H, W, C) to logits (K,), got shape {jnp.shape(clean_logits)}")
-    check_logits(clean_logits)
+    check_output(clean_logits)
     return OutputConstraint(jnp.argmax(clean_logits), jax.nn.softmax(clean_logits), softmax_tolerance)
 
 
 def check_map(map_fn: MapFn, image: Array, target_map: Any) -> None:
-    """Raises InputError when `target_map` has not the shape of the maps, or a known map or target is not finite."""
-    shape = jax.eval_shape(map_fn, image).shape
+    """Raises InputError when `map_fn` gives no (H, W) map, `target_map` has not its shape, or is known not finite."""
+    found = jax.eval_shape(map_fn, image)
+    shape = getattr(found, "shape", None)
+    if shape is None or len(shape) != 2 or not jnp.issubdtype(found.dtype, jnp.floating):
+        got = type(found).__name__ if shape is None else f"{found.dtype} of shape {shape}"
+        raise InputError(f"map_fn must map one image (H, W, C) to a map (H, W), floating point, got {got}")
+    dtype = target_map.dtype if hasattr(target_map, "dtype") else np.asarray(target_map).dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise InputError(f"target_map must be floating point, got dtype {dtype}; convert it, as by .astype('float32')")
     if shape != jnp.shape(target_map):
         raise InputError(f"target_map must have the shape of map_fn's maps, {shape}, got {jnp.shape(target_map)}")
     check_finite_map("target_map", target_map)

@@ -1,4 +1,5 @@
-"""Untargeted attacks on an explanation: away from the top pixels, the centre of mass or the whole of the own map."""
+"""Untargeted attacks on an explanation: away from the top pixels, the centre of mass or the whole map of the clean
+image."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,10 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jsep.attack.entry import attack_method
 from jsep.attack.explanation_search import Best, MapObjective, adaptive_search
 from jsep.attack.explanation_terms import checked_constraint, mean_square, one_minus_cosine
+from jsep.attack.losses import num_non_finite
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
-from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_image, check_pixels, check_positive
+from jsep.checks import InputError, check_choice, check_count, check_positive
+from jsep.numerics import absolute, scaled
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 
@@ -25,7 +29,7 @@ def centre_of_mass(map_: Array) -> Array:
     """(2,) the mean row and column of a map, in pixels, weighted by its absolute values; the image's middle for a zero
     map."""
     height, width = map_.shape
-    weights = map_ * jax.lax.stop_gradient(jnp.sign(map_))
+    weights = absolute(scaled(map_))
     total = jnp.sum(weights)
     weights = jnp.where(total == 0, 1 / map_.size, weights / jnp.where(total == 0, 1.0, total))
     rows, columns = jnp.arange(height, dtype=map_.dtype), jnp.arange(width, dtype=map_.dtype)
@@ -67,7 +71,8 @@ class UntargetedExplanationInfo(NamedTuple):
       attack. objectives: (num_steps,) at every visited image.
     label_kept: () bool, the returned image has the clean image's predicted class.
     success: () bool, the returned image keeps the output and has a lower objective than the clean one.
-    distance: () norm of the perturbation.
+    distance: () norm of the perturbation; num_non_finite: () int, how many of the objectives are not finite (NaN where
+      a gradient is not); those images are never returned.
     """
 
     objective_start: Array
@@ -76,8 +81,10 @@ class UntargetedExplanationInfo(NamedTuple):
     label_kept: Array
     success: Array
     distance: Array
+    num_non_finite: Array
 
 
+@attack_method
 def untargeted_explanation_attack(
     key: Key,
     map_fn: MapFn,
@@ -94,19 +101,20 @@ def untargeted_explanation_attack(
     random_signs: bool = False,
     softmax_tolerance: Any = None,
 ) -> tuple[Array, UntargetedExplanationInfo]:
-    """Moves the map of an image away from that of the clean image within the ball, while the predicted class stays.
+    """The untargeted attack: makes the map of the image differ from that of the clean image, the predicted class kept.
 
     Args:
       key: for the random start and the random signs.
       map_fn: image -> map (H, W) of the class predicted on `image`; logits_fn: image -> logits (K,).
       image: (H, W, C) float in [0, 1].
-      objective: "top_k" (the mass on the k largest pixels of the own map falls), "centre_of_mass" (its centre moves),
-        "distance" (mean squared difference from the own map grows) or "cosine" (cosine to the own map falls).
+      objective: what is changed: "top_k" lowers the mass on the k largest pixels of the clean map, "centre_of_mass"
+        moves the map's centre, "distance" raises the mean squared difference from the clean map, "cosine" lowers the
+        cosine to it.
       k: pixels, 1 .. N; for "top_k" only.
       norm, epsilon: the ball, in pixel units; num_steps: gradient steps, or draws with `random_signs`, >= 0.
       alpha: fixed length of the step, as published; None for steps that adapt.
-      random_start: begin at a random image of the ball. Away from the own map the derivative at the image itself is
-        zero, so that an attack from there never moves.
+      random_start: begin at a random image of the ball. "distance" and "cosine" have a derivative of zero at the clean
+        image, so that an attack that begins there never moves.
       random_signs: the published baseline instead of the attack: each draw is x + epsilon * (random signs).
       softmax_tolerance: the largest change of an entry of the softmax; None: only the class is kept.
 
@@ -117,14 +125,10 @@ def untargeted_explanation_attack(
     """
     check_choice("objective", objective, UNTARGETED_OBJECTIVES)
     ball = norm_by_name(norm)
-    check_image(image)
-    check_pixels(image)
-    check_epsilon(epsilon, norm)
     check_count("num_steps", num_steps, minimum=0)
     check_count("k", k)
     if alpha is not None:
         check_positive("alpha", alpha)
-    image = jnp.asarray(image)
     num_pixels = image.shape[0] * image.shape[1]
     if k > num_pixels:
         raise InputError(f"k must be at most the {num_pixels} pixels of a map, got {k}")
@@ -161,5 +165,6 @@ def untargeted_explanation_attack(
         label_kept=jnp.argmax(logits_fn(best.image)) == constraint.label,
         success=(best.loss < objective_start) & (distance > 0),  # not by the rounding of two programs
         distance=distance,
+        num_non_finite=num_non_finite(objectives),
     )
     return best.image, info

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jsep.numerics import scaled
 from jsep.types import Array, Key, LogitsFn
 
 
@@ -45,6 +46,7 @@ FEW_PIXELS = 0.02
 
 def effective_share_is_small(map_: Array) -> Array:
     """() bool: (sum |I|)^2 / sum I^2 is below max(2, FEW_PIXELS N)."""
+    map_ = scaled(map_)
     total, square = jnp.sum(jnp.abs(map_)), jnp.sum(map_ * map_)
     pixels = jnp.where(square == 0, map_.size, total**2 / jnp.where(square == 0, 1.0, square))
     return pixels < max(2.0, FEW_PIXELS * map_.size)
@@ -72,7 +74,7 @@ def warnings_of_pair(
 
     Args: losses () at the start, of the best white-box and the best black-box member (inf where there was none);
       white_box_losses: at every visited image, any shape; from_clean_losses: those of searches from the clean image;
-      maps: the victim's, the target's and the manipulated one (H, W); has_budget: () bool, the ball is no point.
+      maps: the victim's, the target's and the manipulated one (H, W); has_budget: () bool, a radius above 0.
     """
     collapsed = jnp.stack([effective_share_is_small(map_) for map_ in maps])
     return ExplanationWarnings(

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jsep.attack.entry import attack_method
+from jsep.attack.losses import is_misclassified, value_and_gradient
 from jsep.attack.norms import norm_by_name
-from jsep.checks import check_count, check_image, check_positive
+from jsep.checks import at_label, check_count, check_label, check_output, check_positive
 from jsep.types import Array, LogitsFn
 
 _SMALL = 1e-8  # of a projection's length; keeps the share of two of them defined
@@ -16,12 +18,14 @@ class FabInfo(NamedTuple):
     """The record of a run of `fab`.
 
     success: () bool, the returned image is misclassified; distance: () norm of its perturbation, inf without success.
-      num_steps: () int, the steps made.
+      num_steps: () int, the steps made; num_non_finite: () int, at how many images that it stepped from the logits or
+      their gradient are not finite; from there it is drawn back towards the clean image.
     """
 
     success: Array
     distance: Array
     num_steps: Array
+    num_non_finite: Array
 
 
 class _State(NamedTuple):
@@ -29,8 +33,10 @@ class _State(NamedTuple):
     image: Array
     best: Array
     distance: Array
+    num_non_finite: Array
 
 
+@attack_method
 def fab(
     logits_fn: LogitsFn,
     image: Array,
@@ -65,19 +71,24 @@ def fab(
     Reference: Croce and Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack".
     """
     ball = norm_by_name(norm)
-    check_image(image)
     check_count("num_steps", num_steps, minimum=0)
     for name, value in (("alpha_max", alpha_max), ("eta", eta), ("beta", beta)):
         check_positive(name, value, allow_zero=True)
-    image = jnp.asarray(image)
+    if stop_within is not None:
+        check_positive("stop_within", stop_within, allow_zero=True)
     radius = -jnp.inf if stop_within is None else stop_within
 
     def difference(candidate: Array) -> Array:
         logits = logits_fn(candidate)
-        return logits[target] - logits[label]
+        check_output(logits)
+        check_label(label, logits.shape[0])
+        check_label(target, logits.shape[0], "target")
+        return at_label(logits, target) - at_label(logits, label)
 
     def step(state: _State) -> _State:
-        value, normal = jax.value_and_grad(difference)(state.image)
+        value, normal = value_and_gradient(difference, state.image)
+        is_finite = jnp.isfinite(value)
+        value = jnp.where(is_finite, value, 0.0)  # with the gradient of zero: drawn back towards the clean image
         # On the linearised boundary the difference is 0: <normal, z + d - x> = -value.
         here = ball.to_hyperplane(state.image, normal, -value)
         back = ball.to_hyperplane(image, normal, -value - jnp.vdot(normal, image - state.image))
@@ -85,7 +96,7 @@ def fab(
         pull = jnp.minimum(lengths[0] / (lengths[0] + lengths[1]), alpha_max)
         moved = jnp.clip((1 - pull) * (state.image + eta * here) + pull * (image + eta * back), 0.0, 1.0)
 
-        found = jnp.argmax(logits_fn(moved)) != label
+        found = is_misclassified(logits_fn(moved), label)
         distance = ball.size(moved - image)
         nearer = found & (distance < state.distance)
         return _State(
@@ -93,12 +104,13 @@ def fab(
             image=jnp.where(found, image + beta * (moved - image), moved),
             best=jnp.where(nearer, moved, state.best),
             distance=jnp.where(nearer, distance, state.distance),
+            num_non_finite=state.num_non_finite + ~is_finite,
         )
 
-    wrong_already = jnp.argmax(logits_fn(image)) != label
+    wrong_already = is_misclassified(logits_fn(image), label)
     final = jax.lax.while_loop(
         lambda state: (state.step < num_steps) & (state.distance > radius) & (state.distance > 0),
         step,
-        _State(jnp.int32(0), image, image, jnp.where(wrong_already, 0.0, jnp.inf).astype(image.dtype)),
+        _State(jnp.int32(0), image, image, jnp.where(wrong_already, 0.0, jnp.inf).astype(image.dtype), jnp.int32(0)),
     )
-    return final.best, FabInfo(jnp.isfinite(final.distance), final.distance, final.step)
+    return final.best, FabInfo(jnp.isfinite(final.distance), final.distance, final.step, final.num_non_finite)

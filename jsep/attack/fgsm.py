@@ -2,22 +2,24 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from jsep.attack.losses import is_success
+from jsep.attack.entry import attack_method
+from jsep.attack.losses import is_success, num_non_finite, value_and_gradient
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
-from jsep.checks import check_epsilon, check_image
 from jsep.types import Array, Objective
 
 
 class FgsmInfo(NamedTuple):
-    """success: () bool, the returned image is misclassified (see `PgdInfo`); distance: () norm of the perturbation."""
+    """success: () bool, the returned image is misclassified (see `PgdInfo`); distance: () norm of the perturbation;
+    num_non_finite: () int, as of `PgdInfo`: where it is not 0 the clean image is returned."""
 
     success: Array
     distance: Array
+    num_non_finite: Array
 
 
+@attack_method
 def fgsm(objective: Objective, image: Array, *, norm: str = "linf", epsilon: Any) -> tuple[Array, FgsmInfo]:
     """clip(x + epsilon * step(grad objective(x))): the sign of the gradient under linf, its direction under l2.
 
@@ -31,9 +33,12 @@ def fgsm(objective: Objective, image: Array, *, norm: str = "linf", epsilon: Any
     Reference: Goodfellow et al. 2015, section 4.
     """
     ball = norm_by_name(norm)
-    check_image(image)
-    check_epsilon(epsilon, norm)
-    image = jnp.asarray(image)
-    step = epsilon * ball.step(jax.grad(objective)(image))
-    adversarial = project_to_ball_and_box(ball, image, image + step, epsilon)
-    return adversarial, FgsmInfo(is_success(objective, image, adversarial), ball.size(adversarial - image))
+    value, gradient = value_and_gradient(objective, image)
+    end = project_to_ball_and_box(ball, image, image + epsilon * ball.step(gradient), epsilon)
+    reached = objective(end)
+    adversarial = jnp.where(jnp.isfinite(reached), end, image)
+    return adversarial, FgsmInfo(
+        is_success(objective, image, adversarial),
+        ball.size(adversarial - image),
+        num_non_finite(jnp.stack([value, reached])),
+    )

@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jsep.checks import InputError
+from jsep.checks import InputError, at_label, check_label, check_output
+from jsep.numerics import all_finite
 from jsep.types import Array, LogitsFn, Objective
 
 Loss = Callable[[Array, Array], Array]
@@ -28,11 +30,11 @@ def _best_other(logits: Array, label: Array) -> Array:
 
 
 def _cross_entropy(logits: Array, label: Array) -> Array:
-    return -jax.nn.log_softmax(logits)[label]
+    return -at_label(jax.nn.log_softmax(logits), label)
 
 
 def _margin(logits: Array, label: Array) -> Array:
-    return _best_other(logits, label) - logits[label]
+    return _best_other(logits, label) - at_label(logits, label)
 
 
 def _dlr(logits: Array, label: Array) -> Array:
@@ -47,7 +49,7 @@ LOSSES: dict[str, Loss] = {"cross_entropy": _cross_entropy, "margin": _margin, "
 
 def targeted_margin_loss(target: Array) -> Loss:
     """z_target - z_label: positive when `target` has overtaken the label."""
-    return lambda logits, label: logits[target] - logits[label]
+    return lambda logits, label: at_label(logits, target) - at_label(logits, label)
 
 
 def targeted_dlr_loss(target: Array) -> Loss:
@@ -56,7 +58,7 @@ def targeted_dlr_loss(target: Array) -> Loss:
     def loss(logits: Array, label: Array) -> Array:
         _need_classes("targeted DLR", logits, 4)
         first, _, third, fourth = jax.lax.top_k(logits, 4)[0]
-        return (logits[target] - logits[label]) / (first - (third + fourth) / 2 + _SMALL)
+        return (at_label(logits, target) - at_label(logits, label)) / (first - (third + fourth) / 2 + _SMALL)
 
     return loss
 
@@ -66,7 +68,8 @@ class PredictionObjective:
     """The objective image -> loss(f(image), label), which also says whether the image is misclassified.
 
     logits_fn: image -> logits (K,); label: () the class that the attack leads away from; loss: (logits (K,), label) ->
-    scalar, such as one of `LOSSES`.
+    scalar, such as one of `LOSSES`. For a traced label outside 0 .. K-1, which cannot raise, the loss is NaN.
+    Raises: InputError, when called, for an output that is not logits (K,), or a label that is not one of their classes.
     """
 
     logits_fn: LogitsFn
@@ -75,12 +78,53 @@ class PredictionObjective:
 
     def __call__(self, image: Array) -> Array:
         """() the loss, ascended by attacks."""
-        return self.loss(self.logits_fn(image), self.label)
+        return self.loss(self._logits(image), self.label)
+
+    def _logits(self, image: Array) -> Array:
+        logits = self.logits_fn(image)
+        check_output(logits)
+        check_label(self.label, logits.shape[0])
+        return logits
 
     def with_success(self, image: Array) -> tuple[Array, Array]:
         """(() the loss, () bool whether the image is misclassified), from one evaluation of the model."""
-        logits = self.logits_fn(image)
-        return self.loss(logits, self.label), jnp.argmax(logits) != self.label
+        logits = self._logits(image)
+        loss = self.loss(logits, self.label)
+        return loss, jnp.isfinite(loss) & is_misclassified(logits, self.label)
+
+
+def is_misclassified(logits: Array, label: Array) -> Array:
+    """() bool: the largest logit is another class's, all logits being finite: an output with a NaN is no class."""
+    return all_finite(logits) & (jnp.argmax(logits) != label)
+
+
+def value_and_gradient(objective: Callable[[Array], Any], image: Array, *, has_aux: bool = False) -> tuple[Any, Array]:
+    """(value, gradient) of an objective that an attack ascends; where one of them is not finite, NaN and zeros.
+
+    A step along such a gradient would leave the finite numbers for good, and a part of it has no meaning.
+    Args: has_aux: the objective returns (value, more), and so does this.
+    Raises: InputError for an objective that is not one real number.
+    """
+
+    def checked(z: Array) -> Any:
+        found = objective(z)
+        value = found[0] if has_aux else found
+        shape = getattr(value, "shape", None)
+        if shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
+            got = type(value).__name__ if shape is None else f"{value.dtype} of shape {shape}"
+            raise InputError(f"objective must return one real number of shape (), got {got}; reduce it, as by jnp.mean")
+        return found
+
+    found, gradient = jax.value_and_grad(checked, has_aux=has_aux)(image)
+    value = found[0] if has_aux else found
+    is_finite = all_finite(value, gradient)
+    value, gradient = jnp.where(is_finite, value, jnp.nan), jnp.where(is_finite, gradient, 0.0)
+    return ((value, found[1]) if has_aux else value), gradient
+
+
+def num_non_finite(values: Array) -> Array:
+    """() int: how many of the values along an attack are not finite."""
+    return jnp.sum(~jnp.isfinite(values))
 
 
 def is_success(objective: Objective, image: Array, adversarial: Array) -> Array:
@@ -89,7 +133,7 @@ def is_success(objective: Objective, image: Array, adversarial: Array) -> Array:
     With a `PredictionObjective`, or any other objective that has its method `with_success`: that method's answer for
     `adversarial`, whether it is misclassified. Otherwise: whether the objective is higher than at `image`.
     """
-    with_success = getattr(objective, "with_success", None)
+    with_success: Any = getattr(objective, "with_success", None)
     return objective(adversarial) > objective(image) if with_success is None else with_success(adversarial)[1]
 
 

@@ -5,27 +5,32 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jsep.attack.losses import is_success
+from jsep.attack.entry import attack_method
+from jsep.attack.losses import is_success, num_non_finite, value_and_gradient
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
-from jsep.checks import InputError, check_count, check_epsilon, check_image, check_positive
+from jsep.checks import InputError, check_count, check_epsilon, check_positive
 from jsep.types import Array, Key, Objective
 
 
 class PgdInfo(NamedTuple):
     """The record of a run of `pgd`.
 
-    objectives: (num_steps,) the objective before each step, of the start that is returned; distance: () norm of the
-    perturbation.
+    objectives: (num_steps,) the objective before each step, of the start that is returned, NaN where it or its gradient
+    is not finite; distance: () norm of the perturbation.
     success: () bool, the returned image is misclassified, where the objective can tell (those of `cross_entropy`,
     `margin`, `dlr` and `targeted_dlr`, see `PredictionObjective`); of any other objective, that it is higher than at
     the clean image.
+    num_non_finite: () int, at how many of the num_steps + 1 visited images the objective or its gradient is not finite;
+    such an image is left for the last one where both are, and never returned.
     """
 
     objectives: Array
     distance: Array
     success: Array
+    num_non_finite: Array
 
 
+@attack_method
 def pgd(
     key: Key,
     objective: Objective,
@@ -56,39 +61,71 @@ def pgd(
     Raises: InputError for a norm, budget, count or image that does not fit.
     Reference: Madry et al. 2018.
     """
-    ball = norm_by_name(norm)
-    check_image(image)
-    check_epsilon(epsilon, norm)
-    check_positive("alpha", alpha, allow_zero=True)
-    check_count("num_steps", num_steps, minimum=0)
     check_count("num_starts", num_starts)
     if num_starts > 1 and not random_start:
         raise InputError(f"{num_starts} starts at one image are all the same: pass random_start=True")
-    image = jnp.asarray(image)
 
-    def step(perturbed: Array, _: None) -> tuple[Array, Array]:
-        value, gradient = jax.value_and_grad(objective)(perturbed)
-        moved = perturbed + alpha * ball.step(gradient)
-        return project_to_ball_and_box(ball, image, moved, epsilon), value
+    def run(key: Key) -> tuple[Array, Array, Array]:
+        end, last_finite, objectives = ascend(
+            key, objective, image,
+            norm=norm, epsilon=epsilon, alpha=alpha, num_steps=num_steps, random_start=random_start,
+        )  # fmt: skip
+        reached = objective(end)
+        is_finite = jnp.isfinite(reached)
+        return jnp.where(is_finite, end, last_finite), objectives, jnp.where(is_finite, reached, jnp.nan)
 
-    def run(key: Key) -> tuple[Array, Array]:
-        start = image
-        if random_start:
-            noise = ball.random(key, image.shape, epsilon).astype(image.dtype)
-            start = project_to_ball_and_box(ball, image, image + noise, epsilon)
-        return jax.lax.scan(step, start, None, length=num_steps)
-
-    adversarial, objectives = run(key)
+    best = run(key)
     if num_starts > 1:
 
         def start_again(best: tuple[Array, Array, Array], key: Key) -> tuple[tuple[Array, Array, Array], None]:
-            candidate, seen = run(key)
-            reached = objective(candidate)
-            new = candidate, seen, reached
-            return jax.tree.map(lambda a, b: jnp.where(reached > best[2], a, b), new, best), None
+            new = run(key)
+            is_better = (new[2] > best[2]) | (jnp.isfinite(new[2]) & jnp.isnan(best[2]))
+            return jax.tree.map(lambda a, b: jnp.where(is_better, a, b), new, best), None
 
-        first = adversarial, objectives, objective(adversarial)
         keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(1, num_starts))
-        (adversarial, objectives, _), _ = jax.lax.scan(start_again, first, keys)
-    success = is_success(objective, image, adversarial)
-    return adversarial, PgdInfo(objectives, ball.size(adversarial - image), success)
+        best, _ = jax.lax.scan(start_again, best, keys)
+    adversarial, objectives, reached = best
+    return adversarial, PgdInfo(
+        objectives,
+        norm_by_name(norm).size(adversarial - image),
+        is_success(objective, image, adversarial),
+        num_non_finite(jnp.append(objectives, reached)),
+    )
+
+
+def ascend(
+    key: Key,
+    objective: Objective,
+    image: Array,
+    *,
+    norm: str = "linf",
+    epsilon: Any,
+    alpha: Any,
+    num_steps: int,
+    random_start: bool = True,
+) -> tuple[Array, Array, Array]:
+    """The loop of `pgd`, for training: the objective is not evaluated where it ends.
+
+    Args: as `pgd`.
+    Returns: (end (H, W, C), the last visited image (H, W, C) with a finite objective and gradient, `image` where there
+      is none; objectives (num_steps,) before each step, NaN where one of the two was not finite).
+    """
+    ball = norm_by_name(norm)
+    check_epsilon(epsilon, norm)
+    check_positive("alpha", alpha, allow_zero=True)
+    check_count("num_steps", num_steps, minimum=0)
+
+    def step(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+        perturbed, last_finite = carry
+        value, gradient = value_and_gradient(objective, perturbed)
+        is_finite = jnp.isfinite(value)
+        last_finite = jnp.where(is_finite, perturbed, last_finite)
+        moved = project_to_ball_and_box(ball, image, perturbed + alpha * ball.step(gradient), epsilon)
+        return (jnp.where(is_finite, moved, last_finite), last_finite), value
+
+    start = image
+    if random_start:
+        noise = ball.random(key, image.shape, epsilon).astype(image.dtype)
+        start = project_to_ball_and_box(ball, image, image + noise, epsilon)
+    (end, last_finite), objectives = jax.lax.scan(step, (start, image), None, length=num_steps)
+    return end, last_finite, objectives

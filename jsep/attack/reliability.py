@@ -115,3 +115,13 @@ def few_classes(num_classes: int, num_targets: int) -> ReliabilityCheck:
     if raised:
         sentence += "; the targeted DLR loss needs 4 classes, so APGD-T ascended the targeted margin instead"
     return ReliabilityCheck("few_classes", raised, sentence + ".")
+
+
+def not_finite(num_images: int, total: int) -> ReliabilityCheck:
+    """From the number of images, above 0, where an attack ended at logits that are not finite, and none succeeded."""
+    return ReliabilityCheck(
+        "not_finite",
+        True,
+        f"The logits were not finite at the end of an attack on {num_images} of {total} images that no other attack "
+        "broke: they count as robust without being so.",
+    )

@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jsep.attack.entry import attack_method
 from jsep.attack.explanation_search import Best, adaptive_search
 from jsep.attack.explanation_terms import check_map, checked_constraint, one_minus_cosine
+from jsep.attack.losses import num_non_finite
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
-from jsep.checks import InputError, check_count, check_epsilon, check_image, check_pixels
+from jsep.checks import check_count, check_number
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 
@@ -23,6 +25,8 @@ class SmallestBudgetInfo(NamedTuple):
     failed_epsilon: () the largest budget at which the search did not reach the cosine; a stronger search might.
     cosine: () of the returned image's map to the target; label_kept: () bool.
     tried, reached: (num_bisections + 1,) the budgets in the order tried, and whether each was enough.
+    num_non_finite: () int, at how many visited images the map, the output or the gradient is not finite: above 0 the
+      budget is an upper bound that a sound search might lower.
     """
 
     success: Array
@@ -32,8 +36,10 @@ class SmallestBudgetInfo(NamedTuple):
     label_kept: Array
     tried: Array
     reached: Array
+    num_non_finite: Array
 
 
+@attack_method
 def smallest_budget(
     key: Key,
     map_fn: MapFn,
@@ -65,14 +71,9 @@ def smallest_budget(
     Raises: InputError for a map, budget, count, cosine or image that does not fit.
     """
     ball = norm_by_name(norm)
-    check_image(image)
-    check_pixels(image)
-    check_epsilon(largest_epsilon, norm, "largest_epsilon")
     check_count("num_bisections", num_bisections, minimum=0)
     check_count("num_steps", num_steps)
-    if isinstance(cosine, int | float) and not -1 <= cosine <= 1:
-        raise InputError(f"cosine must be in [-1, 1], got {cosine:g}")
-    image = jnp.asarray(image)
+    check_number("cosine", cosine, -1, 1)
     check_map(map_fn, image, target_map)
     constraint = checked_constraint(map_fn, logits_fn, image, softmax_tolerance)
 
@@ -82,15 +83,15 @@ def smallest_budget(
     def put_back(candidate: Array, epsilon: Array) -> Array:
         return project_to_ball_and_box(ball, image, candidate, epsilon)
 
-    def search(start: Array, epsilon: Array) -> Best:
+    def search(start: Array, epsilon: Array) -> tuple[Best, Array]:
         return adaptive_search(
             map_fn, logits_fn, constraint, image, start,
             objective=judge, judge=judge, norm=ball, epsilon=epsilon, num_steps=num_steps,
-        )[0]  # fmt: skip
+        )  # fmt: skip
 
-    def body(carry: tuple[Array, Array, Array, Array], _: None) -> tuple[tuple, tuple[Array, Array]]:
+    def body(carry: tuple[Array, Array, Array, Array], _: None) -> tuple[tuple, tuple[Array, Array, Array]]:
         low, high, epsilon, nearest = carry
-        found = search(put_back(nearest, epsilon), epsilon)
+        found, losses = search(put_back(nearest, epsilon), epsilon)
         enough = (1 - found.loss) >= cosine
         # What a success used may be less than it was given, and that is the better bound.
         high = jnp.where(enough, jnp.minimum(high, ball.size(found.image - image)), high)
@@ -99,13 +100,13 @@ def smallest_budget(
         low = jnp.minimum(low, high)
         nearest = jnp.where(enough, found.image, nearest)
         middle = jnp.where(jnp.isfinite(high), (low + high) / 2, low)
-        return (low, high, middle, nearest), (epsilon, enough)
+        return (low, high, middle, nearest), (epsilon, enough, num_non_finite(losses))
 
     zero = jnp.zeros((), image.dtype)
     largest = jnp.asarray(largest_epsilon, image.dtype)
     noise = ball.random(key, image.shape, largest / 2).astype(image.dtype)
     start = put_back(image + noise, largest)
-    (low, high, _, nearest), (tried, reached) = jax.lax.scan(
+    (low, high, _, nearest), (tried, reached, non_finite) = jax.lax.scan(
         body, (zero, zero + jnp.inf, largest, start), None, length=num_bisections + 1
     )
     clean_cosine = 1 - judge(map_fn(image))
@@ -120,5 +121,6 @@ def smallest_budget(
         label_kept=jnp.argmax(logits_fn(result)) == constraint.label,
         tried=tried,
         reached=reached,
+        num_non_finite=jnp.sum(non_finite),
     )
     return result, info

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jsep.attack.entry import attack_method
 from jsep.attack.losses import margin
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
-from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_image, check_positive
+from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.types import Array, Key, LogitsFn
 
 _HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -23,13 +24,15 @@ class SquareInfo(NamedTuple):
 
     margin: () the best margin, max_{k != label} z_k - z_label: > 0 when the image is misclassified.
     success: () bool, the returned image is misclassified; num_queries: () int, evaluations of the model.
-    distance: () norm of the perturbation.
+    distance: () norm of the perturbation; num_non_finite: () int, queries with logits that are not finite, which are
+    never kept.
     """
 
     margin: Array
     success: Array
     num_queries: Array
     distance: Array
+    num_non_finite: Array
 
 
 class _State(NamedTuple):
@@ -37,8 +40,10 @@ class _State(NamedTuple):
     image: Array
     margin: Array
     success: Array
+    num_non_finite: Array
 
 
+@attack_method
 def square(
     key: Key,
     logits_fn: LogitsFn,
@@ -69,39 +74,44 @@ def square(
     """
     check_choice("norm", norm, _RULES)
     ball = norm_by_name(norm)
-    check_image(image)
-    check_epsilon(epsilon, norm)
     check_count("num_queries", num_queries, minimum=0)
     check_positive("p_init", p_init)
     if p_init > 1:
         raise InputError(f"p_init is a share of the pixels and must be in (0, 1], got {p_init}")
-    image = jnp.asarray(image)
     begin, propose = _RULES[norm](image, epsilon, p_init)
     objective = margin(logits_fn, label)
 
     def put_back(candidate: Array) -> Array:
         return project_to_ball_and_box(ball, image, candidate, epsilon)
 
+    def queried(candidate: Array) -> tuple[Array, Array]:
+        value, success = objective.with_success(candidate)
+        return jnp.where(jnp.isfinite(value), value, -jnp.inf), success  # worse than any other
+
     def step(state: _State) -> _State:
         stage = jnp.sum(state.query > jnp.asarray(_HALVED_AFTER))
         candidate = put_back(propose(jax.random.fold_in(key, state.query), state.image, stage))
-        value, success = objective.with_success(candidate)
+        value, success = queried(candidate)
         better = (value > state.margin) | success
         return _State(
             query=state.query + 1,
             image=jnp.where(better, candidate, state.image),
             margin=jnp.where(better, value, state.margin),
             success=success,
+            num_non_finite=state.num_non_finite + ~jnp.isfinite(value),
         )
 
     start = put_back(begin(jax.random.fold_in(key, num_queries)))
+    value, success = queried(start)
     final = jax.lax.while_loop(
         lambda state: (state.query < num_queries) & ~state.success,
         step,
-        _State(jnp.int32(0), start, *objective.with_success(start)),
+        _State(jnp.int32(0), start, value, success, (~jnp.isfinite(value)).astype(jnp.int32)),
     )
-    distance = ball.size(final.image - image)
-    return final.image, SquareInfo(final.margin, final.success, final.query + 1, distance)
+    # Where no query was finite the clean image is the last one that may be.
+    adversarial = jnp.where(jnp.isfinite(final.margin), final.image, image)
+    distance = ball.size(adversarial - image)
+    return adversarial, SquareInfo(final.margin, final.success, final.query + 1, distance, final.num_non_finite)
 
 
 def _sizes(image: Array, p_init: float, *, smallest: int, odd: bool) -> np.ndarray:

@@ -4,6 +4,8 @@ A new data set is one file with a `load(data_dir, split)` and a `DataSource`, an
 `data.DATASETS["mine"] = data.DataSource(load)` before a configuration names it.
 """
 
+import os
+
 from jsep.checks import InputError, check_choice, check_count
 from jsep.data import digits, npz, tensorflow_datasets, tiny_imagenet
 from jsep.data.dataset import STREAM_ABOVE, Dataset, DatasetInfo, from_arrays, stratified_subset
@@ -40,7 +42,12 @@ def check_name(name: str) -> None:
 
 
 def load(
-    name: str, *, data_dir: str | None = None, split: str, max_images: int | None = None, stream: bool | None = None
+    name: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    split: str,
+    max_images: int | None = None,
+    stream: bool | None = None,
 ) -> Dataset:
     """A split of a data set, in memory or read when it is used.
 
@@ -56,6 +63,8 @@ def load(
     Raises: InputError for an unknown name or split, or data that is missing, damaged or out of range.
     """
     check_choice("split", split, _SPLITS)
+    name = os.path.expanduser(os.fspath(name))
+    data_dir = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
     if max_images is not None:
         check_count("max_images", max_images)
     if name == "<path>.npz":  # the placeholder in the list of known names, taken literally

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from jsep.checks import InputError, check_count
+from jsep.checks import InputError, check_count, clip_rounding
 from jsep.data.records import RecordImages
 
 STREAM_ABOVE = 4 * 2**30
@@ -105,6 +105,10 @@ class Dataset:
         return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
 
 
+_MOST_CLASSES = 1_000_000
+"""Labels above it without a given number of classes are taken for numbers that wrapped around."""
+
+
 def from_arrays(
     images: np.ndarray,
     labels: np.ndarray,
@@ -124,12 +128,16 @@ def from_arrays(
     """
     images = np.asarray(images)
     images = images[..., None] if images.ndim == 3 else images
-    images = images.astype(np.float32, copy=False) if np.issubdtype(images.dtype, np.floating) else images
+    if np.issubdtype(images.dtype, np.floating):
+        images = clip_rounding(images.astype(np.float32, copy=False))
     if images.ndim != 4 or images.size == 0:
         raise InputError(f"images must be (B, H, W, C) with at least one image, got shape {images.shape}")
     labels = np.asarray(labels)
     if num_classes is None and np.issubdtype(labels.dtype, np.integer) and labels.size:
-        num_classes = len(class_names) if class_names else int(labels.max()) + 1
+        largest = int(labels.max())
+        if largest >= _MOST_CLASSES and not class_names:
+            raise InputError(f"labels go up to {largest}: a number that wrapped around? Else pass num_classes")
+        num_classes = len(class_names) if class_names else largest + 1
     num_classes = num_classes or 0
     names = tuple(class_names) if class_names else tuple(f"class {label}" for label in range(num_classes))
     if len(names) != num_classes:

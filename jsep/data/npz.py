@@ -135,7 +135,8 @@ def save(path: str | Path, splits: Mapping[str, Dataset], *, on_progress: Callab
         field: getattr(info, field)
         for field in ("name", "num_classes", "image_shape", "mean", "std", "class_names", "augment")
     }
-    temporary = Path(path).with_suffix(".tmp.npz")
+    path = Path(path).expanduser()
+    temporary = path.with_suffix(".tmp.npz")
     try:
         # As np.savez, but for images that never are in memory all at once.
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:

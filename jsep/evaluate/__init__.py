@@ -1,10 +1,16 @@
-"""Evaluation: accuracies, explanation robustness on stored pairs, metrics of maps and their register.
+"""Evaluation: accuracies, explanation robustness on stored pairs, metrics of maps and their registry.
 
 Metrics by topic: `distances` and `ranks` of two maps, `concentration` of one, `stability`, `faithfulness` and
 `randomisation` of an explanation; `metrics` has those of maps by name.
 """
 
-from jsep.evaluate.accuracy import accuracies, auto_attack_accuracy, correctly_classified
+from jsep.evaluate.accuracy import (
+    Classification,
+    accuracies,
+    auto_attack_accuracy,
+    classification,
+    correctly_classified,
+)
 from jsep.evaluate.attack_trajectory import AttackTrajectory, attack_trajectory, trajectory_steps
 from jsep.evaluate.batch_statistics import batch_statistics_accuracy
 from jsep.evaluate.cluster_explanations import (
@@ -54,6 +60,7 @@ __all__ = [
     "PER_PAIR",
     "SELECTIONS",
     "AttackTrajectory",
+    "Classification",
     "ExplanationAttackConfig",
     "Groups",
     "LossSplit",
@@ -70,6 +77,7 @@ __all__ = [
     "attack_trajectory",
     "auto_attack_accuracy",
     "batch_statistics_accuracy",
+    "classification",
     "cluster_explanation_loss",
     "compare_maps",
     "correctly_classified",

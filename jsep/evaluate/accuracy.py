@@ -3,19 +3,29 @@
 import dataclasses
 import functools
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jsep import attack, devices
-from jsep.checks import InputError, check_count, check_epsilon, check_positive
+from jsep.checks import (
+    InputError,
+    check_count,
+    check_epsilon,
+    check_output,
+    check_positive,
+    is_probability,
+    refuse_probabilities,
+)
 from jsep.data import Dataset
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.evaluate.metric import PAPER, QUALITY, TRAINING, accuracy, plain, register
+from jsep.numerics import all_finite
 from jsep.types import Array, Key, ModelFn, PyTree
 
 
@@ -32,15 +42,19 @@ def _correct(
     alpha: Array,
     num_steps: int,
     random_start: bool,
-) -> tuple[Array, Array]:
-    def one(image: Array, label: Array, key: Key) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array, Array]:
+    """(clean correct, robust, everything finite, output of the clean image is a probability), (B,) each."""
+
+    def one(image: Array, label: Array, key: Key) -> tuple[Array, Array, Array, Array]:
         if image.dtype == jnp.uint8:
             image = image.astype(jnp.float32) / 255
         logits_fn = functools.partial(model_fn, variables)
-        clean = jnp.argmax(logits_fn(image)) == label
+        logits = logits_fn(image)
+        finite, clean = all_finite(logits), jnp.argmax(logits) == label
+        probable = is_probability(logits)
         if num_steps == 0:
-            return clean, clean
-        adversarial, _ = attack.pgd(
+            return clean & finite, clean & finite, finite, probable
+        adversarial, info = attack.pgd(
             key,
             attack.cross_entropy(logits_fn, label),
             image,
@@ -50,22 +64,71 @@ def _correct(
             num_steps=num_steps,
             random_start=random_start,
         )
-        return clean, clean & (jnp.argmax(logits_fn(adversarial)) == label)
+        logits = logits_fn(adversarial)
+        finite &= all_finite(logits) & (info.num_non_finite == 0)
+        return clean & finite, clean & finite & (jnp.argmax(logits) == label), finite, probable
 
     return jax.vmap(one)(images, labels, keys)
 
 
 def check_classes(model_fn: ModelFn, variables: PyTree, dataset: Dataset) -> None:
-    """Raises InputError where the model has fewer classes than the labels of the data set need."""
+    """Raises InputError unless the model gives logits (K,), with a class for every label of the data set."""
     image = jax.ShapeDtypeStruct(dataset.info.image_shape, jnp.float32)
-    num_logits = jax.eval_shape(model_fn, variables, image).shape[-1]
+    output = jax.eval_shape(model_fn, variables, image)
+    check_output(output, "model_fn")
+    num_logits = output.shape[0]
     if num_logits <= dataset.labels.max():
         raise InputError(
             f"the model has {num_logits} classes, but {dataset.info.name} has labels up to {dataset.labels.max()}"
         )
 
 
+class Classification(NamedTuple):
+    """Each image of a data set under an attack, (B,) bool.
+
+    clean: classified correctly; robust: also at the end of the attack. finite: every logit and gradient on the way was
+    finite; where one was not nothing is known, both others are False, and the image belongs in no accuracy.
+    """
+
+    clean: np.ndarray
+    robust: np.ndarray
+    finite: np.ndarray
+
+    @property
+    def num_non_finite(self) -> int:
+        """How many images are not finite."""
+        return int(np.sum(~self.finite))
+
+    def accuracies(self) -> tuple[float, float]:
+        """(clean, robust) over the finite images, as fractions; NaN where there is none."""
+        if not self.finite.any():
+            return float("nan"), float("nan")
+        return float(self.clean[self.finite].mean()), float(self.robust[self.finite].mean())
+
+
 def correctly_classified(
+    key: Key, model_fn: ModelFn, variables: PyTree, dataset: Dataset, **settings: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each image is classified correctly, clean and under PGD: ((B,) bool, (B,) bool).
+
+    Args, Raises: as `classification`. An image with logits or gradients that are not finite is False in both, and a
+      warning says how many there are; `classification` tells them apart.
+    """
+    found = classification(key, model_fn, variables, dataset, **settings)
+    _warn_of_non_finite(found)
+    return found.clean, found.robust
+
+
+def _warn_of_non_finite(found: Classification) -> None:
+    if found.num_non_finite:
+        warnings.warn(
+            f"the logits or gradients of {found.num_non_finite} of {len(found.finite)} images are not finite: nothing "
+            "is known about them; look at the model's variables",
+            stacklevel=3,
+        )
+
+
+def classification(
     key: Key,
     model_fn: ModelFn,
     variables: PyTree,
@@ -79,8 +142,8 @@ def correctly_classified(
     chunk_size: int = 256,
     store: str | Path | None = None,
     on_progress: Callable[[int], None] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each image is classified correctly, clean and under PGD: ((B,) bool, (B,) bool).
+) -> Classification:
+    """Whether each image is classified correctly, clean and under PGD, and whether all numbers on the way are finite.
 
     An image counts as robust when it is classified correctly both clean and at the end of PGD on the cross-entropy
     (see `attack.pgd` for norm, epsilon, alpha, num_steps and random_start; 0 steps gives the clean ones twice).
@@ -90,8 +153,8 @@ def correctly_classified(
       key and the image's place alone. Variables that lie on a mesh (`devices.replicate`) share the images of a chunk
       out over its devices. store: a directory in which every finished chunk is kept, and from which a repeated call
       goes on with the same numbers; on_progress: called after each chunk with its number of images.
-    Raises: InputError for a bad setting, when the model has fewer classes than the labels need, or when `store` holds
-      chunks of another call.
+    Raises: InputError for a bad setting, a model that does not give logits (probabilities, one number) or has fewer
+      classes than the labels need, or when `store` holds chunks of another call.
     """
     # Inside the compiled function they are traced values, which no check can see.
     attack.norm_by_name(norm)
@@ -111,7 +174,7 @@ def correctly_classified(
     if store is not None:
         made_from = (jax.random.key_data(key), variables, dataset.images, dataset.labels, repr(settings), size)
         chunks = ChunkStore(store, made_from)
-    results: list[tuple[Any, Any]] = []
+    results: list[Any] = []
     for first in range(0, total, size):
         indices = np.minimum(np.arange(first, first + size), total - 1)
         kept = chunks.load(first) if chunks is not None else None
@@ -120,16 +183,22 @@ def correctly_classified(
             part = _correct(model_fn, variables, *rows, **settings)
             if chunks is not None:
                 part = devices.to_host(part, mesh)
-                chunks.save(first, {"clean": part[0], "robust": part[1]})
+                chunks.save(first, dict(zip(_PARTS, part, strict=True)))
         else:
-            part = kept["clean"], kept["robust"]
+            part = tuple(kept[name] for name in _PARTS)
         results.append(part)
         if on_progress is not None:
             jax.block_until_ready(part)
             on_progress(min(size, total - first))
     # One host synchronisation for all chunks; the repeated last image of the padding is cut off.
-    clean, robust = (np.concatenate([r[which] for r in devices.to_host(results, mesh)])[:total] for which in (0, 1))
-    return clean, robust
+    columns = zip(*devices.to_host(results, mesh), strict=True)
+    clean, robust, finite, probable = (np.concatenate(column)[:total] for column in columns)
+    refuse_probabilities(probable)
+    return Classification(clean, robust, finite)
+
+
+_PARTS = ("clean", "robust", "finite", "probable")
+"""The columns of a stored chunk."""
 
 
 def accuracies(
@@ -137,10 +206,12 @@ def accuracies(
 ) -> tuple[float, float]:
     """(clean accuracy, accuracy under PGD), fractions of the whole `dataset`.
 
-    Args, Raises: as `correctly_classified`.
+    Args, Raises: as `classification`. Images with logits or gradients that are not finite are left out, and a warning
+      says how many there are; NaN where there is no other.
     """
-    clean, robust = correctly_classified(key, model_fn, variables, dataset, **settings)
-    return float(clean.mean()), float(robust.mean())
+    found = classification(key, model_fn, variables, dataset, **settings)
+    _warn_of_non_finite(found)
+    return found.accuracies()
 
 
 def auto_attack_accuracy(
@@ -159,7 +230,7 @@ def auto_attack_accuracy(
 ) -> tuple[float, float, attack.AutoAttackInfo]:
     """(clean accuracy, accuracy under `attack.auto_attack`, its info), every image of `dataset` counted once.
 
-    Look at `info.raised` before the robust accuracy is believed.
+    Look at `info.raised` before the robust accuracy is believed. Images of `info.not_finite` are left out of both.
     Args: model_fn: (variables, image) -> logits (K,); part_size: images that go through the whole ensemble before the
       next ones do, default: all; an automatic check is raised where it is for one part. store: a directory in which
       every finished part is kept, and from which a repeated call goes on; on_progress: called after each attack on a
@@ -201,10 +272,12 @@ def auto_attack_accuracy(
         if kept is not None:
             kept.save(first, _storable(info))
     info = _joined(parts)
-    return float(info.clean_correct.mean()), float(info.robust.mean()), info
+    found = Classification(info.clean_correct, info.robust, ~info.not_finite)
+    _warn_of_non_finite(found)
+    return *found.accuracies(), info
 
 
-_ARRAYS = ("clean_correct", "robust", "broken_by", "distance")
+_ARRAYS = ("clean_correct", "robust", "broken_by", "distance", "not_finite")
 
 
 def _joined(parts: Sequence[attack.AutoAttackInfo]) -> attack.AutoAttackInfo:

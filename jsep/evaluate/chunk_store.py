@@ -21,7 +21,7 @@ class ChunkStore:
     """
 
     def __init__(self, path: str | Path, made_from: Any) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         digest = hashlib.sha256()
         for leaf in jax.tree.leaves(made_from):
             array = np.asarray(leaf)

@@ -76,8 +76,9 @@ def describe_pairs(
 ) -> dict[str, float | dict[str, list[float]]]:
     """The means of `compare_maps` over the pairs, and under "per_pair" single values, as result.json stores them.
 
-    "per_pair" has the values of every pair of the metrics in PER_PAIR. Means of
-    one_minus_concordance are means of ratios: every pair counts the same, however concentrated its maps are.
+    "per_pair" has the values of every pair of the metrics in PER_PAIR. Means of one_minus_concordance are means of
+    ratios: every pair counts the same, however concentrated its maps are. A pair that failed is in no mean, and NaN in
+    "per_pair".
     Args: found: of `compare_maps` on the results, where it has been called already.
     """
     if found is None:
@@ -90,10 +91,12 @@ def describe_pairs(
         "cosine_end": results.cosine_end,
         "effective_pixels": results.effective_pixels,
     }
+    kept = ~np.asarray(results.failed, bool)
     # The victim's effective pixels have their place in `PairResults.summary` already.
-    means = {name: float(values.mean()) for name, values in found.items() if name != "effective_pixels_start"}
+    means = {name: float(values[kept].mean()) for name, values in found.items() if name != "effective_pixels_start"}
     # Six digits: what float32 has.
-    per_pair = {name: [float(f"{value:.6g}") for value in np.asarray(of_pairs[name])] for name in PER_PAIR}
+    known = {name: np.where(kept, np.asarray(of_pairs[name]), np.nan) for name in PER_PAIR}
+    per_pair = {name: [float(f"{value:.6g}") for value in values] for name, values in known.items()}
     return {**means, "per_pair": per_pair}
 
 

@@ -1,10 +1,16 @@
-"""How concentrated maps are, and how much of an explanation loss comes from that: functions of (H, W) maps."""
+"""How concentrated maps are, and how much of an explanation loss comes from that: functions of (H, W) maps.
+
+What they say of `distances` holds for them: floating point, float32 inside, any scale. Each takes one map; a batch is
+refused, since its maps would be taken for one.
+"""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jsep.evaluate.distances import check_same_shape, explanation_loss
+from jsep.checks import as_map
+from jsep.evaluate.distances import as_maps, explanation_loss
+from jsep.numerics import power_of_two, scaled
 from jsep.types import Array
 
 
@@ -15,6 +21,7 @@ def effective_pixels(map_: Array) -> Array:
     Args: map_: (H, W). Returns: () in {0} or [1, N]. For a map of sum 1 it is 1 / sum I^2, so that the explanation
       loss of two maps is (1/n_a + 1/n_b - 2 <a, b>) / N: concentrated maps have a high loss whatever their overlap.
     """
+    map_ = scaled(as_map(map_))
     total, square = jnp.sum(jnp.abs(map_)), jnp.sum(map_**2)
     return jnp.where(square == 0, 0.0, total**2 / jnp.where(square == 0, 1.0, square))
 
@@ -26,7 +33,7 @@ def gini(map_: Array) -> Array:
     single pixel.
     Reference: Chalasani et al. 2020, section 5 ("sparseness").
     """
-    mass = jnp.sort(jnp.abs(map_).ravel())
+    mass = jnp.sort(jnp.abs(scaled(as_map(map_))).ravel())
     weights = 2 * jnp.arange(1, mass.size + 1, dtype=mass.dtype) - mass.size - 1
     total = jnp.sum(mass)
     return jnp.where(total == 0, 0.0, jnp.sum(weights * mass) / (mass.size * jnp.where(total == 0, 1.0, total)))
@@ -39,7 +46,7 @@ def entropy(map_: Array) -> Array:
     for a uniform one; exp of it is another count of effective pixels, never below `effective_pixels`.
     Reference: Bhatt et al. 2020, definition 5 ("complexity").
     """
-    mass = jnp.abs(map_)
+    mass = jnp.abs(scaled(as_map(map_)))
     total = jnp.sum(mass)
     share = mass / jnp.where(total == 0, 1.0, total)
     return -jnp.sum(share * jnp.log(jnp.where(share == 0, 1.0, share)))
@@ -78,12 +85,15 @@ def split_loss(map_a: Array, map_b: Array) -> LossSplit:
     Raises: InputError when the maps differ in size.
     Reference: Lin 1989 (the concordance correlation); PAPER, "what its reviewers asked for" 1.
     """
-    check_same_shape(map_a, map_b)
+    map_a, map_b = as_maps(map_a, map_b)
     num_pixels = map_a.size
     part_a, part_b = (jnp.sum(map_**2) / num_pixels for map_ in (map_a, map_b))
     overlap = 2 * jnp.sum(map_a * map_b) / num_pixels
     # As two variances and a difference of means: the three terms above cancel where the maps are nearly uniform.
-    spread = jnp.var(map_a) + jnp.var(map_b)
-    chance = spread + (jnp.mean(map_a) - jnp.mean(map_b)) ** 2
-    ratio = jnp.where(chance == 0, 0.0, explanation_loss(map_a, map_b) / jnp.where(chance == 0, 1.0, chance))
-    return LossSplit(part_a, part_b, overlap, chance, ratio)
+    # Of maps of size 1: the ratio does not depend on their scale, and squares of small numbers underflow.
+    scale = power_of_two(jnp.stack([map_a, map_b]))
+    one, other = map_a / scale, map_b / scale
+    spread = jnp.var(one) + jnp.var(other)
+    chance = spread + (jnp.mean(one) - jnp.mean(other)) ** 2
+    ratio = jnp.where(chance == 0, 0.0, explanation_loss(one, other) / jnp.where(chance == 0, 1.0, chance))
+    return LossSplit(part_a, part_b, overlap, chance * scale**2, ratio)

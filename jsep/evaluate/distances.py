@@ -1,4 +1,9 @@
-"""Distances and similarities of two maps: pure functions of (H, W) maps, batched by `jax.vmap`."""
+"""Distances and similarities of two maps: pure functions of (H, W) maps, batched by `jax.vmap`.
+
+All take floating-point maps; of half precision they are computed, and returned, in float32. Those that do not depend on
+the scale of a map by their formula do not at any scale, from 1e-30 to 1e30: only the zero map is a case of its own. A
+known map that is not finite is an InputError, a traced one gives NaN.
+"""
 
 import math
 from typing import Any
@@ -6,17 +11,19 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.checks import InputError, check_count
+from jsep.checks import InputError, as_map, check_count
+from jsep.numerics import power_of_two, scaled
 from jsep.types import Array
 
 
-def check_same_shape(map_a: Array, map_b: Array) -> None:
-    """Raises InputError unless both are one (H, W) map of the same size."""
+def as_maps(map_a: Any, map_b: Any) -> tuple[Array, Array]:
+    """Both maps as arrays, of float32 at least. Raises InputError unless they are (H, W) of one size, see `as_map`."""
     if jnp.shape(map_a) != jnp.shape(map_b) or jnp.ndim(map_a) != 2:
         raise InputError(
             f"both maps must be (H, W) of the same size, got {jnp.shape(map_a)} and {jnp.shape(map_b)}; "
             "for batches use jax.vmap"
         )
+    return as_map(map_a, "map_a"), as_map(map_b, "map_b")
 
 
 def explanation_loss(map_a: Array, map_b: Array) -> Array:
@@ -27,7 +34,7 @@ def explanation_loss(map_a: Array, map_b: Array) -> Array:
     Raises: InputError when the maps differ in size.
     Reference: PAPER Definition 1.
     """
-    check_same_shape(map_a, map_b)
+    map_a, map_b = as_maps(map_a, map_b)
     return jnp.mean((map_a - map_b) ** 2)
 
 
@@ -36,7 +43,7 @@ def scale_free_loss(map_a: Array, map_b: Array) -> Array:
 
     Args, Raises: as `explanation_loss`. Returns: () in [0, 2N].
     """
-    return map_a.size**2 * explanation_loss(map_a, map_b)
+    return float(jnp.size(map_a)) ** 2 * explanation_loss(map_a, map_b)
 
 
 def relative_reduction(loss_start: Any, loss_end: Any) -> Array:
@@ -53,12 +60,14 @@ def cosine_similarity(map_a: Array, map_b: Array) -> Array:
 
     Args, Raises: as `explanation_loss`. Returns: () in [-1, 1], in [0, 1] for non-negative maps.
     """
-    check_same_shape(map_a, map_b)
+    map_a, map_b = as_maps(map_a, map_b)
+    map_a, map_b = scaled(map_a), scaled(map_b)
     square = jnp.sum(map_a**2) * jnp.sum(map_b**2)
     return jnp.where(square == 0, 0.0, jnp.sum(map_a * map_b) / jnp.sqrt(jnp.where(square == 0, 1.0, square)))
 
 
 def _unit(map_: Array) -> Array:
+    map_ = scaled(map_)
     square = jnp.sum(map_**2)
     return map_ / jnp.sqrt(jnp.where(square == 0, 1.0, square))
 
@@ -69,7 +78,7 @@ def unit_l2_distance(map_a: Array, map_b: Array) -> Array:
     Args, Raises: as `explanation_loss`. Returns: () in [0, 2], at most sqrt(2) for non-negative maps; a zero map stays
     zero, at distance 1 of every other.
     """
-    check_same_shape(map_a, map_b)
+    map_a, map_b = as_maps(map_a, map_b)
     square = jnp.sum((_unit(map_a) - _unit(map_b)) ** 2)
     return jnp.where(square == 0, 0.0, jnp.sqrt(jnp.where(square == 0, 1.0, square)))
 
@@ -84,8 +93,8 @@ def pearson(map_a: Array, map_b: Array) -> Array:
 
     Args, Raises: as `explanation_loss`. Returns: () in [-1, 1]; 0 when one of them is constant.
     """
-    check_same_shape(map_a, map_b)
-    return cosine_similarity(_unit(_centred(map_a)), _unit(_centred(map_b)))
+    map_a, map_b = as_maps(map_a, map_b)
+    return cosine_similarity(_centred(scaled(map_a)), _centred(scaled(map_b)))
 
 
 def ssim(map_a: Array, map_b: Array, *, filter_size: int | None = None) -> Array:
@@ -101,17 +110,17 @@ def ssim(map_a: Array, map_b: Array, *, filter_size: int | None = None) -> Array
     Raises: InputError as `explanation_loss`, or for a window that does not fit.
     Reference: Wang et al. 2004, equation 13; computed by dm-pix.
     """
-    check_same_shape(map_a, map_b)
-    side = min(jnp.shape(map_a))
+    map_a, map_b = as_maps(map_a, map_b)
+    side = min(map_a.shape)
     if filter_size is None:
         filter_size = min(11, side - 1 + side % 2)
     check_count("filter_size", filter_size)
     if filter_size % 2 == 0 or filter_size > side:
-        raise InputError(
-            f"filter_size must be odd and at most {side} for maps of {jnp.shape(map_a)}, got {filter_size}"
-        )
+        raise InputError(f"filter_size must be odd and at most {side} for maps of {map_a.shape}, got {filter_size}")
     import dm_pix  # not every accelerator machine has it
 
+    scale = power_of_two(jnp.stack([map_a, map_b]))
+    map_a, map_b = map_a / scale, map_b / scale
     value_range = jnp.maximum(map_a.max(), map_b.max()) - jnp.minimum(map_a.min(), map_b.min())
     value_range = jnp.where(value_range == 0, 1.0, value_range)
     # Scaled to range 1 first: the squares of small maps would lose digits in float32.
@@ -132,9 +141,9 @@ def earth_movers_distance(map_a: Array, map_b: Array, *, num_directions: int = 8
     Raises: InputError as `explanation_loss`, or for a count < 1.
     Reference: Rubner et al. 2000; sliced: Bonneel et al. 2015.
     """
-    check_same_shape(map_a, map_b)
+    map_a, map_b = as_maps(map_a, map_b)
     check_count("num_directions", num_directions)
-    height, width = jnp.shape(map_a)
+    height, width = map_a.shape
     angles = math.pi * np.arange(num_directions) / num_directions
     rows, columns = np.divmod(np.arange(height * width), width)
     # Rounded, so that pixels that project to one place have no order that rounding errors make.
@@ -143,7 +152,7 @@ def earth_movers_distance(map_a: Array, map_b: Array, *, num_directions: int = 8
     gaps = np.diff(np.take_along_axis(places, order, axis=1), axis=1)
 
     def share(map_: Array) -> Array:
-        mass = jnp.abs(map_).ravel()
+        mass = jnp.abs(scaled(map_)).ravel()
         total = jnp.sum(mass)
         return jnp.where(total == 0, 1 / mass.size, mass / jnp.where(total == 0, 1.0, total))
 

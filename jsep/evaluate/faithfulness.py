@@ -8,8 +8,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jsep.checks import InputError, check_count, check_image, check_positive
+from jsep.checks import (
+    InputError,
+    as_baseline,
+    as_image,
+    as_map,
+    at_label,
+    check_count,
+    check_label,
+    check_output,
+    check_positive,
+)
+from jsep.numerics import all_finite, in_single_precision, is_half, to_single
 from jsep.types import Array, Key, LogitsFn
 
 
@@ -19,12 +31,31 @@ def pixel_ranks(map_: Array) -> Array:
     return jnp.zeros(map_.size, jnp.int32).at[order].set(jnp.arange(map_.size, dtype=jnp.int32)).reshape(map_.shape)
 
 
-def _check(image: Array, map_: Array, num_steps: int, chunk_size: int) -> None:
-    check_image(image)
+def _checked(
+    logits_fn: LogitsFn, image: Array, label: Array, map_: Array, num_steps: int, chunk_size: int
+) -> tuple[LogitsFn, Array, Array]:
+    """The model, the image and the map, in float32 at least, after checks of them, of the output and of the label."""
+    image = as_image(image)
     check_count("num_steps", num_steps)
     check_count("chunk_size", chunk_size)
-    if jnp.shape(map_) != jnp.shape(image)[:2]:
-        raise InputError(f"expected a map of the image's {jnp.shape(image)[:2]} pixels, got {jnp.shape(map_)}")
+    if jnp.shape(map_) != image.shape[:2]:
+        raise InputError(f"expected a map of the image's {image.shape[:2]} pixels, got {jnp.shape(map_)}")
+    logits = jax.eval_shape(logits_fn, image) if isinstance(image, jax.core.Tracer) else logits_fn(image)
+    check_output(logits)
+    check_label(label, logits.shape[0])
+    if is_half(image.dtype):
+        logits_fn, image = in_single_precision(logits_fn, image), to_single(image)
+    return logits_fn, image, as_map(map_)
+
+
+def _probability(logits_fn: LogitsFn, image: Array, label: Array, map_: Array) -> Array:
+    """() p_label; NaN where the map is not finite, and has no order, or a traced label is no class."""
+    return jnp.where(all_finite(map_), at_label(jax.nn.softmax(logits_fn(image)), label), jnp.nan)
+
+
+def _counts(length: int, num_steps: int, num_pixels: int) -> Array:
+    """floor(t N / T) for t = 0 .. length - 1; products above 2^31 would overflow on the device."""
+    return jnp.asarray(np.arange(length, dtype=np.int64) * num_pixels // num_steps, jnp.int32)
 
 
 def _curve(
@@ -38,10 +69,10 @@ def _curve(
 ) -> Array:
     """p_label where the t first pixels are those of `instead` and the others those of `shown`, t = 0 .. num_steps."""
     ranks = pixel_ranks(map_)
-    counts = jnp.arange(num_steps + 1) * map_.size // num_steps
+    counts = _counts(num_steps + 1, num_steps, map_.size)
 
     def probability(count: Array) -> Array:
-        return jax.nn.softmax(logits_fn(jnp.where((ranks < count)[..., None], instead, shown)))[label]
+        return _probability(logits_fn, jnp.where((ranks < count)[..., None], instead, shown), label, map_)
 
     return jax.lax.map(probability, counts, batch_size=min(chunk_size, num_steps + 1))
 
@@ -65,8 +96,9 @@ def deletion_curve(
     Raises: InputError for a map of another size or a count out of range.
     Reference: Petsiuk et al. 2018, section 4.3 (deletion).
     """
-    _check(image, map_, num_steps, chunk_size)
-    return _curve(logits_fn, label, image, jnp.broadcast_to(baseline, image.shape), map_, num_steps, chunk_size)
+    logits_fn, image, map_ = _checked(logits_fn, image, label, map_, num_steps, chunk_size)
+    instead = jnp.broadcast_to(as_baseline(baseline, image), image.shape)
+    return _curve(logits_fn, label, image, instead, map_, num_steps, chunk_size)
 
 
 def insertion_curve(
@@ -89,8 +121,9 @@ def insertion_curve(
     AUC, higher for a more faithful map.
     Reference: Petsiuk et al. 2018, section 4.3 (insertion).
     """
-    _check(image, map_, num_steps, chunk_size)
-    return _curve(logits_fn, label, jnp.broadcast_to(baseline, image.shape), image, map_, num_steps, chunk_size)
+    logits_fn, image, map_ = _checked(logits_fn, image, label, map_, num_steps, chunk_size)
+    shown = jnp.broadcast_to(as_baseline(baseline, image), image.shape)
+    return _curve(logits_fn, label, shown, image, map_, num_steps, chunk_size)
 
 
 def adversarial_insertion(
@@ -99,7 +132,7 @@ def adversarial_insertion(
     """The insertion AUC of the clean image in the order of the manipulated image's map, less that of its own map.
 
     Args: as `insertion_curve`, with the map of `image` and that of its manipulated version.
-    Returns: () in [-1, 1]; 0: the manipulated map is as faithful as the own one; below 0: less.
+    Returns: () in [-1, 1]; 0: the manipulated map is as faithful as the clean one; below 0: less.
     Raises: as `insertion_curve`.
     """
     own, other = (
@@ -110,6 +143,11 @@ def adversarial_insertion(
 
 def area_under_curve(curve: Array) -> Array:
     """The area under (T + 1,) values at equal distances over [0, 1], by trapezoids; () between the extremes."""
+    curve = jnp.asarray(curve)
+    if curve.ndim != 1 or len(curve) < 2:
+        raise InputError(
+            f"curve must be two or more values in a row, got shape {curve.shape}; for a batch use jax.vmap"
+        )
     return jnp.mean((curve[1:] + curve[:-1]) / 2)
 
 
@@ -117,21 +155,34 @@ def impute(image: Array, missing: Array) -> Array:
     """The image with each missing pixel replaced by the weighted mean of its eight neighbours, solved for jointly.
 
     Each missing pixel solves x_i sum_j w_ij = sum_j w_ij x_j over the neighbours inside the image, w = 1/6 beside and
-    above, 1/12 diagonally: a linear system with one row a pixel.
+    above, 1/12 diagonally: a linear system with one row a pixel, solved by conjugate gradients.
 
     Args: image (H, W, C); missing: (H, W) bool. Returns: (H, W, C); NaN where all pixels are missing.
     Reference: Rong et al. 2022, section 4.2 (noisy linear imputation, without its noise).
     """
-    height, width, channels = image.shape
-    rows, columns = jnp.divmod(jnp.arange(height * width), width)
-    away = (jnp.abs(rows[:, None] - rows), jnp.abs(columns[:, None] - columns))
-    is_near = (jnp.maximum(*away) == 1).astype(image.dtype)
-    weights = is_near * jnp.where(away[0] + away[1] == 1, 1 / 6, 1 / 12)
-    weights = weights / jnp.sum(weights, axis=1, keepdims=True)
-    gone = missing.ravel().astype(image.dtype)[:, None]
-    known = jnp.where(gone == 1, 0.0, image.reshape(-1, channels))
-    system = jnp.eye(height * width, dtype=image.dtype) - gone * weights
-    return jnp.linalg.solve(system, known).reshape(image.shape)
+    gone = missing[..., None].astype(image.dtype)
+
+    def neighbours(values: Array) -> Array:
+        """sum_j w_ij x_j over the neighbours inside the image; w is symmetric."""
+        down = jnp.pad(values, ((1, 1), (0, 0), (0, 0)))
+        beside = down[:-2] + down[2:]
+
+        def both_sides(x: Array) -> Array:
+            wide = jnp.pad(x, ((0, 0), (1, 1), (0, 0)))
+            return wide[:, :-2] + wide[:, 2:]
+
+        return (beside + both_sides(values)) / 6 + both_sides(beside) / 12
+
+    total = neighbours(jnp.ones_like(gone))
+
+    def system(x: Array) -> Array:
+        """The equations of the missing pixels, the known ones moved to the other side: positive definite."""
+        return gone * (total * x - neighbours(gone * x)) + (1 - gone) * x
+
+    right = gone * neighbours((1 - gone) * image)
+    # No matrix of N x N: at 224 pixels a side it would take 10 GiB.
+    solved, _ = jax.scipy.sparse.linalg.cg(system, right, tol=1e-7, maxiter=20 * max(image.shape[:2]))
+    return jnp.where(jnp.all(missing), jnp.nan, jnp.where(gone == 1, solved, image))
 
 
 def road_curve(
@@ -151,22 +202,22 @@ def road_curve(
     Unlike a constant baseline (`deletion_curve`), imputed pixels do not reveal the shape of the removed region.
 
     Args: key: for the noise; sigma: its standard deviation, pixel units; least_first: the reverse order; chunk_size:
-      linear systems of N x N in memory at once; the rest as `deletion_curve`.
+      steps in memory at once; the rest as `deletion_curve`.
     Returns: (T,) in [0, 1], the shares 0, 1/T .. (T-1)/T of the pixels missing; with every pixel missing nothing is
       left to impute from. ROAD's own score is the share of images that keep their class, a coarser one.
     Raises: as `deletion_curve`.
     Reference: Rong et al. 2022.
     """
-    _check(image, map_, num_steps, chunk_size)
+    logits_fn, image, map_ = _checked(logits_fn, image, label, map_, num_steps, chunk_size)
     check_positive("sigma", sigma, allow_zero=True)
     ranks = pixel_ranks(-map_ if least_first else map_)
-    counts = jnp.arange(num_steps) * map_.size // num_steps
+    counts = _counts(num_steps, num_steps, map_.size)
 
     def probability(inputs: tuple[Array, Key]) -> Array:
         count, key = inputs
         missing = ranks < count
         added = sigma * jax.random.normal(key, image.shape, image.dtype)
         filled = impute(image, missing) + jnp.where(missing[..., None], added, 0.0)
-        return jax.nn.softmax(logits_fn(filled))[label]
+        return _probability(logits_fn, filled, label, map_)
 
     return jax.lax.map(probability, (counts, jax.random.split(key, num_steps)), batch_size=min(chunk_size, num_steps))

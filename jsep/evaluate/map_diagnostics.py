@@ -8,11 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import explain
-from jsep.checks import InputError, check_count, check_images
+from jsep.checks import (
+    InputError,
+    as_images,
+    check_count,
+    check_output,
+    check_positive,
+    is_probability,
+    refuse_probabilities,
+)
 from jsep.evaluate.concentration import effective_pixels
 from jsep.evaluate.distances import explanation_loss, scale_free_loss
 from jsep.evaluate.metric import TRAINING, minor, percent, register
 from jsep.evaluate.stability import neighbours
+from jsep.numerics import norm
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
 
@@ -40,10 +49,18 @@ def _probe(
     method: str,
     map_config: explain.MapConfig,
     options: explain.Options,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
+    probable = jax.vmap(lambda z: is_probability(model_fn(variables, z)))(images)
     maps = jax.vmap(lambda z: _map_fn(key, model_fn, variables, z, method, map_config, options)(z))(images)
     losses = jax.vmap(explanation_loss)(maps, jnp.roll(maps, 1, axis=0))
-    return jnp.mean(losses), jnp.mean(jax.vmap(effective_pixels)(maps))
+    return jnp.mean(losses), jnp.mean(jax.vmap(effective_pixels)(maps)), probable
+
+
+def _checked(images: Any, model_fn: ModelFn, variables: PyTree) -> np.ndarray:
+    images = as_images(images)
+    image = jax.ShapeDtypeStruct(images.shape[1:], images.dtype)
+    check_output(jax.eval_shape(model_fn, variables, image), "model_fn")
+    return images
 
 
 def map_diagnostics(
@@ -64,11 +81,12 @@ def map_diagnostics(
     Returns: {"probe_explanation_loss", "probe_effective_pixels"}, means over the images.
     Raises: InputError for fewer than two images or wrong ones, or an unknown method.
     """
-    check_images(images)
+    images = _checked(images, model_fn, variables)
     if len(images) < 2:
         raise InputError(f"a probe needs at least 2 images to compare, got {len(images)}")
     found = _probe(key, model_fn, variables, images, method, map_config or explain.MapConfig(), options)
-    loss, pixels = jax.device_get(found)
+    loss, pixels, probable = jax.device_get(found)
+    refuse_probabilities(probable)
     return {"probe_explanation_loss": float(loss), "probe_effective_pixels": float(pixels)}
 
 
@@ -87,17 +105,18 @@ def _under_noise(
     options: explain.Options,
     num_samples: int,
     chunk_size: int,
-) -> tuple[Array, Array]:
-    def one(inputs: tuple[Key, Array]) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
+    def one(inputs: tuple[Key, Array]) -> tuple[Array, Array, Array]:
         key, image = inputs
         method_key, noise_key = jax.random.split(key)
         map_fn = _map_fn(method_key, model_fn, variables, image, method, map_config, options)
         own = map_fn(image)
-        size = jnp.sqrt(jnp.sum(own**2))
+        size = norm(own)
         others = jax.vmap(map_fn)(neighbours(noise_key, image, radius=radius, num_samples=num_samples))
-        changes = jnp.sqrt(jnp.sum((others - own) ** 2, axis=(1, 2)))
+        changes = jax.vmap(lambda other: norm(other - own))(others)
         scaled = jax.vmap(lambda other: scale_free_loss(other, own))(others)
-        return jnp.mean(changes) / jnp.where(size == 0, 1.0, size), jnp.mean(scaled)
+        probable = is_probability(model_fn(variables, image))
+        return jnp.mean(changes) / jnp.where(size == 0, 1.0, size), jnp.mean(scaled), probable
 
     return jax.lax.map(one, (keys, images), batch_size=chunk_size)
 
@@ -126,10 +145,11 @@ def noise_sensitivity(
     Raises: InputError for wrong images, an unknown method or a count < 1.
     Reference: Yeh et al. 2019, definition 3, with the mean in place of the largest.
     """
-    check_images(images)
+    images = _checked(images, model_fn, variables)
+    check_positive("radius", radius, allow_zero=True)
     check_count("num_samples", num_samples)
     check_count("chunk_size", chunk_size)
-    relative, scaled = jax.device_get(
+    relative, scaled, probable = jax.device_get(
         _under_noise(
             jax.random.split(key, len(images)),
             model_fn,
@@ -143,6 +163,7 @@ def noise_sensitivity(
             chunk_size=min(chunk_size, len(images)),
         )
     )
+    refuse_probabilities(probable)
     return {"noise_sensitivity": float(relative.mean()), "noise_scale_free_loss": float(scaled.mean())}
 
 

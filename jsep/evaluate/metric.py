@@ -1,6 +1,6 @@
-"""What a number of a result is called, in which unit, and which direction is more robust: one entry a metric.
+"""The registry of metrics: name, unit, scale of display and the direction that is more robust.
 
-A module that computes a metric registers it; tables, figures and verdicts ask here and spell no name of their own.
+Each metric is registered by the module that computes it; tables, figures and verdicts look it up here.
 """
 
 import dataclasses
@@ -25,10 +25,15 @@ LOSS_SCALE = 1e7
 class Metric:
     """One number of a model.
 
-    name: its key in a row of result.json; heading: its name in a table; unit: of the shown number, "" for none;
-    scale: shown number = scale * number; decimals: digits after the point, None so that the smallest entry keeps three
-    significant ones; group: of `GROUPS`; meaning: one or two sentences for who sees it for the first time; better: +1
-    where a higher value is a more robust model, -1 where a lower one is, 0 where neither is said.
+    name: its key in a row of result.json.
+    heading: its name in a table; unit: of the displayed number, "" for none.
+    scale: displayed number = scale * stored number.
+    decimals: digits after the point; None: as many as give the smallest entry of a table three significant digits.
+    group: of `GROUPS`, the part of the tables it belongs to.
+    meaning: one or two sentences for a reader who meets it for the first time.
+    better: +1 where higher values mean a more robust model, -1 where lower ones do, 0 where neither.
+    of_pairs: per_pair values by name -> (P,) values whose mean is the metric; None: per_pair has them by its name.
+    is_accuracy: whether it is a share of test images; in_tables: False for metrics of the full list only.
     """
 
     name: str
@@ -61,7 +66,7 @@ def register(*metrics: Metric) -> None:
 
 
 def accuracy(name: str, heading: str, group: str, meaning: str) -> Metric:
-    """The share of test images on which a model is right, kept as a fraction and shown in percent."""
+    """A share of test images, stored as a fraction and displayed in percent."""
     return Metric(name, heading, "%", 100.0, 1, group, meaning, 1, is_accuracy=True)
 
 
@@ -73,22 +78,22 @@ def percent(
     better: int = 0,
     of_pairs: Callable[[Mapping[str, np.ndarray]], np.ndarray] | None = None,
 ) -> Metric:
-    """A share, kept as a fraction and shown in percent."""
+    """A share, stored as a fraction and displayed in percent."""
     return Metric(name, heading, "%", 100.0, 1, group, meaning, better, of_pairs)
 
 
 def loss(name: str, heading: str, group: str, meaning: str, better: int = 0) -> Metric:
-    """A mean squared difference of maps, shown x 1e-7."""
+    """A mean squared difference of maps, displayed in units of 1e-7."""
     return Metric(name, heading, "1e-7", LOSS_SCALE, None, group, meaning, better)
 
 
 def plain(
     name: str, heading: str, group: str, meaning: str, better: int = 0, *, unit: str = "", decimals: int | None = 3
 ) -> Metric:
-    """A number that is shown as it is kept."""
+    """A number displayed as stored."""
     return Metric(name, heading, unit, 1.0, decimals, group, meaning, better)
 
 
 def minor(name: str, heading: str, group: str, meaning: str, better: int = 0) -> Metric:
-    """A number that is shown as it is kept, among all metrics alone."""
+    """A number displayed as stored, only in the list of all metrics."""
     return Metric(name, heading, "", 1.0, 3, group, meaning, better, in_tables=False)

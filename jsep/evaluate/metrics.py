@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
+
 from jsep.evaluate.concentration import LossSplit, effective_pixels, entropy, gini, split_loss
 from jsep.evaluate.distances import (
     cosine_similarity,
@@ -26,8 +28,8 @@ PAIR_METRICS: dict[str, Callable[[Array, Array], Array]] = {
     "ssim": ssim,
     "spearman": spearman,
     "kendall": kendall,
-    "top_k_intersection": lambda map_a, map_b: top_k_intersection(map_a, map_b, max(1, map_a.size // 10)),
-    "top_k_near": lambda map_a, map_b: top_k_near(map_a, map_b, max(1, map_a.size // 10)),
+    "top_k_intersection": lambda map_a, map_b: top_k_intersection(map_a, map_b, max(1, jnp.size(map_a) // 10)),
+    "top_k_near": lambda map_a, map_b: top_k_near(map_a, map_b, max(1, jnp.size(map_a) // 10)),
 }
 """Functions of two (H, W) maps; the top-k ones take k = a tenth of the pixels. DISTANCES of them fall with
 similarity."""

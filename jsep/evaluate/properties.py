@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import explain
-from jsep.checks import InputError, check_count, check_positive
+from jsep.checks import InputError, as_images, check_count, check_positive
 from jsep.evaluate.faithfulness import (
     adversarial_insertion,
     area_under_curve,
@@ -74,21 +74,28 @@ def _describe(
         map_fn = map_fn_of(variables)
         own, after = map_fn(image), map_fn(other)
         near = neighbours(near_key, image, radius=config.radius, num_samples=config.num_neighbours)
-        stability = relative_stability(map_fn, logits_fn, functools.partial(features_fn, variables), image, near)
-        steps = {"num_steps": config.num_steps}
+        stability = relative_stability(
+            map_fn, logits_fn, functools.partial(features_fn, variables), image, near, chunk_size=chunk_size
+        )
+        steps = {"num_steps": config.num_steps, "chunk_size": chunk_size}
         return {
-            "max_sensitivity": max_sensitivity(map_fn, image, near),
+            "max_sensitivity": max_sensitivity(map_fn, image, near, chunk_size=chunk_size),
             "relative_input_stability": stability.to_input,
             "relative_output_stability": stability.to_output,
             "relative_representation_stability": stability.to_representation,
             "deletion_auc": area_under_curve(deletion_curve(logits_fn, image, label, own, **steps)),
             "insertion_auc": area_under_curve(insertion_curve(logits_fn, image, label, own, **steps)),
             "adversarial_insertion": adversarial_insertion(logits_fn, image, label, own, after, **steps),
-            "road": jnp.mean(road_curve(road_key, logits_fn, image, label, own, num_steps=config.num_road_steps)),
+            "road": jnp.mean(
+                road_curve(
+                    road_key, logits_fn, image, label, own, num_steps=config.num_road_steps, chunk_size=chunk_size
+                )
+            ),
             "randomised_similarity": randomisation_similarity(map_fn_of, variables, randomised, image),
         }
 
-    return jax.lax.map(one, (keys, images, manipulated), batch_size=min(chunk_size, len(images)))
+    # One image after the other, each with so many of its neighbours or steps at once: memory is bounded by these.
+    return jax.lax.map(one, (keys, images, manipulated))
 
 
 def explanation_properties(
@@ -115,7 +122,7 @@ def explanation_properties(
 
     Args: key: for neighbours, noise and permutation; model_fn, features_fn: (variables, image) -> logits (K,), features
       (F,); images, manipulated: (P, H, W, C) in [0, 1]; method, options, map_config: the explanation; config: default:
-      the fields' values; chunk_size: images in memory at once, each with all of its neighbours.
+      the fields' values; chunk_size: neighbours, or images of a curve, in memory at once.
     Raises: InputError for images of different shape, an unknown method or a count out of range.
     """
     explain.check_options(method, options)
@@ -123,6 +130,7 @@ def explanation_properties(
     if np.shape(images) != np.shape(manipulated) or np.ndim(images) != 4:
         raise InputError(f"expected images and their manipulated versions of one shape (P, H, W, C), got "
                          f"{np.shape(images)} and {np.shape(manipulated)}")  # fmt: skip
+    images, manipulated = as_images(images), as_images(manipulated, "manipulated")
     image_key, weight_key = jax.random.split(key)
     keys = jax.vmap(functools.partial(jax.random.fold_in, image_key))(jnp.arange(len(images)))
     found = _describe(

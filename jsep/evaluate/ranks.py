@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError, check_count
-from jsep.evaluate.distances import check_same_shape
+from jsep.evaluate.distances import as_maps
+from jsep.numerics import all_finite, scaled
 from jsep.types import Array
 
 
@@ -17,11 +18,17 @@ def spearman(map_a: Array, map_b: Array) -> Array:
     Args: map_a, map_b: (H, W). Returns: () in [-1, 1]; 0 when one of them is constant.
     Raises: InputError when the maps differ in size.
     """
-    check_same_shape(map_a, map_b)
+    map_a, map_b = as_maps(map_a, map_b)
     ranks = [jax.scipy.stats.rankdata(map_.ravel()) for map_ in (map_a, map_b)]
     centred = [rank - jnp.mean(rank) for rank in ranks]
     square = jnp.sum(centred[0] ** 2) * jnp.sum(centred[1] ** 2)
-    return jnp.where(square == 0, 0.0, jnp.sum(centred[0] * centred[1]) / jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+    rho = jnp.where(square == 0, 0.0, jnp.sum(centred[0] * centred[1]) / jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+    return _or_nan(rho, map_a, map_b)
+
+
+def _or_nan(value: Array, *maps: Array) -> Array:
+    """The value; NaN where a map is not finite, since its pixels have no order."""
+    return jnp.where(all_finite(*maps), value, jnp.nan)
 
 
 def kendall(map_a: Array, map_b: Array, *, chunk_size: int = 256) -> Array:
@@ -32,9 +39,9 @@ def kendall(map_a: Array, map_b: Array, *, chunk_size: int = 256) -> Array:
     Args, Raises: as `spearman`. Returns: () in [-1, 1]; 0 when one of them is constant.
     Reference: Kendall 1945; as `scipy.stats.kendalltau`.
     """
-    check_same_shape(map_a, map_b)
+    map_a, map_b = as_maps(map_a, map_b)
     check_count("chunk_size", chunk_size)
-    a, b = map_a.ravel(), map_b.ravel()
+    a, b = scaled(map_a).ravel(), scaled(map_b).ravel()
 
     def row(values: tuple[Array, Array]) -> tuple[Array, Array, Array]:
         sign_a, sign_b = jnp.sign(values[0] - a), jnp.sign(values[1] - b)
@@ -42,7 +49,8 @@ def kendall(map_a: Array, map_b: Array, *, chunk_size: int = 256) -> Array:
 
     agreement, untied_a, untied_b = (jnp.mean(z) for z in jax.lax.map(row, (a, b), batch_size=min(chunk_size, a.size)))
     square = untied_a * untied_b
-    return jnp.where(square == 0, 0.0, agreement / jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+    tau = jnp.where(square == 0, 0.0, agreement / jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+    return _or_nan(tau, map_a, map_b)
 
 
 def _check_k(map_: Array, k: int) -> None:
@@ -74,7 +82,7 @@ def top_k_near(map_a: Array, map_b: Array, k: int, *, window: int = 1) -> Array:
     Raises: InputError when k, the window or the sizes do not fit.
     Reference: Kamath et al. 2024 (LENS).
     """
-    check_same_shape(map_a, map_b)
+    map_a, map_b = as_maps(map_a, map_b)
     _check_k(map_a, k)
     check_count("window", window, minimum=0)
     (mask_a, mask_b) = (
@@ -82,4 +90,4 @@ def top_k_near(map_a: Array, map_b: Array, k: int, *, window: int = 1) -> Array:
     )
     side = 2 * window + 1
     near_b = jax.lax.reduce_window(mask_b, False, jax.lax.bitwise_or, (side, side), (1, 1), "SAME")
-    return jnp.sum(mask_a & near_b) / k
+    return _or_nan(jnp.sum(mask_a & near_b) / k, map_a, map_b)

@@ -12,7 +12,7 @@ import numpy as np
 
 from jsep import attack, devices, explain
 from jsep.attack import ExplanationAttack, PairProblem
-from jsep.checks import InputError, check_count, check_epsilon, check_logits, check_pixels, check_positive
+from jsep.checks import InputError, check_count, check_epsilon, check_logits, check_output, check_pixels, check_positive
 from jsep.data import Dataset
 from jsep.evaluate import metrics
 from jsep.evaluate.chunk_store import ChunkStore
@@ -103,7 +103,8 @@ class PairResults(NamedTuple):
     map;
     effective_pixels: (P,) of the victim's map; label_kept: (P,) bool; predicted, manipulated_predicted: (P,) classes;
     distance: (P,) norm of the perturbation; softmax_change: (P,) largest change of an entry of the softmax;
-    failed: (P,) bool, the loss at the start is not finite, and the clean image is returned;
+    failed: (P,) bool, a map, an output or a gradient was not finite, at the start or on the way: the attack was not
+    what it should have been, and its result is no robustness;
     member_losses: (P, members) the lowest loss of each member of the ensemble on images that keep the output; of an
     attack without members one column, the lowest visited loss whatever the output;
     warnings: (P, 5) bool, the columns of `attack.ExplanationWarnings`, false for an attack that gives none.
@@ -190,7 +191,9 @@ def _attack_pairs(
             attacked_target = map_fn_for(key, config.attacked, target)[1](target)
         problem = config.problem(attacked_map_fn, logits_fn, victim, attacked_target)
         manipulated, record = config.entry.run(key, problem, config.own_settings, on_step)
-        losses, member_losses, warnings = record
+        losses, member_losses, warnings, skipped = record
+        if skipped is None:
+            skipped = jnp.sum(~jnp.isfinite(losses))
         if member_losses is None:
             member_losses = jnp.min(losses, keepdims=True)
         if warnings is None:
@@ -201,6 +204,7 @@ def _attack_pairs(
         manipulated_predicted = jnp.argmax(manipulated_logits)
         softmax_change = jnp.abs(jax.nn.softmax(manipulated_logits) - jax.nn.softmax(logits_fn(victim)))
         loss_start = metrics.explanation_loss(victim_map, target_map)
+        loss_end = metrics.explanation_loss(manipulated_map, target_map)
         return PairResults(
             manipulated,
             victim_map,
@@ -208,7 +212,7 @@ def _attack_pairs(
             manipulated_map,
             losses,
             loss_start,
-            metrics.explanation_loss(manipulated_map, target_map),
+            loss_end,
             metrics.cosine_similarity(victim_map, target_map),
             metrics.cosine_similarity(manipulated_map, target_map),
             metrics.effective_pixels(victim_map),
@@ -217,7 +221,7 @@ def _attack_pairs(
             manipulated_predicted,
             attack.norm_by_name(config.norm).size(manipulated - victim),
             jnp.max(softmax_change),
-            ~jnp.isfinite(loss_start),
+            ~(jnp.isfinite(loss_start) & jnp.isfinite(loss_end) & (skipped == 0)),
             member_losses,
             warnings,
         )
@@ -283,6 +287,7 @@ def explanation_robustness(
     pairs.check_fits(dataset)
     victims, targets = (dataset.as_float(np.asarray(indices)) for indices in (pairs.victims, pairs.targets))
     check_pixels(victims, "victims")
+    check_output(jax.eval_shape(model_fn, variables, victims[0]), "model_fn")
     check_logits(_logits(model_fn, variables, victims[:chunk_size]))
     keys = jax.random.split(key, len(victims))
     if store is None:

@@ -15,6 +15,7 @@ import numpy as np
 from jsep.checks import InputError, check_count
 from jsep.data import Dataset
 from jsep.evaluate.clustering import make_groups
+from jsep.numerics import plain
 from jsep.types import ModelFn, PyTree
 
 
@@ -37,6 +38,10 @@ class PairIndex:
     targets: tuple[int, ...]
     selection: str = "kmeans"
     same_class: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("num_images", "num_clusters", "seed", "victims", "targets", "same_class"):
+            object.__setattr__(self, name, plain(getattr(self, name)))  # what is stored has no numbers of NumPy
 
     @property
     def hash(self) -> str:
@@ -113,6 +118,9 @@ def select_pairs(
     check_count("num_pairs", num_pairs)
     if len(points) != len(dataset):
         raise InputError(f"expected one feature vector for each of the {len(dataset)} images, got {len(points)}")
+    if not np.all(np.isfinite(points)):
+        num_bad = int(np.sum(~np.isfinite(points).reshape(len(points), -1).all(axis=1)))
+        raise InputError(f"points must be finite features, got NaN or infinity for {num_bad} of {len(points)} images")
     if len(points) < max(num_clusters, num_pairs):
         raise InputError(
             f"{num_pairs} pairs in {num_clusters} clusters need at least {max(num_clusters, num_pairs)} images, "
@@ -154,6 +162,7 @@ def select_pairs(
 
 def save_pairs(path: str | Path, pairs: PairIndex) -> None:
     """Writes the index as JSON, whole or not at all."""
+    path = Path(path).expanduser()
     temporary = Path(f"{path}.tmp")
     temporary.write_text(json.dumps(pairs.as_dict(), indent=1) + "\n")
     os.replace(temporary, path)
@@ -174,7 +183,7 @@ def pairs_from_dict(stored: dict[str, Any]) -> PairIndex:
 def load_pairs(path: str | Path) -> PairIndex:
     """Reads an index. Raises InputError when it is missing, damaged, or was changed by hand (its hash does not fit)."""
     try:
-        return pairs_from_dict(json.loads(Path(path).read_text()))
+        return pairs_from_dict(json.loads(Path(path).expanduser().read_text()))
     except FileNotFoundError:
         raise InputError(f"{path}: no such pair index") from None
     except InputError as error:

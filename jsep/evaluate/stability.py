@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jsep.checks import check_count, check_image, check_positive
+from jsep.checks import InputError, as_image, check_count, check_output, check_pixels, check_positive
+from jsep.numerics import norm
 from jsep.types import Array, Key, LogitsFn, MapFn, Objective
 
 
@@ -15,16 +16,20 @@ def neighbours(key: Key, image: Array, *, radius: float, num_samples: int) -> Ar
     Args: key; image (H, W, C); radius: pixel units, >= 0; num_samples: M >= 1. Returns: (M, H, W, C).
     Raises: InputError for a setting out of range or a wrong image.
     """
-    check_image(image)
+    image = as_image(image)
     check_positive("radius", radius, allow_zero=True)
     check_count("num_samples", num_samples)
-    image = jnp.asarray(image)
     noise = jax.random.uniform(key, (num_samples, *image.shape), image.dtype, -radius, radius)
     return jnp.clip(image + noise, 0.0, 1.0)
 
 
-def _norm(x: Array) -> Array:
-    return jnp.sqrt(jnp.sum(x**2))
+def _check_near(image: Array, near: Array) -> tuple[Array, Array]:
+    """Both as arrays. Raises InputError unless `near` are one or more images of the image's shape, finite."""
+    image, near = as_image(image), jnp.asarray(near)
+    if near.ndim != 4 or near.shape[1:] != image.shape or len(near) == 0:
+        raise InputError(f"near must be neighbours (M, H, W, C) of the image {image.shape}, got shape {near.shape}")
+    check_pixels(near, "near", in_box=False)
+    return image, near
 
 
 def max_sensitivity(map_fn: MapFn, image: Array, near: Array, *, chunk_size: int = 64) -> Array:
@@ -39,9 +44,10 @@ def max_sensitivity(map_fn: MapFn, image: Array, near: Array, *, chunk_size: int
       its normalisation of every map by its own largest value (0.0647 instead of 0.0637 in a test).
     """
     check_count("chunk_size", chunk_size)
+    image, near = _check_near(image, near)
     own = map_fn(image)
-    size = _norm(own)
-    changes = jax.lax.map(lambda z: _norm(map_fn(z) - own), near, batch_size=min(chunk_size, len(near)))
+    size = norm(own)
+    changes = jax.lax.map(lambda z: norm(map_fn(z) - own), near, batch_size=min(chunk_size, len(near)))
     return jnp.max(changes) / jnp.where(size == 0, 1.0, size)
 
 
@@ -91,9 +97,11 @@ def relative_stability(
     """
     check_positive("minimum", minimum)
     check_count("chunk_size", chunk_size)
+    image, near = _check_near(image, near)
+    check_output(logits_fn(image))
 
     def relative(of: Array, change: Array) -> Array:
-        return _norm(change / jnp.where(of == 0, minimum, of))
+        return norm(change / jnp.where(of == 0, minimum, of))
 
     own_map, own_logits, own_features = map_fn(image), logits_fn(image), features_fn(image)
 
@@ -102,7 +110,7 @@ def relative_stability(
         change = relative(own_map, own_map - map_fn(neighbour))
         divisors = (
             relative(image, image - neighbour),
-            _norm(own_logits - logits),
+            norm(own_logits - logits),
             relative(own_features, own_features - features_fn(neighbour)),
         )
         ratios = [change / jnp.maximum(divisor, minimum) for divisor in divisors]

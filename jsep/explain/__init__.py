@@ -13,15 +13,17 @@ from typing import Any
 from jsep.checks import InputError, check_choice
 from jsep.explain.attention import attention_relevance, attention_rollout
 from jsep.explain.cam import grad_cam, score_cam
+from jsep.explain.entry import explanation_method
 from jsep.explain.gradient import gradient, gradient_alone, gradient_x_input, image_times_gradient
 from jsep.explain.guided import deconvnet, guided_backprop
 from jsep.explain.integrated import integrated_gradients
 from jsep.explain.lime import lime
 from jsep.explain.lrp import lrp
-from jsep.explain.maps import NORMALIZATIONS, REDUCTIONS, MapConfig, absolute, explanation_map
+from jsep.explain.maps import NORMALIZATIONS, REDUCTIONS, MapConfig, explanation_map
 from jsep.explain.masking import occlusion, rise
 from jsep.explain.sampling import check_key
 from jsep.explain.smooth import smooth_grad, smooth_grad_squared, var_grad
+from jsep.numerics import absolute
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "check_options",
     "deconvnet",
     "explanation_map",
+    "explanation_method",
     "grad_cam",
     "gradient",
     "gradient_x_input",
@@ -136,8 +139,10 @@ def option_kinds(name: str) -> dict[str, Any]:
 
 
 def check_options(name: str, options: Iterable[tuple[str, Any]]) -> None:
-    """Raises InputError when method `name` is unknown or does not take one of the options; their values it checks
-    itself."""
+    """Raises InputError when method `name` is unknown or has no option of one of these names.
+
+    The values are checked when the method is called.
+    """
     known = inspect.signature(method(name).saliency).parameters
     names = [other for other, parameter in known.items() if parameter.kind is parameter.KEYWORD_ONLY]
     for option, _ in options:

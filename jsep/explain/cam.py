@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jsep.checks import InputError
-from jsep.explain.gradient import score
+from jsep.checks import InputError, at_label
+from jsep.explain.entry import explanation_method, score
 from jsep.explain.layers import CONVOLUTIONS
 from jsep.explain.masking import masked
 from jsep.explain.program import SHAPE_STEPS, Program, Var, trace
@@ -73,6 +73,7 @@ def _enlarged(low: Array, shape: tuple[int, ...]) -> Array:
     return jax.image.resize(low, (*shape[:2], low.shape[-1]), "bilinear")
 
 
+@explanation_method
 def grad_cam(
     logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None, split: Split | None = None
 ) -> Array:
@@ -85,14 +86,13 @@ def grad_cam(
     Raises: InputError as in `score`, or for a model without feature maps.
     Reference: Selvaraju et al. 2017, equations 1 and 2.
     """
-    image = jnp.asarray(image)
-    score(logits_fn, image, label)
     features_fn, head_fn = split or split_at_last_features(logits_fn, image)
     features = features_fn(image)
-    weights = jnp.mean(jax.grad(lambda a: head_fn(a)[label])(features), axis=(0, 1))
+    weights = jnp.mean(jax.grad(lambda a: at_label(head_fn(a), label))(features), axis=(0, 1))
     return _enlarged(jnp.maximum(features @ weights, 0)[..., None], image.shape).astype(image.dtype)
 
 
+@explanation_method
 def score_cam(
     logits_fn: LogitsFn,
     image: Array,
@@ -113,9 +113,7 @@ def score_cam(
     Raises: as `grad_cam`.
     Reference: Wang et al. 2020, algorithm 1.
     """
-    score(logits_fn, image, label)
     features_fn, _ = split or split_at_last_features(logits_fn, image)
-    image = jnp.asarray(image)
     features = jnp.moveaxis(_enlarged(features_fn(image), image.shape), -1, 0)
     low = jnp.min(features, axis=(1, 2), keepdims=True)
     spread = jnp.max(features, axis=(1, 2), keepdims=True) - low

@@ -1,26 +1,12 @@
 """Saliencies that are a function of the image and of the input gradient alone."""
 
 import jax
-import jax.numpy as jnp
 
-from jsep.checks import InputError, check_image, check_label
+from jsep.explain.entry import explanation_method, score
 from jsep.types import Array, Key, LogitsFn
 
 
-def score(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
-    """The explained scalar: the logit of class `label`.
-
-    Raises: InputError when the image is not (H, W, C) floating point, the logits are not (K,), or the label is not in
-    0 .. K-1.
-    """
-    check_image(image)
-    logits = logits_fn(image)
-    if logits.ndim != 1:
-        raise InputError(f"logits_fn must map one image (H, W, C) to logits (K,), got shape {logits.shape}")
-    check_label(label, logits.shape[0])
-    return logits[label]
-
-
+@explanation_method
 def gradient(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
     """The input gradient g = d f_label / d x.
 
@@ -30,9 +16,10 @@ def gradient(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None
     Raises: InputError as in `score`.
     Reference: Simonyan et al. 2014.
     """
-    return jax.grad(lambda z: score(logits_fn, z, label))(jnp.asarray(image))
+    return jax.grad(lambda z: score(logits_fn, z, label))(image)
 
 
+@explanation_method
 def gradient_x_input(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
     """x * d f_label / d x, pixel by pixel.
 

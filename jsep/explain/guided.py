@@ -1,38 +1,37 @@
 """Guided backpropagation and deconvnet: the gradient, with another rule at the activations."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 
 from jsep.checks import InputError, check_choice
-from jsep.explain.gradient import score
-from jsep.explain.program import SHAPE_STEPS, Program, Step, backpropagate, is_affine, trace, vjp_rule
+from jsep.explain.activations import Rectifier, find_activations
+from jsep.explain.entry import explanation_method, score
+from jsep.explain.program import Step, backpropagate, trace, vjp_rule
 from jsep.types import Array, Key, LogitsFn
 
-# What an activation that lets one side through is made of; exp, sqrt, division ... alone belong to normalisations.
-_RECTIFYING = {"max", "clamp", "select_n", "erf", "erfc", "log1p"}
-_SELF_GATING = {"logistic", "tanh"}
 # Loops and branches hide activations from a rule that would have to change them.
 _UNREADABLE = {"scan", "while", "cond", "pure_callback", "io_callback", "ffi_call"}
 
-Backward = Callable[[Array, Array, Array, bool], Array]
-"""(relevance at the output, derivative, activation of the relevance, is it a ReLU) -> relevance at the input."""
+Backward = Callable[[Array, Array, Array, Rectifier], Array]
+"""(relevance at the output, derivative, activation of the relevance, which kind it is) -> relevance at the input."""
 
 
-def _guided_relu(back: Array, derivative: Array, activated: Array, is_relu: bool) -> Array:
+def _guided_relu(back: Array, derivative: Array, activated: Array, kind: Rectifier) -> Array:
     return jnp.maximum(back, 0) * derivative
 
 
-def _guided_dombrowski(back: Array, derivative: Array, activated: Array, is_relu: bool) -> Array:
+def _guided_dombrowski(back: Array, derivative: Array, activated: Array, kind: Rectifier) -> Array:
     return activated * derivative
 
 
-def _guided_captum(back: Array, derivative: Array, activated: Array, is_relu: bool) -> Array:
-    return (jnp.maximum(back, 0) if is_relu else back) * derivative
+def _guided_captum(back: Array, derivative: Array, activated: Array, kind: Rectifier) -> Array:
+    return (jnp.maximum(back, 0) if kind.is_relu else back) * derivative
 
 
-def _deconvnet(back: Array, derivative: Array, activated: Array, is_relu: bool) -> Array:
-    return jnp.maximum(back, 0)
+def _deconvnet(back: Array, derivative: Array, activated: Array, kind: Rectifier) -> Array:
+    return kind.sign * jnp.maximum(back, 0)
 
 
 GUIDED_VARIANTS: dict[str, Backward] = {
@@ -40,9 +39,10 @@ GUIDED_VARIANTS: dict[str, Backward] = {
     "dombrowski": _guided_dombrowski,
     "captum": _guided_captum,
 }
-"""variant -> what an activation hands back of the relevance that reaches it."""
+"""variant -> how an activation propagates relevance backwards."""
 
 
+@explanation_method
 def guided_backprop(
     logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None, variant: str = "dombrowski"
 ) -> Array:
@@ -54,8 +54,10 @@ def guided_backprop(
       "captum":     "relu" at exact ReLUs and the plain gradient at every other activation, which is what captum
                     computes (its hooks see only `nn.ReLU`): on a softplus network it is the gradient.
 
-    `logits_fn` may be any JAX function: activations are found in its jaxpr (ReLU, leaky ReLU, softplus, GELU, SiLU, ...
-    of a library or written out); logistic and tanh alone are differentiated as usual.
+    `logits_fn` may be any JAX function: activations are found in its jaxpr by what they do, in whatever way they are
+    written: an elementwise function that passes one side of its input more than the other (ReLU, leaky ReLU, softplus,
+    GELU, SiLU, ELU, ...). Functions that are alike on both sides (logistic, tanh) are differentiated as usual, and so
+    are others (|x|, sin x), with a warning that names them.
     Args, Returns: as `gradient`. With "relu" the derivative in the image jumps where R changes its sign; "dombrowski"
     on a smooth network is smooth.
     Raises: InputError as in `score`, for an unknown variant, or a model with a loop or branch inside.
@@ -65,6 +67,7 @@ def guided_backprop(
     return _backward(logits_fn, image, label, GUIDED_VARIANTS[variant])
 
 
+@explanation_method
 def deconvnet(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
     """The input gradient with a ReLU of the backward signal in place of every activation's derivative: R_in = max(R,
     0).
@@ -75,9 +78,16 @@ def deconvnet(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | Non
 
 
 def _backward(logits_fn: LogitsFn, image: Array, label: Array, backward: Backward) -> Array:
-    image = jnp.asarray(image)
     program = trace(lambda z: score(logits_fn, z, label), image)
-    gated = rectifiers(program)
+    activations = find_activations(program)
+    gated = activations.rectifiers
+    if activations.unrecognised:
+        names = sorted({"+".join(sorted(step.inside)) for step in activations.unrecognised})
+        warnings.warn(
+            f"the model has elementwise non-linearities that pass no side more than the other ({', '.join(names)}): "
+            "guided backpropagation and deconvnet take their plain derivative",
+            stacklevel=4,
+        )
     values = program.run({program.input: image})
 
     def rule(step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array]) -> Sequence[Array]:
@@ -90,27 +100,6 @@ def _backward(logits_fn: LogitsFn, image: Array, label: Array, backward: Backwar
             return vjp_rule(step, inputs, outputs, back)
         (derivative,) = vjp_rule(step, inputs, outputs, [jnp.ones_like(back[0])])
         (activated,) = step(back[0])
-        return [backward(back[0], derivative, activated, step.inside <= {"max"})]
+        return [backward(back[0], derivative, activated, gated[step])]
 
     return backpropagate(program, values, jnp.ones((), program.output.dtype), rule)
-
-
-def rectifiers(program: Program) -> set[Step]:
-    """The activations that pass positive inputs more than negative ones: ReLU, softplus, GELU, SiLU, ..."""
-    followers: dict[int, list[Step]] = {}
-    for step in program.steps:
-        for var in step.inputs:
-            followers.setdefault(var.index, []).append(step)
-
-    def only_divides(step: Step) -> bool:
-        """Its values end under a root: max(variance, 0) of a layer normalisation is no activation."""
-        after = followers.get(step.outputs[0].index, [])
-        return bool(after) and all(
-            bool({"rsqrt", "sqrt"} & s.inside) or ((s.name in SHAPE_STEPS or is_affine(s)) and only_divides(s))
-            for s in after
-        )
-
-    def rectifies(step: Step) -> bool:
-        return bool(_RECTIFYING & step.inside) or (bool(_SELF_GATING & step.inside) and "mul" in step.inside)
-
-    return {s for s in program.steps if s.name == "activation" and rectifies(s) and not only_divides(s)}

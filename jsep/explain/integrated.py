@@ -5,8 +5,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.checks import InputError, check_choice, check_count
-from jsep.explain.gradient import gradient, score
+from jsep.checks import as_baseline, check_choice, check_count
+from jsep.explain.entry import explanation_method, score
+from jsep.explain.gradient import gradient
 from jsep.explain.sampling import map_in_chunks
 from jsep.types import Array, Key, LogitsFn
 
@@ -28,6 +29,7 @@ def nodes_and_weights(quadrature: str, num_steps: int) -> tuple[np.ndarray, np.n
     return np.linspace(0, 1, num_steps), weights
 
 
+@explanation_method
 def integrated_gradients(
     logits_fn: LogitsFn,
     image: Array,
@@ -59,11 +61,7 @@ def integrated_gradients(
     """
     check_count("num_steps", num_steps)
     nodes, weights = nodes_and_weights(quadrature, num_steps)
-    image = jnp.asarray(image)
-    baseline = jnp.asarray(baseline, image.dtype)
-    if jnp.broadcast_shapes(baseline.shape, image.shape) != image.shape:
-        raise InputError(f"baseline must broadcast to the image's shape {image.shape}, got shape {baseline.shape}")
-    score(logits_fn, image, label)  # its checks, before anything is traced in a loop
+    baseline = as_baseline(baseline, image)
     way = image - baseline
     gradients = map_in_chunks(
         lambda t: gradient(logits_fn, baseline + t * way, label), jnp.asarray(nodes, image.dtype), chunk_size

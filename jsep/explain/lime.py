@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.checks import InputError, check_count, check_positive
-from jsep.explain.gradient import score
+from jsep.checks import InputError, as_baseline, check_count, check_positive
+from jsep.explain.entry import explanation_method, score
 from jsep.explain.masking import masked
 from jsep.explain.sampling import check_key, map_in_chunks, without_derivative
 from jsep.types import Array, Key, LogitsFn
@@ -32,6 +32,7 @@ def ridge_coefficients(inputs: Array, outputs: Array, weights: Array, ridge: Any
     return jnp.linalg.solve(gram, inputs.T @ (weights * outputs))
 
 
+@explanation_method
 def lime(
     logits_fn: LogitsFn,
     image: Array,
@@ -54,7 +55,8 @@ def lime(
       logits_fn, image, label: as `gradient`.
       key: for the samples; required.
       segments: side of square segments in pixels, or (H, W) integers 0 .. S-1 (e.g. of scikit-image's SLIC).
-      num_samples: >= 1; kernel_width: > 0; ridge: penalty on the coefficients, > 0; baseline: what covers, pixel units.
+      num_samples: >= 1; kernel_width: > 0; ridge: penalty on the coefficients, > 0.
+      baseline: pixels of segments that are absent, a number or an array that broadcasts to the image, pixel units.
       chunk_size: covered images in memory at once.
 
     Returns: (H, W, 1), signed, in logits, one value a segment. It has no derivative (InputError when asked): its
@@ -66,8 +68,7 @@ def lime(
     check_count("num_samples", num_samples)
     check_positive("kernel_width", kernel_width)
     check_positive("ridge", ridge)
-    image = jnp.asarray(image)
-    score(logits_fn, image, label)
+    baseline = as_baseline(baseline, image)
     height, width, _ = image.shape
     shape = (height, width)
     numbers = grid_segments(shape, segments) if np.ndim(segments) == 0 else np.asarray(segments)
@@ -83,7 +84,5 @@ def lime(
     )
     cosine = jnp.sqrt(jnp.mean(present, axis=1))
     weights = jnp.exp(-((1 - cosine) ** 2) / kernel_width**2)
-    # Linear systems need float32 at least.
-    wide = jnp.promote_types(image.dtype, jnp.float32)
-    coefficients = ridge_coefficients(present.astype(wide), outputs.astype(wide), weights.astype(wide), ridge)
-    return without_derivative("lime", coefficients.astype(image.dtype)[jnp.asarray(numbers)][..., None])
+    coefficients = ridge_coefficients(present, outputs, weights, ridge)
+    return without_derivative("lime", coefficients[jnp.asarray(numbers)][..., None])

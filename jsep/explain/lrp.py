@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jsep.checks import InputError, check_choice, check_positive
 from jsep.explain.attention import softmax_outputs
-from jsep.explain.gradient import score
+from jsep.explain.entry import explanation_method, score
 from jsep.explain.layers import Layer, join_layers
 from jsep.explain.program import (
     SHAPE_STEPS,
@@ -52,6 +52,7 @@ class LrpConfig:
         check_positive("gamma", self.gamma)
 
 
+@explanation_method
 def lrp(
     logits_fn: LogitsFn,
     image: Array,
@@ -86,13 +87,14 @@ def lrp(
 
     Returns: (H, W, C), signed, in logits. It sums to the logit minus what biases absorb ("epsilon", "gamma", as
       epsilon -> 0), exactly to it without biases. Differentiable in the image and the parameters.
-    Raises: InputError as in `score`, or for a primitive without a rule, with its name.
+    Raises: InputError as in `score`, for a softmax or log-softmax of the logits, or for a primitive without a rule
+      (named).
     Reference: Bach et al. 2015; Montavon et al. 2019, section 10.2 (rules); Kohlbrenner et al. 2020 (composites); Ali
       et al. 2022, section 4 (transformers).
     """
     config = LrpConfig(composite, epsilon, gamma)
-    image = jnp.asarray(image)
     traced = trace(lambda z: score(logits_fn, z, label), image)
+    _check_no_softmax_head(traced)
     program, weights = join_layers(traced), _weighting_variables(traced)
     values = program.run({program.input: image})
     layers = [step for step in program.steps if isinstance(step, Layer)]
@@ -122,6 +124,41 @@ def lrp(
 
     return backpropagate(program, values, values[program.output], rule)
 
+
+def _check_no_softmax_head(program: Program) -> None:
+    """Raises InputError for a logarithm of a sum of exponentials, or logits that are a softmax.
+
+    Every rule would hand a part of the relevance to the normalising sum, and it would be lost.
+    """
+    made_by = {var: step for step in program.steps for var in step.outputs}
+
+    def behind(var: Var) -> Step | None:
+        """The step that made the value, before steps that arrange it or act on it by constants alone."""
+        step = made_by.get(var)
+        while step is not None and (step.name in _ARRANGING or is_affine(step)):
+            step = made_by.get(step.inputs[0])
+        return step
+
+    softmaxes = set(softmax_outputs(program))
+
+    def is_softmax(step: Step | None) -> bool:
+        return step is not None and bool(softmaxes & set(step.outputs))
+
+    def sums_exponentials(step: Step | None) -> bool:
+        if step is None or step.name != "reduce_sum":
+            return is_softmax(step)
+        source = behind(step.inputs[0])
+        return source is not None and bool(source.inside & {"exp", "exp2"})
+
+    is_head = is_softmax(behind(program.output))
+    if is_head or any(step.inside & {"log"} and sums_exponentials(behind(step.inputs[0])) for step in program.steps):
+        raise InputError(
+            "LRP redistributes logits, and has no rule for a softmax or log-softmax (a logarithm of a sum of "
+            "exponentials) of them: take it out of the model"
+        )
+
+
+_ARRANGING = SHAPE_STEPS | {"slice", "dynamic_slice", "gather"}
 
 _PRODUCTS = ("dot_general", "mul", "div")
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError, check_choice
+from jsep.numerics import absolute, norm, to_single
 from jsep.types import Array
 
 REDUCTIONS = ("abs_sum", "sum", "max", "norm")
@@ -15,21 +16,6 @@ NORMALIZATIONS = ("l1", "l2", "max", "none")
 """Norms by which a map is divided."""
 
 ON_ZERO = ("uniform", "error")
-
-
-def absolute(x: Array) -> Array:
-    """|x| with derivative sign(x), 0 at x = 0: the symmetric choice.
-
-    `jax.grad(jnp.abs)(0.)` is 1; images have exact zeros, and with Gradient x Input that would pull on every one.
-    """
-    return x * jax.lax.stop_gradient(jnp.sign(x))
-
-
-def _safe_norm(x: Array, axis: int | None = None) -> Array:
-    """The Euclidean norm with derivative 0, not NaN, where it is 0."""
-    square = jnp.sum(x * x, axis=axis)
-    is_zero = square == 0
-    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
 
 
 def _check_values(saliency: Array, normalize: str, on_zero: str) -> None:
@@ -66,9 +52,16 @@ def explanation_map(
     check_choice("channel reduction", reduce, REDUCTIONS)
     check_choice("map normalisation", normalize, NORMALIZATIONS)
     check_choice("on_zero", on_zero, ON_ZERO)
-    if saliency.ndim != 3:
+    saliency = jnp.asarray(saliency)
+    if saliency.ndim != 3 or 0 in saliency.shape:
         raise InputError(f"saliency must be (H, W, C), got shape {saliency.shape}; for a batch use jax.vmap")
+    if not jnp.issubdtype(saliency.dtype, jnp.floating):
+        raise InputError(f"saliency must be floating point, got dtype {saliency.dtype}")
     _check_values(saliency, normalize, on_zero)
+    return _map(to_single(saliency), reduce, normalize).astype(saliency.dtype)
+
+
+def _map(saliency: Array, reduce: str, normalize: str) -> Array:
     if reduce == "abs_sum":
         reduced = jnp.sum(absolute(saliency), axis=-1)
     elif reduce == "sum":
@@ -76,14 +69,14 @@ def explanation_map(
     elif reduce == "max":
         reduced = jnp.max(absolute(saliency), axis=-1)
     else:
-        reduced = _safe_norm(saliency, axis=-1)
+        reduced = norm(saliency, axis=-1)
     if normalize == "none":
         return reduced
     uniform = jnp.ones_like(reduced)
     if normalize == "l1":
         total, total_uniform = jnp.sum(absolute(reduced)), reduced.size
     elif normalize == "l2":
-        total, total_uniform = _safe_norm(reduced), reduced.size**0.5
+        total, total_uniform = norm(reduced), reduced.size**0.5
     else:
         total, total_uniform = jnp.max(absolute(reduced)), 1
     is_zero = total == 0

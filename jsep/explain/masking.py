@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jsep.checks import InputError, check_count, check_image
-from jsep.explain.gradient import score
+from jsep.checks import InputError, as_baseline, at_label, check_count
+from jsep.explain.entry import explanation_method, score
 from jsep.explain.sampling import check_key, map_in_chunks, without_derivative
 from jsep.types import Array, Key, LogitsFn
 
@@ -17,6 +17,7 @@ def masked(image: Array, mask: Array, baseline: Any) -> Array:
     return baseline + mask[..., None] * (image - baseline)
 
 
+@explanation_method
 def occlusion(
     logits_fn: LogitsFn,
     image: Array,
@@ -34,7 +35,7 @@ def occlusion(
     Args:
       logits_fn, image, label, key: as `gradient`.
       window, stride: side of the square window and distance of two, pixels.
-      baseline: what covers, a number or an array that broadcasts to the image, pixel units.
+      baseline: pixels of the covered window, a number or an array that broadcasts to the image, pixel units.
       chunk_size: covered images in memory at once.
 
     Returns: (H, W, 1), signed, in logits; 0 at pixels that no window covers. Differentiable in the image and the
@@ -44,7 +45,7 @@ def occlusion(
     """
     check_count("window", window)
     check_count("stride", stride)
-    image = jnp.asarray(image)
+    baseline = as_baseline(baseline, image)
     whole = score(logits_fn, image, label)
     height, width, _ = image.shape
     if window > min(height, width):
@@ -80,7 +81,7 @@ def rise_masks(key: Key, shape: tuple[int, int], *, num_samples: int, grid: int 
     """
     check_count("num_samples", num_samples)
     check_count("grid", grid)
-    if not 0 < keep <= 1:
+    if not isinstance(keep, int | float) or isinstance(keep, bool) or not 0 < keep <= 1:
         raise InputError(f"keep must be in (0, 1], got {keep}")
     height, width = shape
     cell = (math.ceil(height / grid), math.ceil(width / grid))
@@ -106,12 +107,13 @@ def rise_from_masks(
     score(logits_fn, image, label)
 
     def probability(mask: Array) -> Array:
-        return jax.nn.softmax(logits_fn(masked(image, mask.astype(image.dtype), 0.0)))[label]
+        return at_label(jax.nn.softmax(logits_fn(masked(image, mask.astype(image.dtype), 0.0))), label)
 
     weights = map_in_chunks(probability, masks, chunk_size)
     return (jnp.tensordot(weights, masks.astype(image.dtype), 1) / (len(masks) * keep))[..., None]
 
 
+@explanation_method
 def rise(
     logits_fn: LogitsFn,
     image: Array,
@@ -133,8 +135,7 @@ def rise(
     Reference: Petsiuk et al. 2018, equation 6.
     """
     key = check_key(key, "rise")
-    check_image(image)
-    height, width, _ = jnp.shape(image)
+    height, width, _ = image.shape
     masks = rise_masks(key, (height, width), num_samples=num_samples, grid=grid, keep=keep)
     saliency = rise_from_masks(masks, logits_fn, image, label, keep=keep, chunk_size=chunk_size)
     return without_derivative("rise", saliency)

@@ -18,22 +18,23 @@ from jax.extend import core
 from jsep.checks import InputError
 from jsep.types import Array
 
-# Calls whose body is read in place of them.
-_INLINED = {
+INLINED = {
     "jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint",
     "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin",
 }  # fmt: skip
+"""Calls whose body is read in place of them."""
 # Calls with these names are one operation for the rules: see `jsep.models.cpu`.
 _WHOLE = {"strided_conv2d", "depthwise_conv2d"}
 # Calls with a derivative of their own: kept whole where they are elementwise.
 _CUSTOM = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
 
 _AFFINE = {"add", "sub", "mul", "div", "neg", "convert_element_type", "copy", "stop_gradient"}
-_ELEMENTWISE = _AFFINE | {
+ELEMENTWISE = _AFFINE | {
     "abs", "add_any", "and", "cbrt", "ceil", "clamp", "cos", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1",
     "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "ne", "not",
     "or", "pow", "round", "rsqrt", "select_n", "sign", "sin", "sqrt", "square", "tanh", "xor",
 }  # fmt: skip
+"""Primitives that act on each entry alone."""
 
 SHAPE_STEPS = frozenset({"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "copy"})
 """Steps that only arrange values (a broadcast may repeat them)."""
@@ -63,7 +64,7 @@ class Step:
     name: the primitive's, or "activation" for a whole elementwise non-linearity.
     operands, outputs: what goes in (Var or constant) and comes out.
     bind: operands' values -> outputs' values. params: the primitive's own.
-    inside: names of all primitives in it.
+    inside: names of all primitives in it. equation: of the jaxpr, None for a merged step, which has parts.
     """
 
     name: str
@@ -72,6 +73,8 @@ class Step:
     bind: Callable[..., Sequence[Array]]
     params: dict[str, Any]
     inside: frozenset[str]
+    equation: Any = dataclasses.field(default=None, kw_only=True)
+    parts: tuple["Step", ...] = dataclasses.field(default=(), kw_only=True)
 
     @property
     def inputs(self) -> tuple[Var, ...]:
@@ -156,17 +159,18 @@ class _Reader:
             return _bind_fn(eqn)(*operands)
         inside = frozenset(_names(eqn))
         keep_whole = (
-            name in _CUSTOM and inside <= _ELEMENTWISE and {r.shape for r in variables} == {eqn.outvars[0].aval.shape}
+            name in _CUSTOM and inside <= ELEMENTWISE and {r.shape for r in variables} == {eqn.outvars[0].aval.shape}
         )
-        if name in _INLINED and not keep_whole:
-            body, consts = _body(eqn)
+        if name in INLINED and not keep_whole:
+            body, consts = body_of(eqn)
             return self.read(body, consts, operands)
         outputs = tuple(self.new_var(var.aval) for var in eqn.outvars)
-        self.steps.append(Step(name, tuple(operands), outputs, _bind_fn(eqn), dict(eqn.params), inside))
+        self.steps.append(Step(name, tuple(operands), outputs, _bind_fn(eqn), dict(eqn.params), inside, equation=eqn))
         return outputs
 
 
-def _body(eqn: Any) -> tuple[Any, Sequence[Any]]:
+def body_of(eqn: Any) -> tuple[Any, Sequence[Any]]:
+    """(jaxpr, constants) of a call. Raises: InputError for one that has none."""
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         if key in eqn.params:
             body = eqn.params[key]
@@ -176,8 +180,8 @@ def _body(eqn: Any) -> tuple[Any, Sequence[Any]]:
 
 def _names(eqn: Any) -> Iterable[str]:
     """The primitives of an equation, those of its body in place of an inlined call."""
-    if eqn.primitive.name in _INLINED:
-        for inner in _body(eqn)[0].eqns:
+    if eqn.primitive.name in INLINED:
+        for inner in body_of(eqn)[0].eqns:
             yield from _names(inner)
     else:
         yield eqn.primitive.name
@@ -213,7 +217,7 @@ def is_scaling(step: Step) -> bool:
 
 def _is_elementwise(step: Step) -> bool:
     shape = step.outputs[0].shape
-    return step.inside <= _ELEMENTWISE and all(var.shape == shape for var in step.inputs)
+    return step.inside <= ELEMENTWISE and all(var.shape == shape for var in step.inputs)
 
 
 def _merge_activations(program: Program) -> Program:
@@ -290,7 +294,7 @@ def as_one(name: str, steps: Sequence[Step]) -> Step:
         return [values[var] for var in steps[-1].outputs]
 
     inside = frozenset().union(*(step.inside for step in steps))
-    return Step(name, (start,), steps[-1].outputs, bind, {}, inside)
+    return Step(name, (start,), steps[-1].outputs, bind, {}, inside, parts=tuple(steps))
 
 
 BackwardRule = Callable[[Step, Sequence[Array], Sequence[Array], Sequence[Array]], Sequence[Array | None]]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import check_count, check_positive
+from jsep.explain.entry import explanation_method
 from jsep.explain.gradient import gradient
 from jsep.explain.sampling import check_key, map_in_chunks
 from jsep.types import Array, Key, LogitsFn, SaliencyFn
@@ -26,8 +27,6 @@ def _noisy(
     checked = check_key(key, method)
     check_positive("sigma", sigma, allow_zero=True)
     check_count("num_samples", num_samples)
-    image = jnp.asarray(image)
-    saliency(logits_fn, image, label)  # its checks, before anything is traced in a loop
 
     def one(key: Key) -> Array:
         return saliency(logits_fn, image + sigma * jax.random.normal(key, image.shape, image.dtype), label)
@@ -35,6 +34,7 @@ def _noisy(
     return map_in_chunks(one, jax.random.split(checked, num_samples), chunk_size)
 
 
+@explanation_method
 def smooth_grad(
     logits_fn: LogitsFn,
     image: Array,
@@ -66,6 +66,7 @@ def smooth_grad(
     )
 
 
+@explanation_method
 def smooth_grad_squared(
     logits_fn: LogitsFn,
     image: Array,
@@ -87,6 +88,7 @@ def smooth_grad_squared(
     )
 
 
+@explanation_method
 def var_grad(
     logits_fn: LogitsFn,
     image: Array,

@@ -2,8 +2,8 @@
 
 The Hessian H of an explanation loss is a third derivative of the network. Absolute values in maps are taken as
 s * stop_gradient(sign(s)), so H is that of the function between the sign changes of the saliency: the kinks themselves,
-where the second derivative is a point mass, are left out. Lanczos, Hutchinson and stochastic Lanczos quadrature are
-matfree's.
+where the second derivative is a point mass, are left out. Hutchinson's estimates are matfree's; Lanczos is written
+here, since matfree's goes on after the Krylov space is exhausted.
 """
 
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jsep.checks import InputError, check_count, check_positive
 from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
+from jsep.numerics import norm
 from jsep.types import Array, Key, MapFn, Objective
 
 Matvec = Any
@@ -36,32 +37,57 @@ def _hessian(scalar_fn: Objective, point: Array) -> Matvec:
 
 
 class Krylov(NamedTuple):
-    """Lanczos' result: basis (M, *shape), orthonormal rows; tridiagonal (M, M).
+    """Lanczos' result: basis (M, *shape), orthonormal rows; tridiagonal (M, M), symmetric.
 
-    Rows after the Krylov space is exhausted (an invariant subspace was met, as with a Hessian of low rank) are zero.
+    After the Krylov space is exhausted (an invariant subspace was met: a Hessian of low rank, or with fewer distinct
+    eigenvalues than steps) the remaining rows of both are zero. Where a product was not finite, so is the tridiagonal.
     """
 
     basis: Array
     tridiagonal: Array
 
 
-def _lanczos(matvec: Matvec, start: Array, num_matvecs: int) -> Krylov:
-    from matfree import decomp
+_BREAKDOWN = 10.0  # a residual below this times eps sqrt(D) ||H|| is rounding
 
-    # The adjoint rule is not needed, and would stand in the way of forward mode.
-    decompose = decomp.tridiag_sym(num_matvecs, materialize=False, reortho="full", custom_vjp=False)
-    shape = start.shape
-    basis, (diagonal, off_diagonal), *_ = decompose(lambda v: matvec(v.reshape(shape)).ravel(), start.ravel())
-    basis = basis.reshape(num_matvecs, *shape)
-    # An invariant subspace leaves a residual of pure rounding, or of zero, and what follows it is noise or NaN.
-    scale = jnp.max(jnp.where(jnp.isfinite(diagonal), jnp.abs(diagonal), 0.0), initial=0.0)
-    scale = jnp.maximum(scale, jnp.max(jnp.where(jnp.isfinite(off_diagonal), jnp.abs(off_diagonal), 0.0), initial=0.0))
-    floor = 10 * jnp.sqrt(start.size) * jnp.finfo(start.dtype).eps * scale
-    going = jnp.cumprod(jnp.concatenate([jnp.ones(1, bool), off_diagonal > floor]).astype(int)).astype(bool)
-    diagonal = jnp.where(going, diagonal, 0.0)
-    off_diagonal = jnp.where(going[1:], off_diagonal, 0.0)
-    basis = jnp.where(going.reshape(-1, *[1] * len(shape)), basis, 0.0)
-    return Krylov(basis, jnp.diag(diagonal) + jnp.diag(off_diagonal, 1) + jnp.diag(off_diagonal, -1))
+
+def _lanczos(matvec: Matvec, start: Array, num_matvecs: int) -> Krylov:
+    """Lanczos with full reorthogonalisation, ended by a residual that is small relative to the operator.
+
+    What follows such a residual would be noise scaled up to unit length, and its Ritz values arbitrary.
+    """
+    shape, dtype = start.shape, start.dtype
+    tolerance = _BREAKDOWN * start.size**0.5 * float(jnp.finfo(dtype).eps)
+    highest = jax.lax.Precision.HIGHEST
+    first = start.ravel() / norm(start)
+
+    def step(carry: tuple[Array, Array, Array, Array], index: Array) -> tuple[tuple, tuple[Array, Array]]:
+        basis, vector, going, scale = carry
+        basis = basis.at[index].set(vector)
+        product = matvec(vector.reshape(shape)).ravel()
+        diagonal = jnp.vdot(vector, product, precision=highest)
+        scale = jnp.maximum(scale, norm(product))  # at most ||H||, since the vector has length 1 or 0
+        residual = product
+        for _ in range(2):  # once leaves what cancellation made of rounding errors
+            residual = residual - jnp.matmul(jnp.matmul(basis, residual, precision=highest), basis, precision=highest)
+        length = norm(residual)
+        goes_on = going & (length > tolerance * scale)
+        following = jnp.where(goes_on, residual / jnp.where(goes_on, length, 1.0), 0.0)
+        return (basis, following, goes_on, scale), (jnp.where(going, diagonal, 0.0), jnp.where(goes_on, length, 0.0))
+
+    nothing = jnp.zeros((num_matvecs, start.size), dtype)
+    carry = (nothing, first, jnp.bool_(True), jnp.zeros((), dtype))
+    (basis, *_), (diagonal, off_diagonal) = jax.lax.scan(step, carry, jnp.arange(num_matvecs))
+    tridiagonal = jnp.diag(diagonal) + jnp.diag(off_diagonal[:-1], 1) + jnp.diag(off_diagonal[:-1], -1)
+    return Krylov(basis.reshape(num_matvecs, *shape), tridiagonal)
+
+
+def _eigh(tridiagonal: Array) -> tuple[Array, Array]:
+    """Eigenvalues, ascending, and vectors of a symmetric matrix of any scale; NaN for one that is not finite."""
+    scale = jnp.max(jnp.abs(tridiagonal))
+    usable = jnp.isfinite(scale)
+    divisor = jnp.where(usable & (scale > 0), scale, 1.0)
+    values, vectors = jnp.linalg.eigh(jnp.where(usable, tridiagonal / divisor, 0.0))
+    return jnp.where(usable, values * divisor, jnp.nan), jnp.where(usable, vectors, jnp.nan)
 
 
 def _check_matvecs(num_matvecs: int, size: int) -> None:
@@ -81,8 +107,8 @@ def top_eigenvalues(
       num_eigenvalues: how many; num_matvecs: Hessian-vector products, >= num_eigenvalues, at most the point's size.
 
     Returns: (values (num_eigenvalues,), largest magnitude first; vectors (num_eigenvalues, H, W, C), of Euclidean norm
-      1). Where the Krylov space holds fewer (a Hessian of lower rank; equal eigenvalues count once) the rest is 0 with
-      a zero vector.
+      1). Lanczos sees each distinct eigenvalue once, however many vectors belong to it: for a Hessian with k distinct
+      values all after the k-th are 0 with a zero vector. NaN where a Hessian-vector product is not finite.
     Raises: InputError for counts that do not fit.
     """
     point = check_scalar_fn(scalar_fn, point)
@@ -96,7 +122,7 @@ def top_eigenvalues(
 
 def _ritz(krylov: Krylov, num_eigenvalues: int) -> tuple[Array, Array]:
     """The Ritz values of largest magnitude and their vectors."""
-    values, vectors = jnp.linalg.eigh(krylov.tridiagonal)
+    values, vectors = _eigh(krylov.tridiagonal)
     largest = jnp.argsort(-jnp.abs(values))[:num_eigenvalues]
     return values[largest], jnp.tensordot(vectors[:, largest].T, krylov.basis, 1)
 
@@ -161,15 +187,20 @@ def moments(key: Key, scalar_fn: Objective, point: Array, *, num_probes: int, ch
 def _moments(key: Key, matvec: Matvec, point: Array, num_probes: int, chunk_size: int | None) -> Moments:
     def both(matvec: Matvec, vector: Array) -> tuple[Array, Array]:
         product = matvec(vector)
-        return jnp.vdot(vector, product), jnp.vdot(product, product)
+        return jnp.vdot(vector, product), norm(product)
 
-    forms, squares = _probes(key, both, matvec, point, num_probes, chunk_size)
-    return Moments(*_mean_and_error(forms), *_root(*_mean_and_error(squares)))
+    forms, norms = _probes(key, both, matvec, point, num_probes, chunk_size)
+    return Moments(*_mean_and_error(forms), *_root_mean_square(norms))
 
 
-def _root(square: Array, standard_error: Array) -> tuple[Array, Array]:
-    norm = jnp.sqrt(square)
-    return norm, standard_error / (2 * jnp.where(norm == 0, 1.0, norm))
+def _root_mean_square(norms: Array) -> tuple[Array, Array]:
+    """The root of the mean square and its standard error: that of the square over twice the root."""
+    largest = jnp.max(norms)
+    scale = jnp.where(largest == 0, 1.0, largest)  # squares of small numbers underflow
+    square, standard_error = _mean_and_error((norms / scale) ** 2)
+    is_zero = square == 0
+    root = jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
+    return scale * root, scale * standard_error / (2 * jnp.where(is_zero, 1.0, root))
 
 
 class Spectrum(NamedTuple):
@@ -212,7 +243,7 @@ def spectrum(
 
 def _gauss(krylov: Krylov) -> Spectrum:
     """The Gauss quadrature of v^T g(H) v for the start v of unit size: nodes (M,), weights (M,)."""
-    values, vectors = jnp.linalg.eigh(krylov.tridiagonal)
+    values, vectors = _eigh(krylov.tridiagonal)
     return Spectrum(values, vectors[0] ** 2)
 
 
@@ -294,7 +325,7 @@ def jacobian_norms(
     Returns: JacobianNorms.
     Raises: InputError for counts that do not fit.
     """
-    point = jnp.asarray(point)
+    point = check_scalar_fn(lambda z: jnp.sum(map_fn(z)), point)
     _check_probes(num_probes, chunk_size)
     _check_matvecs(num_matvecs, point.size)
     start_key, probe_key = jax.random.split(key)
@@ -302,6 +333,6 @@ def jacobian_norms(
     _, pull = jax.vjp(map_fn, point)
     start = jax.random.normal(start_key, point.shape, point.dtype)
     tridiagonal = _lanczos(lambda v: pull(push(v))[0], start, num_matvecs).tridiagonal
-    largest = jnp.maximum(jnp.linalg.eigvalsh(tridiagonal)[-1], 0.0)
-    squares = _probes(probe_key, lambda f, v: jnp.sum(f(v) ** 2), push, point, num_probes, chunk_size)
-    return JacobianNorms(jnp.sqrt(largest), *_root(*_mean_and_error(squares)))
+    largest = jnp.maximum(_eigh(tridiagonal)[0][-1], 0.0)
+    norms = _probes(probe_key, lambda f, v: norm(f(v)), push, point, num_probes, chunk_size)
+    return JacobianNorms(jnp.sqrt(largest), *_root_mean_square(norms))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep import attack
-from jsep.checks import InputError, check_choice, check_epsilon
+from jsep.checks import InputError, check_choice, check_epsilon, check_positive
 from jsep.landscape.curvature import top_eigenvalues
 from jsep.types import Array, Key, Objective
 
@@ -23,6 +23,8 @@ def normalize(direction: Array, *, epsilon: Any, norm: str = "linf") -> Array:
     """
     ball = attack.norm_by_name(norm)
     check_epsilon(epsilon, norm)
+    check_positive("epsilon", epsilon)
+    direction = jnp.asarray(direction)
     check_direction(direction)
     # By the largest entry first: squares of small gradients underflow in float32.
     largest = jnp.max(jnp.abs(direction))
@@ -107,8 +109,8 @@ RANDOM_DIRECTIONS = frozenset({"gaussian", "rademacher"})
 def direction(key: Key, name: str, context: DirectionContext, *, epsilon: Any, norm: str = "linf") -> Array:
     """The direction called `name`, of size `epsilon` under `norm`; (H, W, C).
 
-    Raises: InputError for an unknown name, a missing part of the context, or a direction that is zero (the gradient of
-    the loss to the own map is, at the clean image).
+    Raises: InputError for an unknown name, a missing part of the context, or a direction that is zero, such as the
+    gradient of `explanation_loss_to_own` at the clean image.
     """
     check_choice("direction", name, DIRECTIONS)
     raw = DIRECTIONS[name](key, context)

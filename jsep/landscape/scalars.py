@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jsep import attack
-from jsep.checks import InputError, check_choice, check_count
+from jsep.checks import InputError, check_choice, check_count, check_pixels
 from jsep.types import Array, LogitsFn, MapFn, Objective
 
 
@@ -36,8 +37,17 @@ def explanation_loss_to_own(map_fn: MapFn, image: Array) -> Objective:
 
 def sep_term(map_fn: MapFn, noise: Array) -> Objective:
     """The objective image -> mean((I(image + noise) - I(image))^2): the SEP term with its noise held fixed
-    (Algorithm 1)."""
-    return lambda image: jnp.mean((map_fn(image + noise) - map_fn(image)) ** 2)
+    (Algorithm 1).
+
+    Raises: InputError, when called, for noise of another shape than the image, which would be broadcast.
+    """
+
+    def objective(image: Array) -> Array:
+        if jnp.shape(noise) != jnp.shape(image):
+            raise InputError(f"noise must have the image's shape {jnp.shape(image)}, got {jnp.shape(noise)}")
+        return jnp.mean((map_fn(image + noise) - map_fn(image)) ** 2)
+
+    return objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,11 +89,20 @@ def scalar_fn(name: str, context: ScalarContext) -> Objective:
     return build(*(getattr(context, field) for field in needs))
 
 
-def check_scalar_fn(function: Objective, point: Array) -> Array:
-    """The point as an array. Raises InputError unless it is floating point and `function(point)` one real number."""
-    point = jnp.asarray(point)
-    if not jnp.issubdtype(point.dtype, jnp.floating):
-        raise InputError(f"point must be floating point, got dtype {point.dtype}; divide uint8 images by 255")
+def check_scalar_fn(function: Objective, point: Array, *, in_box: bool = False) -> Array:
+    """The point as an array of JAX.
+
+    Args: in_box: whether its pixels must lie in [0, 1].
+    Raises: InputError unless it is floating point and finite, and `function(point)` is one real number.
+    """
+    array = point if isinstance(point, jax.Array | np.ndarray) else np.asarray(point)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        hint = "; divide uint8 images by 255" if array.dtype == np.uint8 else "; convert it, as by .astype('float32')"
+        raise InputError(f"point must be floating point, got dtype {array.dtype}{hint}")
+    if array.size == 0:
+        raise InputError(f"point must have at least one entry, got shape {array.shape}")
+    check_pixels(array, "point", in_box=in_box)
+    point = jnp.asarray(array)
     value = jax.eval_shape(function, point)
     shape = getattr(value, "shape", None)
     if shape != () or not jnp.issubdtype(value.dtype, jnp.floating):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep import attack
-from jsep.checks import check_count, check_epsilon
+from jsep.checks import as_image, check_count, check_epsilon
 from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
 from jsep.types import Array, Key, MapFn, Objective
 
@@ -69,7 +69,7 @@ def sharpness(
     Reference: Keskar et al. 2017 (in the parameters); here in the image.
     """
     ball = attack.norm_by_name(norm)
-    point = check_scalar_fn(scalar_fn, point)
+    point = check_scalar_fn(scalar_fn, point, in_box=True)
     check_epsilon(epsilon, norm)
     check_count("num_samples", num_samples, minimum=2)
     check_count("num_starts", num_starts)
@@ -110,7 +110,7 @@ def local_lipschitz(
     """
     check_count("num_starts", num_starts)
     check_chunk_size(chunk_size)
-    point = jnp.asarray(point)
+    point = as_image(point, "point")
     own = map_fn(point)
 
     def ratio(image: Array) -> Array:

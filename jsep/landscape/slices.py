@@ -1,6 +1,7 @@
 """A scalar function along lines and in planes through a point."""
 
 import warnings
+from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -32,13 +33,23 @@ class Slice(NamedTuple):
     num_non_finite: Array
 
 
-def grid_coordinates(extent: float | tuple[float, float], num_points: int) -> np.ndarray:
+def grid_coordinates(extent: Any, num_points: int) -> np.ndarray:
     """The grid of a slice: `num_points` equally spaced factors on [-extent, extent], or on [low, high] for a pair.
 
     Returns: (num_points,) float32; with an odd number of points 0 is one of them.
     Raises: InputError for an extent or a count that does not fit.
     """
-    low, high = extent if isinstance(extent, tuple) else (-extent, extent)
+    pair = tuple(np.ravel(extent)) if isinstance(extent, tuple | list | np.ndarray) and np.ndim(extent) else extent
+    if isinstance(pair, tuple):
+        if len(pair) != 2:
+            raise InputError(f"extent must be a number > 0 or a pair (low, high), got {extent!r}")
+        low, high = pair
+    else:
+        low, high = pair, pair
+    for end in (low, high):
+        if isinstance(end, bool | np.bool_) or not isinstance(end, Real):
+            raise InputError(f"extent must be a number > 0 or a pair (low, high), got {extent!r}")
+    low = low if isinstance(pair, tuple) else -high
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise InputError(f"extent must be a number > 0 or a pair (low, high) with low < high, got {extent!r}")
     check_count("num_points", num_points, minimum=2)
@@ -111,7 +122,7 @@ def slice_1d(
     """
     check_choice("outside", outside, OUTSIDE_MODES)
     check_chunk_size(chunk_size)
-    point = check_scalar_fn(scalar_fn, point)
+    point = check_scalar_fn(scalar_fn, point, in_box=outside == "clip")
     directions = _check_directions(directions, point, None)
     points = grid_coordinates(extent, num_points)
     index, factor = jnp.meshgrid(jnp.arange(len(directions)), jnp.asarray(points, point.dtype), indexing="ij")
@@ -141,7 +152,7 @@ def slice_2d(
     """
     check_choice("outside", outside, OUTSIDE_MODES)
     check_chunk_size(chunk_size)
-    point = check_scalar_fn(scalar_fn, point)
+    point = check_scalar_fn(scalar_fn, point, in_box=outside == "clip")
     directions = _check_directions(directions, point, 2)
     points = grid_coordinates(extent, num_points)
     grid = jnp.stack(jnp.meshgrid(*[jnp.asarray(points, point.dtype)] * 2, indexing="ij"), axis=-1)

@@ -127,7 +127,7 @@ def _transposed(array: np.ndarray) -> np.ndarray:
 
 
 def _read(path: str | Path) -> Mapping[str, Any]:
-    path = Path(path)
+    path = Path(path).expanduser()
     try:
         if path.suffix == ".safetensors":
             import safetensors.numpy
@@ -142,17 +142,20 @@ def _read(path: str | Path) -> Mapping[str, Any]:
         raise InputError(f"{path} cannot be read as PyTorch weights ({type(error).__name__}: {error})") from error
 
 
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+_PREFIXES = ("module.", "model.", "net.", "_orig_mod.")  # of data parallelism, wrappers and torch.compile
+
+
 def _arrays(loaded: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """name -> array, without wrappers around the state dict and prefixes that all names share."""
-    for wrapper in ("state_dict", "model_state_dict", "model", "net"):
-        if isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
+    """name -> array, without wrappers around the state dict and known prefixes, however they are nested."""
+    while wrappers := [name for name in _WRAPPERS if isinstance(loaded.get(name), Mapping)]:
+        loaded = loaded[wrappers[0]]
     state = {}
     for name, value in loaded.items():
         if not hasattr(value, "shape"):
             raise InputError(f"a state dict holds arrays by name, got {type(value).__name__} under {name!r}")
-        for prefix in ("module.", "model.", "net."):
-            name = name.removeprefix(prefix)
+        while prefixes := [prefix for prefix in _PREFIXES if name.startswith(prefix)]:
+            name = name.removeprefix(prefixes[0])
         # bfloat16 and half precision have no safe way through NumPy.
         value = value.detach().float() if hasattr(value, "detach") else value
         state[name] = np.asarray(value)

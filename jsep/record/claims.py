@@ -26,11 +26,14 @@ OUTCOMES = ("explanation_loss_end", "one_minus_concordance_end", "relative_reduc
 class Claim:
     """One comparison of two methods.
 
-    question, subject: a key of `QUESTIONS` and what it is asked of; the claims of one question about one subject stand
-    and fall together; metric: of `evaluate.METRICS`; method, baseline: what is compared, method less baseline; sign: +1
-    or -1, that of the claimed difference, 0 for a claim that both are equal within `margin` (in the unit of the
-    metric); source: who says so; scale: `DIFFERENCE`, `RATIO` or `CORRELATION`;
-    units: what was drawn, seeds or models.
+    question: a key of `QUESTIONS`; subject: what it is asked about, such as a method. All claims of one question about
+      one subject must hold for the question to hold.
+    metric: a key of `evaluate.METRICS`.
+    method, baseline: the methods whose difference, method minus baseline, is tested.
+    sign: the claimed sign of the difference, +1 or -1; 0 claims that both are equal within `margin`.
+    margin: for sign 0, in the unit of the metric.
+    source: where the claim comes from.
+    scale: `DIFFERENCE`, `RATIO` or `CORRELATION`; units: what was drawn, seeds or models.
     """
 
     question: str

@@ -14,6 +14,7 @@ import numpy as np
 
 from jsep import evaluate
 from jsep.checks import InputError
+from jsep.numerics import plain
 
 FORMAT = 2
 """The version of result.json that this package writes; it reads this one and those before it."""
@@ -35,10 +36,14 @@ def is_degraded(clean_accuracy: float, reference: float, *, margin: float = DEGR
 class Row:
     """One trained model.
 
-    method: how it was trained; baseline: the method that it adds something to, None for a plain one; adversarial:
-    whether that trains on attacked images, None where it is not known; seed; sep_weight: lambda of the paper, 0 without
-    SEP; degraded: whether its classifier is broken; metrics: name -> number; per_pair: name -> (P,) of every pair;
-    per_image: name -> (B,) bool of every test image; other: what this version does not know, kept as it is.
+    method: name of the training method; seed: of the training.
+    baseline: the method it extends and is compared with; None for a baseline.
+    adversarial: whether the method trains on attacked images; None where that is not known.
+    sep_weight: lambda of the paper, 0 without SEP.
+    degraded: whether its clean accuracy is so low that its explanation loss says nothing (`is_degraded`).
+    metrics: name -> number; per_pair: name -> (P,), the value of every pair; per_image: name -> (B,) bool, correct or
+      not for every test image.
+    other: fields that this version does not know, kept unchanged.
     """
 
     method: str
@@ -79,7 +84,7 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """JSON-like values; `from_dict` gives the same row back."""
         found: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
-        found |= {**self.metrics, **self.other}
+        found = plain({**found, **self.metrics, **self.other})
         if self.per_pair:
             found["per_pair"] = {name: values.tolist() for name, values in self.per_pair.items()}
         if self.per_image:

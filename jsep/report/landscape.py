@@ -90,7 +90,7 @@ def describe_slices(result: Mapping[str, Any]) -> str:
     outside = {
         "clip": "points outside [0, 1] are clipped to it",
         "warn": "points outside [0, 1] are evaluated where they are",
-    }[config["outside"]]
+    }[config.get("out_of_range", config.get("outside"))]
     share = max(row["share_outside"] for row in result["rows"])
     non_finite = sum(row["num_non_finite"] for row in result["rows"])
     masked = f"; {non_finite} values were not finite and are masked" if non_finite else "; all values finite"

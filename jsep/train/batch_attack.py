@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jsep import attack
+from jsep.numerics import all_finite
 from jsep.types import Array
 
 BATCH_NORM_MODES = ("evaluation", "training")
@@ -39,6 +41,7 @@ def ascend_batch(
         gradients = jax.grad(objective)(perturbed)
 
         def move(image: Array, at: Array, gradient: Array) -> Array:
+            gradient = jnp.where(all_finite(gradient), gradient, 0.0)  # never out of the finite numbers
             return attack.project_to_ball_and_box(ball, image, at + alpha * ball.step(gradient), epsilon)
 
         return jax.vmap(move)(images, perturbed, gradients), None

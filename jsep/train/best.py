@@ -13,7 +13,7 @@ SCORE = "validation_robust_accuracy"
 
 
 class Best(NamedTuple):
-    """variables: those that were validated; epoch, score: () of their validation."""
+    """The variables with the highest validation score so far; epoch, score: () of that validation."""
 
     variables: PyTree
     epoch: Array

@@ -16,6 +16,7 @@ import jax
 
 from jsep import devices
 from jsep.checks import InputError, is_disk_full
+from jsep.numerics import plain
 from jsep.types import PyTree
 
 _CONFIG_FILE = "config.json"
@@ -61,8 +62,8 @@ class Checkpoints:
         # writers, whose error the save raises as well.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         self._ocp = ocp
-        self.directory = Path(directory).absolute()
-        self._config = json.loads(json.dumps(config))
+        self.directory = Path(directory).expanduser().absolute()
+        self._config = json.loads(json.dumps(plain(config)))
         self._max_to_keep = max_to_keep
         self._manager: Any = None
         devices.call_on_first_process(self._open)

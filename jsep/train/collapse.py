@@ -15,10 +15,12 @@ EFFECTIVE_PIXELS = "probe_effective_pixels"
 
 @dataclasses.dataclass(frozen=True)
 class CollapseRule:
-    """A negative SEP weight can run away: the penalty grows without end as the maps shrink to a single pixel.
+    """What training does when the maps of the validation images have collapsed to a few pixels.
 
-    action: "ignore", "flag" (the record says so) or "stop" (the training ends there); min_effective_pixels: below this
-    many effective pixels the maps count as collapsed.
+    With a negative SEP weight the penalty can grow without bound as the maps shrink to a single pixel.
+
+    action: "ignore", "flag" (the validation record gets "collapsed": 1) or "stop" (`TrainingDiverged` is raised).
+    min_effective_pixels: maps with fewer effective pixels on average count as collapsed, >= 0.
     """
 
     action: str = "flag"

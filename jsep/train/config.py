@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from jsep.checks import InputError, check_choice, check_count, check_positive
+from jsep.checks import MAX_WEIGHT, InputError, check_choice, check_count, check_number
 from jsep.train.batch_attack import BATCH_NORM_MODES
 from jsep.train.objectives import PgdConfig, objective
 from jsep.train.optimizer import OptimizerConfig
@@ -19,14 +19,24 @@ TERMS = ("sep", "regulariser")
 class TrainConfig:
     """Everything that decides what a training run computes, but for the model, the data and the key.
 
-    objective: a key of `OBJECTIVES`, and objective_config, of that objective's own class, None for its defaults;
-    epochs; batch_size (the last partial batch of an epoch is left out, another one every epoch); augment: random crops
-    and flips; attack: of an objective that attacks; sep_weight: lambda of the paper, in units of `sep.form` (0 switches
-    SEP off), reached in equal steps over the first sep_warmup_epochs; regulariser: another paper's, None for none, and
-    regulariser_weight, its weight;
-    ema_decay: of a moving average of parameters and batch statistics, which is then what is evaluated, 0 for none;
-    precision: of `PRECISIONS`, for the forward and backward passes of a step (see `in_precision`);
-    attack_batch_norm: of `BATCH_NORM_MODES`, during the attack of an objective that attacks.
+    objective: what is minimised, a key of `OBJECTIVES`.
+    objective_config: its configuration, of the objective's own class; None for its defaults.
+    epochs, batch_size: >= 1. The images that do not fill the last batch of an epoch are left out of that epoch; the
+      order is drawn anew every epoch.
+    augment: random crops and flips.
+    optimizer: optimiser and learning-rate schedule.
+    attack: the PGD attack on the training images, for objectives that attack.
+    sep_weight: lambda of the paper, of either sign, per unit of `sep.form`; 0 switches SEP off.
+    sep: how the SEP term is computed.
+    sep_warmup_epochs: epochs over which the SEP weight rises linearly from 0; 0 for none.
+    regulariser: an explanation regulariser of another paper, None for none; regulariser_weight: its weight, of either
+      sign.
+    ema_decay: decay of an exponential moving average of parameters and batch statistics, in [0, 1); 0 for none. With
+      an average, the averaged model is the one that is validated and returned.
+    precision: of `PRECISIONS`, for the forward and backward passes of a step (see `in_precision`).
+    attack_batch_norm: of `BATCH_NORM_MODES`, how batch normalisation normalises during the attack.
+
+    Raises: InputError for an unknown name or a value out of range.
     """
 
     objective: str = "mat"
@@ -49,8 +59,8 @@ class TrainConfig:
         self._check_objective()
         check_count("epochs", self.epochs)
         check_count("batch_size", self.batch_size)
-        check_positive("size of sep_weight", abs(self.sep_weight), allow_zero=True)
-        check_positive("size of regulariser_weight", abs(self.regulariser_weight), allow_zero=True)
+        for name in ("sep_weight", "regulariser_weight"):
+            check_number(name, getattr(self, name), -MAX_WEIGHT, MAX_WEIGHT)
         check_count("sep_warmup_epochs", self.sep_warmup_epochs, minimum=0)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("attack_batch_norm", self.attack_batch_norm, BATCH_NORM_MODES)

@@ -27,8 +27,11 @@ Record = dict[str, Any]
 
 
 class TrainingDiverged(RuntimeError):
-    """A non-finite loss or gradient, or collapsed maps; the message names the step and the term, `state` is the last
-    good one, of collapsed maps that which has them."""
+    """Training was stopped by a loss or gradient that is not finite, or by collapsed maps.
+
+    The message names the step and the term. state: the TrainState before the step that failed; after collapsed maps,
+    the state whose maps have collapsed.
+    """
 
     def __init__(self, message: str, state: TrainState) -> None:
         super().__init__(message)

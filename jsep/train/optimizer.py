@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import optax
 
-from jsep.checks import check_choice, check_positive
+from jsep.checks import check_choice, check_number, check_positive
+
+_LARGEST_RATE = 1e30  # larger ones overflow in float32 at once
 
 
 def _piecewise(peak: float, num_steps: int) -> optax.Schedule:
@@ -31,8 +33,14 @@ OPTIMIZERS = ("sgd", "adamw")
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """name: "sgd" (momentum, coupled weight decay) or "adamw"; learning_rate: the schedule's peak; gradient_clip: the
-    largest global gradient norm, 0 for none."""
+    """The optimiser and its learning-rate schedule.
+
+    name: "sgd" (with momentum; weight decay is added to the gradient) or "adamw" (decoupled weight decay).
+    learning_rate: largest value of the schedule, > 0; schedule: a key of `SCHEDULES`.
+    momentum: of "sgd", in [0, 1); weight_decay: >= 0; gradient_clip: largest global norm of the gradient, 0 for none.
+
+    Raises: InputError for an unknown name or a value out of range.
+    """
 
     name: str = "sgd"
     learning_rate: float = 0.1
@@ -44,9 +52,10 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         check_choice("optimizer", self.name, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
-        check_positive("learning_rate", self.learning_rate)
-        for name in ("momentum", "weight_decay", "gradient_clip"):
-            check_positive(name, getattr(self, name), allow_zero=True)
+        check_positive("learning_rate", self.learning_rate, maximum=_LARGEST_RATE)
+        check_number("momentum", self.momentum, 0, 1)
+        for name, maximum in (("weight_decay", _LARGEST_RATE), ("gradient_clip", None)):
+            check_positive(name, getattr(self, name), allow_zero=True, maximum=maximum)
 
 
 def make_schedule(config: OptimizerConfig, num_steps: int) -> optax.Schedule:

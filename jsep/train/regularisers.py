@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep import attack, explain
+from jsep.attack.pgd import ascend
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_positive
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
@@ -112,7 +113,7 @@ def ig_norm(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Arr
         slopes = jax.vmap(lambda place: jax.grad(loss)(image + place * (moved - image)))(places)
         return jnp.sum(explain.absolute((moved - image) * jnp.mean(slopes, axis=0)))
 
-    worst, _ = attack.pgd(
+    worst, *_ = ascend(
         key,
         lambda z: loss(z) + size(z),
         image,

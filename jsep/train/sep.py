@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jsep import attack, explain
+from jsep import explain
+from jsep.attack.pgd import ascend
 from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.train.batch_attack import BATCH_NORM_MODES
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
@@ -40,15 +41,16 @@ def sep_penalty(map_fn: MapFn, image: Array, noise: Array) -> Array:
 class SepConfig:
     """How the SEP term is computed.
 
-    method: an explanation method of `explain.METHODS`; method_options: of it, as ((name, value), ...); map_config:
-    saliency -> map.
+    method: the explanation method, a key of `explain.METHODS`; method_options: its options, ((name, value), ...).
+    map_config: how a saliency becomes a map.
     noise: "gaussian" with standard deviation `noise_scale`, "uniform" in [-noise_scale, noise_scale], or "worst": the
       min-max variant, in which `noise_steps` sign steps from a uniform start raise the term inside that box and [0, 1].
-    form: "mse" (mean of squares, N pixels), "sum" (of squares) or "root" (Euclidean norm); the paper's text allows
-    each.
+    form: distance of two maps: "mse" (mean of squares over the N pixels), "sum" (of squares) or "root" (Euclidean
+      norm). The paper's text allows each of them.
     gradient: "directional" (the directional-derivative identity, for methods that are a function of the input gradient)
       or "reverse" (reverse over reverse, for every differentiable method). Both give the same parameter gradient.
-    batch_norm: of `BATCH_NORM_MODES`, read in training: by the running statistics, or by those of the clean batch.
+    batch_norm: statistics with which batch normalisation computes the maps in training: the running ones
+      ("evaluation") or those of the clean batch ("training").
 
     Raises: InputError for an unknown name, or "directional" with a method that is no function of the input gradient.
     """
@@ -104,7 +106,7 @@ def worst_noise(key: Key, config: SepConfig, map_fn: MapFn, image: Array) -> Arr
     Steps are 2.5 radii over their number, so that every point of the ball can be reached.
     """
     own = map_fn(image)
-    moved, _ = attack.pgd(
+    moved, *_ = ascend(
         key,
         lambda z: map_distance(config.form, map_fn(z), own),
         image,
@@ -189,7 +191,10 @@ def batch_penalty(
 def image_penalties(
     keys: Key, config: SepConfig, model_fn: ModelFn, variables: PyTree, images: Array, labels: Array
 ) -> Array:
-    """The SEP term (B,) of every image, of which `batch_penalty` is the mean; keys: (B,), one an image."""
+    """The SEP term of every image, (B,); `batch_penalty` is its mean.
+
+    Args: keys: (B,), one for each image; the others as `batch_penalty`.
+    """
     # A key for what the explanation itself draws, apart from the noise's.
     method_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
     if config.noise == "worst":

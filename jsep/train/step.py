@@ -48,7 +48,10 @@ class TrainState(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """The first step with a non-finite term: step () int32, -1 for none; term () int32, an index into `FAULT_TERMS`."""
+    """Where a term was not finite for the first time.
+
+    step: () int32, the training step, -1 where all were finite; term: () int32, which one, an index into `FAULT_TERMS`.
+    """
 
     step: Array
     term: Array

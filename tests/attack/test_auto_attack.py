@@ -266,7 +266,7 @@ def test_published_settings_are_the_standard_ones() -> None:
         ({"epsilon": 8}, r"did you mean 8/255\?"),
         ({"epsilon": -0.1}, "epsilon must be a number >= 0"),
         ({"chunk_size": 0}, "chunk_size must be an integer >= 1"),
-        ({"logits_fn": lambda image: image}, r"logits_fn must give logits \(K,\) of at least 2 classes"),
+        ({"logits_fn": lambda image: image}, r"logits_fn must map one image \(H, W, C\) to logits \(K,\), got shape"),
         ({"logits_fn": lambda image: jnp.full(5, jnp.nan)}, "the logits of the clean images are not finite"),
     ],
 )

@@ -43,3 +43,24 @@ def test_bytes_stay_bytes_and_grey_images_get_a_channel() -> None:
 def test_arrays_that_do_not_fit_are_refused(images, labels, options, message) -> None:
     with pytest.raises(InputError, match=message):
         data.from_arrays(images, labels, **options)
+
+
+NAMES = ("train", "validation", "test")
+
+
+def test_paths_may_be_path_objects_and_begin_at_home(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    splits = {name: data.from_arrays(IMAGES, LABELS, num_classes=3, split=name) for name in NAMES}
+    data.save_npz("~/mine.npz", splits)
+    for path in ("~/mine.npz", tmp_path / "mine.npz"):
+        np.testing.assert_array_equal(data.load(path, split="test").labels, LABELS)
+
+
+def test_rounding_beyond_the_box_is_clipped_and_labels_that_wrapped_around_are_refused() -> None:
+    images = np.zeros((2, 2, 2, 1))
+    images[0, 0, 0], images[1, 0, 0] = 1.0000001, -3e-8
+    dataset = data.from_arrays(images, np.array([0, 1]))
+    assert (dataset.images.min(), dataset.images.max()) == (0, 1)
+    for labels in (np.array([0, -1]).astype(np.uint32), np.array([0, 2**40])):
+        with pytest.raises(InputError, match=r"labels go up to \d+.*wrapped around"):
+            data.from_arrays(images, labels)

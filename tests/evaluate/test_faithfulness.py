@@ -171,3 +171,22 @@ def test_wrong_sizes_and_counts_are_input_errors() -> None:
             function(MODEL.logits, image(), 1, np.zeros((4, 3), np.float32))
         with pytest.raises(InputError, match="num_steps must be an integer >= 1, got 0"):
             function(MODEL.logits, image(), 1, np.zeros((3, 4), np.float32), num_steps=0)
+
+
+def test_road_at_the_size_of_imagenet_needs_little_memory() -> None:
+    """Compiled, not run: one dense system of 224 x 224 pixels would take 10 GiB."""
+    weights = jnp.ones((3, 2))
+    road = jax.jit(
+        lambda z, m: evaluate.road_curve(KEY, lambda x: x.mean((0, 1)) @ weights, z, 0, m, num_steps=4, chunk_size=4)
+    )
+    wide = jax.ShapeDtypeStruct((224, 224, 3), jnp.float32), jax.ShapeDtypeStruct((224, 224), jnp.float32)
+    assert road.lower(*wide).compile().memory_analysis().temp_size_in_bytes < 2**28
+
+
+def test_pixel_counts_of_a_curve_do_not_overflow() -> None:
+    counts = np.asarray(faithfulness._counts(5, 4, 2**30))
+    assert counts.tolist() == [0, 2**28, 2**29, 3 * 2**28, 2**30]
+
+
+def test_nothing_is_imputed_where_everything_is_missing() -> None:
+    assert np.all(np.isnan(impute(image(), np.ones(SHAPE[:2], bool))))

@@ -91,3 +91,79 @@ def test_tokens_that_are_no_grid_are_an_input_error() -> None:
 def test_exposed_attention_of_a_convnet_is_an_input_error(tiny) -> None:
     with pytest.raises(InputError, match="ConvNet has no attention maps; vit_tiny has"):
         models.attention_fn(tiny.model)(tiny.variables, jnp.zeros((8, 8, 1)))
+
+
+def patches_transformer(height: int, width: int, patch: tuple[int, int], *, extra: int = 0, read: str = "mean"):
+    """One layer of attention over patches that are cut without a reshape that shows the grid; tokens by their sums."""
+    rng = np.random.default_rng(0)
+    rows, columns = height // patch[0], width // patch[1]
+    weights = [jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((1, 4), (4, 4), (4, 4), (4, 3), (extra, 4))]
+
+    def logits(image):
+        cut = [
+            jnp.sum(image[i * patch[0] : (i + 1) * patch[0], j * patch[1] : (j + 1) * patch[1]], keepdims=True).reshape(
+                1, 1
+            )
+            for i in range(rows)
+            for j in range(columns)
+        ]
+        x = jnp.concatenate([weights[4], jnp.concatenate(cut) @ weights[0]])
+        attention = jax.nn.softmax((x @ weights[1]) @ (x @ weights[2]).T)
+        x = x + attention @ x
+        last = {"mean": lambda: x.mean(0), "first": lambda: x[0], "patches": lambda: x[extra:].mean(0)}[read]()
+        return last @ weights[3]
+
+    return logits, (rows, columns), lambda z: attention_maps(logits, z)[0][0]
+
+
+def test_grid_that_is_not_the_only_one_is_asked_for_and_taken() -> None:
+    image = jnp.asarray(np.random.default_rng(2).uniform(size=(5, 12, 1)), jnp.float32)
+    logits, grid, attention = patches_transformer(5, 12, (5, 1))
+    with pytest.raises(InputError, match=r"may be a grid of 1x12 or 5x.* patches: pass grid=\(rows, columns\)|1x12 or"):
+        # 12 tokens of a 5 x 12 image: 1 x 12 patches of 5 x 1, or (with a class token) none; 60 pixels leave others.
+        explain.attention_rollout(patches_transformer(4, 12, (4, 1))[0], image[:4], 0)
+    given = explain.attention_rollout(logits, image, 0, grid=grid)
+    row = np.asarray((attention(image) + np.eye(12)) / 2).mean(0)
+    np.testing.assert_allclose(given[..., 0], np.tile(row, (5, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("extra", "read"), [(0, "mean"), (1, "first"), (1, "mean"), (2, "patches"), (2, "first")])
+def test_what_the_head_reads_is_the_row_that_is_shown(extra: int, read: str) -> None:
+    image = jnp.asarray(np.random.default_rng(2).uniform(size=(4, 6, 1)), jnp.float32)
+    logits, grid, attention = patches_transformer(4, 6, (2, 2), extra=extra, read=read)
+    rollout = (np.asarray(attention(image), np.float64) + np.eye(6 + extra)) / 2
+    rows = {"first": rollout[0], "mean": rollout.mean(0), "patches": rollout[extra:].mean(0)}[read]
+    expected = jax.image.resize(jnp.asarray(rows[extra:], jnp.float32).reshape(*grid, 1), (4, 6, 1), "bilinear")
+    found = explain.attention_rollout(logits, image, 0, grid=grid, num_extra_tokens=extra)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    chosen = explain.attention_relevance(logits, image, 0, grid=grid, token=3)
+    assert chosen.shape == (4, 6, 1)
+
+
+def test_grid_of_a_convolution_over_patches_is_that_of_the_model() -> None:
+    image = jnp.asarray(np.random.default_rng(2).uniform(size=(6, 12, 1)), jnp.float32)
+    kernel = jnp.asarray(np.random.default_rng(3).normal(size=(3, 2, 1, 4)), jnp.float32)
+
+    def logits(z):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        x = jax.lax.conv_general_dilated(z[None], kernel, (3, 2), "VALID", dimension_numbers=numbers).reshape(12, 4)
+        return (x + jax.nn.softmax(x @ x.T) @ x).mean(0)[:3]
+
+    rollout = (attention_maps(logits, image)[0][0] + jnp.eye(12)) / 2
+    expected = jax.image.resize(jnp.mean(rollout, axis=0).reshape(2, 6, 1), (6, 12, 1), "bilinear")
+    np.testing.assert_allclose(explain.attention_rollout(logits, image, 0), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"grid": 4}, r"grid must be \(rows, columns\)"),
+        ({"grid": (3, 5)}, r"grid \(3, 5\) does not fit 13 tokens"),
+        ({"grid": (3, 4), "num_extra_tokens": 2}, "does not fit 13 tokens, 2 of them extra"),
+        ({"token": 13}, "token must be below the 13 tokens"),
+        ({"num_extra_tokens": -1}, "num_extra_tokens must be an integer >= 0"),
+    ],
+)
+def test_layout_that_does_not_fit_is_an_input_error(options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        explain.attention_rollout(oracles.transformer(), jnp.asarray(IMAGE), 0, **options)

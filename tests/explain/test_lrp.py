@@ -227,3 +227,22 @@ def test_unknown_composite_and_negative_epsilon_are_input_errors() -> None:
         explain.lrp(oracles.linear().logits, jnp.asarray(IMAGE), 1, composite="alpha_beta")
     with pytest.raises(InputError, match="epsilon must be a number > 0"):
         explain.lrp(oracles.linear().logits, jnp.asarray(IMAGE), 1, epsilon=0.0)
+
+
+HEADS = {
+    "softmax": jax.nn.softmax,
+    "log_softmax": jax.nn.log_softmax,
+    "minus logsumexp": lambda z: z - jax.nn.logsumexp(z),
+    "minus log of a sum": lambda z: z - jnp.log(jnp.sum(jnp.exp(z))),
+    "log of softmax": lambda z: jnp.log(jax.nn.softmax(z)),
+    "scaled log_softmax": lambda z: 2 * jax.nn.log_softmax(z) + 1,
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("jit", [False, True])
+def test_softmax_and_log_softmax_heads_are_refused(head: str, jit: bool) -> None:
+    base = oracles.conv_net()
+    saliency = lambda z: explain.lrp(lambda y: HEADS[head](base(y)), z, 1)  # noqa: E731
+    with pytest.raises(InputError, match="take (it|the softmax) out of the model"):
+        (jax.jit(saliency) if jit else saliency)(jnp.asarray(IMAGE))

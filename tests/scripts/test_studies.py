@@ -101,7 +101,7 @@ def test_study_that_continues_another_runs_end_to_end(mat_models, tmp_path):
 def test_table_of_methods_runs_end_to_end_and_resumes(tmp_path):
     arguments = ["--flagfile=experiments/flags/methods_table_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
     done = call("methods_table", *arguments)
-    assert done.stdout.strip().splitlines()[-1] == f"figure: {tmp_path / 'run' / 'cross.png'}", done.stderr
+    assert done.stdout.strip().splitlines()[-1] == f"page: {tmp_path / 'run' / 'index.html'}", done.stderr
     assert re.search(r"explained by +mat +sep_pos \(gradient\) +sep_pos \(guided_backprop\)", done.stdout)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     # SEP beside MAT, on the same pairs, for every explanation of the term and every one that is attacked.
@@ -128,7 +128,7 @@ def test_study_in_both_precisions_runs_end_to_end_and_resumes(tmp_path):
     arguments = ["--flagfile=experiments/flags/precision_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
     done = call("precision", *arguments)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().splitlines()[-1] == f"result: {tmp_path / 'run' / 'result.json'}"
+    assert done.stdout.strip().splitlines()[-1] == f"page: {tmp_path / 'run' / 'index.html'}"
     assert re.search(r"mat +robust acc\. \[%\]  ", done.stdout)
     first, second = (
         json.loads((tmp_path / "run" / precision / "result.json").read_text()) for precision in ("float32", "bfloat16")

@@ -22,7 +22,8 @@ class Auxiliary(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PgdConfig:
-    """The attack on predictions inside adversarial training, or in a test: see `attack.pgd`."""
+    """The settings of the PGD attack on predictions in training and evaluation: norm, epsilon, alpha and num_steps as
+    `attack.pgd`, epsilon and alpha in pixel units."""
 
     norm: str = "linf"
     epsilon: float = 8 / 255
@@ -42,10 +43,11 @@ TrainObjective = Callable[[Key, PyTree, PyTree, Array, Array], tuple[Array, Auxi
 
 @dataclasses.dataclass(frozen=True)
 class InnerAttack:
-    """The attack inside an objective, which every objective is handed and those that attack follow.
+    """How an objective attacks the training images; objectives without an attack ignore it.
 
-    pgd: norm, budget, step and number of steps; batch_norm: of `BATCH_NORM_MODES`, during the attack; chunk_size: most
-    images that are attacked at once where each is attacked alone, None for all (no number depends on it).
+    pgd: the attack; batch_norm: of `BATCH_NORM_MODES`, how batch normalisation normalises during the attack.
+    chunk_size: images attacked at once, None for the whole batch; only where each image is attacked by itself
+      (batch_norm "evaluation"). It changes memory, and no number.
     """
 
     pgd: PgdConfig = PgdConfig()
@@ -70,15 +72,16 @@ class NoSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """A training objective, as `OBJECTIVES` holds it by name.
+    """An entry of `OBJECTIVES`: a training objective and what the rest of the package must know about it.
 
-    make: (model_fn, batch_fn, InnerAttack, configuration) -> (key, params, batch_stats, images, labels) -> (loss (),
-      Auxiliary), which a step differentiates in `params`; its metrics have "cross_entropy" and "accuracy".
-    config: the class of its own configuration, a frozen dataclass with a default for every field. The names of its
-      fields are its own too: none is a field of `TrainConfig`.
-    baseline: the objective that it is compared with; None: it is a baseline itself, such as for its SEP variants.
-    weight: the field of the configuration that "<name>@<weight>" sets in a study; None where there is nothing to weigh.
-    adversarial: it attacks the training images.
+    make: (model_fn, batch_fn, InnerAttack, configuration) -> objective, a function (key, params, batch_stats, images,
+      labels) -> (loss (), Auxiliary) that a training step differentiates in `params`. The metrics of its Auxiliary
+      contain "cross_entropy" and "accuracy".
+    config: class of the configuration, a frozen dataclass with a default for every field; no field may have the name of
+      a field of `TrainConfig`.
+    baseline: name of the objective that a study compares it with; None where it is a baseline itself.
+    weight: name of the configuration's field that a study sets by "<objective>@<weight>"; None for none.
+    adversarial: whether it attacks the training images.
     """
 
     make: Callable[..., TrainObjective]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep import attack
+from jsep.attack.pgd import ascend
 from jsep.train.batch_attack import ascend_batch
 from jsep.train.objectives.interface import (
     Auxiliary,
@@ -46,7 +47,7 @@ def adversarial_images(
 
         def begin(key: Key, image: Array) -> Array:
             nowhere = dataclasses.replace(config, num_steps=0)
-            return attack.pgd(key, jnp.sum, image, **dataclasses.asdict(nowhere))[0]
+            return ascend(key, jnp.sum, image, **dataclasses.asdict(nowhere))[0]
 
         def total(z: Array) -> Array:
             log_softmax = jax.nn.log_softmax(logits_fn(variables, z))
@@ -57,7 +58,7 @@ def adversarial_images(
 
     def one(key: Key, image: Array, label: Array) -> Array:
         objective = attack.cross_entropy(lambda z: model_fn(variables, z), label)
-        return attack.pgd(key, objective, image, **dataclasses.asdict(config))[0]
+        return ascend(key, objective, image, **dataclasses.asdict(config))[0]
 
     rows = jax.random.split(key, len(images)), images, labels
     if chunk_size is None or chunk_size >= len(images):
