@@ -8,7 +8,6 @@ from jsep.study.config import StudyConfig
 from jsep.study.configuration import group, setting
 from jsep.study.landscape_config import AnalysisConfig
 from jsep.study.options import number
-from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedStudy, load_trained
 
@@ -42,8 +41,8 @@ class TradesLandscapeConfig(StudyConfig):
         return self.as_a(StudyConfig, trades_beta=trades_beta)
 
 
-def _prepare(config: TradesLandscapeConfig, progress: OnProgress) -> None:
-    training.prepare(config.study_config(float(config.trades_betas[0])), progress)
+def _prepare(config: TradesLandscapeConfig) -> None:
+    training.prepare(config.study_config(float(config.trades_betas[0])))
 
 
 def measure(config: TradesLandscapeConfig, prepared: None, run: Run) -> None:
