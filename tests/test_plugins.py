@@ -259,7 +259,7 @@ class BrightnessConfig(study.Configuration):
     splits: tuple[str, ...] = study.setting(("train", "test"), "splits", choices=("train", "validation", "test"))
 
 
-def load_splits(config: BrightnessConfig, progress: Any) -> dict[str, data.Dataset]:
+def load_splits(config: BrightnessConfig) -> dict[str, data.Dataset]:
     """The images of every split."""
     return {split: data.load(config.images.dataset, split=split) for split in config.splits}
 

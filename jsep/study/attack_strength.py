@@ -90,7 +90,7 @@ class _Prepared(NamedTuple):
     labels: np.ndarray
 
 
-def _prepare(config: AttackStrengthConfig, progress: OnProgress) -> _Prepared:
+def _prepare(config: AttackStrengthConfig) -> _Prepared:
     study = load_trained(config.models, data_dir=config.data_dir)
     for method in config.methods:
         check_choice("method of the study", method, study.config.methods)

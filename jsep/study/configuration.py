@@ -12,14 +12,11 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from jsep.checks import InputError, check_choice, check_range
+from jsep.checks import MAX_WEIGHT, InputError, check_choice, check_range
 
 LARGEST_COUNT = 10**9
 """Of images, steps or epochs: more than any data set has, and days of the fastest step; far below 2**31, where an
 index of 32 bits ends."""
-
-LARGEST_NUMBER = 1e12
-"""Of weights and rates: far above any that is used, and far below where its product with a loss is not finite."""
 
 LARGEST_SIZE = 1e6
 """Of distances in pixel units, whatever their norm: an image of 1000 x 1000 pixels has a Euclidean size of 1732."""
@@ -74,7 +71,7 @@ def amount(
     text: str,
     *,
     allow_zero: bool = False,
-    maximum: float = LARGEST_NUMBER,
+    maximum: float = MAX_WEIGHT,
     flag: str | None = None,
 ) -> Any:
     """A positive number: a rate, or a weight, which may be 0 with `allow_zero`."""

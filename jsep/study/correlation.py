@@ -9,7 +9,6 @@ from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, random_seed, setting
 from jsep.study.finished_studies import FinishedStudies, read_finished
 from jsep.study.methods import PAPER_OBJECTIVE
-from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 
 MEASURES = {
@@ -58,7 +57,7 @@ class CorrelationConfig(Configuration):
     analysis_seed: int = random_seed(0, "seed of the resampling")
 
 
-def _prepare(config: CorrelationConfig, progress: OnProgress) -> FinishedStudies:
+def _prepare(config: CorrelationConfig) -> FinishedStudies:
     finished = read_finished(config.study_dirs, config.reference_dir)
     num_kept = sum(not row["degraded"] for row in finished.rows)
     if num_kept < MIN_MODELS:

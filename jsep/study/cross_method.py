@@ -10,7 +10,6 @@ from jsep import evaluate, explain
 from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, setting
 from jsep.study.methods import described_method, mark_degraded
-from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
@@ -40,7 +39,7 @@ class CrossMethodConfig(Configuration):
             raise InputError("study_dirs and methods must name at least one each")
 
 
-def _prepare(config: CrossMethodConfig, progress: OnProgress) -> list[TrainedStudy]:
+def _prepare(config: CrossMethodConfig) -> list[TrainedStudy]:
     studies = [load_trained(path, data_dir=config.data_dir) for path in config.study_dirs]
     for study in studies:
         if study.test.info != studies[0].test.info or len(study.test) != len(studies[0].test):

@@ -13,7 +13,7 @@ from jsep.study.evaluation_config import EvaluationConfig
 from jsep.study.evaluation_subject import EvaluatedModel, Subject, load_subject
 from jsep.study.methods import described_method, mark_degraded
 from jsep.study.pair_results import images_of_pairs, maps_of_pairs, warnings_of
-from jsep.study.progress import OnProgress, StepCounter
+from jsep.study.progress import StepCounter
 from jsep.study.runner import Run, StudyKind
 from jsep.study.terminal import table_and_findings
 
@@ -207,9 +207,5 @@ class _Measurement:
         return info
 
 
-def _prepare(config: EvaluationConfig, progress: OnProgress) -> Subject:
-    return load_subject(config)
-
-
-EVALUATION = StudyKind("evaluation", EvaluationConfig, _prepare, measure, table_and_findings)
+EVALUATION = StudyKind("evaluation", EvaluationConfig, load_subject, measure, table_and_findings)
 """Trained or imported models on the same images and pairs, under the same attacks."""

@@ -11,7 +11,6 @@ import numpy as np
 from jsep import attack, evaluate
 from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, random_seed, setting
-from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
@@ -65,7 +64,7 @@ class _Prepared(NamedTuple):
     pairs: evaluate.PairIndex
 
 
-def _prepare(config: ExplanationAttacksConfig, progress: OnProgress) -> _Prepared:
+def _prepare(config: ExplanationAttacksConfig) -> _Prepared:
     study = load_trained(config.models_dir, data_dir=config.data_dir)
     chosen = [
         model

@@ -12,7 +12,6 @@ import numpy as np
 
 from jsep import data, evaluate, explain, models, train
 from jsep.study.configuration import Configuration, amount, count, random_seed, setting
-from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.setup import load_split
 from jsep.types import Array, PyTree
@@ -47,7 +46,7 @@ class _Prepared(NamedTuple):
     test: data.Dataset
 
 
-def _prepare(config: ExplanationMethodsConfig, progress: OnProgress) -> _Prepared:
+def _prepare(config: ExplanationMethodsConfig) -> _Prepared:
     train_split = load_split(config.dataset, config.data_dir, "train", config.train_images)
     return _Prepared(train_split, load_split(config.dataset, config.data_dir, "test", 0))
 

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from jsep import attack, data, evaluate, explain, models, train
-from jsep.checks import check_epsilon
+from jsep.checks import MAX_WEIGHT, check_epsilon
 from jsep.study.configuration import amount, count, setting, size
 from jsep.study.options import option_kinds, own_settings, parse_options
 
@@ -210,7 +210,7 @@ class SepTermConfig:
     """SEP, the regulariser under test."""
 
     weight_pos: float = amount(50000.0, "SEP weight of sep_pos, > 0, flattens")
-    weight_neg: float = setting(-3000.0, "SEP weight of sep_neg, < 0, sharpens", minimum=-1e12, below=0.0)
+    weight_neg: float = setting(-3000.0, "SEP weight of sep_neg, < 0, sharpens", minimum=-MAX_WEIGHT, below=0.0)
     weight_unit: str = setting(
         "paper",
         "unit of both, per MSE of the maps, per N^2 * MSE, or the norm of the SEP term's gradient over the objective's "

@@ -15,7 +15,6 @@ from jsep.study import landscape_measure
 from jsep.study.landscape_config import AnalysisConfig, LandscapeConfig
 from jsep.study.landscape_measure import Measurement
 from jsep.study.methods import training_method
-from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
@@ -29,7 +28,7 @@ BASELINES = ("explanation_loss_start", "effective_pixels")
 CURVATURES = ("top_eigenvalue", "trace", "frobenius_norm", "average_sharpness", "worst_sharpness")
 
 
-def prepare(config: LandscapeConfig, progress: OnProgress) -> list[TrainedStudy]:
+def prepare(config: LandscapeConfig) -> list[TrainedStudy]:
     """The studies, on the same pairs and with models of different names. Raises: InputError where they are not."""
     studies = [load_trained(path, data_dir=config.data_dir) for path in config.models]
     names = [_name(study, trained) for study in studies for trained in study.trained]

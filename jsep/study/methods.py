@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsep import record, train
-from jsep.checks import InputError, check_choice, check_range
-from jsep.study.configuration import LARGEST_NUMBER
+from jsep.checks import MAX_WEIGHT, InputError, check_choice, check_positive
 from jsep.study.options import number
 
 
@@ -70,13 +69,7 @@ def training_method(name: str) -> TrainingMethod:
         raise InputError(f"method {base!r} has no weight, got {name!r}")
     try:
         weight = number(text)
-        check_range(
-            "weight",
-            weight,
-            minimum=0 if method.is_plain else None,
-            above=-1 if method.is_plain else 0,
-            maximum=LARGEST_NUMBER,
-        )
+        check_positive("weight", weight, allow_zero=method.is_plain, maximum=MAX_WEIGHT)
     except ValueError as error:
         raise InputError(f"the weight of a method must be a number > 0, such as {base}@1, got {name!r}") from error
     return dataclasses.replace(method, weight=weight)

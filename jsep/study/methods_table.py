@@ -9,7 +9,6 @@ from jsep.study.config import StudyConfig
 from jsep.study.configuration import setting
 from jsep.study.cross_method import measure_cross
 from jsep.study.methods import training_method
-from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedStudy, load_trained
 
@@ -49,8 +48,8 @@ class MethodsTableConfig(StudyConfig):
         )
 
 
-def _prepare(config: MethodsTableConfig, progress: OnProgress) -> None:
-    training.prepare(config.study_config(config.explanations[0]), progress)
+def _prepare(config: MethodsTableConfig) -> None:
+    training.prepare(config.study_config(config.explanations[0]))
 
 
 def measure(config: MethodsTableConfig, prepared: None, run: Run) -> None:

@@ -7,8 +7,8 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jsep.checks import InputError, check_choice
-from jsep.study.configuration import LARGEST_COUNT, LARGEST_NUMBER
+from jsep.checks import MAX_WEIGHT, InputError, check_choice
+from jsep.study.configuration import LARGEST_COUNT
 
 
 def parse_options(what: str, texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,13 +56,13 @@ def _parse(where: str, text: str, kind: Any) -> Any:
 _EXPECTED = {
     bool: "true or false",
     int: f"a whole number of at most {LARGEST_COUNT}",
-    float: f"a number of at most {LARGEST_NUMBER:g} or a fraction such as 8/255",
+    float: f"a number of at most {MAX_WEIGHT:g} or a fraction such as 8/255",
 }
 
 
 def _bounded(parse: Callable[[str], float], text: str) -> float:
     value = parse(text)
-    if not abs(value) <= (LARGEST_COUNT if isinstance(value, int) else LARGEST_NUMBER):
+    if not abs(value) <= (LARGEST_COUNT if isinstance(value, int) else MAX_WEIGHT):
         raise ValueError
     return value
 

@@ -5,7 +5,6 @@ import dataclasses
 from jsep import train
 from jsep.study import training
 from jsep.study.config import StudyConfig
-from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 
 
@@ -18,8 +17,8 @@ class PrecisionConfig(StudyConfig):
         return self.as_a(StudyConfig, precision=precision, experiment=f"{self.experiment}_{precision}")
 
 
-def _prepare(config: PrecisionConfig, progress: OnProgress) -> None:
-    training.prepare(config, progress)
+def _prepare(config: PrecisionConfig) -> None:
+    training.prepare(config)
 
 
 def measure(config: PrecisionConfig, prepared: None, run: Run) -> None:

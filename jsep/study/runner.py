@@ -29,7 +29,7 @@ class StudyKind(Generic[Config, Prepared]):
     """A kind of study.
 
     kind: what result.json says that it holds; config: the class of its configuration.
-    prepare: (configuration, progress) -> what is measured: models, images, pairs; whatever does not fit raises
+    prepare: configuration -> what is measured: models, images, pairs; whatever does not fit raises
       InputError here, before anything is written.
     measure: (configuration, prepared, run): adds to run.result, one unit after the other, and saves each; what an
       interrupted run has there already is left alone (`Run.missing`).
@@ -40,7 +40,7 @@ class StudyKind(Generic[Config, Prepared]):
 
     kind: str
     config: type[Config]
-    prepare: Callable[[Config, OnProgress], Prepared]
+    prepare: Callable[[Config], Prepared]
     measure: Callable[[Config, Prepared, "Run"], None]
     table: Callable[[dict[str, Any]], str] | None = None
     draw: Callable[[Path], Any] | None = None
@@ -131,7 +131,7 @@ def execute(
     elif mesh is not None:
         raise InputError(f"a study of kind {kind.kind!r} runs on one device: give no mesh")
     progress("loading models and data", {})
-    prepared = kind.prepare(config, progress)
+    prepared = kind.prepare(config)
     directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
     run = Run(kind, config, directory, progress, mesh)
     if not run.result["complete"]:

@@ -14,7 +14,6 @@ from jsep.study.configuration import LARGEST_COUNT, Configuration, count, settin
 from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
 from jsep.study.methods import is_reference
 from jsep.study.options import whole_number
-from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.types import Array, PyTree
@@ -59,7 +58,7 @@ class _Prepared(NamedTuple):
     points: dict[str, np.ndarray]
 
 
-def _prepare(config: SelectionConfig, progress: OnProgress) -> _Prepared:
+def _prepare(config: SelectionConfig) -> _Prepared:
     study = load_trained(config.study_dir, data_dir=config.data_dir)
     seeds = list(study.config.seeds)[: config.max_seeds or None]
     trained = [model for model in study.trained if model.seed in seeds]

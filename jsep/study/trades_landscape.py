@@ -2,13 +2,12 @@
 
 import dataclasses
 
-from jsep.checks import InputError, check_range
+from jsep.checks import MAX_WEIGHT, InputError, check_positive
 from jsep.study import landscape, training
 from jsep.study.config import StudyConfig
-from jsep.study.configuration import LARGEST_NUMBER, group, setting
+from jsep.study.configuration import group, setting
 from jsep.study.landscape_config import AnalysisConfig
 from jsep.study.options import number
-from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedStudy, load_trained
 
@@ -33,7 +32,7 @@ class TradesLandscapeConfig(StudyConfig):
             raise InputError("trades_betas must be two or more different weights, such as 0,1,6")
         for text in self.trades_betas:
             try:
-                check_range("trades_betas", number(text), minimum=0, maximum=LARGEST_NUMBER)
+                check_positive("trades_betas", number(text), allow_zero=True, maximum=MAX_WEIGHT)
             except ValueError as error:
                 raise InputError(f"trades_betas must be numbers >= 0, got {text!r}") from error
 
@@ -42,8 +41,8 @@ class TradesLandscapeConfig(StudyConfig):
         return self.as_a(StudyConfig, trades_beta=trades_beta)
 
 
-def _prepare(config: TradesLandscapeConfig, progress: OnProgress) -> None:
-    training.prepare(config.study_config(float(config.trades_betas[0])), progress)
+def _prepare(config: TradesLandscapeConfig) -> None:
+    training.prepare(config.study_config(float(config.trades_betas[0])))
 
 
 def measure(config: TradesLandscapeConfig, prepared: None, run: Run) -> None:

@@ -8,7 +8,6 @@ from jax.sharding import Mesh
 from jsep import data, devices, evaluate, models
 from jsep.study.config import StudyConfig
 from jsep.study.methods import mark_degraded
-from jsep.study.progress import OnProgress
 from jsep.study.run_directory import MetricsLog
 from jsep.study.runner import Run, StudyKind
 from jsep.study.setup import Splits, create_model, load_splits
@@ -26,7 +25,7 @@ class Prepared(NamedTuple):
     start: dict[int, PyTree]
 
 
-def prepare(config: StudyConfig, progress: OnProgress) -> Prepared:
+def prepare(config: StudyConfig) -> Prepared:
     """Loads what the configuration names. Raises: InputError where it does not fit."""
     splits = devices.first_then_others(lambda: load_splits(config))
     model = create_model(config.model, splits.train.info)

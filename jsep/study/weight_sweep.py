@@ -9,7 +9,6 @@ from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, setting
 from jsep.study.finished_studies import FinishedStudies, read_finished
 from jsep.study.methods import training_method
-from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 
 METRICS = (
@@ -41,7 +40,7 @@ class WeightSweepConfig(Configuration):
     num_resamples: int = count(1000, "resamples of a bootstrap interval")
 
 
-def _prepare(config: WeightSweepConfig, progress: OnProgress) -> FinishedStudies:
+def _prepare(config: WeightSweepConfig) -> FinishedStudies:
     finished = read_finished(config.study_dirs, config.reference_dir)
     rows = tuple(row for row in finished.rows if _is_along(row["method"], finished.reference))
     if len({row["sep_weight_scale_free"] for row in rows}) < 3:

@@ -10,6 +10,7 @@ import pytest
 
 from jsep import data, models, record, study
 from jsep.checks import InputError
+from jsep.report.study_tables import interval_table
 from jsep.study import evaluation_subject
 
 STUDY = study.StudyConfig.of(
@@ -81,8 +82,10 @@ def test_evaluation_repeats_the_numbers_of_the_study_and_goes_on_after_a_kill(tr
     resumed = study.run(config, tmp_path / "run", resume=True)
     assert comparable(resumed) == comparable(whole)
     page = (tmp_path / "run" / "index.html").read_text()
-    assert "Every metric with its interval" in page
-    assert "more concentrated, or is the classifier broken" in page
+    table = interval_table(resumed, every=True)
+    assert table is not None
+    assert table.title in page
+    assert all(f">{method}<" in page for method in ("mat", "sep_neg"))
 
     # Another selection, and a stored index.
     chosen = config.replace(selection="random", num_pairs=4, feature_network="mat", methods=("mat",), max_seeds=1,
