@@ -14,10 +14,10 @@ demo: $(VENV)/.installed
 PAPER_DATA = $(if $(DATA_DIR),--data_dir=$(DATA_DIR)) $(if $(TINY_IMAGENET_DIR),--tiny_imagenet_dir=$(TINY_IMAGENET_DIR))
 
 paper-quick: $(VENV)/.installed
-	$(BIN)/python experiments/paper.py --chosen=quick $(PAPER_DATA) $(PAPER)
+	$(BIN)/python experiments/paper.py --recipe_set=quick $(PAPER_DATA) $(PAPER)
 
 paper: $(VENV)/.installed
-	$(BIN)/python experiments/paper.py --chosen=full $(PAPER_DATA) $(PAPER)
+	$(BIN)/python experiments/paper.py --recipe_set=full $(PAPER_DATA) $(PAPER)
 
 # Strict: a broken link, a public name without docstring or a source on another machine fails. Open site/index.html.
 docs: $(VENV)/.docs

@@ -23,7 +23,7 @@ from jsep.models import cpu, layers
 from jsep.models.cpu import stride_one
 from jsep.models.cpu.lax_conv import lax_conv
 
-RECIPES = {"convnet": (128, 10), "resnet18": (32, 2), "mobilenet_v2": (32, 2)}
+RECIPES = {"convnet": (128, 10), "resnet18": (128, 1), "mobilenet_v2": (32, 2)}
 """model -> batch, steps of PGD in the training step."""
 
 NEEDED_SHARE = 0.15

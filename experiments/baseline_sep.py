@@ -7,17 +7,14 @@ import command_line
 
 from jsep.study import StudyConfig
 
-command_line.define_flags(
-    StudyConfig(
-        experiment="baseline_sep",
-        dataset="cifar10",
-        model="resnet18",
-        feature_model="resnet18",
-        start_from="runs/cifar10_baseline",
-        augment=True,
-    )
+DEFAULTS = StudyConfig.of(
+    experiment="baseline_sep",
+    dataset="cifar10",
+    model="resnet18",
+    feature_model="resnet18",
+    start_from="runs/cifar10_baseline",
+    augment=True,
 )
-command_line.define_device_flags()
 
 if __name__ == "__main__":
-    command_line.main(command_line.run_study)
+    command_line.run_study(DEFAULTS)

@@ -1,6 +1,5 @@
 """What every script shares: flags from a configuration, progress on the terminal, one-line errors, the last line."""
 
-import dataclasses
 import functools
 import json
 import os
@@ -8,9 +7,7 @@ import re
 import shlex
 import signal
 import sys
-import textwrap
 import time
-import types
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,12 +20,25 @@ import plan_text
 from absl import app, flags, logging
 from tqdm import tqdm
 
-from jsep import devices, report, study, train
+from jsep import devices, study, train
 from jsep.checks import InputError, is_disk_full
+from jsep.study.options import number, whole_number
 
-Config = typing.TypeVar("Config", bound=study.FlatConfig)
+Config = typing.TypeVar("Config", bound=study.Configuration)
 
 EXIT_BAD_INPUT, EXIT_DIVERGED, EXIT_INTERRUPTED = 2, 3, 130
+
+
+class WholeNumberParser(flags.ArgumentParser):
+    """A whole number in ASCII digits, without the underscores that Python allows."""
+
+    syntactic_help = "a whole number"
+
+    def parse(self, argument: Any) -> int:
+        return argument if isinstance(argument, int) else whole_number(str(argument))
+
+    def flag_type(self) -> str:
+        return "whole number"
 
 
 class FractionParser(flags.ArgumentParser):
@@ -37,66 +47,58 @@ class FractionParser(flags.ArgumentParser):
     syntactic_help = "a number or a fraction such as 8/255"
 
     def parse(self, argument: Any) -> float:
-        if isinstance(argument, int | float):
-            return float(argument)
-        numerator, _, denominator = str(argument).partition("/")
-        try:
-            return float(numerator) / float(denominator or 1)
-        except (ValueError, ZeroDivisionError):
-            raise ValueError(f"expected a number or a fraction such as 8/255, got {argument!r}") from None
+        return float(argument) if isinstance(argument, int | float) else number(str(argument))
 
     def flag_type(self) -> str:
         return "number or fraction"
 
 
-def _define(field: dataclasses.Field[Any], default: Any, kind: Any) -> None:
-    if isinstance(kind, types.UnionType):  # X | None
-        kind = next(part for part in typing.get_args(kind) if part is not type(None))
-    text = field.metadata["help"]
-    if kind is bool:
-        flags.DEFINE_bool(field.name, default, text)
-    elif kind is int:
-        flags.DEFINE_integer(field.name, default, text)
-    elif kind is float:
-        flags.DEFINE(FractionParser(), field.name, default, text)
-    elif typing.get_origin(kind) is tuple:
-        flags.DEFINE_list(field.name, list(default), text)
+def _define(setting: Any, default: Any) -> None:
+    if setting.base is bool:
+        flags.DEFINE_bool(setting.name, default, setting.help)
+    elif setting.base is int:
+        flags.DEFINE(WholeNumberParser(), setting.name, default, setting.help)
+    elif setting.base is float:
+        flags.DEFINE(FractionParser(), setting.name, default, setting.help)
+    elif setting.base is tuple:
+        flags.DEFINE_list(setting.name, list(default), setting.help)
     else:
-        flags.DEFINE_string(field.name, default, text)
+        flags.DEFINE_string(setting.name, default, setting.help)
 
 
-defined: list[type[study.FlatConfig]] = []
-"""The kind of configuration that the script's flags are, once they are defined."""
-
-
-def define_flags(defaults: study.FlatConfig, *, resumable: bool = True) -> None:
+def define_flags(defaults: study.Configuration) -> None:
     """One flag for each field of the configuration, and those of the run directory."""
-    defined.append(type(defaults))
-    kinds = typing.get_type_hints(type(defaults))
-    for field in dataclasses.fields(defaults):
-        _define(field, getattr(defaults, field.name), kinds[field.name])
+    for setting in study.settings_of(type(defaults)).values():
+        _define(setting, setting.get(defaults))
     flags.DEFINE_string("run_dir", None, "directory of the run, made if absent; default: runs/<experiment>")
-    if resumable:
-        flags.DEFINE_bool("resume", False, "continue the run in run_dir")
     flags.DEFINE_bool("overwrite", False, "replace the run in run_dir")
-    if "dry_run" not in flags.FLAGS:  # a sweep has a plan of its own
-        flags.DEFINE_bool("dry_run", False, "print the plan with estimates of time and memory; write nothing")
     flags.DEFINE_string(
         "compilation_cache",
         os.environ.get("JAX_COMPILATION_CACHE_DIR", os.path.join("~", ".cache", "jsep")),
         "where compiled programs are kept between runs; '' for nowhere",
     )
-    # --help lists the flags of the script; without this they would count as this module's.
-    for flag in flags.FLAGS.get_flags_for_module(__name__):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    _list_in_help()
 
 
-def define_device_flags() -> None:
+def define_study_flags(defaults: study.Configuration) -> None:
+    """The flags of a script that runs a study."""
+    flags.DEFINE_bool("resume", False, "continue the run in run_dir")
+    flags.DEFINE_bool("dry_run", False, "print the plan with estimates of time and memory; write nothing")
+    if study.kind_of(defaults).check_mesh is not None:
+        _define_device_flags()
+    define_flags(defaults)
+
+
+def _define_device_flags() -> None:
     """The flags of a script that shares its work out over devices and hosts."""
     flags.DEFINE_integer("num_devices", 0, "devices that share every batch; 0: all there are")
     flags.DEFINE_string("coordinator_address", None, "host:port of process 0, in a run of several processes")
     flags.DEFINE_integer("num_processes", 1, "processes of the run, each started with the same flags but process_id")
     flags.DEFINE_integer("process_id", 0, "which of them this is, from 0; process 0 writes run_dir")
+
+
+def _list_in_help() -> None:
+    """--help lists the flags of the script; without this they would count as this module's."""
     for flag in flags.FLAGS.get_flags_for_module(__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
@@ -116,11 +118,8 @@ def connected_mesh() -> jax.sharding.Mesh | None:
 
 def parsed_config(kind: type[Config]) -> Config:
     """The configuration that the parsed flags say."""
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(kind):
-        value = getattr(flags.FLAGS, field.name)
-        values[field.name] = tuple(value) if isinstance(value, list) else value
-    return kind(**values)
+    values = {name: getattr(flags.FLAGS, name) for name in study.settings_of(kind)}
+    return kind.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 class TerminalProgress:
@@ -199,31 +198,32 @@ def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: 
     _keep_compiled_programs()
     progress = TerminalProgress(silent=not devices.is_first())
     try:
-        printed = body(Path(flags.FLAGS.run_dir or Path("runs") / experiment), progress)
+        printed = body(_run_dir(experiment), progress)
     finally:
         progress.close()
     if devices.is_first():
         print(printed)
 
 
-def findings_text(result: dict[str, Any]) -> str:
-    """The headline of the findings and a line for each question, at most 120 columns wide."""
-    found = report.answer(result)
-    lines = textwrap.wrap(found.headline, 120)
-    for sentence in found.sentences:
-        lines += textwrap.wrap(f"- {sentence}", 120, subsequent_indent="  ")
-    return "\n".join(lines)
+def run_study(defaults: study.Configuration) -> None:
+    """Runs the study that the flags of a script say, prints its tables and findings and where to look further.
+
+    Args: defaults: the configuration where no flag says otherwise.
+    """
+    define_study_flags(defaults)
+    main(functools.partial(_run_study, type(defaults)))
 
 
-def run_study() -> None:
-    """Runs the study that the flags describe, prints its table and the path of its page."""
-    config = parsed_config(study.StudyConfig)
-    mesh = connected_mesh()
+def _run_study(kind: type[study.Configuration]) -> None:
+    config = parsed_config(kind)
+    if flags.FLAGS.dry_run:
+        return _print_plan(config)
+    mesh = connected_mesh() if "num_devices" in flags.FLAGS else None
 
     def body(run_dir: Path, progress: TerminalProgress) -> str:
         settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite, "mesh": mesh}
         result = study.run(config, run_dir, on_progress=progress, **settings)
-        return f"{report.format_table(result)}\n\n{findings_text(result)}\n\npage: {run_dir / 'index.html'}"
+        return study.describe(config, result, run_dir)
 
     run_in_directory(body, config.experiment)
 
@@ -245,13 +245,16 @@ def _parse(argv: Sequence[str], takes_arguments: bool) -> list[str]:
     return rest
 
 
-def _print_plan() -> None:
-    """What --dry_run prints. Raises: InputError where the run itself would, for a configuration or models it needs."""
-    config = parsed_config(defined[-1])
+def _run_dir(experiment: str) -> Path:
+    return Path(flags.FLAGS.run_dir or Path("runs") / experiment)
+
+
+def _print_plan(config: study.Configuration) -> None:
+    """What --dry_run prints. Raises: InputError where the run itself would, for models that it needs."""
+    run_dir = _run_dir(config.experiment)
     _keep_compiled_programs()  # the run that follows finds those that the plan compiles
-    run_dir = Path(flags.FLAGS.run_dir or Path("runs") / config.experiment)
     done: set[tuple[str, int]] = set()
-    if "resume" in flags.FLAGS and flags.FLAGS.resume and (run_dir / "result.json").exists():
+    if flags.FLAGS.resume and (run_dir / "result.json").exists():
         rows = json.loads((run_dir / "result.json").read_text())["rows"]
         done = {(row["method"], row["seed"]) for row in rows if "seed" in row}
     print(plan_text.plan_text(config, str(run_dir), done))
@@ -293,11 +296,7 @@ def main(body: Callable[..., None], *, takes_arguments: bool = False) -> None:
     def guarded(argv: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which accelerators it did not find
         try:
-            has_own_plan = bool(defined) and "dry_run" in {field.name for field in dataclasses.fields(defined[-1])}
-            if "dry_run" in flags.FLAGS and flags.FLAGS.dry_run and not has_own_plan:
-                _print_plan()
-            else:
-                body(*argv[1:])
+            body(*argv[1:])
         except InputError as error:
             _fail(EXIT_BAD_INPUT, in_flags(str(error)))
         except train.TrainingDiverged as error:

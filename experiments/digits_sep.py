@@ -7,8 +7,7 @@ import command_line
 
 from jsep.study import StudyConfig
 
-command_line.define_flags(StudyConfig(experiment="digits_sep", dataset="digits"))
-command_line.define_device_flags()
+DEFAULTS = StudyConfig.of(experiment="digits_sep", dataset="digits")
 
 if __name__ == "__main__":
-    command_line.main(command_line.run_study)
+    command_line.run_study(DEFAULTS)

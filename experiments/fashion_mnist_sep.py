@@ -7,12 +7,9 @@ import command_line
 
 from jsep.study import StudyConfig
 
-command_line.define_flags(
-    StudyConfig(
-        experiment="fashion_mnist_sep", dataset="fashion_mnist", model="convnet", feature_model="convnet", augment=False
-    )
+DEFAULTS = StudyConfig.of(
+    experiment="fashion_mnist_sep", dataset="fashion_mnist", model="convnet", feature_model="convnet", augment=False
 )
-command_line.define_device_flags()
 
 if __name__ == "__main__":
-    command_line.main(command_line.run_study)
+    command_line.run_study(DEFAULTS)

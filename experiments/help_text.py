@@ -11,19 +11,22 @@ from jsep import study
 
 GROUPS = (
     ("The run", r"run_dir|resume|overwrite|dry_run|compilation_cache|experiment|.*chunk_size|.*_every"),
-    ("Data", r"dataset|data_dir|(train|validation|test)_images|augment|out"),
+    ("Data", r"dataset|data_dir|stream|(train|validation|test)_images|augment|out"),
     ("Model", r"model|activation|softplus_beta|normalise_input"),
     ("What is trained, or analysed", r"methods|seed|num_seeds|max_seeds|models|models_dir|study_dirs?"),
     ("SEP, the regulariser under test", r"sep_.*"),
     ("Other papers' regularisers", r"regulariser_.*"),
-    ("Attack on predictions", r"norm|epsilon|alpha|num_steps|test_.*|trades_.*|pgd_.*"),
+    ("Attack on predictions", r"norm|epsilon|alpha|num_steps|attack_batch_norm|test_.*|trades_.*|pgd_.*|.*_attacks"),
     ("Training", r"objective_options|epochs|batch_size|optimizer|learning_rate|schedule|momentum|weight_decay"
-     r"|gradient_clip"),
+     r"|gradient_clip|ema_decay|precision|start_.*"),
+    ("What is watched in training, and evaluated after it", r"validation_attack|probe_images|.*collapse.*|evaluated_.*"
+     r"|noise_radius|auto_attack.*|properties.*"),
     ("From saliency to map", r"map_.*"),
     ("Attack on explanations", r"explanation_.*|version"),
-    ("Pairs of images", r"(num|max)_pairs|pairs_file|num_clusters|cluster_counts|feature_.*|selections?|num_draws"),
-    ("Landscape", r"landscape_.*|scalars|directions|num_directions|extent|.*_points|outside|plane_.*|.*_?eigenvalues"
-     r"|num_matvecs|.*_probes|sharpness_.*|num_bootstrap"),
+    ("Pairs of images", r"(num|max|gallery)_pairs|pairs_file|num_clusters|cluster_counts|feature_.*|selections?"
+     r"|num_draws"),
+    ("Landscape", r"landscape_.*|scalars|directions|num_directions|extent|.*_points|out_of_range|plane_.*"
+     r"|.*_?eigenvalues|num_matvecs|.*_probes|sharpness_.*|num_bootstrap"),
 )  # fmt: skip
 """(title, pattern of the names); a flag is in the first group that fits, and else in "This script"."""
 
@@ -65,9 +68,9 @@ def own_flags() -> dict[str, flags.Flag]:
 
 def suggestion(unknown: str) -> str:
     """The end of the line that says that a flag is not known."""
-    if unknown in study.RENAMED:
-        return f", now called --{study.RENAMED[unknown]}"
     known = own_flags()
+    if study.RENAMED.get(unknown) in known:
+        return f", now called --{study.RENAMED[unknown]}"
     meant = MEANT.get(unknown.lower().replace("-", "_"), "")
     if meant and re.split(r"\W", meant)[0] in known:
         return f"; did you mean --{meant}?"

@@ -3,26 +3,11 @@
 python experiments/landscape_models.py --flagfile=experiments/flags/landscape_quick.flags --data_dir=DIR
 """
 
-import pathlib
-
 import command_line
-from absl import flags
 
-from jsep import report, study
+from jsep import study
 
-command_line.define_flags(study.LandscapeConfig(experiment="landscape"), resumable=False)
-
-
-def main() -> None:
-    """Runs the analysis that the flags describe, prints its tables and the path of its page."""
-    config = command_line.parsed_config(study.LandscapeConfig)
-
-    def body(run_dir: pathlib.Path, progress: command_line.TerminalProgress) -> str:
-        result = study.run_landscape(config, run_dir, overwrite=flags.FLAGS.overwrite, on_progress=progress)
-        return f"{report.format_table(result)}\npage: {run_dir / 'index.html'}"
-
-    command_line.run_in_directory(body, config.experiment)
-
+DEFAULTS = study.LandscapeConfig.of(experiment="landscape")
 
 if __name__ == "__main__":
-    command_line.main(main)
+    command_line.run_study(DEFAULTS)

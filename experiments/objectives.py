@@ -7,8 +7,7 @@ import command_line
 
 from jsep import study
 
-command_line.define_flags(study.StudyConfig(experiment="objectives"))
-command_line.define_device_flags()
+DEFAULTS = study.StudyConfig.of(experiment="objectives")
 
 if __name__ == "__main__":
-    command_line.main(command_line.run_study)
+    command_line.run_study(DEFAULTS)

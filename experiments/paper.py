@@ -1,6 +1,6 @@
 """All recipes of the paper's tables and figures, one after the other; their results go to results/.
 
-python experiments/paper.py --chosen=quick --data_dir=DIR
+python experiments/paper.py --recipe_set=quick --data_dir=DIR
 A finished recipe is skipped, one that was stopped continues, and a failed one stops no other and is listed; exit code 1
 where there is one. A result is copied to results/ only when it is complete; results/README.md is then made anew.
 """
@@ -22,7 +22,7 @@ from jsep.study.sweep import error_line
 
 EXIT_FAILED = 1
 
-command_line.define_flags(study.RecipesConfig(experiment="paper"), resumable=False)
+DEFAULTS = study.RecipesConfig.of(experiment="paper")
 
 Directories = dict[str, pathlib.Path]
 
@@ -68,7 +68,7 @@ def main() -> None:
     config = command_line.parsed_config(study.RecipesConfig)
     root = pathlib.Path(flags.FLAGS.run_dir or "runs/paper")
     table = recipes.read_recipes(config.recipes)
-    chosen = recipes.choose(table, config.chosen, config.only)
+    chosen = recipes.choose(table, config.recipe_set, config.only)
     directories = recipes.run_dirs(table, root)
     if config.dry_run:
         return _dry_run(chosen, config, directories)
@@ -116,4 +116,5 @@ def _run_all(
 
 
 if __name__ == "__main__":
+    command_line.define_flags(DEFAULTS)
     command_line.main(main)

@@ -14,7 +14,7 @@ def duration(seconds: float) -> str:
     return f"about {seconds / 3600:.1f} h"
 
 
-def plan_text(config: study.FlatConfig, where: str, done: Collection[tuple[str, int]] = ()) -> str:
+def plan_text(config: study.Configuration, where: str, done: Collection[tuple[str, int]] = ()) -> str:
     """What a run would do, for reading."""
     plan = study.plan(config, done=done)
     total = sum(task.flops for task in plan.tasks)

@@ -28,9 +28,5 @@ def states(script: str, runs: Sequence[study.PlannedRun]) -> dict[str, dict]:
 def command(script: str, run: study.PlannedRun, found: dict, overwrite: bool) -> list[str]:
     """The command of a run whose directory is in the state `found`."""
     started = [sys.executable, str(EXPERIMENTS / f"{script}.py"), *run.arguments, f"--run_dir={run.run_dir}"]
-    if found["state"] == "absent":
-        return [*started, *(["--resume"] if found["resumable"] else [])]
-    if found["state"] == "other":
-        # Without leave the script itself says what differs, and nothing of the run is lost.
-        return [*started, "--overwrite" if overwrite else "--resume" if found["resumable"] else "--nooverwrite"]
-    return [*started, "--resume" if found["resumable"] else "--overwrite"]
+    # Without leave to overwrite another run the script itself says what differs, and nothing is lost.
+    return [*started, "--overwrite" if found["state"] == "other" and overwrite else "--resume"]

@@ -22,7 +22,7 @@ from jsep.study import sweep_ray
 
 EXIT_FAILED = 1
 
-command_line.define_flags(study.SweepConfig(experiment="sweep"), resumable=False)
+DEFAULTS = study.SweepConfig.of(experiment="sweep")
 
 
 def _engine(config: study.SweepConfig) -> tuple[study.Engine, int]:
@@ -105,4 +105,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    command_line.define_flags(DEFAULTS)
     command_line.main(main)

@@ -1,7 +1,7 @@
 """What the runs of a sweep mean to their script: a process of its own, since the flags of a script are global.
 
 python experiments/sweep_states.py SCRIPT < runs.json
-Reads a list of {"name", "run_dir", "arguments"}; prints a list of {"name", "state", "resumable"}. A flag that the
+Reads a list of {"name", "run_dir", "arguments"}; prints a list of {"name", "state"}. A flag that the
 script does not take is one line and exit code 2, before anything runs.
 """
 
@@ -19,19 +19,20 @@ from jsep.checks import InputError
 def main() -> None:
     """Parses the arguments of every run with the flags of the script."""
     script, found = sys.argv[1], []
-    importlib.import_module(script)
+    defaults = importlib.import_module(script).DEFAULTS
+    command_line.define_study_flags(defaults)
     for run in json.load(sys.stdin):
         flags.FLAGS.unparse_flags()
         try:
             rest = flags.FLAGS([script, *run["arguments"]])
             if len(rest) > 1:
                 raise InputError(f"unexpected argument {rest[1]!r}")
-            config = command_line.parsed_config(command_line.defined[0])
+            config = command_line.parsed_config(type(defaults))
         except (flags.Error, InputError) as error:
             print(f"error: run {run['name']}: {' '.join(str(error).split())}", file=sys.stderr)
             sys.exit(command_line.EXIT_BAD_INPUT)
         state = study.state_of(run["run_dir"], config)
-        found.append({"name": run["name"], "state": state, "resumable": "resume" in flags.FLAGS})
+        found.append({"name": run["name"], "state": state})
     json.dump(found, sys.stdout)
 
 

@@ -7,16 +7,13 @@ import command_line
 
 from jsep.study import StudyConfig
 
-command_line.define_flags(
-    StudyConfig(
-        experiment="tiny_imagenet_sep",
-        dataset="tiny_imagenet",
-        model="resnet18",
-        feature_model="resnet18",
-        augment=True,
-    )
+DEFAULTS = StudyConfig.of(
+    experiment="tiny_imagenet_sep",
+    dataset="tiny_imagenet",
+    model="resnet18",
+    feature_model="resnet18",
+    augment=True,
 )
-command_line.define_device_flags()
 
 if __name__ == "__main__":
-    command_line.main(command_line.run_study)
+    command_line.run_study(DEFAULTS)

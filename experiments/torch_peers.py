@@ -8,7 +8,7 @@ import numpy as np
 
 from jsep import models
 from jsep.checks import InputError
-from jsep.study import Peer, StrengthConfig, TrainedStudy
+from jsep.study import AttackStrengthConfig, Peer, TrainedStudy
 from jsep.types import PyTree
 
 
@@ -67,7 +67,7 @@ def from_torch(images: Any) -> np.ndarray:
     return images.detach().numpy().transpose(0, 2, 3, 1)
 
 
-def _in_chunks(config: StrengthConfig, one: Any, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _in_chunks(config: AttackStrengthConfig, one: Any, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     found = []
     for first in range(0, len(images), config.chunk_size):
         part = slice(first, first + config.chunk_size)
@@ -75,17 +75,23 @@ def _in_chunks(config: StrengthConfig, one: Any, images: np.ndarray, labels: np.
     return np.concatenate(found)
 
 
-def _reference(config: StrengthConfig, trained: TrainedStudy, variables: PyTree) -> Any:
+def _reference(config: AttackStrengthConfig, trained: TrainedStudy, variables: PyTree) -> Any:
     try:
         from autoattack import AutoAttack
     except ImportError:
         raise InputError("--peers=autoattack needs the reference package autoattack on the path") from None
     network = twin(trained.model, variables)
-    norm = {"linf": "Linf", "l2": "L2"}[config.norm]
+    norm = {"linf": "Linf", "l2": "L2"}[config.budget.norm]
 
     def run(what: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         adversary = AutoAttack(
-            network, norm=norm, eps=config.epsilon, seed=config.seed, verbose=False, version="standard", device="cpu"
+            network,
+            norm=norm,
+            eps=config.budget.epsilon,
+            seed=config.seed,
+            verbose=False,
+            version="standard",
+            device="cpu",
         )
         # The published settings, shortened where the configuration is.
         for member in (adversary.apgd, adversary.apgd_targeted):
@@ -96,44 +102,40 @@ def _reference(config: StrengthConfig, trained: TrainedStudy, variables: PyTree)
         adversary.fab.n_iter, adversary.square.n_queries = config.num_steps, config.num_queries
         for member in (adversary.apgd_targeted, adversary.fab):
             member.n_target_classes = config.num_targets
-        adversary.attacks_to_run = list(config.ensemble) if what == "ensemble" else [what]
+        adversary.attacks_to_run = list(config.ensemble_attacks) if what == "ensemble" else [what]
         return from_torch(adversary.run_standard_evaluation(*to_torch(images, labels), bs=config.chunk_size))
 
     return run
 
 
-def _foolbox(config: StrengthConfig, trained: TrainedStudy, variables: PyTree) -> Any:
+def _foolbox(config: AttackStrengthConfig, trained: TrainedStudy, variables: PyTree) -> Any:
     try:
         import foolbox
     except ImportError:
         raise InputError("--peers=foolbox needs the extra: pip install -e '.[oracle]'") from None
-    kind = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[config.norm]
-    attack = kind(abs_stepsize=config.epsilon / 4, steps=config.pgd_steps, random_start=True)
+    kind = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[config.budget.norm]
+    attack = kind(abs_stepsize=config.budget.epsilon / 4, steps=config.pgd_steps, random_start=True)
     model = foolbox.PyTorchModel(twin(trained.model, variables), bounds=(0, 1))
 
     def run(what: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         import torch
 
         torch.manual_seed(config.seed)
-        return _in_chunks(config, lambda x, y: attack(model, x, y, epsilons=config.epsilon)[1], images, labels)
+        return _in_chunks(config, lambda x, y: attack(model, x, y, epsilons=config.budget.epsilon)[1], images, labels)
 
     return run
 
 
-def _torchattacks(config: StrengthConfig, trained: TrainedStudy, variables: PyTree) -> Any:
+def _torchattacks(config: AttackStrengthConfig, trained: TrainedStudy, variables: PyTree) -> Any:
     try:
         import torchattacks
     except ImportError:
         raise InputError("--peers=torchattacks needs the extra: pip install -e '.[oracle]'") from None
     network = twin(trained.model, variables)
-    norm = {"linf": "Linf", "l2": "L2"}[config.norm]
-    if norm == "Linf":
-        pgd = torchattacks.PGD(network, eps=config.epsilon, alpha=config.epsilon / 4, steps=config.pgd_steps)
-    else:
-        pgd = torchattacks.PGDL2(network, eps=config.epsilon, alpha=config.epsilon / 4, steps=config.pgd_steps)
-    apgd = torchattacks.APGD(
-        network, norm=norm, eps=config.epsilon, steps=config.num_steps, loss="ce", seed=config.seed
-    )
+    norm, epsilon = {"linf": "Linf", "l2": "L2"}[config.budget.norm], config.budget.epsilon
+    kind = torchattacks.PGD if norm == "Linf" else torchattacks.PGDL2
+    pgd = kind(network, eps=epsilon, alpha=epsilon / 4, steps=config.pgd_steps)
+    apgd = torchattacks.APGD(network, norm=norm, eps=epsilon, steps=config.num_steps, loss="ce", seed=config.seed)
     attacks = {"pgd": pgd, "apgd-ce": apgd}
 
     def run(what: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:

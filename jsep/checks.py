@@ -8,6 +8,7 @@ a number that cannot be right is NaN, never that of another class or image.
 
 import difflib
 import errno
+import operator
 from collections.abc import Iterable
 from numbers import Real
 from typing import Any
@@ -136,6 +137,40 @@ def _check_float(array: Any, name: str) -> None:
     elif jnp.issubdtype(array.dtype, jnp.complexfloating):
         hint = "take its real part"
     raise InputError(f"{name} must be floating point in [0, 1], got dtype {array.dtype}; {hint}")
+
+
+def check_range(
+    name: str,
+    value: Any,
+    *,
+    whole: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Raises InputError unless `value` is a finite number, an integer where `whole`, within its bounds.
+
+    Args: minimum, maximum: the smallest and the largest; above, below: bounds that are not reached.
+    """
+    is_number = isinstance(value, int | np.integer if whole else Real) and not isinstance(value, bool)
+    missed = [
+        f" {sign} {end if isinstance(end, int) else format(end, 'g')}"
+        for sign, end, holds in (
+            (">=", minimum, operator.ge),
+            ("<=", maximum, operator.le),
+            (">", above, operator.gt),
+            ("<", below, operator.lt),
+        )
+        if end is not None and not (is_number and holds(value, end))
+    ]
+    if is_number and not missed and (whole or np.isfinite(float(value))):
+        return
+    low, high = (above if minimum is None else minimum), (below if maximum is None else maximum)
+    if not whole and low is not None and high is not None and low >= 0 and high <= 1:
+        ends = f"{'(' if minimum is None else '['}{low:g}, {high:g}{')' if maximum is None else ']'}"
+        raise InputError(f"{name} must be in {ends}, got {value!r}")
+    raise InputError(f"{name} must be {'an integer' if whole else 'a number'}{''.join(missed[:1])}, got {value!r}")
 
 
 def check_image(image: Any, name: str = "image") -> None:

@@ -19,7 +19,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 def own_flags(monkeypatch: pytest.MonkeyPatch) -> flags.FlagValues:
     """The flags of a study, in a registry of their own."""
     values = flags.FlagValues()
-    for name, default in {"epochs": 25, "num_seeds": 3, "sep_weight_pos": 5.0, "zzz": "a"}.items():
+    for name, default in {
+        "epochs": 25,
+        "num_seeds": 3,
+        "sep_weight_pos": 5.0,
+        "regulariser_weight": 1.0,
+        "zzz": "a",
+    }.items():
         flags.DEFINE_string(name, str(default), f"help of {name}", flag_values=values)
     flags.DEFINE_bool("resume", False, "continue", flag_values=values)
     monkeypatch.setattr(help_text.flags, "FLAGS", values)
@@ -88,7 +94,7 @@ def test_a_bad_value_says_what_was_expected(given: str, said: str) -> None:
 
 
 def test_every_meant_flag_is_a_flag_of_a_study_or_its_run() -> None:
-    known = {*study.StudyConfig.__dataclass_fields__, "run_dir", "resume", "overwrite"}
+    known = {*study.settings_of(study.StudyConfig), "run_dir", "resume", "overwrite"}
     for meant in help_text.MEANT.values():
         names = meant.replace("--", "").replace(" or ", " ").replace(" and ", " ").split()
         assert set(names) <= known, meant

@@ -72,8 +72,8 @@ def test_tutorial_runs_and_prints_what_it_says(page: pathlib.Path, tmp_path: pat
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_name_scripts_flagfiles_and_flags_that_exist(page: pathlib.Path) -> None:
-    kinds = [kind for kind in vars(study).values() if isinstance(kind, type) and issubclass(kind, study.FlatConfig)]
-    known = {name for kind in kinds for name in kind.__dataclass_fields__}
+    kinds = [kind for kind in vars(study).values() if isinstance(kind, type) and issubclass(kind, study.Configuration)]
+    known = {name for kind in kinds for name in study.settings_of(kind)}
     known |= {"flagfile", "run_dir", "resume", "overwrite", "dry_run", "help", "out", "peers", "compilation_cache"}
     known |= {"num_devices", "coordinator_address", "num_processes", "process_id"}
     known |= {"xla_force_host_platform_device_count"}  # XLA's own

@@ -1,6 +1,7 @@
 """What somebody adds without touching the package: one registry line each, and the whole of a study knows it."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import subprocess
@@ -14,13 +15,14 @@ import numpy as np
 import pytest
 import script_runs
 
-from jsep import attack, data, evaluate, explain, models, record, study, train
+from jsep import attack, data, devices, evaluate, explain, models, record, study, train
 from jsep.checks import InputError
+from jsep.study import groups
 from jsep.study.methods import mark_degraded
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 KEY = jax.random.key(0)
-TINY = study.StudyConfig(
+TINY = study.StudyConfig.of(
     experiment="plugins", num_seeds=1, train_images=64, validation_images=20, test_images=30, epochs=1, batch_size=32,
     optimizer="adamw", learning_rate=0.003, epsilon=0.1, alpha=0.05, num_steps=1, test_num_steps=1,
     sep_weight_pos=300.0, sep_weight_neg=-300.0, explanation_num_steps=2, num_clusters=2, num_pairs=3, feature_epochs=1,
@@ -68,7 +70,7 @@ def mart(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("mart")
 def test_study_of_a_new_objective_compares_its_sep_arms_with_it(tmp_path: pathlib.Path) -> None:
     methods = ("mart", "mart_sep_pos", "mart_sep_neg")
-    config = dataclasses.replace(TINY, methods=methods, objective_options=("mart_weight=2.5",))
+    config = TINY.replace(methods=methods, objective_options=("mart_weight=2.5",))
     assert config.train_config("mart_sep_pos", 64).objective_settings == MartConfig(2.5)
     result = study.run(config, tmp_path / "run")
     rows = {row["method"]: row for row in result["rows"]}
@@ -94,7 +96,7 @@ def test_study_of_a_new_objective_compares_its_sep_arms_with_it(tmp_path: pathli
     described = config.train_config("mart", 64).describe()
     assert (described["objective"], described["mart_weight"]) == ("mart", 2.5)
     with pytest.raises(InputError, match="begun with other settings: objective_options"):
-        study.run(dataclasses.replace(config, objective_options=()), tmp_path / "run", resume=True)
+        study.run(config.replace(objective_options=()), tmp_path / "run", resume=True)
 
 
 @pytest.mark.usefixtures("mart")
@@ -102,22 +104,19 @@ def test_new_objective_has_names_a_weight_options_and_a_plan() -> None:
     known = study.training_methods()
     assert {"mart", "mart_sep_pos", "mart_sep_neg", "mart_lga", "mart_r2et"} <= set(known)
     assert known["mart_lga"].baseline == "mart"
-    config = dataclasses.replace(TINY, methods=("mart", "mart@1"))
+    config = TINY.replace(methods=("mart", "mart@1"))
     assert config.train_config("mart@1", 64).objective_settings == MartConfig(1.0)
-    passes = {
-        task.what.split(",")[0]: task.flops
-        for task in study.plan(dataclasses.replace(TINY, methods=("mat", "mart"))).tasks
-    }
+    passes = {task.what.split(",")[0]: task.flops for task in study.plan(TINY.replace(methods=("mat", "mart"))).tasks}
     assert passes["train mart"] > passes["train mat"]
     with pytest.raises(InputError, match="unknown option of mart 'mart_weights': expected one of mart_weight; did you"):
-        dataclasses.replace(TINY, methods=("mart",), objective_options=("mart_weights=3",))
+        TINY.replace(methods=("mart",), objective_options=("mart_weights=3",))
     with pytest.raises(InputError, match="unknown method 'mart_sep': expected one of .* mart_sep_pos"):
-        dataclasses.replace(TINY, methods=("mart_sep",))
+        TINY.replace(methods=("mart_sep",))
 
 
 def test_new_objective_is_gone_with_its_line() -> None:
     with pytest.raises(InputError, match="unknown method 'mart'"):
-        dataclasses.replace(TINY, methods=("mart",))
+        TINY.replace(methods=("mart",))
 
 
 # An attack on explanations: the best of some random images of the ball, without any derivative.
@@ -179,7 +178,7 @@ def plugged(**changes: Any) -> study.StudyConfig:
         "explanation_options": ("power=2",), "explanation_attack_kind": "guess", "explanation_epsilon": 0.2,
         "explanation_attack_options": ("num_guesses=6",),
     }  # fmt: skip
-    return dataclasses.replace(TINY, **chosen | changes)
+    return TINY.replace(**chosen | changes)
 
 
 @pytest.mark.usefixtures("three_plugins")
@@ -205,10 +204,10 @@ def test_study_knows_a_new_data_set_explanation_and_attack(tmp_path: pathlib.Pat
     expected = explain.explanation_map(saliency)
     np.testing.assert_allclose(maps["mat/victim_map"][0], expected, rtol=1e-3, atol=1e-6)
 
-    ablation = study.AttackAblationConfig(
+    ablation = study.ExplanationAttacksConfig.of(
         experiment="x", models_dir=str(tmp_path / "run"), attacks=("guess", "black_box"), num_near_boundary=2
     )
-    compared = study.run_attack_ablation(ablation, tmp_path / "ablation")
+    compared = study.run(ablation, tmp_path / "ablation")
     assert [row["attack"] for row in compared["rows"]] == ["guess", "black_box"]
     assert compared["members"] == []
 
@@ -249,33 +248,110 @@ def test_every_data_set_says_what_a_plan_needs(name: str) -> None:
     assert source.is_embedded or source.num_images is not None
 
 
+# A kind of study: how bright the images of a data set are.
+
+
+@dataclasses.dataclass(frozen=True)
+class BrightnessConfig(study.Configuration):
+    """Which images."""
+
+    images: groups.DataConfig = study.group(groups.DataConfig)
+    splits: tuple[str, ...] = study.setting(("train", "test"), "splits", choices=("train", "validation", "test"))
+
+
+def load_splits(config: BrightnessConfig) -> dict[str, data.Dataset]:
+    """The images of every split."""
+    return {split: data.load(config.images.dataset, split=split) for split in config.splits}
+
+
+def measure_brightness(config: BrightnessConfig, splits: dict[str, data.Dataset], run: study.Run) -> None:
+    """A row a split."""
+    for split in run.missing(config.splits, "split", "measuring {}".format):
+        run.rows.append({"method": split, "brightness": float(splits[split].as_float().mean())})
+        run.save()
+
+
+def draw_brightness(run_dir: pathlib.Path) -> None:
+    """The table alone."""
+    result = json.loads((run_dir / "result.json").read_text())
+    (run_dir / "brightness.txt").write_text(brightness_table(result))
+
+
+def brightness_table(result: dict[str, Any]) -> str:
+    """A line a split."""
+    return "\n".join(f"{row['method']}: {row['brightness']:.3f}" for row in result["rows"])
+
+
+BRIGHTNESS = study.StudyKind(
+    "brightness", BrightnessConfig, load_splits, measure_brightness, brightness_table, draw_brightness,
+    shown="brightness.txt",
+)  # fmt: skip
+
+
+def test_new_kind_of_study_has_a_run_directory_resumes_and_says_where_it_comes_from(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = BrightnessConfig.of(experiment="bright", dataset="digits")
+    with pytest.raises(InputError, match="no study has configurations of the class BrightnessConfig"):
+        study.run(config, tmp_path / "run")
+    monkeypatch.setitem(study.STUDIES, "brightness", BRIGHTNESS)
+    whole = study.run(config, tmp_path / "whole")
+    assert [row["method"] for row in whole["rows"]] == ["train", "test"]
+    assert (whole["kind"], whole["experiment"], whole["complete"]) == ("brightness", "bright", True)
+    assert BrightnessConfig.from_dict(whole["config"]) == config
+    assert whole["environment"].keys() >= {"jax", "commit", "command", "seconds"}
+    assert "devices_used" not in whole["environment"]
+
+    def stop(what: str, record: dict[str, Any]) -> None:
+        if what == "measuring test":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.run(config, tmp_path / "run", on_progress=stop)
+    assert study.state_of(tmp_path / "run", config) == "begun"
+    seen: list[str] = []
+    resumed = study.run(config, tmp_path / "run", resume=True, on_progress=lambda what, record: seen.append(what))
+    assert resumed["rows"] == whole["rows"]
+    assert "measuring train" not in seen
+    assert study.state_of(tmp_path / "run", config) == "finished"
+    text = study.describe(config, resumed, tmp_path / "run")
+    assert text.splitlines()[-1] == f"result: {tmp_path / 'run' / 'brightness.txt'}"
+    assert (tmp_path / "run" / "brightness.txt").read_text() in text
+    with pytest.raises(InputError, match="no such file"):
+        study.run(config.replace(dataset="missing.npz"), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(InputError, match="runs on one device"):
+        study.run(config, tmp_path / "mesh", mesh=devices.make_mesh(2))
+    assert study.plan(config).seconds is None
+
+
 SCRIPT = """
+import sys
+
 import command_line
 import test_plugins
 from jsep import data, study
 
 data.DATASETS["stripes"] = data.DataSource(test_plugins.load_stripes, is_embedded=True)
-command_line.define_flags(study.StudyConfig(experiment="stripes", dataset="stripes"))
-command_line.define_device_flags()
-command_line.main(command_line.run_study)
+study.STUDIES["brightness"] = test_plugins.BRIGHTNESS
+kind = test_plugins.BrightnessConfig if "--splits=test" in sys.argv else study.StudyConfig
+command_line.run_study(kind.of(experiment="stripes", dataset="stripes"))
 """
 
 
-def test_script_of_ones_own_registers_a_data_set(tmp_path: pathlib.Path) -> None:
+def test_script_of_ones_own_registers_a_data_set_and_a_kind_of_study(tmp_path: pathlib.Path) -> None:
     script = tmp_path / "stripes.py"
     script.write_text(SCRIPT)
     places = [script_runs.ROOT / part for part in ("experiments", "tests", ".")]
     environment = script_runs.ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(map(str, places))}
-    arguments = [
-        sys.executable,
-        str(script),
-        "--dry_run",
-        "--methods=mat",
-        "--batch_size=32",
-        f"--run_dir={tmp_path}/run",
-    ]
-    done = subprocess.run(
-        arguments, cwd=script_runs.ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "train mat" in done.stdout
+    for arguments, said in (
+        (["--dry_run", "--methods=mat", "--batch_size=32"], "train mat"),
+        (["--splits=test"], f"result: {tmp_path}/run/brightness.txt"),
+        (["--splits=test", "--resume"], f"result: {tmp_path}/run/brightness.txt"),
+    ):
+        done = subprocess.run(
+            [sys.executable, str(script), *arguments, f"--run_dir={tmp_path}/run"], cwd=script_runs.ROOT,
+            env=environment, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout

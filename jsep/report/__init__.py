@@ -12,10 +12,11 @@ is used here and nowhere else in the library.
 from jsep.report.comparison import write_comparison
 from jsep.report.findings import answer, findings_table
 from jsep.report.image_grid import first_of_each_class
-from jsep.report.kinds import KINDS, format_table, tables_of
+from jsep.report.kinds import KINDS, Kind, format_table, tables_of
 from jsep.report.page import write
 from jsep.report.paper import order_table, paper_table
 from jsep.report.settings import settings_table
+from jsep.report.style import NamedFigure
 from jsep.report.sweep import duration, sweep_counts, sweep_failures, sweep_table
 from jsep.report.table import Cell, Column, Table, make_table
 
@@ -23,6 +24,8 @@ __all__ = [
     "KINDS",
     "Cell",
     "Column",
+    "Kind",
+    "NamedFigure",
     "Table",
     "answer",
     "duration",

@@ -5,10 +5,10 @@ from typing import Any
 
 from jsep.evaluate import METRICS
 from jsep.report.formatting import metric_number
-from jsep.report.shown import COSINE_END, KEPT, LOSS_END, LOSS_START, REMOVED
+from jsep.report.shown import COSINE_END, LABEL_KEPT, LOSS_END, LOSS_START, REMOVED
 from jsep.report.table import Column, Table, make_table
 
-_SHOWN = (LOSS_START, LOSS_END, REMOVED, COSINE_END, KEPT)
+_SHOWN = (LOSS_START, LOSS_END, REMOVED, COSINE_END, LABEL_KEPT)
 _OF_MEMBER = ("loss_alone", "loss_without", "loss_all")
 
 

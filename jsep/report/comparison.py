@@ -18,7 +18,7 @@ from jsep.report.rendering import render, replace_file, shown
 from jsep.report.study_figures import overview, overview_words, training_curves
 from jsep.report.study_tables import metric_tables
 from jsep.report.style import NamedFigure, colours
-from jsep.report.table import Cell, Table, make_table, with_run_names, words
+from jsep.report.table import Cell, Table, make_table, text_column, with_run_names
 
 _KINDS = ("study", "landscape")
 
@@ -223,11 +223,11 @@ def _runs_table(runs: Sequence[Run], labels: Sequence[str], out: pathlib.Path) -
         else "The runs were tested on different pairs of images: a part of their differences is that of the pairs."
     )
     heads = ("run", "experiment", "what it found", "where it comes from")
-    return make_table(map(words, heads), rows, notes=(same,), title="The runs")
+    return make_table(map(text_column, heads), rows, notes=(same,), title="The runs")
 
 
 def _settings_table(
     title: str, keys: Sequence[str], configs: Sequence[Mapping[str, Any]], labels: Sequence[str]
 ) -> Table:
     rows = [[key, *(shown(config.get(key)) for config in configs)] for key in keys]
-    return make_table([words("setting"), *map(words, labels)], rows, title=title)
+    return make_table([text_column("setting"), *map(text_column, labels)], rows, title=title)

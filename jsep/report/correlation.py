@@ -15,18 +15,19 @@ from jsep.report.shown import (
     COSINE_END,
     MANY_MODELS,
     OF_SETTING,
+    ONE_MINUS_CONCORDANCE_END,
     REMOVED,
     ROBUST,
     SCALE_FREE_END,
     SCALE_FREE_START,
-    WEIGHT,
+    SEP_WEIGHT,
 )
 from jsep.report.style import NamedFigure, colours, spans_decades
 from jsep.report.table import Column, Table, make_table
 
 _NAMES = {
     SCALE_FREE_END: "loss at the end (the paper's)",
-    MANY_MODELS[1]: "1 − concordance at the end (concentration taken out)",
+    ONE_MINUS_CONCORDANCE_END: "1 − concordance at the end (concentration taken out)",
     REMOVED: "share of the loss removed",
     COSINE_END: "cosine to the target at the end",
     SCALE_FREE_START: "loss before any attack",
@@ -70,7 +71,7 @@ def correlation_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarr
 
 
 def _sign(row: Mapping[str, Any]) -> int:
-    return int(np.sign(row[WEIGHT]))
+    return int(np.sign(row[SEP_WEIGHT]))
 
 
 def _panel(result: Mapping[str, Any], measure: str, colour: Mapping[str, str]) -> Panel:

@@ -10,7 +10,7 @@ from jsep.record import mean_matrix, sharpened_above_flattened
 from jsep.report.charts import Matrix, matrix_chart
 from jsep.report.formatting import metric_number, minus
 from jsep.report.paper import comparison_text
-from jsep.report.shown import APART_END, LOSS_END, OF_MATRIX
+from jsep.report.shown import LOSS_END, OF_MATRIX, ONE_MINUS_CONCORDANCE_END
 from jsep.report.style import NamedFigure
 from jsep.report.table import Table, make_table
 
@@ -30,11 +30,16 @@ def _names(result: Mapping[str, Any], models: Sequence[tuple[str, str]]) -> list
 def cross_method_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[NamedFigure]:
     """Loss at the end and 1 − concordance, models by explanation methods."""
     models, methods, end = _means(result, LOSS_END)
-    apart = _means(result, APART_END)[2]
+    apart = _means(result, ONE_MINUS_CONCORDANCE_END)[2]
     names = _names(result, models)
     matrices = [
         Matrix(METRICS[LOSS_END].title, end / np.nanmax(end, axis=0), _texts(end, LOSS_END), 0.0),
-        Matrix(METRICS[APART_END].title, apart, _texts(apart, APART_END), float(np.nanmin(apart)) - 0.05),
+        Matrix(
+            METRICS[ONE_MINUS_CONCORDANCE_END].title,
+            apart,
+            _texts(apart, ONE_MINUS_CONCORDANCE_END),
+            float(np.nanmin(apart)) - 0.05,
+        ),
     ]
     # Trained and tested with the same explanation: the cells that the others are to be compared with.
     boxed = [

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from jsep import record
 from jsep.report.formatting import MISSING, coefficient, factor, listing, p_text, signed, unit_of_difference
-from jsep.report.table import Cell, Column, Table, make_table, words
+from jsep.report.table import Cell, Column, Table, make_table, text_column
 
 NOTE = (
     "Method less baseline on the same pairs and images with the same seeds. Interval: 95 %, of other seeds and other "
@@ -133,8 +133,8 @@ def findings_table(content: Mapping[str, Any]) -> Table | None:
             ]
         )
     columns = [
-        words("question"), words("compared"), Column("difference"), Column("95 % interval"), Column("corrected p"),
-        words("verdict"), words("remark"),
+        text_column("question"), text_column("compared"), Column("difference"),
+        Column("95 % interval"), Column("corrected p"), text_column("verdict"), text_column("remark"),
     ]  # fmt: skip
     return make_table(columns, rows, title="Findings", notes=(NOTE,), in_terminal=False) if rows else None
 

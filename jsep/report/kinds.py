@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jsep.checks import InputError
+from jsep.checks import check_choice
 from jsep.record.run_files import kind_of
 from jsep.report.attacks import attack_tables
 from jsep.report.correlation import correlation_figures, correlation_tables
@@ -84,8 +84,7 @@ def tables_of(result: Content) -> list[Table]:
     kind = kind_of(result)
     if kind in STUDIES:
         return study_tables(result)
-    if kind not in KINDS:
-        raise InputError(f"expected a result of kind {', '.join([*STUDIES, *KINDS])}, got {kind!r}")
+    check_choice("kind of the result", kind, (*STUDIES, *KINDS))
     return KINDS[kind].tables(result)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from jsep.evaluate import LOSS_SCALE, METRICS
 from jsep.record import SeedMean, landscape_number
 from jsep.report.formatting import MISSING, coefficient, minus
-from jsep.report.shown import CLEAN, LOSS_END, LOSS_START, PIXELS, REMOVED, ROBUST
+from jsep.report.shown import CLEAN, EFFECTIVE_PIXELS, LOSS_END, LOSS_START, REMOVED, ROBUST
 from jsep.report.table import Cell, Column, Table, make_table
 
 SCALAR_NAMES = {
@@ -28,7 +28,7 @@ QUANTITY_NAMES = {
     "jacobian_frobenius_norm": "Frobenius norm of the map's Jacobian",
     "local_lipschitz": "local Lipschitz estimate",
     LOSS_START: "explanation loss before the attack",
-    PIXELS: "effective pixels",
+    EFFECTIVE_PIXELS: "effective pixels",
 }
 OUTCOME_NAMES = {
     LOSS_END: "loss that the attack leaves",
@@ -90,7 +90,7 @@ def describe_slices(result: Mapping[str, Any]) -> str:
     outside = {
         "clip": "points outside [0, 1] are clipped to it",
         "warn": "points outside [0, 1] are evaluated where they are",
-    }[config["outside"]]
+    }[config.get("out_of_range", config.get("outside"))]
     share = max(row["share_outside"] for row in result["rows"])
     non_finite = sum(row["num_non_finite"] for row in result["rows"])
     masked = f"; {non_finite} values were not finite and are masked" if non_finite else "; all values finite"

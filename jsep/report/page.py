@@ -4,12 +4,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jsep.checks import check_choice
 from jsep.record import Result, as_number, summarise
 from jsep.record.run_files import kind_of, read, read_arrays, read_json
 from jsep.report.explorer import METRICS, explorer_data, scales_of
 from jsep.report.findings import answer, auto_attack_sentences, findings_table
 from jsep.report.formatting import MISSING
-from jsep.report.kinds import KINDS, LEDE
+from jsep.report.kinds import KINDS, LEDE, STUDIES
 from jsep.report.rendering import render, replace_file, shown
 from jsep.report.study_figures import study_figures
 from jsep.report.study_tables import describe_run, interval_table, metric_tables
@@ -55,6 +56,7 @@ def write(run_dir: str | pathlib.Path) -> pathlib.Path:
     """
     directory = pathlib.Path(run_dir)
     kind = kind_of(read_json(directory))
+    check_choice("kind of the result", kind, (*STUDIES, *KINDS))
     if kind in KINDS:
         figures, page = _analysis(directory, kind)
     else:

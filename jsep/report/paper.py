@@ -7,7 +7,7 @@ from typing import Any
 from jsep import evaluate, record
 from jsep.report.findings import FEW_SEEDS, finding_text, remarks_of
 from jsep.report.formatting import MISSING, minus, significant
-from jsep.report.table import Cell, Table, make_table, words
+from jsep.report.table import Cell, Table, make_table, text_column
 
 _Results = Mapping[str, Mapping[str, Any]]
 
@@ -31,7 +31,7 @@ def order_table(results: _Results, page: str = "") -> Table:
         basis = f"({record.basis(result, result.methods)})"
         rows.append([Cell(item.name, basis, link=f"{page}{name}/README.md"), *cells])
     headings = ["study", *(record.QUESTIONS[name].heading for name in record.AT_A_GLANCE)]
-    return make_table(map(words, headings), rows)
+    return make_table(map(text_column, headings), rows)
 
 
 def paper_table(results: _Results) -> Table:
@@ -58,7 +58,7 @@ def paper_table(results: _Results) -> Table:
     if missing:
         notes.append(f"Not yet run: {'; '.join(missing)}.")
     headings = ("item", "of", "paper", "this project", "claim", "rests on", "result")
-    return make_table(map(words, headings), rows, notes=notes)
+    return make_table(map(text_column, headings), rows, notes=notes)
 
 
 def comparison_text(compared: record.Comparison) -> str:
@@ -95,4 +95,4 @@ def comparison_table(found: list[record.Comparison], title: str = "") -> Table:
         [each.subject, each.paper, comparison_text(each), each.verdict or MISSING, each.basis or MISSING]
         for each in found
     ]
-    return make_table(map(words, ("claim", "paper", "this result", "verdict", "rests on")), rows, title=title)
+    return make_table(map(text_column, ("claim", "paper", "this result", "verdict", "rests on")), rows, title=title)

@@ -6,7 +6,7 @@ from typing import Any
 from jsep.evaluate import METRICS
 from jsep.record import count, shift
 from jsep.report.formatting import MISSING, minus
-from jsep.report.shown import PRECISION, SECONDS
+from jsep.report.shown import PRECISION, TRAIN_SECONDS
 from jsep.report.table import Table, make_table
 
 _FORMATS = ("float32", "bfloat16")
@@ -21,7 +21,7 @@ def precision_tables(result: Mapping[str, Any]) -> list[Table]:
     for method in dict.fromkeys(row["method"] for row in result["rows"]):
         own = [row for row in result["rows"] if row["method"] == method]
         shown = [(name, METRICS[name].title, METRICS[name].scale) for name in PRECISION]
-        for name, title, scale in [*shown, (SECONDS, "training [s]", 1.0)]:
+        for name, title, scale in [*shown, (TRAIN_SECONDS, "training [s]", 1.0)]:
             moved = shift(own, "precision", _FORMATS, name, scale=scale)
             change, spread = f"{moved.difference:+.1f}", MISSING
             if len(moved.differences) > 1:

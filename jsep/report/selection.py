@@ -15,7 +15,7 @@ from jsep.report.formatting import metric_number
 from jsep.report.image_grid import Layout, Tile, image_grid
 from jsep.report.shown import LOSS_END
 from jsep.report.style import NamedFigure, colours, marks, plain
-from jsep.report.table import Column, Table, make_table, words
+from jsep.report.table import Column, Table, make_table, text_column
 
 
 def _loss(value: float) -> str:
@@ -137,7 +137,7 @@ def _draws_table(summary: Mapping[str, Any]) -> Table:
     )
     columns = [
         "pairs by", *(Column(f"{method}: loss at end", "1e-7") for method in methods),
-        words("order of the mean losses"), Column("draws in it", "%"), Column("tau to all rules"),
+        text_column("order of the mean losses"), Column("draws in it", "%"), Column("tau to all rules"),
     ]  # fmt: skip
     return make_table(columns, rows, notes=notes, title="Pairs drawn anew")
 

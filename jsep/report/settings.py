@@ -6,7 +6,7 @@ from typing import Any
 
 from jsep.record import num_pixels_of
 from jsep.report.formatting import MISSING, format_weight
-from jsep.report.table import Table, make_table, words
+from jsep.report.table import Table, make_table, text_column
 
 PAPER = {
     "data": "CIFAR-10",
@@ -102,4 +102,4 @@ def settings_table(results: Mapping[str, Mapping[str, Any]]) -> Table | None:
         for name, cells in found.items()
     ]
     note = "Pixel units in [0, 1]; everything else is in `flags.flags` of a run and in `config` of its result.json."
-    return make_table(map(words, ["run", *titles]), rows, notes=(note,))
+    return make_table(map(text_column, ["run", *titles]), rows, notes=(note,))

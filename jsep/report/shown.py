@@ -11,21 +11,21 @@ from jsep.evaluate.metric import PAPER, SCALE_FREE, Metric
 CLEAN, ROBUST = "clean_accuracy", "robust_accuracy"
 LOSS_START, LOSS_END = "explanation_loss_start", "explanation_loss_end"
 SCALE_FREE_START, SCALE_FREE_END = "scale_free_loss_start", "scale_free_loss_end"
-REMOVED, KEPT = "relative_reduction", "label_kept"
+REMOVED, LABEL_KEPT = "relative_reduction", "label_kept"
 COSINE_START, COSINE_END = "cosine_start", "cosine_end"
-APART_START, APART_END = "one_minus_concordance_start", "one_minus_concordance_end"
+ONE_MINUS_CONCORDANCE_START, ONE_MINUS_CONCORDANCE_END = "one_minus_concordance_start", "one_minus_concordance_end"
 CHANCE_START, CHANCE_END = "chance_loss_start", "chance_loss_end"
-PIXELS, NOISE, SECONDS = "effective_pixels", "noise_sensitivity", "train_seconds"
-WEIGHT, SCALE_FREE_WEIGHT, BASELINE_FIELD = "sep_weight", "sep_weight_scale_free", "baseline"
+EFFECTIVE_PIXELS, NOISE_SENSITIVITY, TRAIN_SECONDS = "effective_pixels", "noise_sensitivity", "train_seconds"
+SEP_WEIGHT, SCALE_FREE_SEP_WEIGHT = "sep_weight", "sep_weight_scale_free"
 PENALTY = "sep_penalty"
 
 WEIGHTS = (
     Metric(
-        WEIGHT, "SEP weight", "", 1.0, None, PAPER, "λ of the paper, the factor of the SEP term in the training "
+        SEP_WEIGHT, "SEP weight", "", 1.0, None, PAPER, "λ of the paper, the factor of the SEP term in the training "
         "loss: positive flattens the explanation-loss landscape, negative sharpens it, 0 is training without it.",
     ),
     Metric(
-        SCALE_FREE_WEIGHT, "SEP weight /N²·MSE", "", 1.0, None, SCALE_FREE,
+        SCALE_FREE_SEP_WEIGHT, "SEP weight /N²·MSE", "", 1.0, None, SCALE_FREE,
         "The SEP weight per unit of N²·MSE: the same training pressure at any image size.",
     ),
 )  # fmt: skip
@@ -40,19 +40,29 @@ COLUMNS = tuple(
 """Every column of the tables of a study, in order: what `evaluate` has registered, and the weights of the row."""
 
 INTERVALS = (
-    CLEAN, ROBUST, "auto_attack_accuracy", LOSS_START, LOSS_END, REMOVED, APART_START, APART_END, COSINE_END, PIXELS,
+    CLEAN, ROBUST, "auto_attack_accuracy", LOSS_START, LOSS_END, REMOVED,
+    ONE_MINUS_CONCORDANCE_START, ONE_MINUS_CONCORDANCE_END, COSINE_END, EFFECTIVE_PIXELS,
 )  # fmt: skip
 """What the short table of intervals has."""
 
-PRECISION = (CLEAN, ROBUST, LOSS_START, LOSS_END, REMOVED, PIXELS, NOISE)
+PRECISION = (CLEAN, ROBUST, LOSS_START, LOSS_END, REMOVED, EFFECTIVE_PIXELS, NOISE_SENSITIVITY)
 """What is compared between two numerical precisions."""
 
-MANY_MODELS = (SCALE_FREE_END, APART_END, REMOVED, COSINE_END)
+MANY_MODELS = (SCALE_FREE_END, ONE_MINUS_CONCORDANCE_END, REMOVED, COSINE_END)
 """Measures of explanation robustness that robust accuracy is correlated with, each a panel of the figure."""
 
-OF_SETTING = (CLEAN, ROBUST, SCALE_FREE_START, *MANY_MODELS, PIXELS)
-OF_WEIGHT = (CLEAN, ROBUST, SCALE_FREE_START, SCALE_FREE_END, REMOVED, COSINE_END, PIXELS, APART_END)
-OF_MATRIX = (LOSS_START, LOSS_END, REMOVED, APART_END)
+OF_SETTING = (CLEAN, ROBUST, SCALE_FREE_START, *MANY_MODELS, EFFECTIVE_PIXELS)
+OF_WEIGHT = (
+    CLEAN,
+    ROBUST,
+    SCALE_FREE_START,
+    SCALE_FREE_END,
+    REMOVED,
+    COSINE_END,
+    EFFECTIVE_PIXELS,
+    ONE_MINUS_CONCORDANCE_END,
+)
+OF_MATRIX = (LOSS_START, LOSS_END, REMOVED, ONE_MINUS_CONCORDANCE_END)
 
 
 class Ends(NamedTuple):
@@ -67,7 +77,7 @@ class Ends(NamedTuple):
 OVERVIEW = (
     Ends("Explanation loss", "○ start  ● end  [1e-7]", LOSS_START, LOSS_END),
     Ends("Accuracy", "○ clean  ● robust  [%]", CLEAN, ROBUST),
-    Ends("Confound: size of map", "effective pixels [px]", None, PIXELS),
+    Ends("Confound: size of map", "effective pixels [px]", None, EFFECTIVE_PIXELS),
     Ends("Free of scale: cosine", "○ start  ● end", COSINE_START, COSINE_END),
 )
 
@@ -76,8 +86,8 @@ OVER_WEIGHTS = (
     Ends("Explanation loss", "N²·MSE", SCALE_FREE_START, SCALE_FREE_END),
     Ends("Removed by the attack", "share of the loss at start [%]", None, REMOVED),
     Ends("Cosine to the target's map", "cosine", COSINE_START, COSINE_END),
-    Ends("Concentration", "effective pixels [px]", None, PIXELS),
-    Ends("1 − concordance", "1 − concordance", APART_START, APART_END),
+    Ends("Concentration", "effective pixels [px]", None, EFFECTIVE_PIXELS),
+    Ends("1 − concordance", "1 − concordance", ONE_MINUS_CONCORDANCE_START, ONE_MINUS_CONCORDANCE_END),
 )
 
 

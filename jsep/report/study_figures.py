@@ -142,7 +142,7 @@ def _limits(values: Sequence[float], metric: str) -> tuple[tuple[float, float], 
     """The ends of an axis of the overview, and whether it is logarithmic; values are already scaled."""
     smallest, largest = min(values), max(values)
     # Accuracies and cosines are shares: on a logarithmic axis 1 and 10 % would look as far apart as 10 and 100 %.
-    if metric in (shown.LOSS_END, shown.PIXELS):
+    if metric in (shown.LOSS_END, shown.EFFECTIVE_PIXELS):
         if spans_decades(values):
             margin = (largest / smallest) ** 0.12
             return (smallest / margin, largest * margin), True
@@ -155,7 +155,14 @@ def _limits(values: Sequence[float], metric: str) -> tuple[tuple[float, float], 
 
 def loss_and_chance(summaries: Rows) -> Figure | None:
     """The loss at start and end beside the loss by chance, and 1 − concordance; None where no method has them."""
-    keys = (shown.LOSS_START, shown.LOSS_END, shown.CHANCE_START, shown.CHANCE_END, shown.APART_START, shown.APART_END)
+    keys = (
+        shown.LOSS_START,
+        shown.LOSS_END,
+        shown.CHANCE_START,
+        shown.CHANCE_END,
+        shown.ONE_MINUS_CONCORDANCE_START,
+        shown.ONE_MINUS_CONCORDANCE_END,
+    )
     means = {s["method"]: [mean_of(s, key) for key in keys] for s in summaries}
     known = [s for s in summaries if None not in means[s["method"]]]
     if not known:

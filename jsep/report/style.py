@@ -161,6 +161,14 @@ def new_figure(height: float, width: float = WIDTH_INCHES, *, layout: str | None
     return figure
 
 
+def _keep_layout(figure: Figure) -> None:
+    """Finds the places of all axes once, and not again for every file."""
+    if figure.get_layout_engine() is not None:
+        with drawing():
+            figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
 def to_png(figure: Figure, max_bytes: int = MAX_PNG_BYTES) -> bytes:
     """The figure as a PNG; where it would be too large, of 256 colours, and then at a lower resolution.
 
@@ -171,6 +179,7 @@ def to_png(figure: Figure, max_bytes: int = MAX_PNG_BYTES) -> bytes:
     Returns:
         The bytes of the file.
     """
+    _keep_layout(figure)
     dpi = float(_DPI)
     while True:
         buffer = io.BytesIO()
@@ -199,6 +208,7 @@ def to_svg(figure: Figure, name: str, alt: str) -> Markup:
 
     Args: name: different for each figure of a page; alt: what it shows, for those who cannot see it.
     """
+    _keep_layout(figure)
     buffer = io.StringIO()
     with drawing():
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))

@@ -84,7 +84,7 @@ def make_table(
     return Table(own, cells, title, notes, num_names, in_terminal)
 
 
-def words(heading: str) -> Column:
+def text_column(heading: str) -> Column:
     """A column of words."""
     return Column(heading, align="left")
 
@@ -98,7 +98,7 @@ def with_run_names(tables: Sequence[Table], labels: Sequence[str]) -> Table:
         for row in table.rows:
             names, values = row[: first.num_names], row[first.num_names :]
             rows.setdefault(tuple(map(str, names)), []).append((*names, Cell(label), *values))
-    columns = (*first.columns[: first.num_names], words("run"), *first.columns[first.num_names :])
+    columns = (*first.columns[: first.num_names], text_column("run"), *first.columns[first.num_names :])
     return Table(columns, [row for own in rows.values() for row in own], first.title, (), first.num_names + 1)
 
 

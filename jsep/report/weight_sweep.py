@@ -11,7 +11,7 @@ from jsep.record import harder_as_the_weight_falls
 from jsep.report.charts import Key, Line, Panel, line_chart
 from jsep.report.formatting import coefficient, format_weight, minus
 from jsep.report.paper import comparison_table
-from jsep.report.shown import OF_WEIGHT, OVER_WEIGHTS, SCALE_FREE_END, SCALE_FREE_WEIGHT, Ends, metric
+from jsep.report.shown import OF_WEIGHT, OVER_WEIGHTS, SCALE_FREE_END, SCALE_FREE_SEP_WEIGHT, Ends, metric
 from jsep.report.style import SOFT, NamedFigure, spans_decades
 from jsep.report.table import Column, Table, make_table
 
@@ -69,7 +69,7 @@ def _panel(entries: Sequence[Mapping[str, Any]], weights: np.ndarray, ends: Ends
             axes.set_ylim(min(inside) - room, max(inside) + room)
         axes.minorticks_off()
 
-    return Panel(ends.title, metric(SCALE_FREE_WEIGHT).heading, ends.label, lines, adjust)
+    return Panel(ends.title, metric(SCALE_FREE_SEP_WEIGHT).heading, ends.label, lines, adjust)
 
 
 def _weight_axis(axes: Axes, weights: np.ndarray) -> None:
@@ -101,7 +101,7 @@ def weight_sweep_tables(result: Mapping[str, Any]) -> list[Table]:
         f"interval; weight 0 is MAT; robust accuracy under {judged['norm']} PGD of {judged['budget_in_tests']:.3g} and "
         f"{judged['test_num_steps']} steps. Degraded: clean accuracy more than 5 points below MAT's with the same seed."
     )
-    heads = [metric(SCALE_FREE_WEIGHT).heading, Column("seeds"), Column("degraded")]
+    heads = [metric(SCALE_FREE_SEP_WEIGHT).heading, Column("seeds"), Column("degraded")]
     heads += [Column(METRICS[name].heading, METRICS[name].unit) for name in OF_WEIGHT]
     tables = [make_table(heads, rows, notes=(note,))]
     if result["trends"]:

@@ -1,23 +1,36 @@
-"""Studies: several methods and seeds, trained, attacked on the same pairs and reported in one run directory."""
+"""Studies: several methods and seeds, trained, attacked on the same pairs and reported in one run directory.
 
-from jsep.study.attack_ablation import AttackAblationConfig, run_attack_ablation
+`kinds` lists the kinds of studies and runs any of them by `runner`; each is one file with its configuration, what it
+loads, how it measures and what it draws.
+"""
+
+from jsep.study.attack_strength import PEERS, AttackStrengthConfig, Peer
 from jsep.study.config import StudyConfig
-from jsep.study.correlation import CorrelationConfig, run_correlation
-from jsep.study.cross_method import CrossMethodConfig, run_cross_method
-from jsep.study.evaluation import run_evaluation
+from jsep.study.configuration import (
+    RENAMED,
+    Configuration,
+    amount,
+    count,
+    group,
+    random_seed,
+    setting,
+    settings_of,
+    size,
+)
+from jsep.study.correlation import CorrelationConfig
+from jsep.study.cross_method import CrossMethodConfig
 from jsep.study.evaluation_config import EvaluationConfig
-from jsep.study.flat_config import RENAMED, FlatConfig
-from jsep.study.gallery import GalleryConfig, run_gallery
-from jsep.study.landscape import run_landscape
+from jsep.study.explanation_attacks import ExplanationAttacksConfig
+from jsep.study.explanation_methods import ExplanationMethodsConfig
+from jsep.study.kinds import STUDIES, describe, kind_of, run
 from jsep.study.landscape_config import LandscapeConfig
 from jsep.study.methods import TrainingMethod, training_method, training_methods
-from jsep.study.methods_table import MethodsTableConfig, run_methods_table
+from jsep.study.methods_table import MethodsTableConfig
 from jsep.study.plan import Plan, Task, plan
-from jsep.study.precision import run_precision
+from jsep.study.precision import PrecisionConfig
 from jsep.study.recipes import RecipesConfig
-from jsep.study.run import run
-from jsep.study.selection import SelectionConfig, run_selection
-from jsep.study.strength import Peer, StrengthConfig, run_strength
+from jsep.study.runner import Run, StudyKind
+from jsep.study.selection import SelectionConfig
 from jsep.study.sweep import (
     PlannedRun,
     RunState,
@@ -30,29 +43,34 @@ from jsep.study.sweep import (
     state_of,
 )
 from jsep.study.sweep_engines import Engine, gpus, run_processes, worker_environments
-from jsep.study.trades_landscape import TradesLandscapeConfig, run_trades_landscape
+from jsep.study.trades_landscape import TradesLandscapeConfig
 from jsep.study.trained import TrainedModel, TrainedStudy, keep_study, load_trained
-from jsep.study.weight_sweep import WeightSweepConfig, run_weight_sweep
+from jsep.study.weight_sweep import WeightSweepConfig
 
 __all__ = [
-    "RENAMED",
-    "AttackAblationConfig",
+    "AttackStrengthConfig",
+    "Configuration",
     "CorrelationConfig",
     "CrossMethodConfig",
     "Engine",
     "EvaluationConfig",
-    "FlatConfig",
-    "GalleryConfig",
+    "ExplanationAttacksConfig",
+    "ExplanationMethodsConfig",
     "LandscapeConfig",
     "MethodsTableConfig",
+    "PEERS",
     "Peer",
     "Plan",
     "PlannedRun",
+    "PrecisionConfig",
+    "RENAMED",
     "RecipesConfig",
+    "Run",
     "RunState",
+    "STUDIES",
     "SelectionConfig",
-    "StrengthConfig",
     "StudyConfig",
+    "StudyKind",
     "SweepConfig",
     "SweepSpec",
     "Task",
@@ -61,28 +79,25 @@ __all__ = [
     "TrainedStudy",
     "TrainingMethod",
     "WeightSweepConfig",
+    "amount",
+    "count",
+    "describe",
     "gpus",
+    "group",
     "keep_study",
+    "kind_of",
     "load_trained",
     "plan",
     "plan_sweep",
+    "random_seed",
     "read_spec",
     "run",
-    "run_attack_ablation",
-    "run_correlation",
-    "run_cross_method",
-    "run_evaluation",
-    "run_gallery",
-    "run_landscape",
-    "run_methods_table",
-    "run_precision",
     "run_processes",
-    "run_selection",
-    "run_strength",
     "run_sweep",
-    "run_trades_landscape",
-    "run_weight_sweep",
     "seconds_left",
+    "setting",
+    "settings_of",
+    "size",
     "state_of",
     "training_method",
     "training_methods",

@@ -1,17 +1,15 @@
 """Are classification robustness and explanation robustness correlated over many models? From finished runs."""
 
-import time
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jsep import report, stats
-from jsep.checks import InputError, check_count
-from jsep.study.collected import collect
-from jsep.study.flat_config import FlatConfig, setting
-from jsep.study.run_directory import RunDirectory
-from jsep.study.weight_sweep import header
+from jsep import stats
+from jsep.checks import InputError
+from jsep.study.configuration import Configuration, count, random_seed, setting
+from jsep.study.finished_studies import FinishedStudies, read_finished
+from jsep.study.methods import PAPER_OBJECTIVE
+from jsep.study.runner import Run, StudyKind
 
 MEASURES = {
     "scale_free_loss_end": 1,
@@ -39,13 +37,13 @@ COEFFICIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
 SUBSETS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "all models": lambda row: True,
     "without SEP": lambda row: not row["sep_weight"],
-    "MAT and SEP on MAT": lambda row: row["family"] in ("mat", "sep"),
+    "MAT and SEP on MAT": lambda row: row["family"] in (PAPER_OBJECTIVE, "sep"),
 }
 """What the question is asked of: all models, those that no explanation term moved, those that one moved."""
 
 
-@dataclass(frozen=True)
-class CorrelationConfig(FlatConfig):
+@dataclasses.dataclass(frozen=True)
+class CorrelationConfig(Configuration):
     """Which runs. The help text of each field is its documentation."""
 
     study_dirs: tuple[str, ...] = setting(
@@ -53,41 +51,27 @@ class CorrelationConfig(FlatConfig):
         "run directories of finished studies, all tested on the same pairs with the same attacks; * allowed",
     )
     reference_dir: str = setting(
-        "runs/sep_weight_digits/mat", "the one whose MAT models say what a degraded clean accuracy is"
+        "runs/sep_weight_digits/mat", "the one whose models of an objective alone, such as mat, say what degraded is"
     )
-    num_resamples: int = setting(1000, "resamples of a bootstrap interval")
-    analysis_seed: int = setting(0, "seed of the resampling")
-
-    def __post_init__(self) -> None:
-        check_count("num_resamples", self.num_resamples)
-        check_count("analysis_seed", self.analysis_seed, minimum=0)
+    num_resamples: int = count(1000, "resamples of a bootstrap interval")
+    analysis_seed: int = random_seed(0, "seed of the resampling")
 
 
-def run_correlation(config: CorrelationConfig, run_dir: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
-    """Gathers the runs, correlates, writes result.json and correlation.png.
-
-    Raises: InputError for bad input (fewer than MIN_MODELS that are not degraded, for one), before anything is written.
-    """
-    started = time.perf_counter()
-    collected = collect(config.study_dirs, config.reference_dir)
-    num_kept = sum(not row["degraded"] for row in collected.rows)
+def _prepare(config: CorrelationConfig) -> FinishedStudies:
+    finished = read_finished(config.study_dirs, config.reference_dir)
+    num_kept = sum(not row["degraded"] for row in finished.rows)
     if num_kept < MIN_MODELS:
         raise InputError(
             f"the study needs at least {MIN_MODELS} models that are not degraded, got {num_kept} of "
-            f"{len(collected.rows)}; add runs"
+            f"{len(finished.rows)}; add runs"
         )
-    studies = correlate(collected.rows, seed=config.analysis_seed, num_resamples=config.num_resamples)
-    directory = RunDirectory(run_dir, config, overwrite=overwrite)
-    result = {
-        **header(config, "correlation", collected),
-        "measures": MEASURES,
-        "rows": list(collected.rows),
-        "correlations": studies,
-    }
-    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
-    directory.write_result(result)
-    report.write(directory.path)
-    return result
+    return finished
+
+
+def measure(config: CorrelationConfig, finished: FinishedStudies, run: Run) -> None:
+    """The rows of all models, and every coefficient."""
+    found = correlate(finished.rows, seed=config.analysis_seed, num_resamples=config.num_resamples)
+    run.result |= finished.header() | {"measures": MEASURES, "rows": list(finished.rows), "correlations": found}
 
 
 def correlate(rows: Sequence[Mapping[str, Any]], *, seed: int = 0, num_resamples: int = 1000) -> list[dict[str, Any]]:
@@ -147,3 +131,7 @@ def setting_means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         means = {name: sum(row[name] for row in own) / len(own) for name in names}
         found.append({**means, "setting": setting_name, "family": own[0]["family"], "degraded": False})
     return found
+
+
+CORRELATION = StudyKind("correlation", CorrelationConfig, _prepare, measure)
+"""Both robustnesses over many models of finished studies."""

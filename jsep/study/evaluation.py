@@ -8,88 +8,43 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsep import attack, evaluate, models, record, report, train
-from jsep.study import environment
-from jsep.study.evaluated import EvaluatedModel, Subject, load_subject
+from jsep import attack, evaluate, models, record, train
 from jsep.study.evaluation_config import EvaluationConfig
-from jsep.study.methods import described_method
-from jsep.study.pair_maps import images_of_pairs, maps_of_pairs
-from jsep.study.progress import OnProgress, StepCounter
-from jsep.study.run_directory import RunDirectory
+from jsep.study.evaluation_subject import EvaluatedModel, Subject, load_subject
+from jsep.study.methods import described_method, mark_degraded
+from jsep.study.pair_results import images_of_pairs, maps_of_pairs, warnings_of
+from jsep.study.progress import StepCounter
+from jsep.study.runner import Run, StudyKind
+from jsep.study.terminal import table_and_findings
 
 _VALUES = "values.npz"
 _ACCURACIES = ("clean_accuracy", "robust_accuracy", "auto_attack_accuracy")
 
 
-def run_evaluation(
-    config: EvaluationConfig,
-    run_dir: str | Path,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    on_progress: OnProgress | None = None,
-) -> dict[str, Any]:
-    """Evaluates every model and writes result.json, pairs.json, maps.npz, values.npz (the value of every image and
-    pair) and the page.
+def measure(config: EvaluationConfig, subject: Subject, run: Run) -> None:
+    """A row a model. Finished chunks of its images and pairs are kept, so that an interrupted run goes on within it.
 
-    Finished chunks of images and pairs are kept: with `resume` an interrupted run goes on and ends with the same
-    numbers.
-    Raises: InputError for bad input, before anything is written.
+    Writes pairs.json, maps.npz and values.npz, the value of every image and pair.
     """
-    progress = on_progress or (lambda what, record: None)
-    progress("loading models and data", {})
-    subject = load_subject(config)
-    directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
+    directory, test = run.directory, subject.test
     if not directory.pairs_path.exists():
         evaluate.save_pairs(directory.pairs_path, subject.pairs)
-    started = time.perf_counter()
-    result = directory.read_result() or _empty_result(config, subject)
-    done = {(row["method"], row["seed"]) for row in result["rows"]}
-    before = result["environment"].get("seconds", 0.0)
-    measure = _Measurement(config, subject, directory, progress)
-    directory.add_arrays("maps.npz", images_of_pairs(subject.test, subject.pairs))
-    for model in subject.models:
-        if (model.method, model.seed) in done:
-            continue
-        row, values, maps = measure(model)
-        directory.add_arrays(_VALUES, {f"{model.method}/{model.seed}/{name}": value for name, value in values.items()})
-        if model.seed == next(m.seed for m in subject.models if m.method == model.method):
-            directory.add_maps(maps)
-        result["rows"].append(row)
-        mark_degraded(result["rows"], subject.reference)
-        result["environment"]["seconds"] = round(before + time.perf_counter() - started, 1)
-        directory.write_result(result)
-    result["complete"] = True
-    result["environment"]["seconds"] = round(before + time.perf_counter() - started, 1)
-    directory.write_result(result)
-    progress("drawing the page", {})
-    report.write(directory.path)
-    return result
-
-
-def _empty_result(config: EvaluationConfig, subject: Subject) -> dict[str, Any]:
-    test = subject.test
-    return {
-        "format": record.FORMAT,
-        "kind": "evaluation",
-        "experiment": config.experiment,
-        "config": config.as_dict(),
-        "environment": environment.describe(),
+    run.result |= {
         "data": {"dataset": test.info.name, "split": test.split, "num_images": len(test)},
         "pairs": subject.pairs.as_dict(),
         "reference": subject.reference,
-        "complete": False,
-        "rows": [],
     }
-
-
-def mark_degraded(rows: list[dict[str, Any]], reference: str | None) -> None:
-    """Marks the models whose clean accuracy is more than record.DEGRADED_MARGIN below that of the reference, with the
-    same seed where there is one, else of its mean over the seeds; without a reference none can be told."""
-    of_reference = {row["seed"]: row["clean_accuracy"] for row in rows if row["method"] == reference}
-    for row in rows:
-        expected = of_reference.get(row["seed"], np.mean(list(of_reference.values())) if of_reference else 0.0)
-        row["degraded"] = record.is_degraded(row["clean_accuracy"], float(expected))
+    directory.add_maps(images_of_pairs(test, subject.pairs))
+    references = {model.method: subject.reference for model in subject.models}
+    of_one = _Measurement(config, subject, run)
+    for model in run.missing(subject.models, "model", lambda model: f"evaluating {model.name}"):
+        row, values, maps = of_one(model)
+        directory.add_arrays(_VALUES, {f"{model.method}/{model.seed}/{name}": value for name, value in values.items()})
+        if model.seed == next(m.seed for m in subject.models if m.method == model.method):
+            directory.add_maps(maps)
+        run.rows.append(row)
+        mark_degraded(run.rows, references)
+        run.save()
 
 
 @dataclasses.dataclass
@@ -98,11 +53,7 @@ class _Measurement:
 
     config: EvaluationConfig
     subject: Subject
-    directory: RunDirectory
-    progress: OnProgress
-
-    def __post_init__(self) -> None:
-        self._counter = StepCounter(self.progress)
+    run: Run
 
     def __call__(self, model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, np.ndarray]]:
         """A row of result.json, the values of every image and pair, and the arrays of maps.npz."""
@@ -123,7 +74,7 @@ class _Measurement:
             "label_kept": np.asarray(results.label_kept),
             "perturbation_size": np.asarray(results.distance),
         }
-        properties = self._properties(model, results) if self.config.properties else {}
+        properties = self._properties(model, results) if self.config.properties.measured else {}
         values |= properties
         row: dict[str, Any] = {
             "method": model.method,
@@ -137,12 +88,10 @@ class _Measurement:
             **results.summary(),
             **evaluate.describe_pairs(results, found),
             **{name: float(np.nanmean(value)) for name, value in properties.items() if np.isfinite(value).any()},
+            **warnings_of(self.config.explanation_attack(), results),
             "degraded": False,
         }
-        if self.config.explanation_attack().entry.warns:
-            counts = results.warnings.sum(axis=0)
-            row["explanation_warnings"] = dict(zip(attack.WARNING_SENTENCES, counts.tolist(), strict=True))
-        if self.config.auto_attack is not None:
+        if self.config.auto_attack.version is not None:
             info = self._auto_attack(model)
             values["auto_attack_accuracy"] = info.robust
             row["auto_attack_accuracy"] = float(info.robust.mean())
@@ -160,13 +109,13 @@ class _Measurement:
         return found | {"baseline": named.get(found["baseline"])}
 
     def _begin(self, what: str, total: int) -> StepCounter:
-        self.progress(what, {})
-        self._counter.begin(what, total)
-        return self._counter
+        self.run.progress(what, {})
+        self.run.counter.begin(what, total)
+        return self.run.counter
 
     def _store(self, model: EvaluatedModel, part: str) -> Path:
         index = next(place for place, other in enumerate(self.subject.models) if other is model)
-        return self.directory.path / "chunks" / f"model_{index}" / part
+        return self.run.directory.path / "chunks" / f"model_{index}" / part
 
     def _key(self, model: EvaluatedModel, purpose: int) -> jax.Array:
         """Of a study's model the keys that the study itself used: the same settings give the same numbers."""
@@ -179,10 +128,10 @@ class _Measurement:
             model.model_fn,
             model.variables,
             self.subject.test,
-            norm=config.norm,
-            epsilon=config.epsilon,
-            alpha=config.test_alpha,
-            num_steps=config.test_num_steps,
+            norm=config.budget.norm,
+            epsilon=config.budget.epsilon,
+            alpha=config.tests.alpha,
+            num_steps=config.tests.num_steps,
             chunk_size=config.chunk_size,
             store=self._store(model, "accuracy"),
             on_progress=self._begin(f"accuracies of {model.name}", len(self.subject.test)),
@@ -224,7 +173,7 @@ class _Measurement:
                     method=settings.method,
                     options=settings.method_options,
                     map_config=settings.map_config,
-                    config=self.config.properties_config(),
+                    config=self.config.properties.config(),
                     chunk_size=size,
                 )
             )
@@ -233,7 +182,8 @@ class _Measurement:
 
     def _auto_attack(self, model: EvaluatedModel) -> attack.AutoAttackInfo:
         config, total = self.config, len(self.subject.test)
-        assert config.auto_attack is not None
+        version, part = config.auto_attack.version, config.auto_attack.part
+        assert version is not None
         count, seen = self._begin(f"AutoAttack on {model.name}", total), 0
 
         def on_attack(name: str, record: dict[str, float]) -> None:
@@ -246,12 +196,16 @@ class _Measurement:
             model.model_fn,
             model.variables,
             self.subject.test,
-            norm=config.norm,
-            epsilon=config.epsilon,
-            version=config.auto_attack,
-            chunk_size=min(config.chunk_size, config.auto_attack_part),
-            part_size=config.auto_attack_part,
+            norm=config.budget.norm,
+            epsilon=config.budget.epsilon,
+            version=version,
+            chunk_size=min(config.chunk_size, part),
+            part_size=part,
             store=self._store(model, "auto_attack"),
             on_progress=on_attack,
         )
         return info
+
+
+EVALUATION = StudyKind("evaluation", EvaluationConfig, load_subject, measure, table_and_findings)
+"""Trained or imported models on the same images and pairs, under the same attacks."""

@@ -31,7 +31,7 @@ def own_features(study: TrainedStudy, run_dir: str | Path, dataset: data.Dataset
 
 
 def _own_network(study: TrainedStudy, run_dir: str | Path) -> tuple[models.Classifier, PyTree]:
-    network = create_model(study.config, study.config.feature_model, study.train.info)
+    network = create_model(study.config.model, study.train.info, study.config.features.model)
     train_config = study.config.feature_train_config()
     key = jax.random.fold_in(jax.random.key(study.config.seed), 2)
     directory = Path(run_dir) / "checkpoints" / f"features_seed{study.config.seed}"

@@ -1,21 +1,21 @@
 """The input landscape of trained models: slices, planes, curvature, and what the curvature says about the attack."""
 
+import dataclasses
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import evaluate, landscape, record, report, train
+from jsep import evaluate, landscape, train
 from jsep.checks import InputError
-from jsep.study import environment
-from jsep.study.landscape_config import LandscapeConfig
-from jsep.study.landscape_measure import Measurement, measure, planes
-from jsep.study.run import OnProgress
-from jsep.study.run_directory import RunDirectory
+from jsep.study import landscape_measure
+from jsep.study.landscape_config import AnalysisConfig, LandscapeConfig
+from jsep.study.landscape_measure import Measurement
+from jsep.study.methods import training_method
+from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
 OUTCOMES = ("explanation_loss_end", "relative_reduction", "moved")
@@ -28,126 +28,99 @@ BASELINES = ("explanation_loss_start", "effective_pixels")
 CURVATURES = ("top_eigenvalue", "trace", "frobenius_norm", "average_sharpness", "worst_sharpness")
 
 
-def run_landscape(
-    config: LandscapeConfig, run_dir: str | Path, *, overwrite: bool = False, on_progress: OnProgress | None = None
-) -> dict[str, Any]:
-    """Analyses every model of the studies in `config.models`; writes result.json, maps.npz, the pictures and the page.
-
-    Raises: InputError for bad input, before anything is written.
-    """
-    progress = on_progress or (lambda what, record: None)
-    progress("loading models", {})
+def prepare(config: LandscapeConfig) -> list[TrainedStudy]:
+    """The studies, on the same pairs and with models of different names. Raises: InputError where they are not."""
     studies = [load_trained(path, data_dir=config.data_dir) for path in config.models]
-    _check_comparable(config, studies)
-    return analyse(config, studies, RunDirectory(run_dir, config, overwrite=overwrite), progress)
-
-
-def _check_comparable(config: LandscapeConfig, studies: Sequence[TrainedStudy]) -> None:
     names = [_name(study, trained) for study in studies for trained in study.trained]
     if len(set(names)) != len(names):
         raise InputError(f"models of {', '.join(config.models)} have the same names: give different studies")
     if any(study.pairs.as_dict() != studies[0].pairs.as_dict() for study in studies):
         raise InputError("the studies have different pairs of images: give all but the first its pairs_file")
+    return studies
 
 
 def _name(study: TrainedStudy, trained: TrainedModel) -> str:
-    """The name of the model's method in tables and pictures; "trades" with its weight."""
-    method = f"trades {study.config.trades_beta:g}" if trained.method == "trades" else trained.method
+    """The name of the model in tables and pictures; an objective that has a weight is named with it."""
+    chosen = training_method(trained.method)
+    weight = train.objective(chosen.objective).weight
+    method = trained.method
+    if chosen.is_plain and weight is not None and chosen.weight is None:
+        settings = study.config.train_config(trained.method, num_pixels=1).objective_settings
+        method += f" {getattr(settings, weight):g}"
     return f"{method}/seed{trained.seed}"
 
 
-def analyse(
-    config: LandscapeConfig, studies: Sequence[TrainedStudy], directory: RunDirectory, progress: OnProgress
-) -> dict[str, Any]:
-    """The analysis of loaded studies on the same pairs, written into `directory`."""
-    started = time.perf_counter()
+def _measure(config: LandscapeConfig, studies: Sequence[TrainedStudy], run: Run) -> None:
+    measure(config.analysis, studies, run)
+
+
+def measure(config: AnalysisConfig, studies: Sequence[TrainedStudy], run: Run) -> None:
+    """A row a model; the numbers of every image and what the pictures show go to maps.npz."""
     first = studies[0]
-    count = min(config.landscape_images or len(first.pairs.victims), len(first.pairs.victims))
+    count = min(config.num_images or len(first.pairs.victims), len(first.pairs.victims))
     what = _measurement(config, first)
-    result: dict[str, Any] = {
-        "format": record.FORMAT,
-        "kind": "landscape",
-        "experiment": config.experiment,
-        "config": config.as_dict(),
+    run.result |= {
         "study": first.config.as_dict(),
-        "environment": environment.describe(),
         "pairs": first.pairs.as_dict(),
         "num_images": count,
         "epsilon": what.epsilon,
-        "norm": what.norm,
+        "norm": config.norm,
         "directions": {scalar: list(names) for scalar, names in what.scalars},
-        "rows": [],
     }
-    arrays: dict[str, np.ndarray] = {"coordinates": _coordinates(config.extent, config.num_points)}
-    arrays["plane_coordinates"] = _coordinates(config.extent, config.plane_points)
-    numbers: list[dict[str, np.ndarray]] = []
-    for study in studies:
-        for trained in study.trained:
-            num_models = sum(len(other.trained) for other in studies)
-            part = {"unit": len(result["rows"]), "num_units": num_models, "of": "model"}
-            progress(f"analysing {_name(study, trained)}", part)
-            row, own, kept = _analyse_model(config, study, trained, what, count)
-            result["rows"].append(row)
-            numbers.append(own)
-            # Pictures show the first seed of each method; the numbers are of all.
-            is_first = row["method"] not in {other["method"] for other in result["rows"][:-1]}
-            arrays |= {f"{row['method']}/seed{trained.seed}/numbers/{key}": value for key, value in own.items()}
-            if is_first:
-                arrays |= {f"{row['method']}/{key}": value for key, value in kept.items()}
-    progress("correlating", {})
-    result["correlations"] = _correlations(config, numbers)
-    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
-    directory.add_maps(arrays)
-    directory.write_result(result)
-    progress("drawing the page", {})
-    report.write(directory.path)
-    return result
+    coordinates = {"coordinates": config.num_points, "plane_coordinates": config.plane_points}
+    run.directory.add_maps({name: _coordinates(config.extent, points) for name, points in coordinates.items()})
+    units = [(study, trained) for study in studies for trained in study.trained]
+    for study, trained in run.missing(units, "model", lambda unit: f"analysing {_name(*unit)}"):
+        row, own, kept = _analyse_model(config, study, trained, what, count)
+        arrays = {f"{row['method']}/seed{trained.seed}/numbers/{key}": value for key, value in own.items()}
+        # Pictures show the first seed of each method; the numbers are of all.
+        if row["method"] not in {other["method"] for other in run.rows}:
+            arrays |= {f"{row['method']}/{key}": value for key, value in kept.items()}
+        run.directory.add_maps(arrays)
+        run.rows.append(row)
+        run.save()
+    run.progress("correlating", {})
+    stored = run.directory.read_arrays("maps.npz")
+    numbers = []
+    for row in run.rows:
+        prefix = f"{row['method']}/seed{row['seed']}/numbers/"
+        numbers.append({key.removeprefix(prefix): stored[key] for key in stored if key.startswith(prefix)})
+    run.result["correlations"] = _correlations(config, numbers)
 
 
 def _coordinates(extent: float, num_points: int) -> np.ndarray:
     return np.asarray(landscape.grid_coordinates(extent, num_points))
 
 
-def _measurement(config: LandscapeConfig, study: TrainedStudy) -> Measurement:
+def _measurement(config: AnalysisConfig, study: TrainedStudy) -> Measurement:
     settings = study.config
-    size = int(np.prod(study.test.info.image_shape))
-    num_matvecs = min(config.num_matvecs, size)
+    num_matvecs = min(config.num_matvecs, int(np.prod(study.test.info.image_shape)))
+    num_eigenvalues = min(config.num_eigenvalues, num_matvecs)
     return Measurement(
+        analysis=dataclasses.replace(config, num_matvecs=num_matvecs, num_eigenvalues=num_eigenvalues),
+        epsilon=config.epsilon or settings.budget_in_tests,
         scalars=tuple((scalar, config.directions_of(scalar)) for scalar in config.scalars),
         explanation=settings.explanation_attack(),
         prediction=train.PgdConfig(
-            settings.norm, settings.budget_in_tests, settings.test_alpha, settings.test_num_steps
+            settings.budget.norm, settings.budget_in_tests, settings.tests.alpha, settings.tests.num_steps
         ),
-        sep=settings.train_config("mat", 1).sep,
-        norm=config.landscape_norm,
-        epsilon=config.landscape_epsilon or settings.budget_in_tests,
-        num_directions=config.num_directions,
-        extent=config.extent,
-        num_points=config.num_points,
-        plane_points=config.plane_points,
-        outside=config.outside,
-        num_eigenvalues=min(config.num_eigenvalues, num_matvecs),
-        num_matvecs=num_matvecs,
-        num_probes=config.num_probes,
-        spectrum_probes=config.spectrum_probes,
-        sharpness_samples=config.sharpness_samples,
-        sharpness_steps=config.sharpness_steps,
-        chunk_size=config.landscape_chunk_size,
+        sep=settings.sep.term(settings.maps),
     )
 
 
 def _analyse_model(
-    config: LandscapeConfig, study: TrainedStudy, trained: TrainedModel, what: Measurement, count: int
+    config: AnalysisConfig, study: TrainedStudy, trained: TrainedModel, what: Measurement, count: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, np.ndarray]]:
     """A row of result.json, the per-image numbers, and the arrays of the pictures."""
     started = time.perf_counter()
     # The same keys for every model: paired directions, probes and samples.
-    key = jax.random.key(config.landscape_seed)
+    key = jax.random.key(config.seed)
     accuracy_key, attack_key, image_key = jax.random.split(key, 3)
     settings, model_fn = study.config, study.model_fn
     clean, robust = evaluate.accuracies(
-        accuracy_key, model_fn, trained.variables, study.test, norm=settings.norm, epsilon=settings.budget_in_tests,
-        alpha=settings.test_alpha, num_steps=settings.test_num_steps, chunk_size=settings.chunk_size,
+        accuracy_key, model_fn, trained.variables, study.test, norm=settings.budget.norm,
+        epsilon=settings.budget_in_tests,
+        alpha=settings.tests.alpha, num_steps=settings.tests.num_steps, chunk_size=settings.chunk_size,
     )  # fmt: skip
     attacked = evaluate.explanation_robustness(
         attack_key, model_fn, trained.variables, study.test, study.pairs, what.explanation,
@@ -163,9 +136,10 @@ def _analyse_model(
     keys, *arrays = inputs
     found: dict[str, Any] = {}
     for part in what.parts():
-        found |= jax.device_get(measure(keys, model_fn, trained.variables, *arrays, what=part))
+        found |= jax.device_get(landscape_measure.measure(keys, model_fn, trained.variables, *arrays, what=part))
     few = [rows[: config.plane_images] for rows in arrays]
-    surfaces = jax.device_get(planes(keys[: config.plane_images], model_fn, trained.variables, *few, what=what))
+    few_keys = keys[: config.plane_images]
+    surfaces = jax.device_get(landscape_measure.planes(few_keys, model_fn, trained.variables, *few, what=what))
 
     moved = np.mean((attacked.manipulated_map - attacked.victim_map) ** 2, axis=(1, 2))
     own = {
@@ -214,7 +188,7 @@ def _mean_and_error(values: np.ndarray) -> dict[str, float]:
     }
 
 
-def _correlations(config: LandscapeConfig, numbers: Sequence[dict[str, np.ndarray]]) -> list[dict[str, Any]]:
+def _correlations(config: AnalysisConfig, numbers: Sequence[dict[str, np.ndarray]]) -> list[dict[str, Any]]:
     """Every predictor against every outcome: rho over the images within the models, and over the models."""
     predictors = [*BASELINES, *(name for name in numbers[0] if name.startswith("map/"))]
     predictors += [name for name in numbers[0] if name.rpartition("/")[2] in CURVATURES]
@@ -223,7 +197,7 @@ def _correlations(config: LandscapeConfig, numbers: Sequence[dict[str, np.ndarra
     rows: list[dict[str, Any]] = []
     if finite.sum() < 3:
         return rows
-    key = jax.random.fold_in(jax.random.key(config.landscape_seed), 1)
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
     for predictor in predictors:
         for outcome in OUTCOMES:
             first, second = (jnp.asarray(stacked[name][:, finite]) for name in (predictor, outcome))
@@ -236,3 +210,7 @@ def _correlations(config: LandscapeConfig, numbers: Sequence[dict[str, np.ndarra
                 ends = {name: round(float(value), 4) for name, value in found._asdict().items()}
                 rows.append({"predictor": predictor, "outcome": outcome, "level": level, **ends})
     return rows
+
+
+LANDSCAPE = StudyKind("landscape", LandscapeConfig, prepare, _measure)
+"""Slices, planes and curvature around the images of trained models. Figure 1b."""

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep import attack, evaluate, landscape, train
+from jsep.study.landscape_config import AnalysisConfig
 from jsep.types import Array, Key, ModelFn, Objective, PyTree
 
 IMAGES_AT_ONCE = 8
@@ -16,29 +17,19 @@ IMAGES_AT_ONCE = 8
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What is measured, as one static value of the compiled function: see `LandscapeConfig` for the fields.
+    """What is measured, as one static value of the compiled function.
 
-    scalars: (function, its directions) of each; with_map: the numbers of the map itself too.
+    analysis: with no more Lanczos steps and eigenvalues than an image has pixels; epsilon: its budget, or the study's;
+    scalars: (function, its directions) of each; explanation, prediction: the attacks; sep: the term whose noise the
+    functions draw; with_map: the numbers of the map itself too.
     """
 
+    analysis: AnalysisConfig
+    epsilon: float
     scalars: tuple[tuple[str, tuple[str, ...]], ...]
     explanation: evaluate.ExplanationAttackConfig
     prediction: train.PgdConfig
     sep: train.SepConfig
-    norm: str
-    epsilon: float
-    num_directions: int
-    extent: float
-    num_points: int
-    plane_points: int
-    outside: str
-    num_eigenvalues: int
-    num_matvecs: int
-    num_probes: int
-    spectrum_probes: int
-    sharpness_samples: int
-    sharpness_steps: int
-    chunk_size: int
     with_map: bool = True
 
     def parts(self) -> list["Measurement"]:
@@ -49,16 +40,16 @@ class Measurement:
     @property
     def points_at_once(self) -> int:
         """How many points of one image share a chunk with those of other images."""
-        return max(1, self.chunk_size // IMAGES_AT_ONCE)
+        return max(1, self.analysis.chunk_size // IMAGES_AT_ONCE)
 
     @property
     def ball(self) -> dict[str, Any]:
         """The ball of sharpness and Lipschitz estimate; a step is an eighth of its radius."""
         return {
-            "norm": self.norm,
+            "norm": self.analysis.norm,
             "epsilon": self.epsilon,
             "alpha": self.epsilon / 8,
-            "num_steps": self.sharpness_steps,
+            "num_steps": self.analysis.sharpness_steps,
             "chunk_size": self.points_at_once,
         }
 
@@ -89,17 +80,16 @@ def _lines(
     key: Key, names: tuple[str, ...], context: landscape.DirectionContext, eigenvector: Array, what: Measurement
 ) -> Array:
     """The directions, (D, H, W, C): of each random name `num_directions`, of the others one."""
-    make = functools.partial(landscape.direction, context=context, epsilon=what.epsilon, norm=what.norm)
+    own = what.analysis
+    make = functools.partial(landscape.direction, context=context, epsilon=what.epsilon, norm=own.norm)
     rows = []
     for name in names:
         if name in landscape.RANDOM_DIRECTIONS:
             # The same lines for every model: the key is the image's alone.
-            keys = jax.random.split(
-                jax.random.fold_in(key, list(landscape.DIRECTIONS).index(name)), what.num_directions
-            )
+            keys = jax.random.split(jax.random.fold_in(key, list(landscape.DIRECTIONS).index(name)), own.num_directions)
             rows.append(jax.vmap(lambda k, name=name: make(k, name))(keys))
         elif name == "eigenvector":
-            rows.append(landscape.normalize(eigenvector, epsilon=what.epsilon, norm=what.norm)[None])
+            rows.append(landscape.normalize(eigenvector, epsilon=what.epsilon, norm=own.norm)[None])
         else:
             rows.append(make(key, name)[None])
     return jnp.concatenate(rows)
@@ -107,12 +97,13 @@ def _lines(
 
 def _curvature(key: Key, function: Objective, image: Array, what: Measurement) -> tuple[dict[str, Array], Array]:
     """The numbers of one function at one image, and the leading eigenvector."""
+    own = what.analysis
     curvature_key, sharpness_key = jax.random.split(key)
     values, eigenvector, moments, measure = landscape.curvature(
-        curvature_key, function, image, num_eigenvalues=what.num_eigenvalues, num_matvecs=what.num_matvecs,
-        num_probes=what.num_probes, spectrum_probes=what.spectrum_probes, chunk_size=what.points_at_once,
+        curvature_key, function, image, num_eigenvalues=own.num_eigenvalues, num_matvecs=own.num_matvecs,
+        num_probes=own.num_probes, spectrum_probes=own.spectrum_probes, chunk_size=what.points_at_once,
     )  # fmt: skip
-    sharpness = landscape.sharpness(sharpness_key, function, image, num_samples=what.sharpness_samples, **what.ball)
+    sharpness = landscape.sharpness(sharpness_key, function, image, num_samples=own.sharpness_samples, **what.ball)
     numbers = {
         "value": function(image),
         "gradient_norm": jnp.sqrt(jnp.sum(jax.grad(function)(image) ** 2)),
@@ -143,6 +134,7 @@ def measure(
     what: Measurement,
 ) -> dict[str, Any]:
     """Everything but planes, for every image: {scalar: {quantity: (images, ...)}, "map": {quantity: (images,)}}."""
+    own = what.analysis
 
     def one(inputs: tuple[Key, Array, Array, Array, Array]) -> dict[str, Any]:
         key, image, other, moved, label = inputs
@@ -155,14 +147,14 @@ def measure(
             context = landscape.DirectionContext(function, image, attacked, other)
             lines = _lines(jax.random.fold_in(key, 4), names, context, eigenvector, what)
             line = landscape.slice_1d(
-                function, image, lines, what.extent, what.num_points, outside=what.outside,
+                function, image, lines, own.extent, own.num_points, outside=own.out_of_range,
                 chunk_size=what.points_at_once,
             )  # fmt: skip
             found[scalar] = {**numbers, "lines": line.values, "share_outside": line.share_outside}
         if what.with_map and case.map_fn is not None:
             jacobian = landscape.jacobian_norms(
-                jax.random.fold_in(key, 5), case.map_fn, image, num_matvecs=what.num_matvecs,
-                num_probes=what.num_probes, chunk_size=what.points_at_once,
+                jax.random.fold_in(key, 5), case.map_fn, image, num_matvecs=own.num_matvecs,
+                num_probes=own.num_probes, chunk_size=what.points_at_once,
             )  # fmt: skip
             lipschitz = landscape.local_lipschitz(jax.random.fold_in(key, 6), case.map_fn, image, **what.ball)
             found["map"] = {
@@ -173,7 +165,9 @@ def measure(
         return found
 
     return jax.lax.map(
-        one, (keys, images, others, manipulated, labels), batch_size=min(IMAGES_AT_ONCE, what.chunk_size, len(images))
+        one,
+        (keys, images, others, manipulated, labels),
+        batch_size=min(IMAGES_AT_ONCE, own.chunk_size, len(images)),
     )
 
 
@@ -190,6 +184,7 @@ def planes(
     what: Measurement,
 ) -> dict[str, Array]:
     """scalar -> (images, P, P): rows along the attack's path, columns along the first Rademacher direction."""
+    own = what.analysis
 
     def one(inputs: tuple[Key, Array, Array, Array, Array]) -> dict[str, Array]:
         key, image, other, moved, label = inputs
@@ -201,11 +196,13 @@ def planes(
             context = landscape.DirectionContext(function, image, attacked, other)
             lines = _lines(jax.random.fold_in(key, 4), ("attack", "rademacher"), context, image, what)[:2]
             found[scalar] = landscape.slice_2d(
-                function, image, lines, what.extent, what.plane_points, outside=what.outside,
+                function, image, lines, own.extent, own.plane_points, outside=own.out_of_range,
                 chunk_size=what.points_at_once,
             ).values  # fmt: skip
         return found
 
     return jax.lax.map(
-        one, (keys, images, others, manipulated, labels), batch_size=min(IMAGES_AT_ONCE, what.chunk_size, len(images))
+        one,
+        (keys, images, others, manipulated, labels),
+        batch_size=min(IMAGES_AT_ONCE, own.chunk_size, len(images)),
     )

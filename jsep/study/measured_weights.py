@@ -30,7 +30,7 @@ def train_config_of(
     Raises: InputError where it is not there, or the file cannot be read.
     """
     found = config.train_config(method, num_pixels)
-    if config.sep_weight_unit != "gradient_ratio" or not training_method(method).sep_sign:
+    if config.sep.weight_unit != "gradient_ratio" or not training_method(method).sep_sign:
         return found
     name = f"{method}_seed{seed}"
     known = devices.call_on_first_process(lambda: _read(Path(run_dir) / SEP_WEIGHTS))

@@ -1,11 +1,12 @@
 """The training methods of a study: every objective alone, with SEP of either sign, and with another regulariser."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsep import record, train
-from jsep.checks import InputError, check_choice, check_positive
+from jsep.checks import MAX_WEIGHT, InputError, check_choice, check_positive
+from jsep.study.options import number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,10 @@ class TrainingMethod:
         return train.objective(self.objective).baseline if self.is_plain else self.objective
 
 
-_SHORT = {"sep_pos": "mat_sep_pos", "sep_neg": "mat_sep_neg"}
-"""The paper's names of SEP on top of MAT."""
+PAPER_OBJECTIVE = "mat"
+"""The objective whose methods with SEP have the paper's short names: sep_pos, sep_neg."""
+
+_SHORT = {name: f"{PAPER_OBJECTIVE}_{name}" for name in ("sep_pos", "sep_neg")}
 
 
 def training_methods() -> dict[str, TrainingMethod]:
@@ -65,8 +68,8 @@ def training_method(name: str) -> TrainingMethod:
     if method.is_plain and train.objective(method.objective).weight is None:
         raise InputError(f"method {base!r} has no weight, got {name!r}")
     try:
-        weight = float(text)
-        check_positive("weight", weight, allow_zero=method.is_plain)
+        weight = number(text)
+        check_positive("weight", weight, allow_zero=method.is_plain, maximum=MAX_WEIGHT)
     except ValueError as error:
         raise InputError(f"the weight of a method must be a number > 0, such as {base}@1, got {name!r}") from error
     return dataclasses.replace(method, weight=weight)
@@ -78,6 +81,14 @@ def described_method(name: str) -> dict[str, Any]:
     return {"baseline": chosen.baseline, "adversarial": train.objective(chosen.objective).adversarial}
 
 
+def is_reference(method: str | None) -> bool:
+    """Whether a method is an adversarial objective alone, such as mat: what the others are measured by."""
+    if method is None:
+        return False
+    chosen = training_method(method)
+    return chosen.is_plain and train.objective(chosen.objective).adversarial
+
+
 def reference_of(method: str, methods: Sequence[str]) -> str | None:
     """The method of a study below whose clean accuracy a model of `method` counts as degraded, None where there is
     none: its baseline if the study has it, else the study's first plain adversarial objective, if that is another one.
@@ -87,20 +98,30 @@ def reference_of(method: str, methods: Sequence[str]) -> str | None:
     baseline = training_method(method).baseline
     if baseline in methods:
         return baseline
-    chosen = {name: training_method(name) for name in methods}
-    adversarial = (
-        name for name, other in chosen.items() if other.is_plain and train.objective(other.objective).adversarial
-    )
-    first = next(adversarial, None)
+    first = next(filter(is_reference, methods), None)
     return None if first == method else first
 
 
-def mark_degraded(rows: list[dict[str, Any]]) -> None:
-    """Marks the models whose clean accuracy is more than record.DEGRADED_MARGIN below that of their reference with
-    the same seed (`reference_of`); one without a reference is not marked."""
+def mark_degraded(rows: list[dict[str, Any]], references: Mapping[str, str | None] | None = None) -> None:
+    """Marks the models whose clean accuracy is more than record.DEGRADED_MARGIN below that of their reference: with the
+    same seed where there is one, else of its mean over the seeds. One without a reference is not marked.
+
+    Args: references: method -> its reference; default: by `reference_of`.
+    """
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    accuracies = {(row["method"], row["seed"]): row["clean_accuracy"] for row in rows}
-    references = {method: reference_of(method, methods) for method in methods}
+    if references is None:
+        references = {method: reference_of(method, methods) for method in methods}
+    accuracies: dict[str, dict[int, float]] = {}
     for row in rows:
-        expected = accuracies.get((references[row["method"]], row["seed"]), 0.0)
-        row["degraded"] = record.is_degraded(row["clean_accuracy"], expected)
+        accuracies.setdefault(row["method"], {})[row["seed"]] = row["clean_accuracy"]
+    for row in rows:
+        expected = accuracies.get(references[row["method"]] or "", {})
+        row["degraded"] = is_degraded(row, expected)
+
+
+def is_degraded(row: Mapping[str, Any], reference: Mapping[int, float]) -> bool:
+    """Whether a model is degraded, by the clean accuracies of its reference by seed; not so where there are none."""
+    if not reference:
+        return False
+    expected = reference.get(row["seed"], sum(reference.values()) / len(reference))
+    return record.is_degraded(row["clean_accuracy"], expected)

@@ -1,18 +1,15 @@
 """Table 3: SEP with each of several explanations in its term, every model tested with every one of them."""
 
 import dataclasses
-import time
-from pathlib import Path
-from typing import Any
 
-from jsep import explain, record, report
-from jsep.checks import InputError, check_choice
-from jsep.study import environment
-from jsep.study.config import StudyConfig, training_method
+from jsep import explain
+from jsep.checks import InputError
+from jsep.study import training
+from jsep.study.config import StudyConfig
+from jsep.study.configuration import setting
 from jsep.study.cross_method import measure_cross
-from jsep.study.flat_config import setting
-from jsep.study.run import OnProgress, run
-from jsep.study.run_directory import RunDirectory
+from jsep.study.methods import training_method
+from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedStudy, load_trained
 
 
@@ -22,73 +19,53 @@ class MethodsTableConfig(StudyConfig):
 
     explanations: tuple[str, ...] = setting(
         ("gradient", "gradient_x_input", "guided_backprop"),
-        "explanations in the SEP term, each of which tests all models",
+        "explanations in the SEP term, each of which tests all models; sep_method, sep_gradient and explanation_method "
+        "follow from them",
+        choices=explain.METHODS,
     )
-    sep_method: str = setting("gradient_x_input", "not used: explanations says what is in the SEP term")
-    sep_gradient: str = setting("directional", "not used: directional where an explanation allows it, else reverse")
-    explanation_method: str = setting("gradient_x_input", "not used: every one of explanations is attacked")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises: InputError for explanations that cannot be in the term, or methods that have none."""
         if not self.explanations or len(set(self.explanations)) != len(self.explanations):
             raise InputError(f"explanations must be one or more different names, got {', '.join(self.explanations)}")
         for name in self.explanations:
-            check_choice("explanation method", name, explain.METHODS)
             explain.check_differentiable(name)
-        super().__post_init__()
+        super().check()
         if not any(training_method(name).sep_sign for name in self.methods):
             raise InputError(f"methods must have a SEP term, such as sep_pos, got {', '.join(self.methods)}")
 
     def study_config(self, explanation: str) -> StudyConfig:
         """The study of one explanation; what has no SEP term is trained with the first one alone."""
-        names = [field.name for field in dataclasses.fields(StudyConfig)]
         methods = [m for m in self.methods if training_method(m).sep_sign or explanation == self.explanations[0]]
-        own = {
-            "experiment": f"{self.experiment}_{explanation}",
-            "methods": tuple(methods),
-            "sep_method": explanation,
-            "sep_gradient": "directional" if explain.METHODS[explanation].from_gradient else "reverse",
-            "explanation_method": explanation,
-            "explanation_attacked_method": None,
-        }
-        return StudyConfig(**{**{name: getattr(self, name) for name in names}, **own})
+        return self.as_a(
+            StudyConfig,
+            experiment=f"{self.experiment}_{explanation}",
+            methods=tuple(methods),
+            sep_method=explanation,
+            sep_gradient="directional" if explain.METHODS[explanation].from_gradient else "reverse",
+            explanation_method=explanation,
+            explanation_attacked_method=None,
+        )
 
 
-def run_methods_table(
-    config: MethodsTableConfig,
-    run_dir: str | Path,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    on_progress: OnProgress | None = None,
-) -> dict[str, Any]:
-    """Trains with every explanation on the same pairs in subdirectories of `run_dir`, tests every model with every
-    explanation, and writes result.json and cross.png as `run_cross_method` does.
+def _prepare(config: MethodsTableConfig) -> None:
+    training.prepare(config.study_config(config.explanations[0]))
 
-    Raises: InputError for bad input, before anything is written; train.TrainingDiverged with its step and term.
-    """
-    progress = on_progress or (lambda what, record: None)
-    directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
-    result: dict[str, Any] = {
-        "format": record.FORMAT,
-        "kind": "cross_method",
-        "experiment": config.experiment,
-        "config": config.as_dict(),
-        "environment": environment.describe(),
-    }
+
+def measure(config: MethodsTableConfig, prepared: None, run: Run) -> None:
+    """Trains with every explanation on the same pairs in subdirectories, and tests every model with every explanation
+    as a cross-method study does."""
     studies: list[TrainedStudy] = []
-    seconds = 0.0
     for place, explanation in enumerate(config.explanations):
-        progress(f"training with {explanation}", {"unit": place, "num_units": len(config.explanations), "of": "study"})
+        run.announce(place, len(config.explanations), "study", f"training with {explanation}")
         own = config.study_config(explanation)
         if studies:
-            own = dataclasses.replace(own, pairs_file=str(directory.path / config.explanations[0] / "pairs.json"))
-        found = run(own, directory.path / explanation, resume=resume, on_progress=progress)
-        seconds += found["environment"]["seconds"]
-        studies.append(load_trained(directory.path / explanation))
-    started = time.perf_counter()
-    result["studies"] = [study.config.as_dict() for study in studies]
-    result |= measure_cross(studies, config.explanations, chunk_size=config.chunk_size, on_progress=progress)
-    result["environment"]["seconds"] = round(seconds + time.perf_counter() - started, 1)
-    directory.write_result(result)
-    report.write(directory.path)
-    return result
+            pairs_file = run.directory.path / config.explanations[0] / "pairs.json"
+            own = own.replace(pairs_file=str(pairs_file))
+        run.part(training.STUDY, own, explanation)
+        studies.append(load_trained(run.directory.path / explanation))
+    measure_cross(studies, config.explanations, run, chunk_size=config.chunk_size)
+
+
+METHODS_TABLE = StudyKind("cross_method", MethodsTableConfig, _prepare, measure)
+"""SEP with each of several explanations in its term, tested with each. Table 3."""

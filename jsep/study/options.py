@@ -1,11 +1,14 @@
 """Settings that a plug-in owns, as text: `name=value` of a flag to arguments and configurations."""
 
+import contextlib
 import dataclasses
+import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jsep.checks import InputError, check_choice
+from jsep.checks import MAX_WEIGHT, InputError, check_choice
+from jsep.study.configuration import LARGEST_COUNT
 
 
 def parse_options(what: str, texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,43 +39,62 @@ def _parse(where: str, text: str, kind: Any) -> Any:
             return text
         if kind is bool or (kind is not int and kind is not float and text in words):
             return words[text]
-        if kind is int:
-            return int(text)
-        if kind is float:
-            return _fraction(text)
-    except (ValueError, KeyError, ZeroDivisionError):
+        if kind is int or kind is float:
+            return _bounded(whole_number if kind is int else number, text)
+    except (ValueError, KeyError):
         raise InputError(f"{where}: expected {_EXPECTED[kind]}, got {text!r}") from None
-    for parse in (int, _fraction):
-        try:
-            return parse(text)
-        except (ValueError, ZeroDivisionError):
-            continue
-    return text
+    for parse in (whole_number, number):
+        with contextlib.suppress(ValueError):
+            return _bounded(parse, text)
+    try:
+        float(text)
+    except ValueError:
+        return text
+    raise InputError(f"{where}: expected {_EXPECTED[float]}, got {text!r}")  # a number to Python alone
 
 
-_EXPECTED = {bool: "true or false", int: "a whole number", float: "a number or a fraction such as 8/255"}
+_EXPECTED = {
+    bool: "true or false",
+    int: f"a whole number of at most {LARGEST_COUNT}",
+    float: f"a number of at most {MAX_WEIGHT:g} or a fraction such as 8/255",
+}
 
 
-def _fraction(text: str) -> float:
-    numerator, _, denominator = text.partition("/")
-    return float(numerator) / float(denominator or 1)
+def _bounded(parse: Callable[[str], float], text: str) -> float:
+    value = parse(text)
+    if not abs(value) <= (LARGEST_COUNT if isinstance(value, int) else MAX_WEIGHT):
+        raise ValueError
+    return value
 
 
-def option_kinds(kind: type, values: Any, prefix: str = "") -> dict[str, Any]:
-    """The fields of a plug-in's configuration that the flat configuration `values` has no field for, with their
-    types."""
-    flags = {field.name for field in dataclasses.fields(values)}
+def whole_number(text: str) -> int:
+    """A whole number as it is written in a flag: ASCII digits alone. Raises: ValueError for anything else."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise ValueError(f"expected a whole number such as 25, got {text!r}")
+    return int(text)
+
+
+def number(text: str) -> float:
+    """A number as it is written in a flag, perhaps as a fraction: 8/255. Raises: ValueError for anything else."""
+    if re.fullmatch(r"[0-9eE./+-]+", text):
+        with contextlib.suppress(ValueError, ZeroDivisionError):
+            numerator, _, denominator = text.partition("/")
+            return float(numerator) / float(denominator or 1)
+    raise ValueError(f"expected a number or a fraction such as 8/255, got {text!r}")
+
+
+def option_kinds(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a plug-in's configuration that `settings` has no value for, with their types."""
     hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind) if f"{prefix}{field.name}" not in flags}
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.name not in settings}
 
 
-def own_settings(kind: type, values: Any, options: Mapping[str, Any], prefix: str = "") -> Any:
-    """A plug-in's configuration: a field takes the value of the flat configuration's field `prefix` + its name, where
-    there is one, else that of `options`, else its default.
+def own_settings(kind: type, settings: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """A plug-in's configuration: a field takes the value of the setting of its name, where there is one, else that of
+    `options`, else its default.
 
-    Args: kind: its class; values: a FlatConfig; options: as `parse_options` gives them, others are left out.
+    Args: kind: its class; settings: by name; options: as `parse_options` gives them, others are left out.
     """
-    flags = {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}
     names = [field.name for field in dataclasses.fields(kind)]
     chosen = {name: options[name] for name in names if name in options}
-    return kind(**chosen | {name: flags[prefix + name] for name in names if prefix + name in flags})
+    return kind(**chosen | {name: settings[name] for name in names if name in settings})

@@ -1,54 +1,43 @@
 """What bfloat16 training steps change in the numbers of a study: the same study in both precisions."""
 
 import dataclasses
-from pathlib import Path
-from typing import Any
 
-from jsep import record, train
-from jsep.study import environment
+from jsep import train
+from jsep.study import training
 from jsep.study.config import StudyConfig
-from jsep.study.run import OnProgress, run
-from jsep.study.run_directory import RunDirectory
+from jsep.study.runner import Run, StudyKind
 
 
-def run_precision(
-    config: StudyConfig,
-    run_dir: str | Path,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    on_progress: OnProgress | None = None,
-) -> dict[str, Any]:
-    """Runs the study once for each of `train.PRECISIONS`, on the same pairs, in subdirectories of `run_dir`.
+@dataclasses.dataclass(frozen=True)
+class PrecisionConfig(StudyConfig):
+    """A study, whose `precision` is not used: it is run in each."""
 
-    `config.precision` is not used. Returns what result.json holds: the rows of both studies, each with its "precision",
-    so that a float32 row and a bfloat16 row of one method and seed differ in nothing else.
-    Raises: InputError for bad input, before anything is written; train.TrainingDiverged with its step and term.
-    """
-    progress = on_progress or (lambda what, record: None)
-    directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
-    result: dict[str, Any] = {
-        "format": record.FORMAT,
-        "kind": "precision",
-        "experiment": config.experiment,
-        "config": config.as_dict(),
-        "environment": environment.describe(),
-        "rows": [],
-    }
-    seconds = 0.0
-    for precision in train.PRECISIONS:
-        progress(f"precision {precision}", {})
-        own = dataclasses.replace(config, precision=precision, experiment=f"{config.experiment}_{precision}")
-        if precision != train.PRECISIONS[0]:
-            pairs = directory.path / train.PRECISIONS[0] / "pairs.json"
-            own = dataclasses.replace(own, pairs_file=str(pairs))
-        found = run(own, directory.path / precision, resume=resume, on_progress=progress)
-        seconds += found["environment"]["seconds"]
+    def study_config(self, precision: str) -> StudyConfig:
+        """The study in one precision."""
+        return self.as_a(StudyConfig, precision=precision, experiment=f"{self.experiment}_{precision}")
+
+
+def _prepare(config: PrecisionConfig) -> None:
+    training.prepare(config)
+
+
+def measure(config: PrecisionConfig, prepared: None, run: Run) -> None:
+    """The rows of the study in each of `train.PRECISIONS`, on the same pairs, in subdirectories; each with its
+    "precision", so that a float32 row and a bfloat16 row of one method and seed differ in nothing else."""
+    first = train.PRECISIONS[0]
+    for place, precision in enumerate(train.PRECISIONS):
+        run.announce(place, len(train.PRECISIONS), "study", f"precision {precision}")
+        own = config.study_config(precision)
+        if precision != first:
+            own = own.replace(pairs_file=str(run.directory.path / first / "pairs.json"))
+        found = run.part(training.STUDY, own, precision)
+        if any(row["precision"] == precision for row in run.rows):
+            continue
         # The values of every pair stay in the study's own result.
-        result["rows"] += [
-            {"precision": precision, **{name: value for name, value in row.items() if name != "per_pair"}}
-            for row in found["rows"]
-        ]
-    result["environment"]["seconds"] = round(seconds, 1)
-    directory.write_result(result)
-    return result
+        for row in found["rows"]:
+            run.rows.append({"precision": precision} | {name: row[name] for name in row if name != "per_pair"})
+        run.save()
+
+
+PRECISION = StudyKind("precision", PrecisionConfig, _prepare, measure)
+"""A study in float32 and in bfloat16."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from jsep import data
 from jsep.checks import InputError, check_choice
-from jsep.study.flat_config import FlatConfig, setting
+from jsep.study.configuration import Configuration, setting
 from jsep.study.sweep import read_spec
 
 SETS = ("quick", "full", "apart")
@@ -21,19 +21,16 @@ _REFERENCE = re.compile(r"\{(\w+)\}")
 
 
 @dataclasses.dataclass(frozen=True)
-class RecipesConfig(FlatConfig):
+class RecipesConfig(Configuration):
     """Which recipes are run, and where their results go. The help text of each field is its documentation."""
 
     recipes: str = setting("experiments/paper.json", "the table of recipes")
-    chosen: str = setting("quick", f"which of them: {', '.join(SETS[:2])}")
+    recipe_set: str = setting("quick", "which of them", choices=SETS[:2])
     only: tuple[str, ...] = setting((), "names of recipes, with what they need; default: all that are chosen")
     data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
     tiny_imagenet_dir: str | None = setting(None, "directory of TinyImageNet; default: data_dir")
     results_dir: str = setting("results", "where result.json and figures of a finished run are copied")
     dry_run: bool = setting(False, "print the commands and the minutes that the flagfiles name; run nothing")
-
-    def __post_init__(self) -> None:
-        check_choice("chosen", self.chosen, SETS[:2])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,19 @@ import numpy as np
 
 from jsep import devices, record
 from jsep.checks import InputError, is_disk_full
-from jsep.study.flat_config import FlatConfig, differences
+from jsep.study.configuration import Configuration, differences
 
 
 def _write_whole(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
+
+
+def is_complete(result: Mapping[str, Any]) -> bool:
+    """Whether a result has all that its run was to measure; older ones of some kinds do not say so, but have the
+    seconds that they took."""
+    return bool(result.get("complete", "seconds" in result.get("environment", {"seconds": 0})))
 
 
 class RunDirectory:
@@ -29,13 +36,15 @@ class RunDirectory:
     Of several processes the first alone reads and writes; the others get from it what it has read.
     """
 
-    def __init__(self, path: str | Path, config: FlatConfig, *, resume: bool = False, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, config: Configuration, *, resume: bool = False, overwrite: bool = False
+    ) -> None:
         self.path = Path(path)
         if resume and overwrite:
             raise InputError("resume and overwrite exclude each other: give one of them")
         devices.call_on_first_process(lambda: self._open(config, resume=resume, overwrite=overwrite))
 
-    def _open(self, config: FlatConfig, *, resume: bool, overwrite: bool) -> None:
+    def _open(self, config: Configuration, *, resume: bool, overwrite: bool) -> None:
         path = self.path
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"run_dir {path} is a file; give a directory")
@@ -51,7 +60,7 @@ class RunDirectory:
                 f"run_dir {path} cannot be written ({error.strerror}); choose another directory"
             ) from error
 
-    def _open_existing(self, config: FlatConfig, *, resume: bool, overwrite: bool) -> None:
+    def _open_existing(self, config: Configuration, *, resume: bool, overwrite: bool) -> None:
         if not self._config_path.exists():
             raise InputError(f"run_dir {self.path} is not empty and not a run of jsep; choose another directory")
         if overwrite:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from jsep import record
-from jsep.checks import InputError, check_choice, check_count, check_positive
-from jsep.study.flat_config import FlatConfig, differences, setting
+from jsep.checks import InputError, check_choice, check_count
+from jsep.study.configuration import Configuration, amount, count, differences, setting
+from jsep.study.run_directory import is_complete
 from jsep.study.sweep_engines import ENGINES, Engine, Task
 
 Flag = str | bool | int | float
@@ -27,24 +28,26 @@ STATUSES = ("waiting", "running", "skipped", "done", "failed")
 _KEYS = ("question", "script", "flagfile", "flags", "first", "runs")
 
 
+LARGEST_WORKERS = 10_000
+"""Of processes at a time, their threads and devices."""
+
+
 @dataclasses.dataclass(frozen=True)
-class SweepConfig(FlatConfig):
+class SweepConfig(Configuration):
     """How a sweep is run. The help text of each field is its documentation."""
 
     spec: str = setting("experiments/sweeps/smoke.json", "the sweep: a JSON file with a script and its flags")
-    engine: str = setting("processes", f"where the runs run: {', '.join(ENGINES)} (an existing Ray cluster)")
-    num_workers: int = setting(0, "runs at the same time; 0: one a GPU, or one a core where there is none")
-    threads_per_worker: int = setting(0, "threads of a run on CPU; 0: the cores shared out among the workers")
+    engine: str = setting("processes", "where the runs run, ray an existing cluster", choices=ENGINES)
+    num_workers: int = count(
+        0, "runs at the same time; 0: one a GPU, or one a core where there is none", minimum=0, maximum=LARGEST_WORKERS
+    )
+    threads_per_worker: int = count(
+        0, "threads of a run on CPU; 0: the cores shared out among the workers", minimum=0, maximum=LARGEST_WORKERS
+    )
     dry_run: bool = setting(False, "print the plan and run nothing")
     data_dir: str | None = setting(None, "directory of the data sets, given to every run; default: as the spec says")
     ray_address: str = setting("auto", "address of the Ray cluster: auto for the one of this machine, or host:port")
-    ray_gpus: float = setting(0.0, "GPUs of a run on the Ray cluster")
-
-    def __post_init__(self) -> None:
-        check_choice("engine", self.engine, ENGINES)
-        for name in ("num_workers", "threads_per_worker"):
-            check_count(name, getattr(self, name), minimum=0)
-        check_positive("ray_gpus", self.ray_gpus, allow_zero=True)
+    ray_gpus: float = amount(0.0, "GPUs of a run on the Ray cluster", allow_zero=True, maximum=LARGEST_WORKERS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +162,7 @@ def plan_sweep(spec: SweepSpec, sweep_dir: str | Path) -> list[PlannedRun]:
     return runs
 
 
-def state_of(run_dir: str | Path, config: FlatConfig) -> str:
+def state_of(run_dir: str | Path, config: Configuration) -> str:
     """What `run_dir` holds: "absent", "begun", "finished", or "other" for a run with another configuration."""
     path = Path(run_dir)
     try:
@@ -172,10 +175,9 @@ def state_of(run_dir: str | Path, config: FlatConfig) -> str:
         return "other"
     try:
         result = record.upgrade(json.loads((path / "result.json").read_text()))
-        # Most results are written once, at the end; a study's say whether there is more to come. A page is drawn last.
-        complete = result.get("complete", True)
+        # A page is drawn last.
         drawn = record.kind_of(result) not in ("study", "evaluation", "landscape") or (path / "index.html").is_file()
-        return "finished" if complete and drawn else "begun"
+        return "finished" if is_complete(result) and drawn else "begun"
     except (OSError, ValueError, KeyError):
         return "begun"
 
@@ -194,7 +196,7 @@ class RunState:
 
 def seconds_left(states: Sequence[RunState], num_workers: int, now: float) -> float | None:
     """How long the rest takes at the mean pace of the runs that are done; None before one is."""
-    check_positive("num_workers", num_workers)
+    check_count("num_workers", num_workers)
     known = [state.seconds for state in states if state.status == "done"]
     if not known:
         return None

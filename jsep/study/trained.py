@@ -8,7 +8,8 @@ import jax
 
 from jsep import data, evaluate, models, train
 from jsep.checks import InputError, check_choice
-from jsep.study.config import CHECKPOINTS, StudyConfig
+from jsep.study.config import StudyConfig
+from jsep.study.groups import CHECKPOINTS
 from jsep.study.measured_weights import SEP_WEIGHTS, train_config_of
 from jsep.study.setup import create_model, load_splits, training_key
 from jsep.types import ModelFn, PyTree
@@ -65,11 +66,11 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} holds no study that can be read ({error}); give the run_dir of one") from error
     if data_dir is not None:
-        config = dataclasses.replace(config, data_dir=data_dir)
+        config = config.replace(data_dir=data_dir)
     which = config.evaluated_checkpoint if which is None else which
     check_choice("checkpoint", which, CHECKPOINTS)
     splits = load_splits(config)
-    model = create_model(config, config.model, splits.train.info)
+    model = create_model(config.model, splits.train.info)
     num_pixels = splits.train.info.image_shape[0] * splits.train.info.image_shape[1]
     trained = []
     for seed in config.seeds:
@@ -124,18 +125,18 @@ def keep_study(run_dir: str | Path, kept_dir: str | Path) -> Path:
 def load_start(config: StudyConfig, model: models.Classifier) -> dict[int, PyTree]:
     """seed -> the variables that the models of that seed start from; {} where they start from scratch.
 
-    Raises: InputError where `config.start_from` lacks the method or a seed, or has other models than `model`.
+    Raises: InputError where `config.start.run_dir` lacks the method or a seed, or has other models than `model`.
     """
-    if config.start_from is None:
+    if config.start.run_dir is None:
         return {}
-    study = load_trained(config.start_from, data_dir=config.data_dir)
+    study = load_trained(config.start.run_dir, data_dir=config.data.data_dir)
     if study.model != model:
         raise InputError(
-            f"start_from: {config.start_from} holds models {study.model}, expected {model}; "
+            f"start_from: {config.start.run_dir} holds models {study.model}, expected {model}; "
             "set the flags of the model alike"
         )
-    found = {trained.seed: trained.variables for trained in study.trained if trained.method == config.start_method}
+    found = {trained.seed: trained.variables for trained in study.trained if trained.method == config.start.method}
     missing = [seed for seed in config.seeds if seed not in found]
     if missing:
-        raise InputError(f"start_from: {config.start_from} has no model {config.start_method}_seed{missing[0]}")
+        raise InputError(f"start_from: {config.start.run_dir} has no model {config.start.method}_seed{missing[0]}")
     return found

@@ -1,17 +1,15 @@
 """How both robustnesses change with the SEP weight, of both signs, until training breaks: from finished runs."""
 
-import time
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jsep import record, report, stats
-from jsep.checks import InputError, check_count
-from jsep.study import environment
-from jsep.study.collected import Collected, collect
-from jsep.study.flat_config import FlatConfig, setting
-from jsep.study.run_directory import RunDirectory
+from jsep import stats
+from jsep.checks import InputError
+from jsep.study.configuration import Configuration, count, setting
+from jsep.study.finished_studies import FinishedStudies, read_finished
+from jsep.study.methods import training_method
+from jsep.study.runner import Run, StudyKind
 
 METRICS = (
     "clean_accuracy",
@@ -27,60 +25,41 @@ METRICS = (
 )
 """What is followed along the weights; each with an interval over the seeds."""
 
-_METHODS = ("sep_neg", "mat", "sep_pos")
 
-
-@dataclass(frozen=True)
-class WeightSweepConfig(FlatConfig):
+@dataclasses.dataclass(frozen=True)
+class WeightSweepConfig(Configuration):
     """Which runs. The help text of each field is its documentation."""
 
     study_dirs: tuple[str, ...] = setting(
-        ("runs/sep_weight_digits/*",), "run directories of finished studies with mat, sep_pos and sep_neg; * allowed"
+        ("runs/sep_weight_digits/*",), "run directories of finished studies with an objective and SEP on it; * allowed"
     )
     reference_dir: str = setting(
-        "runs/sep_weight_digits/mat", "the one with the MAT models: weight 0, and what degraded is measured by"
+        "runs/sep_weight_digits/mat",
+        "the one with models without SEP, such as mat: weight 0, and what degraded is measured by",
     )
-    num_resamples: int = setting(1000, "resamples of a bootstrap interval")
-
-    def __post_init__(self) -> None:
-        check_count("num_resamples", self.num_resamples)
+    num_resamples: int = count(1000, "resamples of a bootstrap interval")
 
 
-def run_weight_sweep(config: WeightSweepConfig, run_dir: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
-    """Gathers the runs, writes result.json and weights.png. Raises: InputError for bad input, before anything is
-    written."""
-    started = time.perf_counter()
-    collected = collect(config.study_dirs, config.reference_dir)
-    rows = [row for row in collected.rows if row["method"] in _METHODS]
+def _prepare(config: WeightSweepConfig) -> FinishedStudies:
+    finished = read_finished(config.study_dirs, config.reference_dir)
+    rows = tuple(row for row in finished.rows if _is_along(row["method"], finished.reference))
     if len({row["sep_weight_scale_free"] for row in rows}) < 3:
         raise InputError(f"{', '.join(config.study_dirs)}: expected at least 3 SEP weights; run the sweep first")
-    weights = describe_weights(rows)
-    directory = RunDirectory(run_dir, config, overwrite=overwrite)
-    result = {
-        **header(config, "sep_weight_sweep", collected),
-        "rows": rows,
-        "weights": weights,
-        "trends": trends(rows, config.num_resamples),
-    }
-    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
-    directory.write_result(result)
-    report.write(directory.path)
-    return result
+    return dataclasses.replace(finished, rows=rows)
 
 
-def header(config: FlatConfig, kind: str, collected: Collected) -> dict[str, Any]:
-    """What a result over many studies says of itself."""
-    return {
-        "format": record.FORMAT,
-        "kind": kind,
-        "experiment": config.experiment,
-        "config": config.as_dict(),
-        "environment": environment.describe(),
-        "pairs": {key: collected.pairs[key] for key in ("dataset", "split", "hash") if key in collected.pairs}
-        | {"num_pairs": len(collected.pairs["victims"])},
-        "judged": collected.judged,
-        "studies": list(collected.studies),
-        "left_out": list(collected.left_out),
+def _is_along(method: str, reference: str) -> bool:
+    """Whether a method is the reference, or the same objective with SEP."""
+    chosen, objective = training_method(method), training_method(reference).objective
+    return method == reference or (chosen.objective == objective and chosen.sep_sign != 0)
+
+
+def measure(config: WeightSweepConfig, finished: FinishedStudies, run: Run) -> None:
+    """The rows, the means of every weight and the trends along the weights."""
+    run.result |= finished.header() | {
+        "rows": list(finished.rows),
+        "weights": describe_weights(finished.rows),
+        "trends": trends(finished.rows, config.num_resamples),
     }
 
 
@@ -132,3 +111,7 @@ def trends(rows: Sequence[Mapping[str, Any]], num_resamples: int) -> list[dict[s
                 }
             )
     return found
+
+
+WEIGHT_SWEEP = StudyKind("sep_weight_sweep", WeightSweepConfig, _prepare, measure)
+"""Both robustnesses along the SEP weight, from finished studies."""

@@ -4,7 +4,6 @@ import json
 import pathlib
 import re
 
-import command_line
 import pytest
 from planted import planted_result
 
@@ -13,6 +12,7 @@ from jsep.report.findings import FEW_SEEDS
 from jsep.report.formatting import p_text, signed
 from jsep.report.page import answer_values
 from jsep.report.rendering import render
+from jsep.study.terminal import findings_text
 
 PLANTED = {
     "clear": planted_result(2e-5),
@@ -59,7 +59,7 @@ def test_every_outlet_shows_the_verdict_of_the_engine(name: str) -> None:
     assert tuple(engine[question, "mat"] for question in QUESTIONS) == expected
     outlets = {
         "page": render("answer.html", **answer_values(record.upgrade(content))),
-        "terminal": command_line.findings_text(content),
+        "terminal": findings_text(content),
         "README": report.format_table(content, style="markdown").split("\n\n")[-1],
     }
     for outlet, text in outlets.items():
@@ -72,7 +72,7 @@ def test_every_outlet_shows_the_verdict_of_the_engine(name: str) -> None:
 def test_no_outlet_says_an_order_that_the_engine_does_not(name: str) -> None:
     """Means are in every table; a sentence that orders them is in none."""
     content = PLANTED[name]
-    text = report.format_table(content, style="markdown") + command_line.findings_text(content)
+    text = report.format_table(content, style="markdown") + findings_text(content)
     sentences = [line for line in text.splitlines() if not line.startswith("|")]
     for phrase in ("is the paper's order", "highest", "lowest", "differ by at most", " < sep"):
         assert not [line for line in sentences if phrase in line], phrase

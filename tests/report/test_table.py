@@ -6,13 +6,13 @@ import re
 import pytest
 
 from jsep import report
-from jsep.report.table import Cell, Column, make_table, with_run_names, words
+from jsep.report.table import Cell, Column, make_table, text_column, with_run_names
 
 EVIL = "<b>a|b*c</b> & 5 % _x_ $y$ {z} \\end~^#"
 
 
 def make(text: str = "plain", title: str = "Things") -> report.Table:
-    columns = ["name", Column("loss", "1e-7"), words("remark")]
+    columns = ["name", Column("loss", "1e-7"), text_column("remark")]
     rows = [[text, Cell("1.2", "± 0.3", "0.9 … 1.5", value=1.2), "of no importance"], ["b", "–", ""]]
     return make_table(columns, rows, title=title, notes=(f"A note on {text}.",))
 
@@ -83,7 +83,7 @@ def test_latex_is_a_booktabs_table_in_which_every_special_character_is_escaped()
 
 
 def test_the_terminal_aligns_numbers_wraps_words_and_repeats_the_names_in_every_block() -> None:
-    columns = ["name", *(Column(f"number {i}") for i in range(14)), words("remark")]
+    columns = ["name", *(Column(f"number {i}") for i in range(14)), text_column("remark")]
     table = make_table(columns, [["one", *["1.5"] * 14, "word " * 30], ["two", *["10.25"] * 14, ""]])
     lines = report.format_table(table).splitlines()
     assert max(map(len, lines)) <= 120

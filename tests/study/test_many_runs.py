@@ -1,6 +1,5 @@
 """Results over many runs: gathered only where they can be compared, planted trends and correlations found."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -8,10 +7,10 @@ import pytest
 
 from jsep import record, report, study
 from jsep.checks import InputError
-from jsep.study.collected import collect
 from jsep.study.correlation import correlate, setting_means
+from jsep.study.finished_studies import read_finished
 
-BASE = study.StudyConfig(sep_weight_unit="scale_free", sep_weight_pos=0.5, sep_weight_neg=-0.5)
+BASE = study.StudyConfig.of(sep_weight_unit="scale_free", sep_weight_pos=0.5, sep_weight_neg=-0.5)
 PAIRS = {"dataset": "digits", "split": "test", "hash": "abc", "victims": [1, 2], "targets": [3, 4]}
 
 
@@ -33,7 +32,7 @@ def write(directory, rows, config=BASE, **changes):
     directory.mkdir(parents=True)
     methods = tuple(dict.fromkeys(each["method"] for each in rows))
     result = {
-        "format": 1, "complete": True, "config": dataclasses.replace(config, methods=methods).as_dict(),
+        "format": 1, "complete": True, "config": config.replace(methods=methods).as_dict(),
         "environment": {"command": "python x.py", "commit": "abc", "seconds": 2.0}, "pairs": PAIRS, "rows": rows,
     }  # fmt: skip
     (directory / "result.json").write_text(json.dumps(result | changes))
@@ -47,14 +46,14 @@ def sweep_dir(tmp_path):
         broken = {"clean_accuracy": 0.9} if weight == -2 else {}
         method = "sep_pos" if weight > 0 else "sep_neg"
         write(tmp_path / f"w{weight}", [row(method, seed, weight=weight, **broken) for seed in (0, 1)])
-    wide = dataclasses.replace(BASE, epsilon=0.1, test_epsilon=BASE.epsilon, regulariser_weight=3.0)
+    wide = BASE.replace(epsilon=0.1, test_epsilon=BASE.budget.epsilon, regulariser_weight=3.0)
     write(tmp_path / "wide", [row("mat", 0), row("mat_lga", 0)], wide)
     (tmp_path / "logs").mkdir()
     return tmp_path
 
 
 def test_models_are_gathered_with_family_setting_and_the_rule_of_degraded_ones(sweep_dir):
-    found = collect((f"{sweep_dir}/*",), sweep_dir / "mat")
+    found = read_finished((f"{sweep_dir}/*",), sweep_dir / "mat")
     assert found.left_out == ()
     by_setting = {each["setting"]: each for each in found.rows}
     assert list(by_setting) == [
@@ -65,35 +64,35 @@ def test_models_are_gathered_with_family_setting_and_the_rule_of_degraded_ones(s
     assert by_setting["mat_lga, epsilon 0.1, regulariser_weight 3"]["family"] == "lga"
     assert "per_pair" not in found.rows[0]
     # MAT with another budget counts as degraded by the same rule, against the reference with the same seed.
-    write(sweep_dir / "broken", [row("mat", 1, clean_accuracy=0.915)], dataclasses.replace(BASE, epochs=1))
-    again = collect((f"{sweep_dir}/broken",), sweep_dir / "mat")
+    write(sweep_dir / "broken", [row("mat", 1, clean_accuracy=0.915)], BASE.replace(epochs=1))
+    again = read_finished((f"{sweep_dir}/broken",), sweep_dir / "mat")
     assert [each["degraded"] for each in again.rows] == [True]
 
 
 def test_runs_that_cannot_be_compared_are_refused_or_told(sweep_dir):
     patterns = (f"{sweep_dir}/*",)
     write(sweep_dir / "half", [row("mat", 0)], complete=False)
-    assert collect(patterns, sweep_dir / "mat").left_out == (
+    assert read_finished(patterns, sweep_dir / "mat").left_out == (
         f"{sweep_dir}/half is not finished; continue it with resume=True",
     )
-    write(sweep_dir / "z_other_budget", [row("mat", 0)], dataclasses.replace(BASE, epsilon=0.2))
+    write(sweep_dir / "z_other_budget", [row("mat", 0)], BASE.replace(epsilon=0.2))
     with pytest.raises(InputError, match="z_other_budget and .*mat were judged differently .budget_in_tests 0.2 and"):
-        collect(patterns, sweep_dir / "mat")
+        read_finished(patterns, sweep_dir / "mat")
     write(sweep_dir / "other_pairs", [row("mat", 0)], pairs=PAIRS | {"hash": "xyz"})
     with pytest.raises(InputError, match="other_pairs was tested on other pairs"):
-        collect((f"{sweep_dir}/other_pairs",), sweep_dir / "mat")
+        read_finished((f"{sweep_dir}/other_pairs",), sweep_dir / "mat")
     with pytest.raises(InputError, match="no finished study in"):
-        collect((f"{sweep_dir}/nothing*",), sweep_dir / "mat")
-    with pytest.raises(InputError, match="has no MAT model"):
-        collect((f"{sweep_dir}/mat",), sweep_dir / "w2.0")
+        read_finished((f"{sweep_dir}/nothing*",), sweep_dir / "mat")
+    with pytest.raises(InputError, match="has no model of mat or the like"):
+        read_finished((f"{sweep_dir}/mat",), sweep_dir / "w2.0")
 
 
 def test_weight_sweep_tells_trend_breaking_and_confound(sweep_dir, tmp_path):
-    config = study.WeightSweepConfig(
+    config = study.WeightSweepConfig.of(
         experiment="x", study_dirs=(f"{sweep_dir}/mat", f"{sweep_dir}/w*.*"), reference_dir=str(sweep_dir / "mat"),
         num_resamples=50,
     )  # fmt: skip
-    result = study.run_weight_sweep(config, tmp_path / "out")
+    result = study.run(config, tmp_path / "out")
     assert [(entry["weight"], entry["num_degraded"]) for entry in result["weights"]] == [
         (-2, 2), (-0.5, 0), (0, 0), (0.1, 0), (0.5, 0), (1, 0), (2, 0)
     ]  # fmt: skip
@@ -111,7 +110,7 @@ def test_weight_sweep_tells_trend_breaking_and_confound(sweep_dir, tmp_path):
     assert by_metric["1 − concordance end"] != record.HOLDS
     assert 10_000 < (tmp_path / "out" / "weights.png").stat().st_size < 400 * 1024
     with pytest.raises(InputError, match="expected at least 3 SEP weights"):
-        study.run_weight_sweep(dataclasses.replace(config, study_dirs=(f"{sweep_dir}/mat",)), tmp_path / "none")
+        study.run(config.replace(study_dirs=(f"{sweep_dir}/mat",)), tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
@@ -174,18 +173,18 @@ def test_correlation_study_from_directories_says_what_it_found(tmp_path):
     write(tmp_path / "mat", [row("mat", seed) for seed in (0, 1)])
     for place in range(6):
         rows = [each for each in planted(6, 1.0) if each["setting"] == f"s{place}"]
-        config = dataclasses.replace(BASE, epochs=30 + place)
+        config = BASE.replace(epochs=30 + place)
         write(tmp_path / f"r{place}", [{**each, "method": "mat"} for each in rows], config)
-    config = study.CorrelationConfig(
+    config = study.CorrelationConfig.of(
         experiment="x", study_dirs=(f"{tmp_path}/*",), reference_dir=str(tmp_path / "mat"), num_resamples=10
     )
-    result = study.run_correlation(config, tmp_path / "out")
+    result = study.run(config, tmp_path / "out")
     text = report.format_table(result, style="markdown")
     assert "14 models of 7 settings" in text
     assert "| mat, epochs 33 | 2 |" in text
     claims = report.tables_of(result)[1]
     assert {row[3].text for row in claims.rows} <= set(record.VERDICTS)
     assert 10_000 < (tmp_path / "out" / "correlation.png").stat().st_size < 400 * 1024
-    few = dataclasses.replace(config, study_dirs=(f"{tmp_path}/mat",))
+    few = config.replace(study_dirs=(f"{tmp_path}/mat",))
     with pytest.raises(InputError, match="at least 6 models that are not degraded, got 2 of 2"):
-        study.run_correlation(few, tmp_path / "none")
+        study.run(few, tmp_path / "none")

@@ -8,14 +8,14 @@ from jsep.record import cell_of_matrix
 
 
 def test_every_explanation_has_its_study_and_mat_is_trained_once() -> None:
-    config = study.MethodsTableConfig(
+    config = study.MethodsTableConfig.of(
         explanations=("gradient", "guided_backprop"), methods=("standard", "mat", "sep_pos")
     )
     first, second = (config.study_config(name) for name in config.explanations)
     assert (first.methods, second.methods) == (("standard", "mat", "sep_pos"), ("sep_pos",))
-    assert (first.sep_method, first.explanation_method, first.sep_gradient) == ("gradient", "gradient", "directional")
-    assert (second.sep_method, second.explanation_method) == ("guided_backprop", "guided_backprop")
-    assert second.sep_gradient == "reverse", "guided backpropagation is no function of the input gradient"
+    assert (first.sep.method, first.explanation.method, first.sep.gradient) == ("gradient", "gradient", "directional")
+    assert (second.sep.method, second.explanation.method) == ("guided_backprop", "guided_backprop")
+    assert second.sep.gradient == "reverse", "guided backpropagation is no function of the input gradient"
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_every_explanation_has_its_study_and_mat_is_trained_once() -> None:
 )
 def test_bad_input_is_refused(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        study.MethodsTableConfig(**change)
+        study.MethodsTableConfig.of(**change)
 
 
 def make_row(trained_with: str, method: str, seed: int, end: float, pairs_hash: str = "abc") -> dict:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+import json
 import pathlib
 from typing import Any
 
@@ -18,7 +19,7 @@ from jsep.study import costs
 
 # `study.plan` is the function.
 plan_module = importlib.import_module("jsep.study.plan")
-SMALL = study.StudyConfig(
+SMALL = study.StudyConfig.of(
     dataset="digits", train_images=64, validation_images=16, test_images=32, methods=("standard", "mat", "sep_pos"),
     num_seeds=2, epochs=3, batch_size=16, num_steps=4, test_num_steps=5, num_pairs=4, explanation_num_steps=7,
     feature_epochs=2,
@@ -94,6 +95,9 @@ class _Fixed:
     def training_step(self, config: train.TrainConfig) -> float:
         return 100.0 + 10_000.0 * len(config.weights())
 
+    def map_gradient(self, config: Any) -> float:
+        return 1000.0
+
     def pgd(self, num_steps: int) -> float:
         return 10.0 * num_steps + 2
 
@@ -104,7 +108,7 @@ class _Fixed:
         return 1e6
 
     def step_memory(self, config: train.TrainConfig, num_images: int, dtype: Any) -> train.StepMemory:
-        assert config.weights(), "of the method with most terms"
+        assert config.weights() or config.objective == "trades", "of the method with most terms"
         return train.StepMemory(num_images, 5)
 
 
@@ -129,8 +133,26 @@ def test_plan_counts_steps_models_and_what_is_done(monkeypatch: pytest.MonkeyPat
     assert plan_text.plan_text(SMALL, "runs/x").splitlines()[-1].endswith("the results go to runs/x")
 
 
+@pytest.mark.parametrize("name", study.STUDIES)
+def test_every_kind_of_study_has_a_plan(name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "ModelCosts", lambda *_: _Fixed())
+    (tmp_path / "config.json").write_text(json.dumps(SMALL.as_dict()))
+    kind, finished = study.STUDIES[name].config, str(tmp_path)
+    given: dict[str, Any] = {"models": (finished,), "models_dir": finished, "study_dir": finished}
+    given |= {"study_dirs": (finished,), "methods": ("mat", "sep_pos")}
+    given["models"] = finished if name == "attack_strength" else given["models"]
+    names = set(study.settings_of(kind)) - (set() if name == "study" else {"methods"})
+    plan = study.plan(kind.of(**{key: value for key, value in given.items() if key in names}))
+    assert plan.tasks
+    trains_or_attacks = name not in ("correlation", "sep_weight_sweep", "explanation_methods")
+    assert (plan.seconds is not None) == trains_or_attacks
+    if name == "evaluation":
+        assert plan.tasks[0].flops == 2 * 3 * (32 * (20 * 10 + 2) + 4 * 1000 * 1000)
+        assert plan.tasks[0].what.startswith(f"evaluate 6 models of {finished}")
+
+
 def test_plan_of_an_analysis_needs_its_models(tmp_path: pathlib.Path) -> None:
-    config = study.LandscapeConfig(models=(str(tmp_path),))
+    config = study.LandscapeConfig.of(models=(str(tmp_path),))
     with pytest.raises(ValueError, match="holds no study that can be read"):
         study.plan(config)
 

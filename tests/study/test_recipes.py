@@ -58,12 +58,12 @@ def test_a_recipe_names_the_run_directories_that_it_reads(tmp_path, monkeypatch)
         )
         (tmp_path / "experiments" / "flags" / f"{name}.flags").write_text(text)
     directories = recipes.run_dirs(table, "runs/paper")
-    config = recipes.RecipesConfig(data_dir="/tfds")
+    config = recipes.RecipesConfig.of(data_dir="/tfds")
     assert recipes.arguments(table["study"], config, directories) == [
         "--flagfile=experiments/flags/two.flags", "--study_dirs=elsewhere,runs/paper/other/*"
     ]  # fmt: skip
     assert recipes.arguments(table["other"], config, directories)[1:] == ["--data_dir=/tfds"]
-    config = recipes.RecipesConfig(data_dir="/tfds", tiny_imagenet_dir="/tiny")
+    config = recipes.RecipesConfig.of(data_dir="/tfds", tiny_imagenet_dir="/tiny")
     assert recipes.arguments(table["other"], config, directories)[1:] == ["--data_dir=/tiny"]
     about = recipes.header(table["other"].flagfile)
     assert (about["script"], about["minutes"]) == ("one_sep", "3.5")
@@ -72,7 +72,7 @@ def test_a_recipe_names_the_run_directories_that_it_reads(tmp_path, monkeypatch)
 def test_a_sweep_is_given_the_directory_of_its_runs_data_set(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     directories = recipes.run_dirs(TABLE, tmp_path)
-    config = recipes.RecipesConfig(data_dir="/tfds", tiny_imagenet_dir="/tiny")
+    config = recipes.RecipesConfig.of(data_dir="/tfds", tiny_imagenet_dir="/tiny")
     assert "--data_dir=/tfds" in recipes.arguments(TABLE["sep_weight"], config, directories)
     for name in ("sep_weight_digits", "digits_sep"):
         assert not [flag for flag in recipes.arguments(TABLE[name], config, directories) if "data_dir" in flag]

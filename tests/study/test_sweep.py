@@ -92,7 +92,7 @@ def test_runs_of_one_name_and_files_that_are_no_spec_are_refused(tmp_path):
 
 
 def test_state_of_a_run_directory(tmp_path):
-    config = study.StudyConfig(epochs=3)
+    config = study.StudyConfig.of(epochs=3)
     assert study.state_of(tmp_path / "run", config) == "absent"
     run = study.run_directory.RunDirectory(tmp_path / "run", config)
     assert study.state_of(run.path, config) == "begun"
@@ -102,12 +102,12 @@ def test_state_of_a_run_directory(tmp_path):
     assert study.state_of(run.path, config) == "begun"  # stopped before its page was drawn
     (run.path / "index.html").touch()
     assert study.state_of(run.path, config) == "finished"
-    assert study.state_of(run.path, study.StudyConfig(epochs=4)) == "other"
+    assert study.state_of(run.path, study.StudyConfig.of(epochs=4)) == "other"
     # Where the data lie is no part of a result, and a field that came later had its default.
     stored = json.loads((run.path / "config.json").read_text())
     del stored["test_epsilon"]
     (run.path / "config.json").write_text(json.dumps(stored))
-    assert study.state_of(run.path, study.StudyConfig(epochs=3, data_dir="elsewhere")) == "finished"
+    assert study.state_of(run.path, study.StudyConfig.of(epochs=3, data_dir="elsewhere")) == "finished"
     # Results that are written once need no word of completeness; a cut one is not finished.
     run.write_result({"format": 1})
     assert study.state_of(run.path, config) == "finished"

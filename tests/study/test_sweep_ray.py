@@ -95,6 +95,6 @@ def test_without_ray_or_a_cluster_there_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r'engine=ray needs Ray; install it with: pip install "jsep\[ray\]"'):
         sweep_ray.connect("auto")
-    assert study.SweepConfig(engine="ray").ray_address == "auto"
+    assert study.SweepConfig.of(engine="ray").ray_address == "auto"
     with pytest.raises(InputError, match="unknown engine 'rays'.*did you mean 'ray'"):
-        study.SweepConfig(engine="rays")
+        study.SweepConfig.of(engine="rays")

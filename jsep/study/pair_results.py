@@ -1,8 +1,10 @@
-"""The arrays of maps.npz: the images of the pairs, and what an attack made of them and their maps."""
+"""What a run keeps of an attack on the explanations of its pairs: arrays of maps.npz, and warnings of a row."""
+
+from typing import Any
 
 import numpy as np
 
-from jsep import data, evaluate
+from jsep import attack, data, evaluate
 
 _OF_RESULTS = (
     "manipulated",
@@ -30,3 +32,11 @@ def images_of_pairs(dataset: data.Dataset, pairs: evaluate.PairIndex) -> dict[st
 def maps_of_pairs(method: str, results: evaluate.PairResults) -> dict[str, np.ndarray]:
     """The arrays of one method, by "method/name"."""
     return {f"{method}/{name}": np.asarray(getattr(results, name)) for name in _OF_RESULTS}
+
+
+def warnings_of(explanation: evaluate.ExplanationAttackConfig, results: evaluate.PairResults) -> dict[str, Any]:
+    """How often each warning of masked gradients was raised, for a row; nothing of an attack that raises none."""
+    if not explanation.entry.warns:
+        return {}
+    counts = results.warnings.sum(axis=0).tolist()
+    return {"explanation_warnings": dict(zip(attack.WARNING_SENTENCES, counts, strict=True))}

@@ -2,19 +2,16 @@
 
 import dataclasses
 import time
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep import attack, evaluate, record, report
-from jsep.checks import InputError, check_choice, check_count
-from jsep.study import environment
-from jsep.study.flat_config import FlatConfig, setting
-from jsep.study.progress import OnProgress, StepCounter
-from jsep.study.run_directory import RunDirectory
+from jsep import attack, evaluate
+from jsep.checks import InputError
+from jsep.study.configuration import Configuration, count, random_seed, setting
+from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 
 UNMOVED = 0.01
@@ -22,33 +19,27 @@ UNMOVED = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
-class AttackAblationConfig(FlatConfig):
+class ExplanationAttacksConfig(Configuration):
     """A finished study, its models and pairs. The help text of each field is its documentation."""
 
     models_dir: str = setting("runs/digits_models", "run directory of the study whose models are attacked")
     data_dir: str | None = setting(None, "TFDS data directory; default: where the study found its data")
     methods: tuple[str, ...] = setting((), "training methods of that study whose models are attacked; default: all")
-    seed: int = setting(0, "the models' seed")
-    num_pairs: int = setting(0, "the first so many pairs of the study; 0: all")
-    num_near_boundary: int = setting(
+    seed: int = random_seed(0, "the models' seed")
+    num_pairs: int = count(0, "the first so many pairs of the study; 0: all", minimum=0)
+    num_near_boundary: int = count(
         20, "victims for the second table: the test images with the smallest lead of the predicted class"
     )
     attacks: tuple[str, ...] = setting(
-        ("targeted", "auto"), f"attacks on explanations that are compared, of {', '.join(attack.EXPLANATION_ATTACKS)}"
+        ("targeted", "auto"), "attacks on explanations that are compared, of", choices=attack.EXPLANATION_ATTACKS
     )
-    version: str = setting("standard", f"version of the ensemble: {', '.join(attack.AUTO_EXPLANATION_VERSIONS)}")
-    chunk_size: int = setting(20, "pairs in memory at once")
+    version: str = setting("standard", "version of the ensemble", choices=attack.AUTO_EXPLANATION_VERSIONS)
+    chunk_size: int = count(20, "pairs in memory at once")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises: InputError without attacks."""
         if not self.attacks:
             raise InputError("attacks must name one or more attacks on explanations, got none")
-        for name in self.attacks:
-            attack.explanation_attack(name)
-        check_choice("version", self.version, attack.AUTO_EXPLANATION_VERSIONS)
-        for name in ("num_pairs", "seed"):
-            check_count(name, getattr(self, name), minimum=0)
-        for name in ("num_near_boundary", "chunk_size"):
-            check_count(name, getattr(self, name))
 
     def attack_configs(self, own: evaluate.ExplanationAttackConfig) -> dict[str, evaluate.ExplanationAttackConfig]:
         """name -> configuration of each attack that is compared: with the settings of `own`, the study's, where it is
@@ -67,22 +58,13 @@ class AttackAblationConfig(FlatConfig):
         return found
 
 
-def run_attack_ablation(
-    config: AttackAblationConfig,
-    run_dir: str | Path,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    on_progress: OnProgress | None = None,
-) -> dict[str, Any]:
-    """Attacks every model by each attack, that of the study with the study's settings, and writes result.json.
+class _Prepared(NamedTuple):
+    study: TrainedStudy
+    models: list[TrainedModel]
+    pairs: evaluate.PairIndex
 
-    A row a model and attack on the study's pairs, one a member of the ensemble, and one an attack on victims near the
-    decision boundary. Finished chunks of pairs are kept: with `resume` an interrupted run goes on.
-    Raises: InputError for bad input, before anything is written.
-    """
-    progress = on_progress or (lambda what, record: None)
-    progress("loading the trained models", {})
+
+def _prepare(config: ExplanationAttacksConfig) -> _Prepared:
     study = load_trained(config.models_dir, data_dir=config.data_dir)
     chosen = [
         model
@@ -94,41 +76,34 @@ def run_attack_ablation(
     pairs = study.pairs
     if config.num_pairs:
         pairs = _with_pairs(pairs, pairs.victims[: config.num_pairs], pairs.targets[: config.num_pairs])
-    directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
-    started = time.perf_counter()
-    result: dict[str, Any] = {
-        "format": record.FORMAT,
-        "kind": "explanation_attacks",
-        "experiment": config.experiment,
-        "config": config.as_dict(),
-        "environment": environment.describe(),
-        "study": study.config.as_dict(),
-        "rows": [],
-        "members": [],
-        "near_boundary": [],
-        "warnings": {},
-    }
-    counter = StepCounter(progress)
-    for model in chosen:
-        attacks = config.attack_configs(study.config.explanation_attack())
-        for name, settings in attacks.items():
-            progress(f"{name} on {model.name}", {})
-            results, seconds = _run(study, model, pairs, settings, config, directory, f"{model.name}_{name}", counter)
-            result["rows"].append({**_row(results), "model": model.name, "attack": name, "seconds": seconds})
-            result["members"] += _member_rows(results, model.name, settings)
-            if settings.entry.warns:
-                flags = attack.ExplanationWarnings(*results.warnings.T)
-                result["warnings"][model.name] = attack.warnings_in_words(flags)
+    return _Prepared(study, chosen, pairs)
+
+
+def measure(config: ExplanationAttacksConfig, prepared: _Prepared, run: Run) -> None:
+    """Attacks every model by each attack, that of the study with the study's settings: a row a model and attack on the
+    study's pairs, one a member of the ensemble, and one an attack on victims near the decision boundary. Finished
+    chunks of pairs are kept."""
+    study = prepared.study
+    run.result["study"] = study.config.as_dict()
+    for name, empty in (("members", []), ("warnings", {})):
+        run.result.setdefault(name, empty)
+    attacks = config.attack_configs(study.config.explanation_attack())
+    units = [(model, name) for model in prepared.models for name in attacks]
+    for model, name in run.missing(units, "attack", lambda unit: f"{unit[1]} on {unit[0].name}"):
+        settings = attacks[name]
+        results, seconds = _run(config, study, model, prepared.pairs, settings, run, f"{model.name}_{name}")
+        run.rows.append({**_row(results), "model": model.name, "attack": name, "seconds": seconds})
+        run.result["members"] += _member_rows(results, model.name, settings)
+        if settings.entry.warns:
+            flags = attack.ExplanationWarnings(*results.warnings.T)
+            run.result["warnings"][model.name] = attack.warnings_in_words(flags)
+        run.save()
+    title = "{0[1]} near the boundary of {0[0].name}"
+    for model, name in run.missing(units, "attack near the boundary", title.format, into="near_boundary"):
         near = _near_boundary(study, model, config.num_near_boundary)
-        for name, settings in attacks.items():
-            progress(f"{name} near the boundary of {model.name}", {})
-            results, _ = _run(study, model, near, settings, config, directory, f"{model.name}_{name}_near", counter)
-            result["near_boundary"].append({**_row(results), "model": model.name, "attack": name})
-        directory.write_result(result)
-    result["environment"]["seconds"] = round(time.perf_counter() - started, 1)
-    directory.write_result(result)
-    report.write(directory.path)
-    return result
+        results, _ = _run(config, study, model, near, attacks[name], run, f"{model.name}_{name}_near")
+        run.result["near_boundary"].append({**_row(results), "model": model.name, "attack": name})
+        run.save()
 
 
 def _with_pairs(pairs: evaluate.PairIndex, victims: tuple[int, ...], targets: tuple[int, ...]) -> evaluate.PairIndex:
@@ -146,18 +121,12 @@ def _near_boundary(study: TrainedStudy, model: TrainedModel, count: int) -> eval
 
 
 def _run(
-    study: TrainedStudy,
-    model: TrainedModel,
-    pairs: evaluate.PairIndex,
-    settings: evaluate.ExplanationAttackConfig,
-    config: AttackAblationConfig,
-    directory: RunDirectory,
-    name: str,
-    counter: StepCounter,
-) -> tuple[evaluate.PairResults, float]:
+    config: ExplanationAttacksConfig, study: TrainedStudy, model: TrainedModel, pairs: evaluate.PairIndex,
+    settings: evaluate.ExplanationAttackConfig, run: Run, name: str,
+) -> tuple[evaluate.PairResults, float]:  # fmt: skip
     started = time.perf_counter()
     num_chunks = -(-len(pairs.victims) // config.chunk_size)
-    counter.begin(f"attacking {name}", num_chunks * settings.total_steps)
+    run.counter.begin(f"attacking {name}", num_chunks * settings.total_steps)
     results = evaluate.explanation_robustness(
         jax.random.key(config.seed),
         study.model_fn,
@@ -166,8 +135,8 @@ def _run(
         pairs,
         settings,
         chunk_size=config.chunk_size,
-        store=directory.path / "chunks" / name.replace(", ", "_").replace(" ", "_"),
-        on_step=counter,
+        store=run.directory.path / "chunks" / name.replace(", ", "_").replace(" ", "_"),
+        on_step=run.counter,
     )
     return results, round(time.perf_counter() - started, 1)
 
@@ -207,3 +176,7 @@ def _member_rows(
             }
         )
     return rows
+
+
+EXPLANATION_ATTACKS = StudyKind("explanation_attacks", ExplanationAttacksConfig, _prepare, measure)
+"""Attacks on explanations side by side, and what each member of the ensemble adds."""

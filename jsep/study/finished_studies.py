@@ -10,38 +10,24 @@ from typing import Any
 from jsep import record, train
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig
-from jsep.study.flat_config import with_new_names
-from jsep.study.methods import training_method
+from jsep.study.configuration import settings_of, with_new_names
+from jsep.study.methods import PAPER_OBJECTIVE, is_degraded, is_reference, training_method
 
-JUDGED_BY = (
-    "dataset",
-    "test_images",
-    "norm",
-    "budget_in_tests",
-    "test_alpha",
-    "test_num_steps",
-    "map_reduce",
-    "map_normalize",
-    "explanation_method",
-    "explanation_attacked_method",
-    "explanation_num_steps",
-    "explanation_learning_rate",
-    "explanation_map_weight",
-    "explanation_output_weight",
-    "explanation_epsilon",
-    "explanation_norm",
-    "explanation_attack_kind",
-    "explanation_version",
-    "explanation_softmax_tolerance",
-)
+_SETTINGS = settings_of(StudyConfig)
+
+
+def _settings_in(*groups: str) -> tuple[str, ...]:
+    return tuple(name for name, each in _SETTINGS.items() if each.path[0] in groups)
+
+
+JUDGED_BY = ("dataset", "test_images", "norm", "budget_in_tests", *_settings_in("tests", "maps", "explanation"))
 """What all models must share for their numbers to be comparable, beside the pairs."""
 
 # These say which run it was, how it was followed or how it was judged, and not how its models were trained; the SEP
 # weight and the regulariser are named by their own.
-_NOT_IN_A_NAME = frozenset(JUDGED_BY) | {
-    "experiment", "data_dir", "methods", "seed", "num_seeds", "pairs_file", "test_epsilon", "validation_images",
-    "validate_every", "checkpoint_every", "log_every", "chunk_size", "num_clusters", "num_pairs", "feature_model",
-    "feature_epochs", "feature_learning_rate", "sep_weight_pos", "sep_weight_neg", "sep_weight_unit",
+_NOT_IN_A_NAME = frozenset((*JUDGED_BY, *_settings_in("pairs", "features", "monitoring"))) | {
+    "experiment", "data_dir", "methods", "seed", "num_seeds", "test_epsilon", "validation_images", "chunk_size",
+    "sep_weight_pos", "sep_weight_neg", "sep_weight_unit",
 }  # fmt: skip
 
 _OF_A_REGULARISER = {
@@ -54,12 +40,13 @@ _OF_A_REGULARISER = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Collected:
+class FinishedStudies:
     """Models of many studies.
 
     rows: those of result.json, each with "run" (its directory's name), "family", "setting" (what its training was, in
       words, without the seed) and a new "degraded"; left_out: a line for each directory that could not be used;
-    judged: what all share of JUDGED_BY; pairs: of all; studies: where each comes from.
+    judged: what all share of JUDGED_BY; pairs: of all; studies: where each comes from; reference: the method that the
+      others are measured by.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -67,6 +54,17 @@ class Collected:
     judged: dict[str, Any]
     pairs: dict[str, Any]
     studies: tuple[dict[str, Any], ...]
+    reference: str
+
+    def header(self) -> dict[str, Any]:
+        """What a result over many studies says of them."""
+        pairs = {key: self.pairs[key] for key in ("dataset", "split", "hash") if key in self.pairs}
+        return {
+            "pairs": pairs | {"num_pairs": len(self.pairs["victims"])},
+            "judged": self.judged,
+            "studies": list(self.studies),
+            "left_out": list(self.left_out),
+        }
 
 
 def family_of(method: str) -> str:
@@ -75,18 +73,19 @@ def family_of(method: str) -> str:
     if chosen.regulariser:
         return chosen.regulariser
     if chosen.sep_sign:
-        return "sep" if chosen.objective == "mat" else f"{chosen.objective}_sep"
+        return "sep" if chosen.objective == PAPER_OBJECTIVE else f"{chosen.objective}_sep"
     return chosen.objective
 
 
-def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
-    """Every model of the finished studies that the patterns match, judged against the MAT models of the reference.
+def read_finished(patterns: Sequence[str], reference_dir: str | Path) -> FinishedStudies:
+    """Every model of the finished studies that the patterns match, judged against the models of the reference: those of
+    its first adversarial objective without a term.
 
-    A model is degraded when its clean accuracy is more than record.DEGRADED_MARGIN below that of the reference with
-    the same seed (or their mean, where there is none): also a MAT model with another budget.
+    A model is degraded below them by the rule of every study (`methods.is_degraded`): also one of the same method with
+    another budget.
 
-    Args: patterns: run directories, "*" allowed; reference_dir: a study with MAT models.
-    Raises: InputError where nothing is found, the reference has no MAT model, or the models were judged differently.
+    Args: patterns: run directories, "*" allowed; reference_dir: a study with such models.
+    Raises: InputError where nothing is found, the reference has no such model, or the models were judged differently.
     """
     found = dict.fromkeys(path for pattern in patterns for path in sorted(glob.glob(str(pattern))))
     # A sweep's directory holds its logs and its own record beside the runs.
@@ -100,11 +99,11 @@ def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
     if not results:
         raise InputError(f"no finished study in {', '.join(patterns)}; run the sweep first")
     reference = _read(Path(reference_dir))
-    accuracies = {row["seed"]: row["clean_accuracy"] for row in reference["rows"] if row["method"] == "mat"}
-    if not accuracies:
-        raise InputError(f"{reference_dir} has no MAT model to compare the others with; give a study that has")
+    method = next((row["method"] for row in reference["rows"] if is_reference(row["method"])), None)
+    if method is None:
+        raise InputError(f"{reference_dir} has no model of mat or the like to compare with; give a study that has")
+    accuracies = {row["seed"]: row["clean_accuracy"] for row in reference["rows"] if row["method"] == method}
     judged, pairs = _judged(reference["config"]), reference["pairs"]
-    mean = sum(accuracies.values()) / len(accuracies)
     rows: list[dict[str, Any]] = []
     for path, result in results.items():
         _check_same(path, str(reference_dir), _judged(result["config"]), judged)
@@ -117,7 +116,7 @@ def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
                     "run": Path(path).name,
                     "family": family_of(row["method"]),
                     "setting": _setting(row, result["config"], reference["config"]),
-                    "degraded": record.is_degraded(row["clean_accuracy"], accuracies.get(row["seed"], mean)),
+                    "degraded": is_degraded(row, accuracies),
                 }
             )
     families = list(dict.fromkeys(row["family"] for row in rows))
@@ -126,7 +125,7 @@ def collect(patterns: Sequence[str], reference_dir: str | Path) -> Collected:
         {"run": Path(path).name, **{key: result["environment"].get(key) for key in ("command", "commit", "seconds")}}
         for path, result in results.items()
     )
-    return Collected(tuple(rows), tuple(left_out), judged, pairs, studies)
+    return FinishedStudies(tuple(rows), tuple(left_out), judged, pairs, studies, method)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -134,7 +133,7 @@ def _read(path: Path) -> dict[str, Any]:
         result = record.upgrade(json.loads((path / "result.json").read_text()))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} holds no result that can be read; run its study first") from error
-    if "kind" in result or "pairs" not in result:
+    if result.get("kind", "study") != "study" or "pairs" not in result:
         raise InputError(f"{path} holds no study; give the run directories of studies")
     if not result.get("complete"):
         raise InputError(f"{path} is not finished; continue it with resume=True")
@@ -142,8 +141,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _judged(config: Mapping[str, Any]) -> dict[str, Any]:
-    known = StudyConfig.from_dict(dict(config))
-    return {name: getattr(known, name) for name in JUDGED_BY}
+    known = StudyConfig.from_dict(config)
+    values = known.flat() | {"budget_in_tests": known.budget_in_tests}
+    return {name: values[name] for name in JUDGED_BY}
 
 
 def _check_same(path: str, reference: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -11,8 +11,8 @@ from jsep import data, evaluate, models
 from jsep.checks import InputError, check_choice
 from jsep.study.evaluation_config import STORED, EvaluationConfig
 from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
-from jsep.study.methods import training_methods
-from jsep.study.splits import load_split
+from jsep.study.methods import is_reference, training_methods
+from jsep.study.setup import create_model, load_split
 from jsep.study.trained import TrainedStudy, load_trained
 from jsep.types import ModelFn, PyTree
 
@@ -67,21 +67,22 @@ def load_subject(config: EvaluationConfig) -> Subject:
     for model in found:
         _check_fits(model, test)
     methods = list(dict.fromkeys(model.method for model in found))
-    reference = config.reference or next((name for name in ("mat",) if name in methods), None)
+    trained_as = {model.method: model.trained_as for model in found if model.trained_as}
+    reference = config.reference or next((name for name in methods if is_reference(trained_as.get(name))), None)
     if reference is not None:
         check_choice("reference", reference, methods)
     pairs = _pairs(config, studies, found, test)
-    if config.max_pairs:
-        count = config.max_pairs
+    if config.pairs.max_pairs:
+        count = config.pairs.max_pairs
         pairs = dataclasses.replace(pairs, victims=pairs.victims[:count], targets=pairs.targets[:count])
     return Subject(found, test, pairs, reference)
 
 
 def _test_images(config: EvaluationConfig, studies: list[TrainedStudy]) -> data.Dataset:
     own = studies[0].config if studies else None
-    if own is not None and config.dataset in (None, own.dataset):
-        count = own.test_images if config.test_images is None else config.test_images
-        return load_split(own.dataset, config.data_dir or own.data_dir, "test", count)
+    if own is not None and config.dataset in (None, own.data.dataset):
+        count = own.data.test_images if config.test_images is None else config.test_images
+        return load_split(own.data.dataset, config.data_dir or own.data.data_dir, "test", count)
     assert config.dataset is not None  # the configuration has checked it
     return load_split(config.dataset, config.data_dir, "test", config.test_images or 0)
 
@@ -109,21 +110,13 @@ def _of_studies(config: EvaluationConfig, studies: list[TrainedStudy]) -> list[E
 
 
 def _imported(config: EvaluationConfig, info: data.DatasetInfo) -> list[EvaluatedModel]:
-    if not config.torch_weights:
+    imported = config.imported
+    if not imported.torch_weights:
         return []
-    normalised = config.normalise_input
-    mean, std = (config.channels(name) for name in ("input_mean", "input_std"))
-    model = models.create(
-        config.model,
-        num_classes=info.num_classes,
-        input_shape=info.image_shape,
-        activation=config.activation,
-        softplus_beta=config.softplus_beta,
-        mean=(mean or info.mean) if normalised else None,
-        std=(std or info.std) if normalised else None,
-    )
+    own = dataclasses.replace(info, mean=imported.mean() or info.mean, std=imported.std() or info.std)
+    model = create_model(imported.model, own)
     found: list[EvaluatedModel] = []
-    for entry in config.torch_weights:
+    for entry in imported.torch_weights:
         name, _, path = entry.rpartition("=")
         name = name or Path(path).stem
         if name in training_methods() or name in {other.method for other in found}:
@@ -154,25 +147,22 @@ def _check_fits(model: EvaluatedModel, test: data.Dataset) -> None:
 
 
 def _pairs(
-    config: EvaluationConfig,
-    studies: list[TrainedStudy],
-    found: tuple[EvaluatedModel, ...],
-    test: data.Dataset,
+    config: EvaluationConfig, studies: list[TrainedStudy], found: tuple[EvaluatedModel, ...], test: data.Dataset
 ) -> evaluate.PairIndex:
-    if config.pairs_file is not None:
-        pairs = evaluate.load_pairs(config.pairs_file)
-    elif config.selection == STORED:
+    if config.pairs.pairs_file is not None:
+        pairs = evaluate.load_pairs(config.pairs.pairs_file)
+    elif config.pairs.selection == STORED:
         pairs = studies[0].pairs
     else:
         pairs = evaluate.select_pairs(
             _points(config, studies, found, test),
             test,
-            num_clusters=config.num_clusters,
-            num_pairs=config.num_pairs,
-            feature_network=config.feature_network,
+            num_clusters=config.pairs.num_clusters,
+            num_pairs=config.pairs.num_pairs,
+            feature_network=config.pairs.feature_network,
             seed=config.seed,
-            selection=config.selection,
-            same_class=config.same_class,
+            selection=config.pairs.selection,
+            same_class=config.pairs.same_class,
         )
     pairs.check_fits(test)
     return pairs
@@ -182,12 +172,13 @@ def _points(
     config: EvaluationConfig, studies: list[TrainedStudy], found: tuple[EvaluatedModel, ...], test: data.Dataset
 ) -> np.ndarray:
     """(B, F) features of the test images by the network that the configuration names."""
-    if config.feature_network == PIXELS:
+    network = config.pairs.feature_network
+    if network == PIXELS:
         return pixels(test)
-    if config.feature_network == OWN and studies:
+    if network == OWN and studies:
         return own_features(studies[0], config.study_dirs[0], test, chunk_size=config.chunk_size)
     names = list(dict.fromkeys(model.method for model in found))
-    check_choice("feature network", config.feature_network, [*([OWN] if studies else []), PIXELS, *names])
-    chosen = next(model for model in found if model.method == config.feature_network)
+    check_choice("feature network", network, [*([OWN] if studies else []), PIXELS, *names])
+    chosen = next(model for model in found if model.method == network)
     features_fn = models.features_fn(chosen.model)
     return evaluate.features(features_fn, chosen.variables, test, chunk_size=config.chunk_size)

@@ -1,0 +1,294 @@
+"""Configurations: nested where they are nested in meaning, flat in flags and files, with the bounds of every value.
+
+A configuration is a frozen dataclass of settings and groups, and a group is a frozen dataclass of settings. Each
+setting has one flat name: that of its flag, of its line in a flagfile and of its key in config.json. Its bounds stand
+where it is declared, and one place checks all of them.
+"""
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+from jsep.checks import MAX_WEIGHT, InputError, check_choice, check_range
+
+LARGEST_COUNT = 10**9
+"""Of images, steps or epochs: more than any data set has, and days of the fastest step; far below 2**31, where an
+index of 32 bits ends."""
+
+LARGEST_SIZE = 1e6
+"""Of distances in pixel units, whatever their norm: an image of 1000 x 1000 pixels has a Euclidean size of 1732."""
+
+NUM_SEEDS = 2**32
+"""A seed is below this, which is what NumPy and the names of files take."""
+
+
+Other = typing.TypeVar("Other", bound="Configuration")
+
+
+def setting(
+    default: Any,
+    text: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    choices: Iterable[str] | None = None,
+    flag: str | None = None,
+) -> Any:
+    """A setting with its documentation, which is its flag's help, and its bounds.
+
+    Args: minimum, maximum: bounds that belong to the range; above, below: bounds that do not; choices: the names that a
+      text, or each text of a list, may be, read anew at every check, so that a registry may grow; flag: its flat name,
+      default: the prefix of its group and the name of the field.
+    """
+    metadata = {
+        "help": text,
+        "range": {"minimum": minimum, "maximum": maximum, "above": above, "below": below},
+        "choices": choices,
+        "flag": flag,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def count(
+    default: int | None, text: str, *, minimum: int = 1, maximum: int = LARGEST_COUNT, flag: str | None = None
+) -> Any:
+    """A whole number of things."""
+    return setting(default, text, minimum=minimum, maximum=maximum, flag=flag)
+
+
+def random_seed(default: int, text: str, *, flag: str | None = None) -> Any:
+    """A seed."""
+    return setting(default, text, minimum=0, maximum=NUM_SEEDS - 1, flag=flag)
+
+
+def amount(
+    default: float | None,
+    text: str,
+    *,
+    allow_zero: bool = False,
+    maximum: float = MAX_WEIGHT,
+    flag: str | None = None,
+) -> Any:
+    """A positive number: a rate, or a weight, which may be 0 with `allow_zero`."""
+    minimum, above = (0.0, None) if allow_zero else (None, 0.0)
+    return setting(default, text, minimum=minimum, above=above, maximum=maximum, flag=flag)
+
+
+def size(default: float | None, text: str, *, allow_zero: bool = False, flag: str | None = None) -> Any:
+    """A distance in pixel units."""
+    return amount(default, text, allow_zero=allow_zero, maximum=LARGEST_SIZE, flag=flag)
+
+
+def group(kind: type, prefix: str = "", about: str = "", **defaults: Any) -> Any:
+    """A group of settings.
+
+    Args: kind: its class; prefix: what the flat names of its settings begin with; about: what all of its help texts end
+      with; defaults: by the names of its fields, where they are others than the class's.
+    """
+    return dataclasses.field(default=kind(**defaults), metadata={"prefix": prefix, "about": about})
+
+
+RENAMED = {
+    "rival_weight": "regulariser_weight",
+    "rival_noise_scale": "regulariser_noise_scale",
+    "rival_cure_step": "regulariser_cure_step",
+    "rival_top_k": "regulariser_top_k",
+    "rival_num_gaps": "regulariser_num_gaps",
+    "alone": "single_attacks",
+    "ensemble": "ensemble_attacks",
+    "outside": "out_of_range",
+    "chosen": "recipe_set",
+}
+"""What a setting is called in older configurations and flagfiles -> its name now."""
+
+
+def with_new_names(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration with the names that its settings have now: whoever reads one begins with this."""
+    return {RENAMED.get(name, name): value for name, value in stored.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One setting of a configuration: its flat name, the fields that lead to it, its type and its default."""
+
+    name: str
+    path: tuple[str, ...]
+    kind: Any
+    default: Any
+    metadata: Mapping[str, Any]
+    about: str = ""
+
+    @property
+    def base(self) -> type:
+        """Its type without "or None": str, bool, int, float or tuple."""
+        kinds = typing.get_args(self.kind) if isinstance(self.kind, types.UnionType) else (self.kind,)
+        kind = next(kind for kind in kinds if kind is not types.NoneType)
+        return typing.cast(type, typing.get_origin(kind) or kind)
+
+    @property
+    def help(self) -> str:
+        """What it is, with its choices."""
+        choices = self.metadata["choices"]
+        words = [self.metadata["help"] + self.about, ", ".join(choices) if choices is not None else ""]
+        return ": ".join(word for word in words if word)
+
+    def get(self, configuration: Any) -> Any:
+        """Its value."""
+        return functools.reduce(getattr, self.path, configuration)
+
+    def check(self, value: Any) -> None:
+        """Raises: InputError unless a value is of its type and within its bounds."""
+        if value is None:
+            if types.NoneType not in typing.get_args(self.kind):
+                raise InputError(f"{self.name} must have a value, got None")
+        elif self.base in (int, float):
+            check_range(self.name, value, whole=self.base is int, **self.metadata["range"])
+        elif not isinstance(value, self.base):
+            expected = {str: "a text", bool: "true or false", tuple: "a tuple of texts"}[self.base]
+            raise InputError(f"{self.name} must be {expected}, got {value!r}")
+        else:
+            texts: Any = value if self.base is tuple else (value,) if self.base is str else ()
+            for text in texts:
+                if not isinstance(text, str) or not text.isprintable():
+                    raise InputError(f"{self.name} must be text of one line, got {text!r}")
+                if self.metadata["choices"] is not None:
+                    check_choice(self.name, text, self.metadata["choices"])
+
+
+_KNOWN: dict[type, dict[str, Setting]] = {}
+
+
+def settings_of(kind: type) -> dict[str, Setting]:
+    """The settings of a class of configurations, those of its groups included, by flat name."""
+    if kind not in _KNOWN:
+        found: dict[str, Setting] = {}
+        for each in _settings(kind, "", (), {}, ""):
+            if each.name in found:
+                raise TypeError(f"{kind.__name__} has two settings called {each.name}")
+            found[each.name] = each
+        _KNOWN[kind] = found
+    return _KNOWN[kind]
+
+
+def _settings(
+    kind: type, prefix: str, path: tuple[str, ...], defaults: Mapping[str, Any], about: str
+) -> Iterable[Setting]:
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        default = defaults.get(field.name, field.default)
+        if "prefix" in field.metadata:
+            own = {each.name: getattr(default, each.name) for each in dataclasses.fields(hints[field.name])}
+            inside = prefix + field.metadata["prefix"], (*path, field.name), own, about + field.metadata["about"]
+            yield from _settings(hints[field.name], *inside)
+        else:
+            name = field.metadata["flag"] or prefix + field.name
+            yield Setting(name, (*path, field.name), hints[field.name], default, field.metadata, about)
+
+
+def _make(kind: type, given: Mapping[tuple[str, ...], Any], path: tuple[str, ...], base: Any) -> Any:
+    """An instance: each field as in `given`, by its path, else as in `base`, another instance, else its default."""
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for field in dataclasses.fields(kind):
+        own = (*path, field.name)
+        old = field.default if base is None else getattr(base, field.name)
+        values[field.name] = (
+            _make(hints[field.name], given, own, old) if "prefix" in field.metadata else given.get(own, old)
+        )
+    return kind(**values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """Settings of str, bool, int, float, tuple of str, or one of them or None, in groups.
+
+    Making one checks every setting against its bounds, and then what `check` says of several together.
+    """
+
+    DROPPED: typing.ClassVar[frozenset[str]] = frozenset()
+    """Settings of older configurations that nothing used."""
+
+    experiment: str = setting("study", "name of the experiment in result.json")
+
+    def __post_init__(self) -> None:
+        for each in settings_of(type(self)).values():
+            each.check(each.get(self))
+        self.check()
+
+    def check(self) -> None:
+        """Raises: InputError where settings do not fit each other."""
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """The configuration with these settings, by flat name, and the others at their defaults.
+
+        Raises: InputError for a name that it does not have.
+        """
+        return cls._with(values, None)
+
+    def replace(self, **values: Any) -> Self:
+        """The same configuration with other values of these settings, by flat name."""
+        return self._with(values, self)
+
+    def as_a(self, kind: type[Other], **values: Any) -> Other:
+        """The values that a configuration of another kind has in common with this one, and those given."""
+        own = self.flat()
+        return kind.of(**{name: own[name] for name in settings_of(kind) if name in own} | values)
+
+    @classmethod
+    def _with(cls, values: Mapping[str, Any], base: Any) -> Self:
+        known = settings_of(cls)
+        for name in values:
+            check_choice(f"setting of {cls.__name__}", name, known)
+        made = _make(cls, {known[name].path: value for name, value in values.items()}, (), base)
+        return typing.cast(Self, made)
+
+    def flat(self) -> dict[str, Any]:
+        """The value of every setting by flat name."""
+        return {name: each.get(self) for name, each in settings_of(type(self)).items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-like values by flat name."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self.flat().items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The configuration whose `as_dict` gave `values`, perhaps under older names, checked again."""
+        named = {name: value for name, value in with_new_names(values).items() if name not in cls.DROPPED}
+        return cls.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in named.items()})
+
+    def as_flagfile(self) -> str:
+        """The text of a flagfile that sets every setting; one that is None is left out."""
+        lines = []
+        for name, value in self.as_dict().items():
+            if value is None:
+                continue
+            text = ",".join(value) if isinstance(value, list) else str(value)
+            lines.append(f"--{name}={text}" if not isinstance(value, bool) else f"--{name}={str(value).lower()}")
+        return "\n".join(lines) + "\n"
+
+
+# Where the data lie, how much is in memory at once and when to give up change no number.
+NOT_PART_OF_A_RESULT = frozenset({"data_dir", "chunk_size", "on_collapse", "stream"})
+
+
+def differences(stored: Mapping[str, Any], config: Configuration) -> list[str]:
+    """The settings in which a stored configuration differs, as "name (there, now)"; empty when none matters.
+
+    A setting that is younger than the stored configuration had its default there.
+    """
+    now = config.as_dict()
+    defaults = {name: each.default for name, each in settings_of(type(config)).items()}
+    before = {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
+    before |= with_new_names(stored)
+    names = sorted({*before, *now} - NOT_PART_OF_A_RESULT - config.DROPPED)
+    return [
+        f"{name} ({before.get(name)!r} there, {now.get(name)!r} now)"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]

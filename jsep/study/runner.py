@@ -1,0 +1,144 @@
+"""What every kind of study shares: run directory, resume, progress, time, provenance, result and figures.
+
+A kind of study is a `StudyKind`: a configuration, what it loads before anything is written, how it measures, and how
+its result is shown. `execute` runs one; `jsep.study.STUDIES` lists them.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from jax.sharding import Mesh
+
+from jsep import devices, record, report
+from jsep.checks import InputError
+from jsep.study import environment
+from jsep.study.configuration import Configuration
+from jsep.study.progress import OnProgress, StepCounter
+from jsep.study.run_directory import RunDirectory, is_complete
+
+Config = TypeVar("Config", bound=Configuration)
+Prepared = TypeVar("Prepared")
+Unit = TypeVar("Unit")
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyKind(Generic[Config, Prepared]):
+    """A kind of study.
+
+    kind: what result.json says that it holds; config: the class of its configuration.
+    prepare: configuration -> what is measured: models, images, pairs; whatever does not fit raises
+      InputError here, before anything is written.
+    measure: (configuration, prepared, run): adds to run.result, one unit after the other, and saves each; what an
+      interrupted run has there already is left alone (`Run.missing`).
+    draw: run directory -> writes figures and page there; default: `report.write`; shown: the file that a script points
+      at last; table: result -> text for a terminal; default: `report.format_table`.
+    check_mesh: (configuration, mesh) of a kind that shares its work out over devices; None where it does not.
+    """
+
+    kind: str
+    config: type[Config]
+    prepare: Callable[[Config], Prepared]
+    measure: Callable[[Config, Prepared, "Run"], None]
+    table: Callable[[dict[str, Any]], str] | None = None
+    draw: Callable[[Path], Any] | None = None
+    shown: str = "index.html"
+    check_mesh: Callable[[Config, Mesh | None], None] | None = None
+
+
+class Run:
+    """A run while it is measured: its directory, its result so far, and who hears how far it is.
+
+    result: what result.json will hold; counter: one for all loops of the run, see `StepCounter`.
+    """
+
+    def __init__(
+        self, kind: StudyKind[Any, Any], config: Configuration, directory: RunDirectory, progress: OnProgress,
+        mesh: Mesh | None,
+    ) -> None:  # fmt: skip
+        self.directory, self.progress, self.mesh = directory, progress, mesh
+        self.counter = StepCounter(progress)
+        self._started = time.perf_counter()
+        stored = directory.read_result()
+        if stored is None:
+            where = environment.describe()
+            if kind.check_mesh is not None:
+                where["devices_used"] = mesh.size if mesh else 1
+            stored = {
+                "format": record.FORMAT,
+                "kind": kind.kind,
+                "experiment": config.experiment,
+                "config": config.as_dict(),
+                "environment": where,
+                "complete": False,
+            }
+        self.result: dict[str, Any] = stored | {"complete": is_complete(stored)}
+        self._seconds_before = float(stored["environment"].get("seconds", 0.0))
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of the result."""
+        return self.result.setdefault("rows", [])
+
+    def missing(
+        self, units: Sequence[Unit], of: str, title: Callable[[Unit], str], into: str = "rows"
+    ) -> Iterator[Unit]:
+        """The units that have no entry in result[into] yet, each announced before it is given.
+
+        Every unit adds one entry, in their order, so that only the number of entries counts.
+        Args: of: what a unit is, such as "model"; title: what is said of one.
+        """
+        entries = self.result.setdefault(into, [])
+        for place in range(len(entries), len(units)):
+            self.announce(place, len(units), of, title(units[place]))
+            yield units[place]
+
+    def announce(self, place: int, num_units: int, of: str, title: str) -> None:
+        """Says that one of several equal parts begins."""
+        self.progress(title, {"unit": place, "num_units": num_units, "of": of})
+
+    def save(self) -> None:
+        """Writes result.json with the seconds of all parts of the run up to now."""
+        seconds = self._seconds_before + time.perf_counter() - self._started
+        self.result["environment"]["seconds"] = round(seconds, 1)
+        self.directory.write_result(self.result)
+
+    def part(self, kind: StudyKind[Config, Any], config: Config, name: str) -> dict[str, Any]:
+        """Runs another study in the subdirectory `name`, from where it stopped; returns its result."""
+        found = execute(
+            kind, config, self.directory.path / name, resume=True, on_progress=self.progress, mesh=self.mesh
+        )
+        self.save()
+        return found
+
+
+def execute(
+    kind: StudyKind[Config, Any],
+    config: Config,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+    mesh: Mesh | None = None,
+) -> dict[str, Any]:
+    """Runs a study in `run_dir` and returns what result.json holds. `jsep.study.run` says more."""
+    progress = on_progress or (lambda what, record: None)
+    if kind.check_mesh is not None:
+        kind.check_mesh(config, mesh)
+    elif mesh is not None:
+        raise InputError(f"a study of kind {kind.kind!r} runs on one device: give no mesh")
+    progress("loading models and data", {})
+    prepared = kind.prepare(config)
+    directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
+    run = Run(kind, config, directory, progress, mesh)
+    if not run.result["complete"]:
+        kind.measure(config, prepared, run)
+        run.result["complete"] = True
+        run.save()
+    if devices.is_first():
+        progress("drawing the page", {})
+        (kind.draw or report.write)(directory.path)
+    return run.result

@@ -1,0 +1,99 @@
+"""The study: every method with every seed, trained, tested and attacked on the same pairs. The paper's Table 2."""
+
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from jsep import data, devices, evaluate, models
+from jsep.study.config import StudyConfig
+from jsep.study.methods import mark_degraded
+from jsep.study.run_directory import MetricsLog
+from jsep.study.runner import Run, StudyKind
+from jsep.study.setup import Splits, create_model, load_splits
+from jsep.study.terminal import table_and_findings
+from jsep.study.train_model import Training, fit, train_and_evaluate
+from jsep.study.trained import load_start
+from jsep.types import PyTree
+
+
+class Prepared(NamedTuple):
+    """What a study loads: its images, its network, and what each seed starts from."""
+
+    splits: Splits
+    model: models.Classifier
+    start: dict[int, PyTree]
+
+
+def prepare(config: StudyConfig) -> Prepared:
+    """Loads what the configuration names. Raises: InputError where it does not fit."""
+    splits = devices.first_then_others(lambda: load_splits(config))
+    model = create_model(config.model, splits.train.info)
+    start = load_start(config, model)
+    config.feature_train_config().steps_per_epoch(len(splits.train))
+    return Prepared(splits, model, start)
+
+
+def measure(config: StudyConfig, prepared: Prepared, run: Run) -> None:
+    """A row a method and seed."""
+    log = MetricsLog(run.directory)
+    training = Training(config, *prepared, run, log)
+    try:
+        pairs = _pairs(training)
+        run.result["pairs"] = pairs.as_dict()
+        units = [(method, seed) for seed in config.seeds for method in config.methods]
+        for method, seed in run.missing(units, "model", lambda unit: f"{unit[0]}, seed {unit[1]}"):
+            row, maps = train_and_evaluate(training, pairs, method, seed)
+            if seed == config.seed:
+                run.directory.add_maps(maps)
+            run.rows.append(row)
+            mark_degraded(run.rows)
+            run.save()
+    finally:
+        log.close()
+
+
+def _pairs(training: Training) -> evaluate.PairIndex:
+    """The stored pair index, the given one, or a new one from the clusters of a trained feature network."""
+    config, splits, run = training.config, training.splits, training.run
+    own_path = run.directory.pairs_path
+
+    def stored() -> dict[str, Any] | None:
+        path = own_path if own_path.exists() else config.pairs.file
+        return evaluate.load_pairs(path).as_dict() if path else None
+
+    found = devices.call_on_first_process(stored)
+    if found is None:
+        network = create_model(config.model, splits.train.info, config.features.model)
+        key = jax.random.fold_in(jax.random.key(config.seed), 2)
+        state, _ = fit(key, training, network, config.feature_train_config(), ("features", config.seed))
+        run.progress("selecting pairs", {})
+        variables = state.variables if run.mesh is None else devices.to_host(state.variables, run.mesh)
+        # In process 0 alone: a cluster may turn on the last digit of a feature, and that on the machine.
+        found = devices.call_on_first_process(lambda: _select_pairs(config, network, variables, splits.test).as_dict())
+    pairs = evaluate.pairs_from_dict(found)
+    pairs.check_fits(splits.test)
+    if devices.is_first() and not own_path.exists():
+        evaluate.save_pairs(own_path, pairs)
+    return pairs
+
+
+def _select_pairs(
+    config: StudyConfig, network: models.Classifier, variables: PyTree, test: data.Dataset
+) -> evaluate.PairIndex:
+    return evaluate.select_pairs(
+        evaluate.features(models.features_fn(network), variables, test, chunk_size=config.chunk_size),
+        test,
+        num_clusters=config.pairs.num_clusters,
+        num_pairs=config.pairs.num_pairs,
+        feature_network=f"{config.features.model}, standard training, {config.features.epochs} epochs",
+        seed=config.seed,
+    )
+
+
+def _check_mesh(config: StudyConfig, mesh: Mesh | None) -> None:
+    devices.check_batch_size(config.training.batch_size, mesh)
+
+
+STUDY = StudyKind("study", StudyConfig, prepare, measure, table_and_findings, check_mesh=_check_mesh)
+"""Methods x seeds on one data set."""

@@ -1,0 +1,54 @@
+"""A run that goes on equals one that nobody disturbed; a directory that holds something else is left alone."""
+
+import shutil
+
+import pytest
+from tiny_study import CONFIG, comparable, records
+
+from jsep import study
+from jsep.checks import InputError
+
+
+@pytest.mark.slow
+def test_interrupted_and_resumed_equals_uninterrupted(finished, tmp_path):
+    run_dir, expected, _ = finished
+
+    class Killed(Exception):
+        pass
+
+    def kill(what, record):
+        if what == "training sep_neg, seed 0" and record.get("step") == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        study.run(CONFIG, tmp_path / "run", on_progress=kill)
+    resumed = study.run(CONFIG, tmp_path / "run", resume=True)
+    assert comparable(resumed) == comparable(expected)
+    assert records(tmp_path / "run") == records(run_dir)
+
+
+def test_resume_of_a_finished_run_changes_no_number(finished, tmp_path):
+    run_dir, expected, _ = finished
+    shutil.copytree(run_dir, tmp_path / "run")
+    assert comparable(study.run(CONFIG, tmp_path / "run", resume=True)) == comparable(expected)
+
+
+def test_existing_run_is_refused_and_left_untouched(finished):
+    run_dir, _, _ = finished
+    before = (run_dir / "result.json").read_bytes()
+    with pytest.raises(InputError, match="resume=True, replace it with overwrite=True"):
+        study.run(CONFIG, run_dir)
+    assert (run_dir / "result.json").read_bytes() == before
+
+
+def test_resume_with_other_flags_names_them(finished):
+    run_dir, _, _ = finished
+    with pytest.raises(InputError, match=r"epochs \(2 there, 3 now\)"):
+        study.run(CONFIG.replace(epochs=3), run_dir, resume=True)
+
+
+def test_directory_that_is_no_run_is_never_overwritten(tmp_path):
+    (tmp_path / "thesis.txt").write_text("three years")
+    with pytest.raises(InputError, match="not a run of jsep"):
+        study.run(CONFIG, tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text() == "three years"

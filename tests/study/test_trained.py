@@ -1,0 +1,102 @@
+"""Models of a finished study, read back for an analysis, kept with the code, or trained further."""
+
+import functools
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from tiny_study import CONFIG
+
+from jsep import evaluate, explain, study
+from jsep.checks import InputError
+
+
+def test_load_trained_gives_the_evaluated_models_back(finished):
+    run_dir, result, _ = finished
+    loaded = study.load_trained(run_dir)
+    assert [(model.method, model.seed) for model in loaded.trained] == [("mat", 0), ("sep_neg", 0)]
+    assert loaded.config == CONFIG
+    assert loaded.pairs.as_dict() == result["pairs"]
+    for model, row in zip(loaded.trained, result["rows"], strict=True):
+        clean, _ = evaluate.accuracies(
+            jax.random.key(0), loaded.model_fn, model.variables, loaded.test, num_steps=0, chunk_size=30
+        )
+        assert clean == pytest.approx(row["clean_accuracy"])
+        with np.load(run_dir / "maps.npz") as maps:
+            victim = maps["victim_images"][0]
+            logits_fn = functools.partial(loaded.model_fn, model.variables)
+            map_ = explain.make_map_fn("gradient_x_input", logits_fn, int(maps[f"{model.method}/predicted"][0]))(victim)
+            np.testing.assert_allclose(map_, maps[f"{model.method}/victim_map"][0], rtol=1e-4, atol=1e-7)
+
+
+def test_load_trained_says_what_is_missing(finished, tmp_path):
+    with pytest.raises(InputError, match="holds no study"):
+        study.load_trained(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(finished[0], copy)
+    shutil.rmtree(copy / "checkpoints" / "sep_neg_seed0")
+    with pytest.raises(InputError, match="no checkpoints of sep_neg_seed0"):
+        study.load_trained(copy)
+
+
+def test_kept_study_gives_its_models_back_as_float16_without_checkpoints(finished, tmp_path):
+    kept = study.keep_study(finished[0], tmp_path / "kept")
+    assert {path.name for path in kept.iterdir()} == {"weights", "config.json", "pairs.json", "result.json"}
+    loaded, original = study.load_trained(kept), study.load_trained(finished[0])
+    assert loaded.pairs == original.pairs
+    for own, model in zip(original.trained, loaded.trained, strict=True):
+        assert own.name == model.name
+        for value, rounded in zip(jax.tree.leaves(own.variables), jax.tree.leaves(model.variables), strict=True):
+            np.testing.assert_array_equal(rounded, np.asarray(value).astype(np.float16).astype(np.float32))
+
+
+@pytest.mark.slow
+def test_study_that_starts_from_another_begins_with_its_models(finished, tmp_path):
+    """Without a step to change them (learning rate 0) the models are those of the other study."""
+    earlier, result, _ = finished
+    same = CONFIG.replace(
+        methods=("sep_pos",), start_from=str(earlier), start_method="mat", epochs=1, learning_rate=1e-30,
+        weight_decay=0.0, pairs_file=str(earlier / "pairs.json"),
+    )  # fmt: skip
+    (row,) = study.run(same, tmp_path / "run")["rows"]
+    (mat,) = (row for row in result["rows"] if row["method"] == "mat")
+    for name in ("clean_accuracy", "robust_accuracy", "explanation_loss_start", "explanation_loss_end"):
+        assert row[name] == pytest.approx(mat[name], rel=1e-5), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start_method": "standard"}, "has no model standard_seed0"),
+        ({"num_seeds": 2}, "has no model mat_seed1"),
+        ({"softplus_beta": 5.0}, "set the flags of the model alike"),
+        ({"start_from": "nowhere"}, "nowhere holds no study that can be read"),
+    ],
+)
+def test_start_that_does_not_fit_is_refused_before_anything_is_written(finished, tmp_path, changes, message):
+    config = CONFIG.replace(**{"start_from": str(finished[0]), **changes})
+    with pytest.raises(InputError, match=message):
+        study.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_by_the_ratio_of_gradients_are_measured_once_and_kept_for_resuming_and_reading(tmp_path):
+    config = CONFIG.replace(
+        methods=("sep_neg",), sep_weight_unit="gradient_ratio", sep_weight_pos=0.3, sep_weight_neg=-0.1
+    )
+    result = study.run(config, tmp_path / "run")
+    (row,) = result["rows"]
+    kept = json.loads((tmp_path / "run" / "sep_weights.json").read_text())
+    assert kept == {"sep_neg_seed0": row["sep_weight"]}
+    assert row["sep_weight"] < 0
+    assert row["sep_weight"] != -0.1, "the ratio is not the weight"
+    assert len(row["sep_gradient_ratio_of_epochs"]) == config.training.epochs
+    assert 0.01 < row["sep_gradient_ratio_of_epochs"][0] < 1
+    (model,) = study.load_trained(tmp_path / "run").trained
+    assert model.sep_weight == row["sep_weight"]
+    assert study.run(config, tmp_path / "run", resume=True) == result
+    (tmp_path / "run" / "sep_weights.json").unlink()
+    with pytest.raises(InputError, match="no measured SEP weight of sep_neg_seed0"):
+        study.load_trained(tmp_path / "run")
