@@ -181,7 +181,8 @@ def impute(image: Array, missing: Array) -> Array:
 
     right = gone * neighbours((1 - gone) * image)
     # No matrix of N x N: at 224 pixels a side it would take 10 GiB.
-    solved, _ = jax.scipy.sparse.linalg.cg(system, right, tol=1e-7, maxiter=20 * max(image.shape[:2]))
+    tolerance = min(1e-7, 100 * float(jnp.finfo(image.dtype).eps))
+    solved, _ = jax.scipy.sparse.linalg.cg(system, right, tol=tolerance, maxiter=20 * max(image.shape[:2]))
     return jnp.where(jnp.all(missing), jnp.nan, jnp.where(gone == 1, solved, image))
 
 
