@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import optax
 
-from jsep.checks import check_choice, check_number, check_positive
+from jsep.checks import check_choice, check_positive
 
 _LARGEST_RATE = 1e30  # larger ones overflow in float32 at once
 
@@ -53,7 +53,7 @@ class OptimizerConfig:
         check_choice("optimizer", self.name, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
         check_positive("learning_rate", self.learning_rate, maximum=_LARGEST_RATE)
-        check_number("momentum", self.momentum, 0, 1)
+        check_positive("momentum", self.momentum, allow_zero=True, maximum=1)
         for name, maximum in (("weight_decay", _LARGEST_RATE), ("gradient_clip", None)):
             check_positive(name, getattr(self, name), allow_zero=True, maximum=maximum)
 

@@ -102,3 +102,9 @@ def test_intervals_draw_seeds_and_images_and_one_seed_its_images() -> None:
     one = record.Result.from_dict(planted_result(1e-5, num_seeds=1))
     assert np.isfinite(record.intervals(one)["explanation_loss_end"]["mat"]).all()
     assert np.isnan(record.intervals(one)["clean_accuracy"]["mat"][1:]).all()
+
+
+def test_numbers_of_numpy_become_numbers_of_python() -> None:
+    row = record.Row("mat", seed=np.int64(3), sep_weight=np.float32(0.5), metrics={"clean_accuracy": np.float64(0.25)})
+    stored = json.loads(json.dumps(row.as_dict()))
+    assert (stored["seed"], stored["sep_weight"], stored["clean_accuracy"]) == (3, 0.5, 0.25)
