@@ -44,14 +44,9 @@ def _without_depthwise(images: Any, kernel: Any, *, strides: int, padding: int, 
     return form(images, kernel, strides=strides, padding=padding, groups=groups)
 
 
-def _never(*shapes: Any) -> bool:
-    return False
-
-
 FORMS: dict[str, Callable[[], Any]] = {
     "all forms": contextlib.nullcontext,
     "without strided": lambda: _patched_layers(_without_strided),
-    "without winograd": lambda: mock.patch.multiple(stride_one, suits=_never, is_wide=_never),
     "without patches": lambda: mock.patch.object(stride_one, "_is_small", return_value=False),
     "without depthwise": lambda: _patched_layers(_without_depthwise),
     "the library's alone": lambda: _patched_layers(_plain),

@@ -3,6 +3,8 @@
 import gc
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,7 +14,7 @@ import jax
 import oracles
 import pytest
 
-from jsep import data, devices, models
+from jsep import data, models
 from jsep.types import LogitsFn, ModelFn, PyTree
 
 # The same examples in every run: a gate that fails by chance teaches people to press again.
@@ -22,11 +24,21 @@ hypothesis.settings.load_profile("jsep")
 # The tests spend their time compiling small programs, not running them. Without XLA's emitters of fusions, and in one
 # part where it makes up to 32, a program compiles in less than half the time.
 jax.config.update("jax_disable_most_optimizations", True)
-_QUICK = {"xla_cpu_use_fusion_emitters": "false", "xla_cpu_parallel_codegen_split_count": "1"}
-for _name, _value in _QUICK.items():
-    _given = os.environ.get("XLA_FLAGS", "")
-    if _name not in _given and devices._jaxlib_knows(_name):
-        os.environ["XLA_FLAGS"] = f"{_given} --{_name}={_value}".strip()  # of the scripts that tests start as well
+_QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+
+
+def _takes(options: str) -> bool:
+    """Whether this jaxlib knows the options of XLA: one that it does not know ends the process."""
+    command = [sys.executable, "-c", "import jax; jax.devices()"]
+    environment = os.environ | {"XLA_FLAGS": options, "JAX_PLATFORMS": "cpu"}
+    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+
+
+if "JSEP_TESTS_BEGAN" not in os.environ:  # workers, and the scripts that tests start, inherit what is found here
+    os.environ["JSEP_TESTS_BEGAN"] = "1"
+    _options = f"{os.environ.get('XLA_FLAGS', '')} {_QUICK}".strip()
+    if _takes(_options):
+        os.environ["XLA_FLAGS"] = _options
 
 # Eight devices, of which a test uses the first unless it asks for more.
 jax.config.update("jax_num_cpu_devices", 8)

@@ -147,16 +147,12 @@ def _sections(look: str, has_training: bool) -> dict[str, str]:
 
 
 def _metric_tables(runs: Sequence[Run], labels: Sequence[str]) -> list[Table]:
-    """The groups of metrics that all runs have."""
-    tables = [{table.title: table for table in metric_tables(run.result)} for run in runs]
-    found = []
-    for title, first in tables[0].items():
-        if all(title in own and own[title].columns == first.columns for own in tables):
-            joined = with_run_names([own[title] for own in tables], labels)
-            found.append(
-                dataclasses.replace(joined, notes=next((own[title].notes for own in tables if own[title].notes), ()))
-            )
-    return found
+    """The groups of metrics, each of the runs that have it."""
+    groups: dict[str, dict[str, Table]] = {}
+    for run, label in zip(runs, labels, strict=True):
+        for table in metric_tables(run.result):
+            groups.setdefault(table.title, {})[label] = table
+    return [with_run_names(list(own.values()), list(own)) for own in groups.values()]
 
 
 def _landscapes(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from jsep.evaluate import METRICS
 from jsep.record import mean_matrix, sharpened_above_flattened
 from jsep.report.charts import Matrix, matrix_chart
-from jsep.report.formatting import metric_number, minus
+from jsep.report.formatting import DEGRADED_MARK, metric_number, minus
 from jsep.report.paper import comparison_text
 from jsep.report.shown import LOSS_END, OF_MATRIX, ONE_MINUS_CONCORDANCE_END
 from jsep.report.style import NamedFigure
@@ -24,7 +24,7 @@ def _names(result: Mapping[str, Any], models: Sequence[tuple[str, str]]) -> list
     """Only the SEP methods were trained with an explanation; a model that is degraded in some seed has a star."""
     degraded = {(row["trained_with"], row["method"]) for row in result["rows"] if row.get("degraded")}
     names = [f"{method} ({trained_with})" if "sep" in method else method for trained_with, method in models]
-    return [name + (" *" if model in degraded else "") for name, model in zip(names, models, strict=True)]
+    return [name + (DEGRADED_MARK if model in degraded else "") for name, model in zip(names, models, strict=True)]
 
 
 def cross_method_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[NamedFigure]:

@@ -16,6 +16,9 @@ DEGRADED = (
 )
 """What the mark of a degraded model means."""
 
+DEGRADED_MARK = " *"
+"""Behind the name of a degraded model."""
+
 
 def minus(text: str) -> str:
     """Hyphens before numbers as minus signs."""

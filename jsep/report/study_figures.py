@@ -14,7 +14,7 @@ from jsep.record import as_number, mean_curve, mean_of, std_of, summarise, value
 from jsep.record.run_files import Run
 from jsep.report import shown
 from jsep.report.charts import Dot, DotPanel, DotRow, Key, Line, Panel, dot_chart, line_chart
-from jsep.report.formatting import minus, significant
+from jsep.report.formatting import DEGRADED_MARK, minus, significant
 from jsep.report.map_figures import map_figures
 from jsep.report.style import NamedFigure, colours, marks, spans_decades
 
@@ -117,7 +117,7 @@ def overview(summaries: Rows, rows: Rows, colour_of: Mapping[str, str] | None = 
         values = [dot.value for row in own for dot in row.dots] + [seed for row in own for seed in row.seeds]
         limits, logarithmic = _limits(values, ends.after) if values else (None, False)
         panels.append(DotPanel(ends.title, ends.label, own, limits, logarithmic))
-    starred = [summary["method"] + (" *" if summary["degraded"] else "") for summary in summaries]
+    starred = [summary["method"] + (DEGRADED_MARK if summary["degraded"] else "") for summary in summaries]
     return dot_chart(starred, panels, footnote=_DEGRADED if any(s["degraded"] for s in summaries) else "")
 
 
@@ -172,7 +172,7 @@ def loss_and_chance(summaries: Rows) -> Figure | None:
     for summary in known:
         own = [value for value in means[summary["method"]] if value is not None]
         for place, when in enumerate(("start", "end")):
-            names.append(f"{summary['method']}{' *' if summary['degraded'] else ''}, {when}")
+            names.append(f"{summary['method']}{DEGRADED_MARK if summary['degraded'] else ''}, {when}")
             style: dict[str, Any] = {"colour": colour[summary["method"]], "hollow": place == 0}
             loss, chance = (LOSS_SCALE * own[at + place] for at in (0, 2))
             loss_rows.append(DotRow([Dot(loss, **style)], level=[chance]))

@@ -10,7 +10,7 @@ from jsep.evaluate.metric import Metric
 from jsep.record import Result, as_number, intervals, num_pixels_of, summarise
 from jsep.record.run_files import check_result
 from jsep.report.findings import answer, findings_table
-from jsep.report.formatting import DEGRADED, MISSING, decimals_for, format_number, format_weight, minus
+from jsep.report.formatting import DEGRADED, DEGRADED_MARK, MISSING, decimals_for, format_number, format_weight, minus
 from jsep.report.shown import COLUMNS, INTERVALS, WEIGHTS
 from jsep.report.style import colours
 from jsep.report.table import Cell, Column, Table, make_table
@@ -67,7 +67,7 @@ def metric_tables(result: Mapping[str, Any]) -> list[Table]:
     typed = intervals(Result.from_dict(result))
     colour = colours([summary["method"] for summary in summaries])
     names = [
-        Cell(summary["method"] + (" *" if summary["degraded"] else ""), colour=colour[summary["method"]])
+        Cell(summary["method"] + (DEGRADED_MARK if summary["degraded"] else ""), colour=colour[summary["method"]])
         for summary in summaries
     ]
     broken = any(summary["degraded"] for summary in summaries)
@@ -137,7 +137,7 @@ def interval_table(result: Mapping[str, Any], *, every: bool = False) -> Table |
         rows.append([shown.title, *(_interval(shown, own.get(method), decimals) for method in typed.methods)])
     if not rows:
         return None
-    heads = ["metric", *(method + (" *" if method in degraded else "") for method in typed.methods)]
+    heads = ["metric", *(method + (DEGRADED_MARK if method in degraded else "") for method in typed.methods)]
     title = "Every metric with its 95 % interval" if every else "Means with their 95 % intervals"
     return make_table(heads, rows, title=title, notes=(INTERVALS_NOTE,), in_terminal=False)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from jsep.checks import check_choice
+from jsep.report.formatting import DEGRADED_MARK, MISSING
 
 WIDTH = 120
 """A table of the terminal is never wider than this."""
@@ -90,16 +91,21 @@ def text_column(heading: str) -> Column:
 
 
 def with_run_names(tables: Sequence[Table], labels: Sequence[str]) -> Table:
-    """Tables of the same columns as one: after the columns that name a row, which run it is of; the rows of one name
-    stand together."""
+    """Tables of the same names as one, with all columns that any of them has: after the columns that name a row, which
+    run it is of; the rows of one name stand together."""
     first = tables[0]
-    rows: dict[tuple[str, ...], list[tuple[Cell, ...]]] = {}
+    heads = list(dict.fromkeys(column for table in tables for column in table.columns[table.num_names :]))
+    rows: dict[tuple[str, ...], list[list[Cell]]] = {}
     for table, label in zip(tables, labels, strict=True):
         for row in table.rows:
-            names, values = row[: first.num_names], row[first.num_names :]
-            rows.setdefault(tuple(map(str, names)), []).append((*names, Cell(label), *values))
-    columns = (*first.columns[: first.num_names], text_column("run"), *first.columns[first.num_names :])
-    return Table(columns, [row for own in rows.values() for row in own], first.title, (), first.num_names + 1)
+            cells = dict(zip(table.columns, row, strict=True))
+            names = list(row[: first.num_names])
+            own = [cells.get(column, Cell(MISSING)) for column in heads]
+            key = tuple(str(name).removesuffix(DEGRADED_MARK) for name in names)
+            rows.setdefault(key, []).append([*names, Cell(label), *own])
+    columns = (*first.columns[: first.num_names], text_column("run"), *heads)
+    notes = list(dict.fromkeys(note for table in tables for note in table.notes))
+    return Table(columns, [row for own in rows.values() for row in own], first.title, notes, first.num_names + 1)
 
 
 def write_table(table: Table, style: Style = "terminal") -> str:

@@ -1,8 +1,5 @@
 """One model of a study: trained, tested on images, its explanations attacked; what its row holds."""
 
-import contextlib
-import dataclasses
-import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +10,11 @@ import numpy as np
 from jsep import data, evaluate, models, record, report, train
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig
+from jsep.study.fit_model import Training, fit
 from jsep.study.measured_weights import train_config_of
 from jsep.study.methods import described_method
 from jsep.study.pair_results import images_of_pairs, maps_of_pairs, warnings_of
-from jsep.study.run_directory import MetricsLog
-from jsep.study.runner import Run
-from jsep.study.setup import Splits, training_key
+from jsep.study.setup import training_key
 from jsep.types import Key, PyTree
 
 GALLERY_SNAPSHOTS = 16
@@ -26,73 +22,6 @@ GALLERY_SNAPSHOTS = 16
 
 Correct = tuple[np.ndarray, np.ndarray]
 """(B,) bool each: the images that are classified correctly clean, and also under attack."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """What all models of a study share: its configuration, images and network, the variables that each seed starts
-    from, the run and its log."""
-
-    config: StudyConfig
-    splits: Splits
-    model: models.Classifier
-    start: dict[int, PyTree]
-    run: Run
-    log: MetricsLog
-
-    @property
-    def num_pixels(self) -> int:
-        """Pixels of a map."""
-        height, width, _ = self.splits.train.info.image_shape
-        return height * width
-
-
-def fit(
-    key: Key,
-    training: Training,
-    model: models.Classifier,
-    train_config: train.TrainConfig,
-    name: tuple[str, int],
-    validate: Callable[[PyTree], dict[str, float]] | None = None,
-    initial: PyTree | None = None,
-) -> tuple[train.TrainState, train.Best | None]:
-    """Trains the model called `name`, (method, seed), from its newest checkpoint on.
-
-    Returns: the last state, and the best one where there was validation.
-    """
-    config, run, dataset = training.config, training.run, training.splits.train
-    method, seed = name
-
-    def on_log(logged: dict[str, Any]) -> None:
-        training.log.write(method, seed, logged)
-        run.progress(f"training {method}, seed {seed}", logged)
-
-    described = train.describe(key, train_config, model, dataset)
-    last_path, best_path = (run.directory.checkpoints(f"{method}_seed{seed}{suffix}") for suffix in ("", "_best"))
-    with contextlib.ExitStack() as stack:
-        checkpoints = stack.enter_context(train.Checkpoints(last_path, described))
-        best = None
-        if validate:
-            best = train.BestCheckpoint(stack.enter_context(train.Checkpoints(best_path, described)))
-        state = train.fit(
-            key,
-            model,
-            dataset,
-            train_config,
-            initial=initial,
-            log_every=config.monitoring.log_every,
-            on_log=on_log,
-            validate=validate,
-            validate_every=config.monitoring.validate_every,
-            checkpoints=checkpoints,
-            checkpoint_every=config.monitoring.checkpoint_every,
-            best=best,
-            collapse=config.monitoring.collapse_rule(training.num_pixels) if validate else None,
-            on_resume=functools.partial(training.log.forget_after, method, seed),
-            mesh=run.mesh,
-            stream=config.data.streams,
-        )
-        return state, best.restore(state.evaluated) if best else None
 
 
 def train_and_evaluate(

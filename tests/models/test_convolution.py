@@ -15,7 +15,7 @@ import pytest
 from jsep import devices
 from jsep.checks import InputError
 from jsep.models.convolution import conv2d
-from jsep.models.cpu import lax_conv, patches, stride_one, strided, winograd
+from jsep.models.cpu import lax_conv, patches, strided
 from jsep.types import Array
 
 CASES = [
@@ -234,100 +234,6 @@ def test_two_columns_at_once_equal_the_library_for_any_shape_and_padding(
     assert oracles.relative_error(actual, expected) < 1e-5
 
 
-@pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("num_devices", [1, 8])
-def test_many_channels_go_by_minimal_filtering_with_the_derivatives_of_the_library(
-    num_devices: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jax, "device_count", lambda: num_devices)
-    monkeypatch.setattr(winograd, "_many_channels", lambda: 5)
-    monkeypatch.setattr(winograd, "_BLOCK", 8 * 5 * 6 * 5)  # three blocks of eight images
-    x, w = inputs(3, (5, 6), batch=24, features=6)
-    taken: set[int] = set()
-
-    def noted(lhs: Array, rhs: Array, padding: Any) -> Array:
-        taken.add(lhs.shape[3])
-        return winograd.winograd_conv(lhs, rhs, padding)
-
-    monkeypatch.setattr(stride_one, "winograd_conv", noted)
-    jax.clear_caches()
-    arguments = (x, w, 1 + x, 1 + w)
-    mine = derivatives(conv2d, 1, 1)(*arguments)
-    theirs = derivatives(library, 1, 1)(*arguments)
-    jax.clear_caches()
-    assert taken == {5, 6}, "the channels of images, and those of cotangents in the gradients"
-    for actual, expected in zip(mine, theirs, strict=True):
-        assert np.abs(expected).max() > 1e-3, "a derivative that vanishes proves nothing"
-        assert oracles.relative_error(actual, expected) < 1e-9
-
-
-@hypothesis.settings(max_examples=15)
-@hypothesis.given(
-    st.integers(1, 9),
-    st.integers(3, 9),
-    st.integers(3, 9),
-    paddings,
-    paddings,
-    st.sampled_from([1, 2]),
-    st.sampled_from([1, 8]),
-)
-def test_minimal_filtering_equals_the_library_for_any_shape_and_padding(
-    batch: int, rows: int, columns: int, above: tuple[int, int], beside: tuple[int, int], group: int, num_devices: int
-) -> None:
-    x, w = inputs(3, (rows, columns), batch, 4, 3, np.float32)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax, "device_count", lambda: num_devices)
-        patch.setattr(winograd, "_BLOCK", group * rows * columns * 4)
-        actual = winograd.winograd_conv(jnp.asarray(x), jnp.asarray(w), (above, beside))
-    expected = jax.lax.conv_general_dilated(x, w, (1, 1), (above, beside), dimension_numbers=lax_conv.NHWC)
-    assert actual.shape == expected.shape
-    assert oracles.relative_error(actual, expected) < 1e-5
-
-
-@pytest.fixture
-def from_64_channels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a processor with vectors of 256 bits."""
-    monkeypatch.setattr(winograd, "_many_channels", lambda: 64)
-
-
-@pytest.mark.usefixtures("from_64_channels")
-def test_minimal_filtering_is_for_wide_convolutions_in_full_precision() -> None:
-    x, w = inputs(3, (8, 8), 2, 64, 64, np.float32)
-    assert winograd.suits((2, 8, 8), (3, 3, 64, 64), x.dtype)
-    assert not winograd.suits((1, 8, 8), (3, 3, 64, 64), x.dtype)
-    assert not winograd.suits((2, 8, 8), (3, 3, 32, 64), x.dtype)
-    assert not winograd.suits((2, 8, 8), (1, 1, 64, 64), x.dtype)
-    assert not winograd.suits((2, 8, 8), (3, 3, 64, 64), jnp.bfloat16)
-
-
-@pytest.mark.parametrize(
-    ("processor", "least"),
-    [("vendor_id: GenuineIntel, flags: avx2 avx512f", 128), ("vendor_id: AuthenticAMD, flags: avx2 avx512f", 64)],
-)
-def test_least_channels_of_minimal_filtering_go_by_the_processor(
-    processor: str, least: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pathlib.Path.read_text", lambda path: processor)
-    assert winograd._many_channels.__wrapped__() == least
-
-
-@pytest.mark.usefixtures("from_64_channels")
-@pytest.mark.parametrize("columns", [4, 8, 14])
-def test_minimal_filtering_in_float32_is_within_half_the_allowed_error_to_the_third_derivative(columns: int) -> None:
-    """1e-5 of the largest entry is allowed; what is right is the library's in float64."""
-    x, w = (z / 24 for z in inputs(3, (8, columns), 4, 64, 64))  # the sines of `scalar` have arguments of size one
-    arguments = (x, w, 1 + x, 1 + w)
-    single = tuple(z.astype(np.float32) for z in arguments)
-    value = conv2d(*single[:2], strides=1, padding=1)
-    assert np.abs(value - library(*single[:2], strides=1, padding=1)).max() > 0, "the library's form was taken"
-    # Not the sum of the sines, which cancel.
-    mine = [value, *derivatives(conv2d, 1, 1)(*single)[1:]]
-    with jax.enable_x64(True):
-        theirs = [library(x, w, strides=1, padding=1), *derivatives(library, 1, 1)(*arguments)[1:]]
-    for actual, expected in zip(mine, theirs, strict=True):
-        assert oracles.relative_error(actual, expected) < 5e-6
-
-
 def nested(f: Callable[[Array, Array], Array], order: int) -> Callable[..., Any]:
     """The gradient, or that of the sum of the squares of the gradient."""
     gradient = jax.grad(f, (0, 1))
@@ -383,7 +289,6 @@ def test_derivatives_of_the_depthwise_convolution_under_vmap_equal_a_loop(
             assert oracles.relative_error(actual[index], expected) < 1e-9
 
 
-@pytest.mark.usefixtures("from_64_channels")
 @pytest.mark.parametrize(
     ("batch", "rows", "channels", "strides", "size"),
     [
@@ -393,17 +298,15 @@ def test_derivatives_of_the_depthwise_convolution_under_vmap_equal_a_loop(
         pytest.param(32, 8, 8, 2, 3, id="patches"),
         pytest.param(72, 8, 8, 2, 3, id="phases, blocks"),
         pytest.param(32, 8, 8, 2, 1, id="1x1"),
-        pytest.param(16, 8, 64, 1, 3, id="minimal filtering"),
     ],
 )
 def test_gradients_of_a_batch_on_eight_devices_only_add_up(
-    batch: int, rows: int, channels: int, strides: int, size: int, monkeypatch: pytest.MonkeyPatch
+    batch: int, rows: int, channels: int, strides: int, size: int
 ) -> None:
-    monkeypatch.setattr(winograd, "_BLOCK", 8 * 8 * 8 * 64)  # eight of its images
     mesh = devices.make_mesh(8)
     assert mesh is not None
     along, whole = devices.along_batch(mesh), devices.on_all(mesh)
-    x, w = inputs(size, (rows, rows), batch, channels, 64 if channels == 64 else 3, dtype=np.float32)
+    x, w = inputs(size, (rows, rows), batch, channels, 3, dtype=np.float32)
     arguments = jax.device_put(x, along), jax.device_put(w, whole)
     f = scalar(conv2d, strides, size // 2)
     for gradient in (jax.grad(f, 1), jax.grad(lambda x, w: jnp.sum(jax.grad(f)(x, w) ** 2), 1)):

@@ -90,3 +90,16 @@ def test_comparison_replaces_its_own_page_and_no_other_file(tmp_path, write_run,
     # Equal names are told apart by their parents.
     assert "a/run" in page
     assert "b/run" in page
+
+
+def test_runs_with_other_metrics_compare_where_they_can(tmp_path, write_run, make_result, make_rows):
+    rows = [{**row, "noise_sensitivity": 0.125, "degraded": row["method"] == "mat"} for row in make_rows()]
+    runs = [write_run(tmp_path / "a", result=make_result()), write_run(tmp_path / "b", result=make_result(rows=rows))]
+    page = report.write_comparison(runs, tmp_path / "out.html").read_text()
+    # The group that one run alone has, and a degraded model beside the same method that is not.
+    assert "map change under noise" in page
+    assert "12.5" in page
+    first = page.split('<div data-group="As in the paper">')[1].split("</table>")[0]
+    words = re.sub(r"<[^>]+>", " ", first).split()
+    assert words.index("sep_neg") > max(place for place, word in enumerate(words) if word == "mat")
+    assert len(re.findall(r'data-method="mat"', first)) == 2

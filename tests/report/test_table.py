@@ -93,8 +93,13 @@ def test_the_terminal_aligns_numbers_wraps_words_and_repeats_the_names_in_every_
     assert sum("word" in line for line in lines) > 2
 
 
-def test_tables_of_runs_become_one_with_the_rows_of_a_name_together() -> None:
-    table = with_run_names([make(), make()], ["first", "second"])
-    assert [(row[0].text, row[1].text) for row in table.rows] == [
-        ("plain", "first"), ("plain", "second"), ("b", "first"), ("b", "second")
+def test_tables_of_runs_become_one_with_all_their_columns_and_the_rows_of_a_name_together() -> None:
+    first = make_table(["name", "a", "b"], [["x", "1", "2"], ["y", "3", "4"]], notes=("Told once.",))
+    second = make_table(["name", "b", "c"], [["y *", "5", "6"]], notes=("Told once.",))
+    table = with_run_names([first, second], ["one", "two"])
+    assert [column.heading for column in table.columns] == ["name", "run", "a", "b", "c"]
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["x", "one", "1", "2", "–"], ["y", "one", "3", "4", "–"], ["y *", "two", "–", "5", "6"]
     ]  # fmt: skip
+    assert table.notes == ["Told once."]
+    assert table.num_names == 2

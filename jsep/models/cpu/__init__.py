@@ -1,7 +1,7 @@
 """The 2-D convolutions on CPU, where XLA is slow at several of them: `conv2d` picks the form by the shapes.
 
 `stride_one` (a primitive whose transposes are itself), `strided` (three primitives, each the others' transposes) and
-`depthwise` (a pair of primitives) are lowered to patches times kernel (`patches`), minimal filtering (`winograd`) or
+`depthwise` (a pair of primitives) are lowered to patches times kernel (`patches`) or
 `jax.lax`'s own (`lax_conv`), in blocks of images that stay in the caches (`blocking`).
 """
 

@@ -15,24 +15,13 @@ from jsep.types import Array
 _SUMMED_NUMBERS, _SUMMED_IMAGES = 1 << 19, 32  # at most in a block that is one term of a sum, 2 MiB
 
 
-def _block_size(images: Array, numbers: int, most: int | None = None) -> int:
+def _block_size(images: Array, numbers: int, most: int) -> int:
     """The largest divisor of the number of images (B, ...), at most `most`, whose blocks have at most `numbers`; all of
     them where blocks would be much smaller."""
     count, devices = len(images), jax.device_count()
-    largest = min(max(numbers * count // images.size, devices), count, most or count)
+    largest = min(max(numbers * count // images.size, devices), count, most)
     sizes = range(largest, max(largest // 4, 1) - 1, -1)
     return next((size for size in sizes if count % size == 0 and size % devices == 0), count)
-
-
-def map_blocks(function: Callable[[Array], Array], images: Array, numbers: int) -> Array:
-    """`function` of blocks of images (B, ...) with at most `numbers` numbers; its results, a row an image, joined."""
-    size = _block_size(images, numbers)
-    if size == len(images):
-        return function(images)
-    outputs = jax.lax.map(lambda index: function(_block(images, size, index)), jnp.arange(len(images) // size))
-    if jax.device_count() > 1:  # where images lie together this would cost up to a fifth of the time
-        outputs = jnp.swapaxes(outputs, 0, 1)
-    return outputs.reshape(len(images), *outputs.shape[2:])
 
 
 def sum_blocks(function: Callable[[Array, Array], Array], images: Array, cotangents: Array) -> Array:

@@ -9,7 +9,9 @@ and in a compiled loop it ran 14 to 20 times slower than alone. What it is lower
 * Few input channels, as of an image, are patches times the kernel matrix: from 3 to 32 channels the library's took up
   to 4 times as long. Two columns of the output at once took 0.5 to 0.9 of the time of one, with the softplus after them
   (128 images of 64x64: the same). So are few pixels: on 4x4 it took up to twice as long.
-* 3x3 kernels of many channels go by minimal filtering (`jsep.models.cpu.winograd`).
+
+Minimal filtering of 3x3 kernels of many channels was here as well: it saved 14 % of a MAT step of a ResNet-18 (Intel,
+128 images) and 3 % of one of the ConvNet (`benchmarks/convolution_forms.py`), less than the 15 % that a form must save.
 """
 
 import functools
@@ -23,7 +25,6 @@ from jax.interpreters import ad, batching, mlir
 from jsep.models.cpu.blocking import sum_blocks
 from jsep.models.cpu.lax_conv import lax_conv, uses_lax_conv
 from jsep.models.cpu.patches import NO_PADDING, Padding, im2col_conv, im2col_conv_by_two_columns
-from jsep.models.cpu.winograd import is_wide, suits, winograd_conv
 from jsep.types import Array
 
 FEW_CHANNELS = 4
@@ -50,8 +51,6 @@ def _run_conv(lhs: Array, rhs: Array, *, padding: Padding) -> Array:
 
 
 def _convolved(lhs: Array, rhs: Array, *, padding: Padding) -> Array:
-    if suits(_out_shape(lhs, rhs, padding=padding).shape[:3], rhs.shape, lhs.dtype):
-        return winograd_conv(lhs, rhs, padding)
     if _is_small(lhs, rhs, padding):
         form = im2col_conv_by_two_columns if _has_pairs(lhs, rhs, padding) else im2col_conv
         return form(lhs, rhs, padding=padding)
@@ -112,7 +111,7 @@ def _mirrored(kernel: Array) -> Array:
 
 
 def _transpose_lhs(cotangent: Array, lhs: Any, rhs: Array, *, padding: Padding) -> Array:
-    if _is_small(lhs.aval, rhs, padding) and not is_wide(rhs.shape, rhs.dtype):
+    if _is_small(lhs.aval, rhs, padding):
         shape = jax.ShapeDtypeStruct(lhs.aval.shape, lhs.aval.dtype)
         return jax.linear_transpose(functools.partial(im2col_conv, kernel=rhs, padding=padding), shape)(cotangent)[0]
     # d lhs = cotangent * mirrored kernel with input and output features exchanged.
