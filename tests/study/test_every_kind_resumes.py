@@ -29,13 +29,13 @@ COMPOSED: dict[str, dict[str, Any]] = {
     "methods_table": TRAINING | {"explanations": ("gradient", "gradient_x_input")},
     "trades_landscape": ANALYSES["landscape"] | TRAINING | {"methods": ("trades",), "trades_betas": ("0", "6")},
 }  # fmt: skip
-TIMES = ("seconds", "train_seconds", "evaluate_seconds", "milliseconds", "timings", "environment")
+OWN = ("pairs_file", "seconds", "train_seconds", "evaluate_seconds", "milliseconds", "timings", "environment")
 
 
 def comparable(value: Any) -> Any:
-    """Without what a clock says."""
+    """Without what a clock says, and the paths of the run itself."""
     if isinstance(value, dict):
-        return {name: comparable(each) for name, each in value.items() if name not in TIMES}
+        return {name: comparable(each) for name, each in value.items() if name not in OWN}
     return [comparable(each) for each in value] if isinstance(value, list) else value
 
 
