@@ -137,7 +137,7 @@ def by_question(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Findi
 
 
 def _difference(result: Result, claim: Claim, seeds: Sequence[int | None], *, fixed: bool) -> stats.CrossedMean | None:
-    """Method - baseline over the seeds, from single pairs or images where kept, else from model means; None if absent."""
+    """Method - baseline over the seeds, from single pairs or images where kept, else from models; None if absent."""
     rows, others = result.rows_of(claim.method), result.rows_of(claim.baseline)
     couples = [(rows[seed], others[seed]) for seed in seeds]
     tables = [_table(couples, "pairs", claim.metric), _table(couples, "images", claim.metric)]
