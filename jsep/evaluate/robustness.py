@@ -279,7 +279,7 @@ def explanation_robustness(
     Returns: PairResults; `.summary()` gives the means for result.json. A pair with a non-finite loss is marked as
       failed and does not affect the others.
     Raises: InputError if the index was made for other data, the model returns probabilities, no pair has a finite map,
-      a setting is out of range, or `store` holds chunks of another call; RuntimeError if a returned image is out of budget.
+      a setting is out of range, or `store` holds chunks of another call; RuntimeError for a result out of budget.
     Reference: PAPER, "explanation loss at start / at end".
     """
     check_count("chunk_size", chunk_size)

@@ -84,7 +84,7 @@ def relative_stability(
         RRS = max |(e(x) - e(x')) / e(x)| / max(|(L(x) - L(x')) / L(x)|, minimum)
 
     with L2 norms and elementwise division, by `minimum` where the divisor is 0. This division, part of the definition,
-    is its weakness: one black pixel that changes by 0.01 makes |(x - x') / x| 10^4, so that images with many exact zeros
+    is its weakness: one black pixel that changes by 0.01 makes |(x - x') / x| 10^4, so that images with many zeros
     have a RIS near 0 whatever the explanation does, and pixels where the map is nearly 0 dominate the numerator.
     Compare models on the same images only, and prefer `max_sensitivity`.
 
