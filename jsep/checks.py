@@ -1,9 +1,9 @@
-"""Checks of what a caller hands in: each raises one line that says what was expected, what came and what to do.
+"""Input checks: each raises an error of one line with what was expected, what was given and how to correct it.
 
-Every kind of input has one check, which all functions that take it use: images, labels, outputs of a model, maps,
-budgets, numbers and counts. Shapes and dtypes are always checked; values only where they are known, that is outside of
-`jax.jit`, `jax.vmap` and `jax.grad`: a traced value passes. What such a value does instead is said in docs/faults.md:
-a number that cannot be right is NaN, never that of another class or image.
+Every kind of input has one check, shared by all functions that take it: images, labels, outputs of a model, maps,
+budgets, numbers and counts. Shapes and dtypes are always checked; values only outside of `jax.jit`, `jax.vmap` and
+`jax.grad`, since traced values are unknown. docs/faults.md lists the results for invalid traced values: NaN, never
+the number of another class or image.
 """
 
 import difflib
@@ -21,7 +21,7 @@ from jsep.types import Array
 
 
 class InputError(ValueError):
-    """Bad input from a caller or a user; scripts print its one line and exit with code 2."""
+    """Invalid input; scripts print the message as one line and exit with code 2."""
 
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -29,7 +29,7 @@ _DISK_FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "File too 
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error says that a file could not be written for want of room, by its number or its text."""
+    """Whether an error reports a full disk, judged by its errno or its text."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _DISK_FULL
     return any(text in str(error) for text in _DISK_FULL_TEXTS)
@@ -50,16 +50,16 @@ def check_choice(what: str, value: str, known: Iterable[str]) -> None:
 
 
 MAX_WEIGHT = 1e12
-"""Of a term of a loss: above it gradients overflow in float32."""
+"""Largest weight of a loss term; with larger ones gradients overflow in float32."""
 
 ROUNDING = 1e-6
-"""A pixel, or a share, that lies outside [0, 1] by at most this is rounding, and is clipped."""
+"""Tolerance for pixels and fractions outside [0, 1]: within it they count as rounding errors and are clipped."""
 
-_PROBABILITY_SUM = 1e-5  # of float32 probabilities from 1; of half precision 1e-2
+_PROBABILITY_SUM = 1e-5  # tolerance for the sum of float32 probabilities; 1e-2 in half precision
 
 
 def _known_number(name: str, value: Any, expected: str) -> float | None:
-    """The value of one real number (a Python or NumPy number, or a 0-d array), None for a traced one."""
+    """The value of one real number (a Python or NumPy number, or a 0-d array); None if it is traced."""
     if _is_traced(value):
         if np.shape(value) != () or not _is_real(value.dtype):
             raise InputError(f"{name} must be {expected}, got {value.dtype} of shape {np.shape(value)}")
@@ -116,7 +116,7 @@ def check_number(name: str, value: Any, low: float, high: float) -> None:
 
 
 def _as_array(value: Any, name: str) -> Any:
-    """The value as an array of NumPy or JAX, as it is where it is one."""
+    """The value as a NumPy array; NumPy and JAX arrays unchanged."""
     if isinstance(value, jax.Array | np.ndarray):
         return value
     try:
@@ -149,9 +149,9 @@ def check_range(
     above: float | None = None,
     below: float | None = None,
 ) -> None:
-    """Raises InputError unless `value` is a finite number, an integer where `whole`, within its bounds.
+    """Raises InputError unless `value` is a finite number within its bounds, and an integer if `whole`.
 
-    Args: minimum, maximum: the smallest and the largest; above, below: bounds that are not reached.
+    Args: minimum, maximum: inclusive bounds; above, below: exclusive bounds.
     """
     is_number = isinstance(value, int | np.integer if whole else Real) and not isinstance(value, bool)
     missed = [
@@ -174,7 +174,7 @@ def check_range(
 
 
 def check_image(image: Any, name: str = "image") -> None:
-    """Raises InputError unless `image` is one (H, W, C) floating-point image, by its shape and dtype."""
+    """Raises InputError unless `image` has the shape (H, W, C) of one image and a floating-point dtype."""
     array = _as_array(image, name)
     shape = array.shape
     if len(shape) != 3 or 0 in shape:
@@ -185,11 +185,11 @@ def check_image(image: Any, name: str = "image") -> None:
 
 
 def as_image(image: Any, name: str = "image", *, in_box: bool = True) -> Array:
-    """The image as an array of JAX of the same floating-point type, after all checks.
+    """The checked image as a JAX array of the same floating-point dtype.
 
-    Args: in_box: whether pixels must lie in [0, 1]. What lies outside by at most `ROUNDING` is clipped; a traced image
-      passes as it is.
-    Raises: InputError unless it is one (H, W, C) floating-point image, finite and in its range.
+    Args: in_box: whether pixels must be in [0, 1]; those outside by at most `ROUNDING` are clipped. Pixels of a traced
+      image are neither checked nor clipped.
+    Raises: InputError unless it is one finite (H, W, C) floating-point image, in [0, 1] if `in_box`.
     """
     check_image(image, name)
     check_pixels(image, name, in_box=in_box)
@@ -198,7 +198,7 @@ def as_image(image: Any, name: str = "image", *, in_box: bool = True) -> Array:
 
 
 def as_images(images: Any, name: str = "images") -> np.ndarray:
-    """The images (B, H, W, C) as a NumPy array of the same floating-point type, clipped as by `as_image`.
+    """The images (B, H, W, C) as a NumPy array of the same floating-point dtype, clipped as in `as_image`.
 
     Raises: InputError as `check_images`.
     """
@@ -208,10 +208,10 @@ def as_images(images: Any, name: str = "images") -> np.ndarray:
 
 
 def clip_rounding(array: Any) -> Any:
-    """Known pixels clipped to [0, 1] where all lie in it up to `ROUNDING`; others, and traced ones, as they are."""
+    """The array clipped to [0, 1] if all pixels are within `ROUNDING` of it; otherwise, or if traced, unchanged."""
     if _is_traced(array):
         return array
-    # In NumPy: under jit even constants become traced by what jax.numpy does to them.
+    # NumPy, because under jit the result of jax.numpy is traced even for constants.
     values = np.asarray(array)
     low, high = values.min(initial=0), values.max(initial=0)
     needed = (low < 0 or high > 1) and low >= -ROUNDING and high <= 1 + ROUNDING
@@ -228,20 +228,20 @@ def check_images(images: Any, name: str = "images") -> None:
     if not jnp.issubdtype(images.dtype, jnp.floating):
         hint = "; divide uint8 by 255" if images.dtype == np.uint8 else "; convert them, as by .astype('float32')"
         raise InputError(f"{name} must be floating point in [0, 1], got dtype {images.dtype}{hint}")
-    low, high = float(images.min()), float(images.max())  # nan where a pixel is
+    low, high = float(images.min()), float(images.max())  # NaN if any pixel is
     if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         hint = "; divide them by 255" if 1 < high <= 255 and low >= 0 else ""
         raise InputError(f"{name} must be in [0, 1], got pixels from {low:g} to {high:g}{hint}")
 
 
 def check_pixels(image: Any, name: str = "image", *, in_box: bool = True) -> None:
-    """Raises InputError when known pixels are not finite or, with `in_box`, outside [0, 1] by more than `ROUNDING`."""
+    """Raises InputError for untraced pixels that are not finite or, with `in_box`, outside [0, 1] beyond `ROUNDING`."""
     if _is_traced(image):
         return
     values = np.asarray(_as_array(image, name))
     if not values.size:
         return
-    low, high = float(values.min()), float(values.max())  # nan where a pixel is
+    low, high = float(values.min()), float(values.max())  # NaN if any pixel is
     if not in_box:
         if not (np.isfinite(low) and np.isfinite(high)):
             raise InputError(f"{name} has pixels that are not finite, got [{low:g}, {high:g}]")
@@ -252,9 +252,9 @@ def check_pixels(image: Any, name: str = "image", *, in_box: bool = True) -> Non
 
 
 def as_baseline(baseline: Any, image: Array, name: str = "baseline") -> Array:
-    """What replaces pixels of `image`, in its type: a number, or an array that broadcasts to its shape.
+    """The baseline that replaces pixels of `image`, in its dtype: a number, or an array that broadcasts to its shape.
 
-    Raises: InputError unless it is real, broadcasts, and is finite where its values are known.
+    Raises: InputError unless the baseline is real, broadcasts and, if it is not traced, is finite.
     """
     array = _as_array(baseline, name)
     if not _is_real(array.dtype):
@@ -270,7 +270,7 @@ def as_baseline(baseline: Any, image: Array, name: str = "baseline") -> Array:
 
 
 def check_label(label: Any, num_classes: int, name: str = "label") -> None:
-    """Raises InputError unless `label` is one integer class (), where it is known one of 0 .. num_classes - 1."""
+    """Raises InputError unless `label` is one integer class () and, if it is not traced, in 0 .. num_classes - 1."""
     array = _as_array(label, name)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         hint = "; for a one-hot row pass its argmax" if array.shape == (num_classes,) else ""
@@ -284,7 +284,7 @@ def check_label(label: Any, num_classes: int, name: str = "label") -> None:
 
 
 def check_labels(labels: Any, num_images: int, num_classes: int, name: str = "labels") -> None:
-    """Raises InputError unless `labels` are one integer class of 0 .. num_classes - 1 for each image."""
+    """Raises InputError unless `labels` are (num_images,) integer classes in 0 .. num_classes - 1."""
     array = _as_array(labels, name)
     if array.shape != (num_images,):
         hint = "; for one-hot rows pass their argmax" if array.shape == (num_images, num_classes) else ""
@@ -304,21 +304,21 @@ def _check_range(array: Any, num_classes: int, name: str) -> None:
 
 
 def at_label(values: Array, label: Any) -> Array:
-    """values[..., label] of a checked label: for a traced one outside 0 .. K-1, which cannot raise, NaN.
+    """values[label]; NaN for a traced label outside 0 .. K-1, which cannot raise.
 
-    Args: values: (K,) floating point; label: () integer. Returns: (), and its derivative likewise.
+    Args: values: (K,) floating point; label: () integer, checked. Returns: (); its derivative is NaN in the same cases.
     """
     if not _is_traced(label):
         return values[label]
     is_class = (label >= 0) & (label < values.shape[-1])
-    # A product, so that the derivative is NaN too; times 1 changes nothing.
+    # A product, so that the derivative is NaN too; for a valid label it multiplies by 1.
     return values[label] * jnp.where(is_class, 1.0, jnp.nan).astype(values.dtype)
 
 
 def check_output(logits: Any, name: str = "logits_fn") -> None:
-    """Raises InputError unless a model's output for one image are logits (K,), floating point, of at least 2 classes.
+    """Raises InputError unless a model's output for one image is logits (K,), floating point, of at least 2 classes.
 
-    Where their values are known, also for probabilities (non-negative, of sum 1).
+    Outputs that are not traced are also rejected if they are probabilities (non-negative, sum 1).
     """
     shape, dtype = getattr(logits, "shape", None), getattr(logits, "dtype", None)
     must = f"{name} must map one image (H, W, C) to logits (K,)"
@@ -342,18 +342,18 @@ def check_output(logits: Any, name: str = "logits_fn") -> None:
 
 
 def is_probability(logits: Array) -> Array:
-    """() bool: a traced output (K,) is non-negative and sums to 1, as a softmax does."""
+    """() bool: whether a model's output (K,), traced or not, is non-negative and sums to 1, like a softmax."""
     return jnp.all(logits >= 0) & (jnp.abs(jnp.sum(logits.astype(jnp.float32)) - 1) < _PROBABILITY_SUM)
 
 
 def refuse_probabilities(found: Any, name: str = "model_fn") -> None:
-    """Raises InputError where `is_probability` was true of every one of several images."""
+    """Raises InputError if `is_probability` was true for all images; found: (B,) bool."""
     if np.all(found):
         raise InputError(f"{name} returns probabilities (non-negative, sum 1), expected logits: take the softmax out")
 
 
 def check_logits(logits: Any) -> None:
-    """Raises InputError when known logits (..., K) all look like probabilities: non-negative, and of sum 1."""
+    """Raises InputError when all logits (..., K) look like probabilities (non-negative, sum 1); traced ones pass."""
     if _is_traced(logits) or isinstance(logits, jax.ShapeDtypeStruct):
         return
     if np.size(logits) == 0 or np.shape(logits)[-1] < 2:
@@ -362,7 +362,7 @@ def check_logits(logits: Any) -> None:
     tolerance = _PROBABILITY_SUM if values.dtype.itemsize > 2 else 1e-2
     sums = values.sum(axis=-1, dtype=np.float64)
     if np.all((values == 0) | (values == 1)):
-        return  # one-hot logits of a toy
+        return  # one-hot logits, as of a toy model
     if np.all(values >= -ROUNDING) and np.all(np.abs(sums - 1) < tolerance):
         raise InputError(
             "logits_fn returns probabilities (non-negative, sum 1), expected logits: take the softmax out of the model"
@@ -370,9 +370,9 @@ def check_logits(logits: Any) -> None:
 
 
 def as_map(map_: Any, name: str = "map_") -> Array:
-    """The map as an array of JAX, in float32 where it is of half precision, after all checks.
+    """The checked map as a JAX array; half precision becomes float32.
 
-    Raises: InputError unless it is one (H, W) map, floating point and, where its values are known, finite.
+    Raises: InputError unless it is one (H, W) map, floating point and, if it is not traced, finite.
     """
     array = _as_array(map_, name)
     if array.ndim != 2 or 0 in array.shape:

@@ -1,7 +1,7 @@
-"""The devices of a run, on one host or several: a mesh whose one axis is the batch's, and what crosses between hosts.
+"""Data parallelism on one or several hosts: a mesh with the single axis "batch", and communication between processes.
 
-Parameters lie on every device whole, a batch is sharded along its first axis, and XLA adds the sums over devices that
-the program needs: those of gradients and batch statistics. Nothing drawn depends on the number of devices.
+Parameters are replicated on every device, a batch is sharded along its first axis, and XLA inserts the sums over
+devices that gradients and batch statistics need. Random numbers do not depend on the number of devices.
 """
 
 import functools
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 AXIS = "batch"
-"""The name of the mesh's one axis."""
+"""The name of the only axis of the mesh."""
 
 T = TypeVar("T")
 
@@ -51,16 +51,16 @@ _OPTIONS = {_FUSED: f"-{_CONVOLUTION}", "xla_cpu_prefer_vector_width": "512"}  #
 
 
 def use_all_cores() -> bool:
-    """Has XLA run convolutions on all cores of a processor, with its widest vectors; to be called before JAX computes
-    anything.
+    """Makes XLA on CPU run convolutions on all cores and use the widest vectors; call it before the first JAX
+    computation.
 
-    Left alone, XLA gives them to YNNPACK, which runs most of those of small images on one core, and computes everything
-    else in vectors of 256 bits. This adds two options to XLA_FLAGS, for this process and those that it starts: one
-    gives them to Eigen, the other prefers 512 bits where the processor has them. Returns whether both options stand.
-    None is added where an accelerator may be found (the plugin of one is installed), or to a jaxlib that does not know
-    it; and a value given in XLA_FLAGS stays.
+    By default XLA runs convolutions with YNNPACK, mostly on one core for small images, and everything else with 256-bit
+    vectors. This adds two options to XLA_FLAGS, for this process and its children: one runs convolutions with Eigen,
+    the other prefers 512-bit vectors if the processor has them. Returns whether both options are set.
+    Nothing is added if an accelerator plugin is installed or this jaxlib lacks the option; values already in XLA_FLAGS
+    are kept.
     """
-    # An option that it does not know ends the process: libraries of accelerators read the same variable.
+    # XLA exits at an unknown option, and the libraries of accelerators read XLA_FLAGS too.
     is_alone = not any(map(importlib.util.find_spec, ("jax_plugins", "libtpu")))
     stand = []
     for name, value in _OPTIONS.items():
@@ -72,7 +72,7 @@ def use_all_cores() -> bool:
 
 
 def _jaxlib_knows(*words: str) -> bool:
-    """Whether all the words stand in jaxlib's largest library, which holds the names of the options of XLA."""
+    """Whether jaxlib's largest shared library, which contains the names of XLA's options, contains all the words."""
     jaxlib = importlib.util.find_spec("jaxlib")
     folders = (jaxlib and jaxlib.submodule_search_locations) or []
     libraries = [
@@ -86,10 +86,10 @@ def _jaxlib_knows(*words: str) -> bool:
 
 
 def connect(coordinator_address: str, num_processes: int, process_id: int) -> None:
-    """Joins this process to the others of the run; to be called before anything else of JAX.
+    """Connects this process to the others of a multi-process run; call it before any other use of JAX.
 
     Args: coordinator_address: "host:port" of process 0; process_id: 0 .. num_processes - 1.
-    Raises: InputError for a number that does not fit, or when the others do not come.
+    Raises: InputError for an invalid number, or when the other processes do not connect.
     """
     check_count("num_processes", num_processes)
     check_count("process_id", process_id, minimum=0)
@@ -98,7 +98,7 @@ def connect(coordinator_address: str, num_processes: int, process_id: int) -> No
     host, _, port = coordinator_address.rpartition(":")
     if not host or not port.isdigit():
         raise InputError(f"coordinator_address must be host:port of process 0, got {coordinator_address!r}")
-    # What sums over processes on CPU; other backends have their own.
+    # The collectives between processes on CPU; other backends bring their own.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
@@ -116,9 +116,9 @@ def is_first() -> bool:
 
 
 def make_mesh(num_devices: int = 0) -> Mesh | None:
-    """The first `num_devices` devices, all of every process for 0; None for a single one, which needs no mesh.
+    """A mesh of the first `num_devices` devices, 0 for all devices of all processes; None for one device.
 
-    Raises: InputError for more devices than there are, or fewer than all with several processes.
+    Raises: InputError for more devices than there are, or, with several processes, fewer than all.
     """
     check_count("num_devices", num_devices, minimum=0)
     there = jax.devices()
@@ -136,7 +136,7 @@ def make_mesh(num_devices: int = 0) -> Mesh | None:
 
 
 def check_batch_size(batch_size: int, mesh: Mesh | None) -> None:
-    """Raises InputError unless every device gets as many images of a batch as the others."""
+    """Raises InputError unless the batch divides evenly among the devices."""
     size = mesh.size if mesh is not None else 1
     if batch_size % size:
         below, above = batch_size - batch_size % size, batch_size + size - batch_size % size
@@ -149,12 +149,12 @@ def check_batch_size(batch_size: int, mesh: Mesh | None) -> None:
 
 
 def along_batch(mesh: Mesh) -> NamedSharding:
-    """The sharding of a batch: split along the first axis."""
+    """The sharding of a batch: split along its first axis."""
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
 def on_all(mesh: Mesh) -> NamedSharding:
-    """The sharding of parameters: a whole copy on every device."""
+    """The sharding of parameters: a full copy on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -165,13 +165,13 @@ def _is_key(leaf: Any) -> bool:
 def _put(leaf: Any, sharding: NamedSharding) -> Array:
     if _is_key(leaf):
         return jax.random.wrap_key_data(_put(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
-    # Each process gives the rows of its own devices; device_put would compare whole arrays between processes.
+    # Each process provides the shards of its own devices; device_put would compare whole arrays between processes.
     host = np.asarray(leaf)
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 
 def replicate(tree: PyTree, mesh: Mesh | None) -> PyTree:
-    """The leaves on every device of the mesh, the same on each; on the one device without a mesh.
+    """The leaves replicated on every device of the mesh, or on the default device if `mesh` is None.
 
     Args: tree: arrays and keys, equal in every process.
     """
@@ -181,25 +181,24 @@ def replicate(tree: PyTree, mesh: Mesh | None) -> PyTree:
 
 
 def shard(tree: PyTree, mesh: Mesh | None) -> PyTree:
-    """The leaves split along their first axis, whose length is a multiple of the number of devices; without a mesh on
-    the one device."""
+    """The leaves split along their first axis, a multiple of the number of devices in length; on the default device if
+    `mesh` is None."""
     if mesh is None:
         return jax.device_put(tree)
     return jax.tree.map(lambda leaf: _put(leaf, along_batch(mesh)), tree)
 
 
 def shard_rows(read: Callable[[slice], np.ndarray], shape: tuple[int, ...], mesh: Mesh | None) -> Array:
-    """As `shard`, an array of `shape` whose rows `read` returns; a process reads the rows of its own devices alone."""
+    """An array of `shape`, sharded as by `shard`; each process calls `read` for the rows of its own devices only."""
     if mesh is None:
         return jax.device_put(read(slice(None)))
     return jax.make_array_from_callback(shape, along_batch(mesh), lambda index: read(index[0]))  # type: ignore[index]
 
 
 def map_parts(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., PyTree]:
-    """The compiled function of (replicated, *sharded) arguments that calls `function` on every device with its own
-    rows.
+    """A compiled function that applies `function` on every device to the device's own rows (`shard_map`).
 
-    Args: function: (replicated, *rows) -> results with as many rows. Returns: a function whose results are sharded.
+    Args: function: (replicated, *rows) -> results with as many rows. Returns: (replicated, *sharded) -> sharded.
     """
 
     def shared(whole: PyTree, *parts: PyTree) -> PyTree:
@@ -213,7 +212,7 @@ def map_parts(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., PyTr
 
 
 def mesh_of(tree: PyTree) -> Mesh | None:
-    """The mesh on which `replicate` has put the leaves; None for one device or the host."""
+    """The mesh of the leaves, as placed by `replicate`; None if they are on one device or the host."""
     for leaf in jax.tree.leaves(tree):
         sharding = getattr(leaf, "sharding", None)
         if isinstance(sharding, NamedSharding) and sharding.mesh.axis_names == (AXIS,):
@@ -228,18 +227,18 @@ def _gather(mesh: Mesh) -> Callable[[PyTree], PyTree]:
 
 
 def to_host(tree: PyTree, mesh: Mesh | None) -> PyTree:
-    """The leaves, which lie on the mesh, as NumPy arrays with all their rows, the same in every process."""
+    """The leaves, placed on `mesh`, gathered into full NumPy arrays in every process."""
     return jax.tree.map(np.asarray, tree if mesh is None else _gather(mesh)(tree))
 
 
 def padded_size(count: int, mesh: Mesh | None) -> int:
-    """`count` rounded up to a multiple of the number of devices, as `shard` needs it."""
+    """`count` rounded up to a multiple of the number of devices, as `shard` requires."""
     size = mesh.size if mesh is not None else 1
     return -(-count // size) * size
 
 
 def broadcast(tree: PyTree) -> PyTree:
-    """The arrays of process 0 in every process; all must hand in the same shapes and dtypes."""
+    """The arrays of process 0, returned in every process; shapes and dtypes must be the same in all."""
     if jax.process_count() == 1:
         return tree
     from jax.experimental import multihost_utils
@@ -248,22 +247,22 @@ def broadcast(tree: PyTree) -> PyTree:
 
 
 _COUNT = itertools.count()
-_PATIENCE = 24 * 3600 * 1000  # milliseconds; when a process dies, the service ends the others much sooner
+_PATIENCE = 24 * 3600 * 1000  # milliseconds; if a process dies, JAX's coordination service ends the others much sooner
 
 
 def _coordinator() -> Any:
-    # JAX has no public way to its key-value store. A collective will not do here: on CPU it gives up after 30 seconds,
-    # and what one process does alone, such as preparing data, may take longer.
+    # JAX has no public interface to its key-value store. A collective would time out after 30 seconds on CPU, and work
+    # of one process alone, such as preparing data, may take longer.
     from jax._src import distributed
 
     return distributed.global_state.client
 
 
 def call_on_first_process(function: Callable[[], T]) -> T:
-    """Calls `function` in process 0 only, and returns its result in every process.
+    """Calls `function` in process 0 only and returns its result in every process.
 
-    In a run of several processes the result is JSON-like (tuples become lists), and an exception in process 0 is raised
-    in every process, so that none waits for another.
+    With several processes the result must be JSON-like (tuples become lists), and an exception in process 0 is raised
+    in every process, so that no process waits forever.
     """
     if jax.process_count() == 1:
         return function()
@@ -289,9 +288,9 @@ def call_on_first_process(function: Callable[[], T]) -> T:
 
 
 def first_then_others(function: Callable[[], T]) -> T:
-    """Calls `function` in process 0 first and then in the others, which find what it prepared on a shared disk.
+    """Calls `function` in process 0 first, then in the others, which find the prepared files on a shared disk.
 
-    Returns the result of this process, once all processes are done.
+    Returns this process's own result, once all processes are done.
     """
     kept: list[T] = []
     call_on_first_process(lambda: kept.append(function()))

@@ -1,4 +1,4 @@
-"""Arithmetic that holds at every scale and precision: norms without underflow, steps without NaN, float32 inside."""
+"""Numerically safe arithmetic: norms without under- or overflow, no NaN derivatives, float32 for half precision."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -12,18 +12,18 @@ from jsep.types import Array
 
 
 def absolute(x: Array) -> Array:
-    """|x| with derivative sign(x), 0 at x = 0: the symmetric choice.
+    """|x| with derivative sign(x), which is 0 at x = 0.
 
-    `jax.grad(jnp.abs)(0.)` is 1; images have exact zeros, and with Gradient x Input that would pull on every one.
+    `jax.grad(jnp.abs)(0.)` is 1: with Gradient x Input every pixel that is exactly 0 would get a spurious gradient.
     """
     return x * jax.lax.stop_gradient(jnp.sign(x))
 
 
 def power_of_two(x: Array) -> Array:
-    """() the power of two just above max |x|, 1 where x is zero or not finite; no derivative passes through it.
+    """() the smallest power of two above max |x|; 1 if x is zero or not finite. Its derivative is 0.
 
-    Dividing by it brings x to a size of about 1 without rounding a single digit, so that a formula that does not depend
-    on the scale of x gives the same number at every scale, where squares of x would underflow or overflow.
+    Dividing by it scales x to about 1 without rounding error, so that scale-invariant formulas give the same result at
+    every scale, also where squares of x would underflow or overflow.
     """
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x)))
     _, exponent = jnp.frexp(jnp.where(jnp.isfinite(largest), largest, 0.0))
@@ -31,12 +31,12 @@ def power_of_two(x: Array) -> Array:
 
 
 def scaled(x: Array) -> Array:
-    """x over `power_of_two(x)`: the largest entry is in [1/2, 1), a zero array stays."""
+    """x / `power_of_two(x)`: max |x| becomes a number in [1/2, 1); a zero array is unchanged."""
     return x / power_of_two(x)
 
 
 def norm(x: Array, axis: int | None = None) -> Array:
-    """The Euclidean norm at every scale, with derivative 0, not NaN, where it is 0."""
+    """The Euclidean norm without under- or overflow; its derivative at 0 is 0, not NaN."""
     scale = power_of_two(x)
     square = jnp.sum((x / scale) ** 2, axis=axis)
     is_zero = square == 0
@@ -52,15 +52,15 @@ def all_finite(*arrays: Array) -> Array:
 
 
 def is_half(dtype: Any) -> bool:
-    """Whether a floating-point type has fewer digits than float32."""
+    """Whether `dtype` is a floating-point type of less than 32 bits."""
     return bool(jnp.issubdtype(dtype, jnp.floating)) and jnp.finfo(dtype).bits < 32
 
 
 def in_single_precision(function: Callable[..., Any], image: Array) -> Callable[..., Any]:
-    """A function of images like `image`, of half precision, as one of float32 images with outputs in float32.
+    """Wraps a function of half-precision images like `image` as a function of float32 images with float32 outputs.
 
-    Where the function takes no float32 image (its own arrays are of half precision, and do not mix), it still sees
-    images of its type. An objective that is a dataclass with a field `logits_fn` keeps its methods.
+    If `function` rejects float32 images (its own half-precision arrays do not promote), they are cast to the dtype of
+    `image` first. An objective that is a dataclass with a field `logits_fn` keeps its type and methods.
     """
     if dataclasses.is_dataclass(function) and not isinstance(function, type) and hasattr(function, "logits_fn"):
         narrow_fn: Any = function
@@ -79,12 +79,12 @@ def in_single_precision(function: Callable[..., Any], image: Array) -> Callable[
 
 
 def to_single(x: Any) -> Any:
-    """The array in float32 where it is of half precision; anything else as it is."""
+    """A half-precision array as float32; anything else unchanged."""
     return x.astype(jnp.float32) if hasattr(x, "dtype") and is_half(x.dtype) else x
 
 
 def plain(value: Any) -> Any:
-    """The value with Python's numbers in place of those of NumPy and JAX (also arrays of shape ()), for JSON."""
+    """The value with NumPy and JAX scalars (and arrays of shape ()) replaced by Python numbers, for JSON."""
     if isinstance(value, np.generic | np.ndarray | jax.Array) and np.shape(value) == ():
         return np.asarray(value).item()
     if isinstance(value, Mapping):

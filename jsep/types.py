@@ -1,4 +1,4 @@
-"""The types of the library's narrow waist: plain functions of one image.
+"""The types of the library's interfaces: plain functions of one image.
 
 Shape letters used in every docstring: B batch, H height, W width, C channels, K classes, P pairs.
 An *image* is (H, W, C) float32 in [0, 1]; *logits* are (K,); a *saliency* is (H, W, C), raw and signed;
@@ -11,10 +11,10 @@ from typing import Any
 import jax
 
 Array = jax.Array
-"""An array of JAX, traced or not."""
+"""A JAX array, concrete or traced."""
 
 Key = jax.Array
-"""A PRNG key: the first argument of every function that always draws, and the keyword `key` of explanation methods."""
+"""A PRNG key: the first argument of every random function, and the keyword `key` of explanation methods."""
 
 PyTree = Any
 """Nested containers with arrays at their leaves, such as the variables of a model."""
@@ -23,15 +23,15 @@ LogitsFn = Callable[[Array], Array]
 """image (H, W, C) -> logits (K,)."""
 
 ModelFn = Callable[[PyTree, Array], Array]
-"""(variables, image (H, W, C)) -> logits (K,): a LogitsFn whose parameters are an argument, so that they enter jit as
-one."""
+"""(variables, image (H, W, C)) -> logits (K,): a LogitsFn that takes its parameters as an argument, so that jit does
+not embed them as constants."""
 
 Objective = Callable[[Array], Array]
-"""image (H, W, C) -> scalar; attacks ascend it, landscapes draw it."""
+"""image (H, W, C) -> scalar; attacks maximise it, landscapes plot it."""
 
 SaliencyFn = Callable[[LogitsFn, Array, Array], Array]
-"""(logits_fn, image (H, W, C), label ()) -> saliency (H, W, C), or (H, W, 1) of a method that explains whole pixels;
-every explanation method is one, and takes `key` and its options as keywords."""
+"""(logits_fn, image (H, W, C), label ()) -> saliency (H, W, C), or (H, W, 1) for methods that score whole pixels; the
+type of every explanation method. `key` and the options of the method are keyword arguments."""
 
 MapFn = Callable[[Array], Array]
-"""image (H, W, C) -> map (H, W), with the explained label fixed."""
+"""image (H, W, C) -> map (H, W) of a fixed label."""

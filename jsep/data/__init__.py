@@ -1,4 +1,4 @@
-"""Images in [0, 1] and labels, by name.
+"""Data sets, loaded by name: images in [0, 1] with integer labels.
 
 A new data set is one file with a `load(data_dir, split)` and a `DataSource`, and one line in `DATASETS`; from outside,
 `data.DATASETS["mine"] = data.DataSource(load)` before a configuration names it.
@@ -49,15 +49,15 @@ def load(
     max_images: int | None = None,
     stream: bool | None = None,
 ) -> Dataset:
-    """A split of a data set, in memory or read when it is used.
+    """One split of a data set, held in memory or read from disk on access.
 
     Args:
       name: a key of `DATASETS`, or the path of an `.npz` file with x_train, y_train, x_test, y_test (`save_npz`).
-      data_dir: where the data lie; None is the loader's own place. TFDS data are downloaded there when absent.
-      split: "train", "validation" or "test"; they never share an image.
-      max_images: read only the first so many images of the split.
-      stream: leave the images in their records (TFDS, and what else can) until they are indexed; None: where they would
-        take more than `STREAM_ABOVE` bytes. Those of a file of `save_npz` are mapped into memory in any case.
+      data_dir: directory of the data; None for the loader's default. TFDS data are downloaded into it when absent.
+      split: "train", "validation" or "test"; no image is in two splits.
+      max_images: read only the first `max_images` images of the split.
+      stream: whether images stay in their records on disk until indexed (sources with `can_stream`); None: if they take
+        more than `STREAM_ABOVE` bytes in memory. A file written by `save_npz` is always memory-mapped.
 
     Returns: a `Dataset`; images (B, H, W, C) uint8 or float32 in [0, 1], labels (B,) int32.
     Raises: InputError for an unknown name or split, or data that is missing, damaged or out of range.
@@ -67,7 +67,7 @@ def load(
     data_dir = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
     if max_images is not None:
         check_count("max_images", max_images)
-    if name == "<path>.npz":  # the placeholder in the list of known names, taken literally
+    if name == "<path>.npz":  # the placeholder from the list of known names
         raise InputError("data set: give the path of an .npz file, for example cifar10.npz")
     if name.endswith(".npz"):
         return npz.load(name, split, max_images)

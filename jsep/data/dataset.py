@@ -1,4 +1,4 @@
-"""A split of a data set in memory."""
+"""The in-memory or lazily read split of a data set, and its metadata."""
 
 import dataclasses
 
@@ -8,18 +8,18 @@ from jsep.checks import InputError, check_count, clip_rounding
 from jsep.data.records import RecordImages
 
 STREAM_ABOVE = 4 * 2**30
-"""Bytes of images above which a set is streamed, unless it is said otherwise."""
+"""Size of the images in bytes above which a data set is streamed by default."""
 
 _NUM_SAMPLED = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """What a model must know of a data set.
+    """Metadata of a data set.
 
     num_classes: K; image_shape: (H, W, C); mean, std: per channel, of the training images in [0, 1];
-    class_names: K names; augment: whether random crops and flips leave the label true;
-    splits: the names of the splits that `load` knows.
+    class_names: K names; augment: whether random crops and flips preserve the label;
+    splits: names of the available splits.
     """
 
     name: str
@@ -36,9 +36,9 @@ class DatasetInfo:
 class Dataset:
     """Images and labels of one split.
 
-    images: (B, H, W, C) uint8, or float32 in [0, 1]; an array in memory, one mapped from a file, or records;
+    images: (B, H, W, C) uint8, or float32 in [0, 1]; an array in memory, a memory-mapped array, or `RecordImages`;
     labels: (B,) int32 in 0 .. K-1.
-    Raises InputError when shapes, dtypes, the pixel range or the labels do not fit.
+    Raises InputError for invalid shapes, dtypes, pixel values or labels.
     """
 
     images: np.ndarray | RecordImages
@@ -82,15 +82,15 @@ class Dataset:
         return len(self.images)
 
     def take(self, indices: np.ndarray | slice) -> "Dataset":
-        """The same data set with only the images at `indices`."""
+        """The subset of the images and labels at `indices`."""
         kept = self.images
         images = kept.view(indices) if isinstance(kept, RecordImages) else kept[indices]
         return dataclasses.replace(self, images=images, labels=self.labels[indices])
 
     def image_sum(self) -> float:
-        """The sum of all pixels as they are stored; of more than 4 GiB that of 1,024 images, evenly spaced.
+        """The sum of all stored pixel values; above 4 GiB, the sum over 1,024 evenly spaced images.
 
-        It tells data sets apart, and is the same whether they lie in memory or not.
+        A checksum that identifies the data set; the same in memory and streamed.
         """
         if self.images.nbytes > STREAM_ABOVE:
             return float(self.images[np.linspace(0, len(self) - 1, _NUM_SAMPLED).astype(int)].sum(dtype=np.float64))
@@ -106,7 +106,7 @@ class Dataset:
 
 
 _MOST_CLASSES = 1_000_000
-"""Labels above it without a given number of classes are taken for numbers that wrapped around."""
+"""Without a given `num_classes`, labels from this value on are taken for integer overflow and rejected."""
 
 
 def from_arrays(
@@ -118,13 +118,13 @@ def from_arrays(
     num_classes: int | None = None,
     class_names: tuple[str, ...] | None = None,
 ) -> Dataset:
-    """Images and labels of your own as a `Dataset`, whose mean and standard deviation are those of the images.
+    """A `Dataset` from arrays; its mean and standard deviation are computed from the images.
 
     Args:
       images: (B, H, W, C), or (B, H, W) for one channel; uint8, or floating point in [0, 1].
       labels: (B,) integers. num_classes: K; default: the number of `class_names`, or else the largest label plus one.
 
-    Raises: InputError when shapes, the pixel range or the labels do not fit.
+    Raises: InputError for invalid shapes, pixel values or labels.
     """
     images = np.asarray(images)
     images = images[..., None] if images.ndim == 3 else images
@@ -151,9 +151,9 @@ def from_arrays(
 
 
 def stratified_subset(dataset: Dataset, num_images: int, *, seed: int = 0) -> Dataset:
-    """`num_images` images with each class in its share, drawn without replacement from `dataset`.
+    """A stratified random subset of `num_images` images, drawn without replacement.
 
-    The order is random and depends on `seed` alone; the whole data set when it has no more images than asked for.
+    Draw and order depend on `seed` alone; the whole data set if it has at most `num_images` images.
     Raises InputError when `num_images` is not a positive integer.
     """
     check_count("num_images", num_images)
@@ -162,8 +162,8 @@ def stratified_subset(dataset: Dataset, num_images: int, *, seed: int = 0) -> Da
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(dataset))
     labels = dataset.labels[order]
-    # The position of an image within its class, over the size of the class: taking the smallest keeps every share
-    # within one image. Ties are broken by the random order.
+    # Rank each image within its class, divided by the size of the class: taking the smallest ranks keeps the count of
+    # every class within one image of its share. Ties are broken by the random order.
     rank = np.empty(len(order))
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

@@ -22,7 +22,7 @@ _NUM_VALIDATION, _NUM_TEST = 200, 400
 def load(data_dir: str | None, split: str) -> Dataset:
     """A split of the digits: 1,197 training, 200 validation and 400 test images, fixed and stratified.
 
-    The images are float32 and hold the original 17 grey levels exactly (value / 16). `data_dir` is not used.
+    Images are float32, grey level / 16, exact for the 17 original grey levels. `data_dir` is not used.
     """
     # Imported here: scikit-learn takes a second to load and only this data set needs it.
     from sklearn.datasets import load_digits

@@ -20,16 +20,16 @@ _ROWS = 1024
 
 
 def load(path: str, split: str, max_images: int | None = None) -> Dataset:
-    """A split of the file at `path`: "train" without its last 2 %, which are "validation", or "test".
+    """A split of the .npz file at `path`; "validation" is the last 2 % of its training images, "train" the rest.
 
-    A file of `save` also has its own validation split and knows its classes and their names, and its images are mapped
-    into memory and not read at once (nor is their checksum checked).
     The file holds `x_*` as (B, H, W) or (B, H, W, C), uint8 or float in [0, 1], and `y_*` as (B,) or (B, 1) integers;
     the number of classes is the largest training label plus one.
+    A file written by `save` also stores a validation split and the class names; its images are memory-mapped, without
+    a check of the zip checksum.
     Raises InputError when the file is missing, damaged or lacks an array.
     """
     try:
-        # Opened here: np.load leaves a file that is no archive open.
+        # Opened here because np.load does not close a file that turns out not to be an archive.
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in file]
             if missing:
@@ -55,7 +55,7 @@ def load(path: str, split: str, max_images: int | None = None) -> Dataset:
     if np.issubdtype(images.dtype, np.floating):
         images = images.astype(np.float32, copy=False)
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    # Before anything is cut: afterwards the lengths could agree by accident.
+    # Checked before the split is cut out: afterwards wrong lengths could agree by accident.
     if labels.shape != (len(images),):
         raise InputError(
             f"{path}: y_{part} must hold one label for each of {len(images)} images, got shape {labels.shape}"
@@ -88,13 +88,13 @@ def load(path: str, split: str, max_images: int | None = None) -> Dataset:
 
 
 def _mapped(path: str, name: str) -> np.ndarray | None:
-    """The array in memory-mapped form, or None where it is compressed."""
+    """The array `name` of the archive, memory-mapped; None if it cannot be (compressed, Fortran order, empty)."""
     with zipfile.ZipFile(path) as archive:
         entry = archive.getinfo(f"{name}.npy")
     if entry.compress_type != zipfile.ZIP_STORED:
         return None
     with open(path, "rb") as stream:
-        # The local header: 26 bytes, then the lengths of the name and of the extra field that follow it.
+        # Zip local header: 26 bytes, the lengths of the file name and of the extra field, then these two.
         stream.seek(entry.header_offset + 26)
         stream.seek(sum(struct.unpack("<HH", stream.read(4))), os.SEEK_CUR)
         version = np.lib.format.read_magic(stream)
@@ -121,10 +121,10 @@ def _info(path: str, stored: Mapping[str, Any]) -> DatasetInfo:
 
 
 def save(path: str | Path, splits: Mapping[str, Dataset], *, on_progress: Callable[[int], None] | None = None) -> None:
-    """Writes the splits "train", "validation" and "test" of one data set as a file that `load` maps into memory.
+    """Writes the splits "train", "validation" and "test" of a data set to an .npz file that `load` memory-maps.
 
-    What `load` gives back equals what it was given, name and class names too. Images in records are read piece by
-    piece; on_progress: called with the number of images of every piece that is written.
+    `load` returns an equal data set, including its name and class names. `RecordImages` are read and written in chunks;
+    on_progress: called with the number of images of each chunk written.
     Raises: InputError when a split is missing or the file cannot be written.
     """
     missing = {"train", "validation", "test"} - set(splits)
@@ -138,7 +138,7 @@ def save(path: str | Path, splits: Mapping[str, Dataset], *, on_progress: Callab
     path = Path(path).expanduser()
     temporary = path.with_suffix(".tmp.npz")
     try:
-        # As np.savez, but for images that never are in memory all at once.
+        # Like np.savez, but without holding all images in memory.
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             _write(archive, "info", np.array(json.dumps(stored)))
             for name, split in splits.items():

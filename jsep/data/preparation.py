@@ -1,4 +1,4 @@
-"""TFDS builders of data sets that TFDS knows, run on a machine without TensorFlow."""
+"""Preparation of TFDS data sets on machines without TensorFlow."""
 
 import contextlib
 import glob
@@ -15,13 +15,13 @@ import numpy as np
 
 @contextlib.contextmanager
 def without_tensorflow(builder: Any) -> Iterator[None]:
-    """Lets the builder prepare its data where TensorFlow is not installed; changes nothing where it is.
+    """A context in which `builder` can prepare its data without TensorFlow; has no effect if TensorFlow is installed.
 
-    All that the builders of MNIST, CIFAR and imagenette want of it is `io.gfile`, to open and list files, and to encode
-    arrays as PNG, which Pillow does as well.
+    The builders of MNIST, CIFAR and imagenette use TensorFlow only to open and list files (`io.gfile`) and to encode
+    arrays as PNG; here the standard library and Pillow do so.
     """
     module = sys.modules.get(type(builder).__module__)
-    is_prepared = not hasattr(builder, "_generate_examples")  # it only reads
+    is_prepared = not hasattr(builder, "_generate_examples")  # a read-only builder of prepared data
     if is_prepared or module is None or not hasattr(module, "tf") or importlib.util.find_spec("tensorflow") is not None:
         yield
         return

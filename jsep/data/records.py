@@ -1,4 +1,4 @@
-"""Images that stay in the records of a file until they are asked for: for sets that are larger than the memory."""
+"""Lazily decoded images, for data sets larger than memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,10 @@ import numpy as np
 
 
 class RecordImages:
-    """The images of some records of a TFDS data source, read and decoded when they are indexed, as an array is.
+    """Images of a TFDS data source with the indexing of an array, read and decoded on access.
 
-    source: with `__getitems__(places) -> records`; places: (B,) of the records; shape: (H, W, C); to_image: what makes
-    an image of that shape, uint8.
+    source: has `__getitems__(places) -> records`; places: (B,) indices of the records; shape: (H, W, C) of one image;
+    to_image: converts a decoded image to uint8 of that shape.
     """
 
     dtype = np.dtype(np.uint8)
@@ -31,11 +31,11 @@ class RecordImages:
 
     @property
     def nbytes(self) -> int:
-        """What an array of them would take."""
+        """Size in bytes of the decoded images as one array."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     def __getitem__(self, indices: Any) -> np.ndarray:
-        """The images at `indices`: of one index (H, W, C), of several (n, H, W, C)."""
+        """The images at `indices`: (H, W, C) for one index, (n, H, W, C) for several."""
         places = self._places[indices]
         records = self._source.__getitems__([int(place) for place in np.atleast_1d(places)])
         images = np.empty((len(records), *self.shape[1:]), np.uint8)
@@ -44,5 +44,5 @@ class RecordImages:
         return images if np.ndim(places) else images[0]
 
     def view(self, indices: np.ndarray | slice) -> "RecordImages":
-        """Those at `indices`, still in their records."""
+        """The images at `indices` as `RecordImages`, without reading them."""
         return RecordImages(self._source, self._places[indices], self.shape[1:], self._to_image)

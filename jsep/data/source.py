@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the package: how it is read, and what is known about it before it is."""
+"""An entry of the data set registry: how a data set is loaded, and what is known of it without loading."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,15 +8,14 @@ from jsep.data.dataset import Dataset, DatasetInfo
 
 @dataclasses.dataclass(frozen=True)
 class DataSource:
-    """A data set, as `data.DATASETS` holds it by name.
+    """A data set, an entry of `data.DATASETS`.
 
-    load: (data_dir, split) -> Dataset, for the splits "train", "validation" and "test", which never share an image and
-      are the same on every machine; data_dir: where the data lie, None for the loader's own place. Images (B, H, W, C)
-      uint8 or float32 in [0, 1], labels (B,) int32. It raises InputError for data that is missing or damaged.
-    can_stream: `load` also takes max_images= and stream=, as `data.load` does, and reads no more than it must.
-    is_embedded: it needs no data_dir.
-    info, num_images: what it is and how many images "train", "validation" and "test" have, so that a plan need not read
-      it; None where only reading tells.
+    load: (data_dir, split) -> Dataset, for the splits "train", "validation" and "test", disjoint and the same on every
+      machine; data_dir: directory of the data, None for the loader's default. Images (B, H, W, C) uint8 or float32 in
+      [0, 1], labels (B,) int32. Raises InputError for missing or damaged data.
+    can_stream: whether `load` also takes max_images= and stream=, as `data.load` does, and reads only what it needs.
+    is_embedded: whether the data set needs no data_dir.
+    info, num_images: the metadata and the number of images by split, known without loading the data; None if unknown.
     """
 
     load: Callable[..., Dataset]

@@ -45,7 +45,7 @@ INFOS = {
         tuple(f"class {label}" for label in range(100)),
         augment=True,
     ),
-    # Ten easy classes of ImageNet, as squares.
+    # Ten easily separated classes of ImageNet, cropped to squares.
     "imagenette": DatasetInfo(
         "imagenette",
         10,
@@ -68,15 +68,15 @@ INFOS = {
     ),
 }
 
-# The last images of the training split are the validation split. TFDS has shuffled the records once and for all, so
-# they are a random draw, the same on every machine; 1,000 is the usual size for adversarial training on CIFAR-10.
+# The validation split is the end of the training split. TFDS stores records in a fixed shuffled order, so this is a
+# random sample, the same on every machine; 1,000 is the usual size for adversarial training on CIFAR-10.
 _NUM_VALIDATION = 1000
 _READ_AT_ONCE = 1024
 
 
 @contextlib.contextmanager
 def quiet_reader() -> Iterator[None]:
-    """array_record logs advice about its group size at ERROR level; nothing has failed."""
+    """Silences array_record, which logs advice about its group size at ERROR level although nothing has failed."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -94,13 +94,14 @@ def open_tfds(
     *,
     decode_images: bool = True,
 ) -> Any:
-    """The records of `part`, a split of TFDS; prepared first where they are not there yet.
+    """The records of the TFDS split `part`; downloads and prepares the data set first if needed.
 
-    Args: make_builder: of a data set that TFDS does not know; decode_images: False where only labels are wanted.
+    Args: make_builder: returns the builder of a data set that TFDS does not provide; decode_images: False to read only
+      the labels.
     Raises: InputError, naming the directory and the reason.
     """
     try:
-        # Imported here: not every accelerator machine has it, and it takes seconds to load.
+        # Imported here: it takes seconds to load and is not installed on every machine.
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise InputError(
@@ -113,7 +114,7 @@ def open_tfds(
             f"data_dir: expected an existing TFDS directory, got {data_dir!r}; leave it out to use TFDS's own"
         )
     try:
-        # array_record is the one format that is read and written without TensorFlow.
+        # array_record is the only format that TFDS reads and writes without TensorFlow.
         if make_builder is not None:
             builder = make_builder()
         else:
@@ -124,7 +125,7 @@ def open_tfds(
         return builder.as_data_source(split=part, decoders=decoders)
     except InputError:
         raise
-    except Exception as error:  # TFDS raises many types, for a missing network as for a damaged directory
+    except Exception as error:  # TFDS raises many types, e.g. for a missing network or a damaged directory
         place = data_dir or "TFDS's default data_dir"
         reason = " ".join(str(error).split())[:120]
         raise InputError(
@@ -144,12 +145,12 @@ def read_source(
     stream: bool | None = None,
     open_labels: Callable[[], Any] | None = None,
 ) -> Dataset:
-    """The images of a split: all records for "test", the last 1,000 for "validation", the others for "train".
+    """A split as a `Dataset`: all records for "test", the last 1,000 for "validation", the others for "train".
 
-    `max_images` reads only the first so many records of the split (their order is random, but fixed). `to_image`:
-    what makes each of `info.image_shape`. `stream`: as `data.load`; `open_labels` then gives the records without their
-    images decoded.
-    Raises: InputError where a record cannot be read.
+    `max_images`: read only the first `max_images` records of the split (in its fixed random order). `to_image`:
+    converts a decoded image to `info.image_shape`. `stream`: as `data.load`; `open_labels` then returns the records
+    without decoding their images.
+    Raises: InputError if a record cannot be read.
     """
     total = len(source)
     start, stop = {"train": (0, total - _NUM_VALIDATION), "validation": (total - _NUM_VALIDATION, total)}.get(
@@ -161,7 +162,7 @@ def read_source(
     stream = lazy.nbytes > STREAM_ABOVE if stream is None else stream
     images = None if stream else np.empty(lazy.shape, np.uint8)
     if stream:
-        source.__getitems__([start])  # the first read is the one that logs
+        source.__getitems__([start])  # array_record logs at the first read: do it inside `quiet_reader`
     labels = np.empty(stop - start, np.int32)
     if stream and open_labels is not None:
         source = open_labels()
@@ -182,7 +183,7 @@ def read_source(
 
 
 def _resized(image: np.ndarray, size: int) -> np.ndarray:
-    """The middle square of an image of any size, in `size` x `size` pixels."""
+    """The central square crop of an image of any size, resized to `size` x `size` pixels."""
     from PIL import Image
 
     side = min(image.shape[:2])
@@ -194,10 +195,9 @@ def _resized(image: np.ndarray, size: int) -> np.ndarray:
 def load(
     name: str, data_dir: str | None, split: str, max_images: int | None = None, stream: bool | None = None
 ) -> Dataset:
-    """A split of the TFDS data set `name`: "train" without the last 1,000 images, which are "validation", or "test".
+    """A split of the TFDS data set `name`; "validation" is the last 1,000 training images, "train" the rest.
 
-    `max_images`, `stream`: as in `read_source`. The images of imagenette, of any size, become squares of
-    `info.image_shape`.
+    `max_images`, `stream`: as in `read_source`. Images of imagenette are cropped and resized to `info.image_shape`.
     Raises InputError when the data cannot be read, naming the directory and the reason.
     """
     info = INFOS[name]

@@ -1,4 +1,4 @@
-"""TinyImageNet as a TFDS data set of our own, from the official archive, without TensorFlow."""
+"""TinyImageNet from the official archive, prepared as a TFDS data set without TensorFlow."""
 
 import functools
 import io
@@ -21,8 +21,7 @@ _MEAN, _STD = (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)
 
 
 def find_archives(data_dir: str | None) -> list[Path]:
-    """The zip files of the archive below `data_dir`, whole (tiny-imagenet-200.zip) or in parts; [] where there are
-    none."""
+    """The zip files of TinyImageNet below `data_dir`, one (tiny-imagenet-200.zip) or several parts; [] if none."""
     if data_dir is None:
         return []
     places = [Path(data_dir), Path(data_dir) / NAME]
@@ -38,7 +37,7 @@ def _holds_images(path: Path) -> bool:
 
 
 def make_builder(archives: list[Path], data_dir: str | None) -> Any:
-    """The TFDS builder of the data set: splits "train" and "test" (the archive's val; its own test has no labels).
+    """The TFDS builder of TinyImageNet: splits "train" and "test" (the official val; the official test has no labels).
 
     Args: archives: the archive's zip files; [] downloads it. data_dir: TFDS directory.
     """
@@ -49,7 +48,7 @@ def make_builder(archives: list[Path], data_dir: str | None) -> Any:
         return tfds.builder_from_directory(prepared)
     names = _class_names(archives) if archives else None
 
-    # Not registered: a second call would be a second data set of that name.
+    # Not registered: a second call would register the same name again.
     class TinyImagenet(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
         VERSION = tfds.core.Version(_VERSION)
         name = NAME
@@ -88,7 +87,7 @@ def _wnids(paths: list[Path]) -> list[str]:
 
 
 def _class_names(paths: list[Path]) -> list[str]:
-    """The first word of each class, with its number where two classes share it."""
+    """The first WordNet lemma of each class, followed by the class number if two classes share it."""
     lines = _read_text(paths, f"{_ROOT}/words.txt").splitlines()
     words = {wnid: text.split(",")[0].strip() for wnid, _, text in (line.partition("\t") for line in lines)}
     names = [words.get(wnid, wnid) for wnid in _wnids(paths)]
@@ -111,7 +110,7 @@ def _examples(paths: list[Path], split: str, labels: dict[str, int]) -> Iterator
 
 
 def _as_rgb(encoded: bytes) -> bytes:
-    """The file as it is; the few grey ones as RGB, without another loss."""
+    """The encoded image unchanged, or, if it is one of the few grey ones, as lossless RGB."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(encoded))
@@ -123,11 +122,10 @@ def _as_rgb(encoded: bytes) -> bytes:
 
 
 def load(data_dir: str | None, split: str, max_images: int | None = None, stream: bool | None = None) -> Dataset:
-    """A split of TinyImageNet: "train" without the last 1,000 images, which are "validation", or "test" (the archive's
-    val).
+    """A split of TinyImageNet; "test" is the official val, "validation" the last 1,000 training images.
 
-    `data_dir` is a TFDS directory. What it does not hold yet is prepared there once: from the archive's zip files in
-    it or in its folder tiny_imagenet, else from a download.
+    `data_dir` is a TFDS directory. If the data set is not prepared there yet, this is done once, from the zip files in
+    `data_dir` or its folder tiny_imagenet, or else from a download.
     Raises: InputError when the data cannot be read or prepared, naming the directory and the reason.
     """
     with quiet_reader():
@@ -142,7 +140,7 @@ def load(data_dir: str | None, split: str, max_images: int | None = None, stream
         return read_source(source, info, split, max_images, data_dir, stream=stream, open_labels=open_labels)
 
 
-# The names of the classes are known only once it is read.
+# The class names are known only after reading the archive.
 SOURCE = DataSource(
     load,
     can_stream=True,

@@ -1,7 +1,7 @@
-"""Evaluation: accuracies, explanation robustness on stored pairs, metrics of maps and their registry.
+"""Evaluation: accuracies, explanation robustness on stored pairs, map metrics and their registry.
 
-Metrics by topic: `distances` and `ranks` of two maps, `concentration` of one, `stability`, `faithfulness` and
-`randomisation` of an explanation; `metrics` has those of maps by name.
+Metrics by topic: `distances` and `ranks` compare two maps, `concentration` describes one; `stability`, `faithfulness`
+and `randomisation` describe an explanation; `metrics` lists the map metrics by name.
 """
 
 from jsep.evaluate.accuracy import (

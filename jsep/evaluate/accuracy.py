@@ -1,4 +1,4 @@
-"""Clean and robust accuracy over a whole data set, every image counted once."""
+"""Clean and robust accuracy over a whole data set, with every image counted once."""
 
 import dataclasses
 import functools
@@ -43,7 +43,7 @@ def _correct(
     num_steps: int,
     random_start: bool,
 ) -> tuple[Array, Array, Array, Array]:
-    """(clean correct, robust, everything finite, output of the clean image is a probability), (B,) each."""
+    """(clean correct, robust, everything finite, the clean output is a probability distribution), (B,) bool each."""
 
     def one(image: Array, label: Array, key: Key) -> tuple[Array, Array, Array, Array]:
         if image.dtype == jnp.uint8:
@@ -72,7 +72,7 @@ def _correct(
 
 
 def check_classes(model_fn: ModelFn, variables: PyTree, dataset: Dataset) -> None:
-    """Raises InputError unless the model gives logits (K,), with a class for every label of the data set."""
+    """Raises InputError unless the model returns logits (K,), with a class for every label of the data set."""
     image = jax.ShapeDtypeStruct(dataset.info.image_shape, jnp.float32)
     output = jax.eval_shape(model_fn, variables, image)
     check_output(output, "model_fn")
@@ -84,10 +84,10 @@ def check_classes(model_fn: ModelFn, variables: PyTree, dataset: Dataset) -> Non
 
 
 class Classification(NamedTuple):
-    """Each image of a data set under an attack, (B,) bool.
+    """The classification of each image of a data set under an attack, (B,) bool.
 
-    clean: classified correctly; robust: also at the end of the attack. finite: every logit and gradient on the way was
-    finite; where one was not nothing is known, both others are False, and the image belongs in no accuracy.
+    clean: classified correctly; robust: correctly also at the end of the attack. finite: all logits and gradients along
+    the attack were finite; if not, both others are False, and the image must be left out of every accuracy.
     """
 
     clean: np.ndarray
@@ -96,11 +96,11 @@ class Classification(NamedTuple):
 
     @property
     def num_non_finite(self) -> int:
-        """How many images are not finite."""
+        """The number of images with non-finite logits or gradients."""
         return int(np.sum(~self.finite))
 
     def accuracies(self) -> tuple[float, float]:
-        """(clean, robust) over the finite images, as fractions; NaN where there is none."""
+        """(clean, robust) over the finite images, as fractions; NaN if there are none."""
         if not self.finite.any():
             return float("nan"), float("nan")
         return float(self.clean[self.finite].mean()), float(self.robust[self.finite].mean())
@@ -111,8 +111,8 @@ def correctly_classified(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether each image is classified correctly, clean and under PGD: ((B,) bool, (B,) bool).
 
-    Args, Raises: as `classification`. An image with logits or gradients that are not finite is False in both, and a
-      warning says how many there are; `classification` tells them apart.
+    Args, Raises: as `classification`. An image with non-finite logits or gradients is False in both, and a warning
+      gives their number; `classification` tells them apart.
     """
     found = classification(key, model_fn, variables, dataset, **settings)
     _warn_of_non_finite(found)
@@ -143,20 +143,20 @@ def classification(
     store: str | Path | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Classification:
-    """Whether each image is classified correctly, clean and under PGD, and whether all numbers on the way are finite.
+    """Whether each image is classified correctly, clean and under PGD, and whether all logits and gradients are finite.
 
-    An image counts as robust when it is classified correctly both clean and at the end of PGD on the cross-entropy
-    (see `attack.pgd` for norm, epsilon, alpha, num_steps and random_start; 0 steps gives the clean ones twice).
+    An image counts as robust if it is classified correctly both clean and at the end of PGD on the cross-entropy
+    (see `attack.pgd` for norm, epsilon, alpha, num_steps and random_start; with 0 steps robust equals clean).
 
-    Args: model_fn: (variables, image) -> logits (K,); chunk_size: images in memory at once; the last chunk is padded,
-      and the padding is not counted, so the result does not depend on it. The random start of an image depends on the
-      key and the image's place alone. Variables that lie on a mesh (`devices.replicate`) share the images of a chunk
-      out over its devices. store: a directory in which every finished chunk is kept, and from which a repeated call
-      goes on with the same numbers; on_progress: called after each chunk with its number of images.
-    Raises: InputError for a bad setting, a model that does not give logits (probabilities, one number) or has fewer
-      classes than the labels need, or when `store` holds chunks of another call.
+    Args: model_fn: (variables, image) -> logits (K,); chunk_size: images in memory at once; the last chunk is padded
+      and the padding not counted, so the result does not depend on chunk_size. The random start of an image depends on
+      the key and the image's index alone. Variables on a mesh (`devices.replicate`) distribute the images of a chunk
+      over its devices. store: a directory that keeps every finished chunk; a repeated call continues from it with the
+      same results; on_progress: called after each chunk with its number of images.
+    Raises: InputError for a bad setting, a model that does not return logits (but probabilities, or one number) or has
+      fewer classes than the labels, or when `store` holds chunks of another call.
     """
-    # Inside the compiled function they are traced values, which no check can see.
+    # Checked here: inside the compiled function the settings are traced values.
     attack.norm_by_name(norm)
     check_epsilon(epsilon, norm)
     check_positive("alpha", alpha, allow_zero=True)
@@ -190,7 +190,7 @@ def classification(
         if on_progress is not None:
             jax.block_until_ready(part)
             on_progress(min(size, total - first))
-    # One host synchronisation for all chunks; the repeated last image of the padding is cut off.
+    # One host synchronisation for all chunks; the padding, repeats of the last image, is cut off.
     columns = zip(*devices.to_host(results, mesh), strict=True)
     clean, robust, finite, probable = (np.concatenate(column)[:total] for column in columns)
     refuse_probabilities(probable)
@@ -198,7 +198,7 @@ def classification(
 
 
 _PARTS = ("clean", "robust", "finite", "probable")
-"""The columns of a stored chunk."""
+"""The arrays of a stored chunk."""
 
 
 def accuracies(
@@ -206,8 +206,8 @@ def accuracies(
 ) -> tuple[float, float]:
     """(clean accuracy, accuracy under PGD), fractions of the whole `dataset`.
 
-    Args, Raises: as `classification`. Images with logits or gradients that are not finite are left out, and a warning
-      says how many there are; NaN where there is no other.
+    Args, Raises: as `classification`. Images with non-finite logits or gradients are left out, and a warning gives
+      their number; NaN if there are no others.
     """
     found = classification(key, model_fn, variables, dataset, **settings)
     _warn_of_non_finite(found)
@@ -228,15 +228,15 @@ def auto_attack_accuracy(
     store: str | Path | None = None,
     on_progress: Callable[[str, dict[str, float]], None] | None = None,
 ) -> tuple[float, float, attack.AutoAttackInfo]:
-    """(clean accuracy, accuracy under `attack.auto_attack`, its info), every image of `dataset` counted once.
+    """(clean accuracy, accuracy under `attack.auto_attack`, its info), with every image of `dataset` counted once.
 
-    Look at `info.raised` before the robust accuracy is believed. Images of `info.not_finite` are left out of both.
-    Args: model_fn: (variables, image) -> logits (K,); part_size: images that go through the whole ensemble before the
-      next ones do, default: all; an automatic check is raised where it is for one part. store: a directory in which
-      every finished part is kept, and from which a repeated call goes on; on_progress: called after each attack on a
-      part, with "attacked", "robust_accuracy" (of the part) and "done", the images of finished parts. The rest as in
+    Check `info.raised` before trusting the robust accuracy. Images of `info.not_finite` are left out.
+    Args: model_fn: (variables, image) -> logits (K,); part_size: images that pass the whole ensemble before the next
+      part, default: all; an automatic check raised for one part is raised. store: a directory that keeps every finished
+      part; a repeated call continues from it; on_progress: called after each attack on a part, with "attacked",
+      "robust_accuracy" (of the part) and "done", the number of images in finished parts. The rest as of
       `attack.auto_attack`.
-    Raises: InputError as `attack.auto_attack` does, for a count < 1, or when `store` holds parts of another call.
+    Raises: InputError as `attack.auto_attack`, for a count < 1, or when `store` holds parts of another call.
     """
     check_classes(model_fn, variables, dataset)
     total = len(dataset)
@@ -281,7 +281,7 @@ _ARRAYS = ("clean_correct", "robust", "broken_by", "distance", "not_finite")
 
 
 def _joined(parts: Sequence[attack.AutoAttackInfo]) -> attack.AutoAttackInfo:
-    """The parts as one; of each check the first that was raised, or else the first part's."""
+    """The infos of all parts as one; for each check the first that was raised, else that of the first part."""
     sizes = [len(part.robust) for part in parts]
     names = parts[0].robust_accuracy
     accuracy = {name: float(np.average([p.robust_accuracy[name] for p in parts], weights=sizes)) for name in names}

@@ -1,4 +1,4 @@
-"""The trajectory of an explanation attack on a few pairs: the images it visits, and their maps."""
+"""The trajectory of an explanation attack on a few pairs: its iterates and their maps."""
 
 import functools
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from jsep.types import Array, Key, ModelFn, PyTree
 
 
 class AttackTrajectory(NamedTuple):
-    """The trajectory of the attack on G pairs at S steps.
+    """The iterates of the attack on G pairs at S recorded steps.
 
-    images: (G, S, H, W, C); maps: (G, S, H, W) of those images, of the class predicted on the victim; predicted: (G, S)
-    the class predicted on each; losses: (G, S) mean squared difference to the attacked target map.
+    images: (G, S, H, W, C); maps: (G, S, H, W) of those images, for the class predicted on the victim; predicted: (G,
+    S) the predicted class of each; losses: (G, S) mean squared difference to the attacked target map.
     """
 
     images: AnyArray
@@ -29,7 +29,7 @@ class AttackTrajectory(NamedTuple):
 
 
 def trajectory_steps(num_steps: int, num_snapshots: int) -> tuple[int, ...]:
-    """At most `num_snapshots` steps from 0 to `num_steps`, denser at the start, where an attack moves most.
+    """At most `num_snapshots` steps from 0 to `num_steps`, denser at the start, where the image changes most.
 
     >>> trajectory_steps(300, 6), trajectory_steps(2, 6)
     ((0, 12, 48, 108, 192, 300), (0, 1, 2))
@@ -78,10 +78,10 @@ def attack_trajectory(
 ) -> AttackTrajectory:
     """Repeats the attack of `explanation_robustness` on the pairs `chosen`, and records its trajectory.
 
-    Args: key: that of `explanation_robustness`, so that the attack is the same; chosen: G places in `pairs`, all in
-      memory at once; steps: S steps of the attack from 0 on, see `trajectory_steps`.
+    Args: key: that passed to `explanation_robustness`, so that the attack is the same; chosen: G indices into `pairs`,
+      all in memory at once; steps: S attack steps counted from 0, see `trajectory_steps`.
     Returns: AttackTrajectory.
-    Raises: InputError for an attack that cannot be followed step by step, or a place or step that there is not.
+    Raises: InputError for an attack whose iterates cannot be recorded, or an index or step out of range.
     """
     if config.entry.trajectory is None:
         raise InputError(f"the explanation attack {config.attack!r} has no trajectory; leave it out")

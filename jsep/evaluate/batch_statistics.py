@@ -1,4 +1,4 @@
-"""Clean accuracy with batch normalisation in training mode, by the statistics of each batch."""
+"""Clean accuracy with batch normalisation in training mode, using the statistics of each batch."""
 
 import functools
 from collections.abc import Callable
@@ -19,13 +19,13 @@ BatchFn = Callable[..., tuple[Array, PyTree]]
 def batch_statistics_accuracy(
     key: Key, batch_fn: BatchFn, variables: PyTree, dataset: Dataset, *, batch_size: int
 ) -> float:
-    """The clean accuracy on `dataset` with batch normalisation by the statistics of each batch, as in training.
+    """The clean accuracy on `dataset` if batch normalisation uses the statistics of each batch, as in training.
 
-    Far above the accuracy in evaluation mode it says that the running statistics are not those of the network, and that
-    passes over images that refresh them, without training, would give the accuracy back.
+    If it is far above the accuracy in evaluation mode, the running statistics do not fit the weights; forward passes
+    that only update the running statistics then restore the accuracy.
 
-    Args: key: of the order, for a batch of one class has the statistics of that class; batch_fn: as `models.batch_fn`
-      returns; batch_size: images of a batch, the last filled up with the first of the order, which count once.
+    Args: key: for the order of the images, since a batch of one class has the statistics of that class; batch_fn: from
+      `models.batch_fn`; batch_size: images in a batch; the last is padded with the first images, which count once.
     Raises: InputError for batch_size < 1.
     """
     check_count("batch_size", batch_size)

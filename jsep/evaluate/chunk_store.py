@@ -1,4 +1,4 @@
-"""Finished chunks of a long evaluation, kept on disk so that a repeated call goes on where an interrupted one was."""
+"""Finished chunks of a long evaluation on disk, so that a repeated call continues where an interrupted one ended."""
 
 import hashlib
 import os
@@ -13,11 +13,11 @@ from jsep.checks import InputError
 
 
 class ChunkStore:
-    """Chunks of arrays in a directory, each file written whole or not at all.
+    """Chunks of arrays in a directory, each file written atomically.
 
-    made_from: everything that decides the numbers (arrays, strings, numbers, trees of them): a store that was begun
-    from something else is refused.
-    Raises: InputError then, and when the directory cannot be written.
+    made_from: everything that determines the results (arrays, strings, numbers, trees of them); a store created from
+    something else is refused.
+    Raises: InputError for such a store, or when the directory cannot be written.
     """
 
     def __init__(self, path: str | Path, made_from: Any) -> None:
@@ -43,7 +43,7 @@ class ChunkStore:
         return self.path / f"chunk_{first:06d}.npz"
 
     def load(self, first: int) -> dict[str, np.ndarray] | None:
-        """The chunk that begins at row `first`; None where it is missing or cannot be read."""
+        """The chunk that begins at row `first`; None if it is missing or unreadable."""
         try:
             with self._file(first).open("rb") as stream, np.load(stream) as file:
                 return dict(file)

@@ -6,16 +6,16 @@ from jsep.checks import InputError
 
 
 def cluster_explanation_loss(maps: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Explanation loss over all pairs of images of the same cluster (intra) and of different ones (inter).
+    """Explanation loss over all pairs of images in the same cluster (intra) and in different clusters (inter).
 
     From the Gram matrix G of the maps: loss_ij = (G_ii + G_jj - 2 G_ij) / N, each unordered pair once.
-    "one_minus_concordance" is the loss over that of permuted pixels, see `split_loss`.
+    "one_minus_concordance" is the loss divided by its expectation for permuted pixels, see `split_loss`.
 
     Args: maps: (B, H, W); labels: (B,) cluster of each.
     Returns: mean and standard deviation over the pairs: loss_intra, loss_intra_std, loss_inter, loss_inter_std,
-      one_minus_concordance_intra, one_minus_concordance_inter, and ratio = loss_inter / loss_intra (above 1: clusters
-      share explanations).
-    Raises: InputError where no two maps share a cluster, or all do.
+      one_minus_concordance_intra, one_minus_concordance_inter, and ratio = loss_inter / loss_intra (above 1: maps are
+      more alike within clusters).
+    Raises: InputError if no two maps share a cluster, or all do.
     Reference: PAPER, appendix: intra- and inter-cluster explanation loss.
     """
     if np.ndim(maps) != 3 or len(maps) != len(labels):
@@ -43,15 +43,15 @@ def cluster_explanation_loss(maps: np.ndarray, labels: np.ndarray) -> dict[str, 
 
 def adjusted_rand_index(labels: np.ndarray, classes: np.ndarray) -> float:
     """The adjusted Rand index of clusters and classes: 1 for the same partition, 0 for unrelated ones."""
-    from sklearn.metrics import adjusted_rand_score  # scikit-learn takes a second to load
+    from sklearn.metrics import adjusted_rand_score  # scikit-learn takes a second to import
 
     return float(adjusted_rand_score(classes, labels))
 
 
 def mean_losses_by_cluster(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean explanation loss of each map to the others of its cluster, and to those of the other clusters.
+    """The mean explanation loss of each map to the others of its cluster, and to the maps of all other clusters.
 
-    Args: maps: (clusters, n, H, W). Returns: two arrays (clusters, n); nan where there is no other map.
+    Args: maps: (clusters, n, H, W). Returns: two arrays (clusters, n); NaN where there is no other map.
     """
     num_clusters, num_images = maps.shape[:2]
     flat = np.asarray(maps, np.float64).reshape(num_clusters * num_images, -1)

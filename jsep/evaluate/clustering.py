@@ -1,4 +1,4 @@
-"""Clusters of images by their features, each image ranked by its distance to the centre of its cluster."""
+"""Clusters of images by their features, with each image ranked by its distance to the centre of its cluster."""
 
 import warnings
 from typing import NamedTuple
@@ -8,17 +8,17 @@ import numpy as np
 from jsep.checks import InputError, check_choice, check_count
 
 CLUSTERINGS = ("kmeans", "kmedoids", "spectral", "agglomerative")
-"""Clustering algorithms on the features of images."""
+"""Clustering algorithms for image features."""
 
 SELECTIONS = (*CLUSTERINGS, "class_means", "per_class", "random")
-"""Rules by which `select_pairs` groups images before it draws pairs: the clusterings and simpler ones."""
+"""Rules by which `select_pairs` groups images before drawing pairs: the clusterings, and simpler rules."""
 
 
 class Groups(NamedTuple):
     """A grouping of B images.
 
     labels: (B,) group of each image, 0 .. G - 1.
-    rank: (B,) floats, the distance of each image to the centre of its group, or a random number: the smallest first.
+    rank: (B,) floats to sort by, smallest first: distances to the centre of the group, or random numbers.
     """
 
     labels: np.ndarray
@@ -26,20 +26,20 @@ class Groups(NamedTuple):
 
 
 def _from_centres(points: np.ndarray, labels: np.ndarray, centres: np.ndarray | None = None) -> Groups:
-    """Ranked by the distance to the centre of their group, its mean where none is given."""
+    """Groups ranked by the distance to the given centres, by default the means of the groups."""
     if centres is None:
         centres = np.stack([points[labels == label].mean(axis=0) for label in range(labels.max() + 1)])
     return Groups(labels, np.linalg.norm(points - centres[labels], axis=1))
 
 
 def k_medoids(points: np.ndarray, num_clusters: int, *, seed: int = 0, max_steps: int = 100) -> np.ndarray:
-    """Indices (G,) of the medoids: the members with the smallest sum of distances to their own group, by turns of
-    assignment and update from k-means++ seeds, until nothing changes.
+    """Indices (G,) of the medoids, the members with the smallest sum of distances to their own group; assignment and
+    update alternate from k-means++ seeds until nothing changes.
 
-    Args: points (B, F); num_clusters: G <= B. Raises: InputError for a count out of range.
+    Args: points: (B, F); num_clusters: G <= B. Raises: InputError for a count out of range.
     Reference: Park and Jun 2009.
     """
-    from sklearn.cluster import kmeans_plusplus  # scikit-learn takes a second to load
+    from sklearn.cluster import kmeans_plusplus  # scikit-learn takes a second to import
     from sklearn.metrics import pairwise_distances
 
     check_count("num_clusters", num_clusters)
@@ -50,7 +50,7 @@ def k_medoids(points: np.ndarray, num_clusters: int, *, seed: int = 0, max_steps
     medoids = np.sort(kmeans_plusplus(points, num_clusters, random_state=seed)[1])
     for _ in range(max_steps):
         labels = distance[:, medoids].argmin(axis=1)
-        # A medoid is its own nearest, so no group is empty.
+        # Every medoid belongs to its own group, so that no group is empty.
         labels[medoids] = np.arange(num_clusters)
         inside = [np.flatnonzero(labels == label) for label in range(num_clusters)]
         new = np.array([group[distance[np.ix_(group, group)].sum(axis=1).argmin()] for group in inside])
@@ -63,11 +63,11 @@ def k_medoids(points: np.ndarray, num_clusters: int, *, seed: int = 0, max_steps
 def make_groups(points: np.ndarray, classes: np.ndarray, selection: str, *, num_clusters: int, seed: int = 0) -> Groups:
     """Images in groups, each ranked by the distance to its group's centre ("per_class", "random": in random order).
 
-    "kmeans", "kmedoids", "spectral" (nearest neighbours), "agglomerative" (Ward) cluster the features;
-    "class_means" and "per_class" take the classes as groups, the first ranked by the distance to the class's mean;
-    "random" puts every image in a group of its own, in random order, so that any pair of images is a pair of groups.
+    "kmeans", "kmedoids", "spectral" (nearest-neighbour graph), "agglomerative" (Ward) cluster the features;
+    "class_means" and "per_class" use the classes as groups, "class_means" ranked by the distance to the class mean;
+    "random" makes every image a group of its own, in random order, so that any two images can form a pair.
 
-    Args: points: (B, F) features; classes: (B,) labels of the images; num_clusters: of the clusterings, >= 2; seed.
+    Args: points: (B, F) features; classes: (B,) labels of the images; num_clusters: for the clusterings, >= 2; seed.
     Raises: InputError for an unknown selection, a count out of range or fewer images than clusters.
     """
     check_choice("selection", selection, SELECTIONS)
@@ -86,7 +86,7 @@ def make_groups(points: np.ndarray, classes: np.ndarray, selection: str, *, num_
         labels = away.argmin(axis=1)
         labels[medoids] = np.arange(num_clusters)
         return _from_centres(points, labels, points[medoids])
-    # Imported here: scikit-learn takes a second to load.
+    # Imported here: scikit-learn takes a second to import.
     from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 
     if selection == "kmeans":
@@ -99,8 +99,8 @@ def make_groups(points: np.ndarray, classes: np.ndarray, selection: str, *, num_
         num_clusters, affinity="nearest_neighbors", n_neighbors=neighbours, assign_labels="kmeans", random_state=seed
     )
     with warnings.catch_warnings():
-        # Far clusters have no neighbours in common; scikit-learn then says that its graph is not connected.
+        # scikit-learn warns that the graph is not connected where distant clusters share no neighbours.
         warnings.simplefilter("ignore", UserWarning)
         labels = spectral.fit_predict(points)
-    # A group that the method left empty is none.
+    # Empty groups are dropped.
     return _from_centres(points, np.unique(labels, return_inverse=True)[1])

@@ -1,4 +1,4 @@
-"""All metrics of the maps of attacked pairs, and the decomposition of their explanation losses, by name."""
+"""All map metrics of attacked pairs, and the decomposition of their explanation losses, by name."""
 
 import functools
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from jsep.evaluate.metrics import MAP_METRICS, PAIR_METRICS, split_loss
 from jsep.evaluate.robustness import PairResults
 from jsep.types import Array
 
-# The rows have these three under names of their own.
+# Rows hold the other three under names of their own.
 _OTHER_METRICS = {
     name: metric
     for name, metric in PAIR_METRICS.items()
@@ -27,7 +27,7 @@ PER_PAIR = (
     "one_minus_concordance_end",
     "effective_pixels",
 )
-"""Metrics whose value is stored for every pair, for tests over pairs and seeds."""
+"""Metrics stored for every pair, for tests over pairs and seeds."""
 
 
 @functools.partial(jax.jit, static_argnames="chunk_size")
@@ -56,10 +56,11 @@ def compare_maps(
 ) -> dict[str, np.ndarray]:
     """Every metric of P attacked pairs, by name: (P,) each.
 
-    "_start" compares the victim's map to the target's, "_end" the manipulated image's; for each metric of
-    `PAIR_METRICS` but the explanation loss, its multiple and the cosine; those of `MAP_METRICS` of the map itself; and
-    of `split_loss`: loss_start = concentration_start + concentration_target - overlap_start, likewise "_end",
-    chance_loss (of maps of the same concentration with permuted pixels) and one_minus_concordance (loss / chance_loss).
+    "<metric>_start" compares the victim's map with the target map, "<metric>_end" the manipulated image's map. The
+    metrics are those of `PAIR_METRICS` without explanation_loss, scale_free_loss and cosine_similarity; those of
+    `MAP_METRICS`, of the map itself; and those of `split_loss`: loss_start = concentration_start + concentration_target
+    - overlap_start, likewise "_end", chance_loss (expected for permuted pixels) and one_minus_concordance (loss /
+    chance_loss).
 
     Args: the maps, (P, H, W); chunk_size: pairs in memory at once. Raises: InputError for arrays of different shape.
     """
@@ -74,12 +75,11 @@ def compare_maps(
 def describe_pairs(
     results: PairResults, found: Mapping[str, np.ndarray] | None = None, *, chunk_size: int = 256
 ) -> dict[str, float | dict[str, list[float]]]:
-    """The means of `compare_maps` over the pairs, and under "per_pair" single values, as result.json stores them.
+    """The means of `compare_maps` over the pairs, and under "per_pair" the values of every pair, as in result.json.
 
-    "per_pair" has the values of every pair of the metrics in PER_PAIR. Means of one_minus_concordance are means of
-    ratios: every pair counts the same, however concentrated its maps are. A pair that failed is in no mean, and NaN in
-    "per_pair".
-    Args: found: of `compare_maps` on the results, where it has been called already.
+    "per_pair" holds the metrics in PER_PAIR. The mean of one_minus_concordance is a mean of ratios: every pair has the
+    same weight, however concentrated its maps are. A failed pair is left out of the means, and NaN in "per_pair".
+    Args: found: the output of `compare_maps` on these results, if already computed.
     """
     if found is None:
         maps = (results.victim_map, results.target_map, results.manipulated_map)
@@ -92,9 +92,9 @@ def describe_pairs(
         "effective_pixels": results.effective_pixels,
     }
     kept = ~np.asarray(results.failed, bool)
-    # The victim's effective pixels have their place in `PairResults.summary` already.
+    # `PairResults.summary` already holds the victim's effective pixels.
     means = {name: float(values[kept].mean()) for name, values in found.items() if name != "effective_pixels_start"}
-    # Six digits: what float32 has.
+    # Six digits: the precision of float32.
     known = {name: np.where(kept, np.asarray(of_pairs[name]), np.nan) for name in PER_PAIR}
     per_pair = {name: [float(f"{value:.6g}") for value in values] for name, values in known.items()}
     return {**means, "per_pair": per_pair}

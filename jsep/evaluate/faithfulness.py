@@ -1,7 +1,7 @@
-"""Faithfulness: whether the pixels that a map marks are those that the model uses; functions of one image and map.
+"""Faithfulness: whether the model uses the pixels that a map marks as important; functions of one image and one map.
 
-The order of the pixels is that of the map, largest first, ties in reading order. At step t of T the first
-floor(t N / T) of the N pixels are taken away (deletion, ROAD) or put in (insertion).
+Pixels are ordered by the map, largest first, ties in reading order. At step t of T the first floor(t N / T) of the N
+pixels are removed (deletion, ROAD) or inserted (insertion).
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ def pixel_ranks(map_: Array) -> Array:
 def _checked(
     logits_fn: LogitsFn, image: Array, label: Array, map_: Array, num_steps: int, chunk_size: int
 ) -> tuple[LogitsFn, Array, Array]:
-    """The model, the image and the map, in float32 at least, after checks of them, of the output and of the label."""
+    """The model, the image and the map, at least float32, after checks of all inputs, the output and the label."""
     image = as_image(image)
     check_count("num_steps", num_steps)
     check_count("chunk_size", chunk_size)
@@ -49,12 +49,12 @@ def _checked(
 
 
 def _probability(logits_fn: LogitsFn, image: Array, label: Array, map_: Array) -> Array:
-    """() p_label; NaN where the map is not finite, and has no order, or a traced label is no class."""
+    """() p_label; NaN if the map is not finite (its pixels have no order), or a traced label is out of range."""
     return jnp.where(all_finite(map_), at_label(jax.nn.softmax(logits_fn(image)), label), jnp.nan)
 
 
 def _counts(length: int, num_steps: int, num_pixels: int) -> Array:
-    """floor(t N / T) for t = 0 .. length - 1; products above 2^31 would overflow on the device."""
+    """floor(t N / T) for t = 0 .. length - 1, on the host: products above 2^31 would overflow on the device."""
     return jnp.asarray(np.arange(length, dtype=np.int64) * num_pixels // num_steps, jnp.int32)
 
 
@@ -67,7 +67,7 @@ def _curve(
     num_steps: int,
     chunk_size: int,
 ) -> Array:
-    """p_label where the t first pixels are those of `instead` and the others those of `shown`, t = 0 .. num_steps."""
+    """p_label with the first t pixels from `instead` and the others from `shown`, for t = 0 .. num_steps."""
     ranks = pixel_ranks(map_)
     counts = _counts(num_steps + 1, num_steps, map_.size)
 
@@ -87,12 +87,12 @@ def deletion_curve(
     num_steps: int = 32,
     chunk_size: int = 64,
 ) -> Array:
-    """The probability of `label` while the pixels are replaced by the baseline, the most important first.
+    """The probability of `label` while the pixels are replaced by the baseline, most important first.
 
     Args: logits_fn; image (H, W, C); label (); map_: (H, W); baseline: a number or an array that broadcasts to the
       image, pixel units; num_steps: T; chunk_size: images in memory at once.
-    Returns: (T + 1,) in [0, 1], the unchanged image first. Its `area_under_curve` is the deletion AUC, lower for
-      a more faithful map.
+    Returns: (T + 1,) in [0, 1], starting with the unchanged image. Its `area_under_curve` is the deletion AUC, lower
+      for a more faithful map.
     Raises: InputError for a map of another size or a count out of range.
     Reference: Petsiuk et al. 2018, section 4.3 (deletion).
     """
@@ -111,14 +111,13 @@ def insertion_curve(
     num_steps: int = 32,
     chunk_size: int = 64,
 ) -> Array:
-    """The probability of `label` while the baseline's pixels are replaced by the image's, the most important first.
+    """The probability of `label` while the baseline's pixels are replaced by the image's, most important first.
 
-    With the map of a manipulated image and the clean image this is adversarial insertion: what the manipulated map
-    still says about the model (Joo et al. 2023).
+    With the clean image and the map of a manipulated image this is adversarial insertion: how faithful the manipulated
+    map still is to the model (Joo et al. 2023).
 
-    Args, Raises: as `deletion_curve`. Returns: (T + 1,) in [0, 1], the baseline first. Its `area_under_curve` is the
-      insertion
-    AUC, higher for a more faithful map.
+    Args, Raises: as `deletion_curve`. Returns: (T + 1,) in [0, 1], starting with the baseline. Its `area_under_curve`
+      is the insertion AUC, higher for a more faithful map.
     Reference: Petsiuk et al. 2018, section 4.3 (insertion).
     """
     logits_fn, image, map_ = _checked(logits_fn, image, label, map_, num_steps, chunk_size)
@@ -129,10 +128,10 @@ def insertion_curve(
 def adversarial_insertion(
     logits_fn: LogitsFn, image: Array, label: Array, map_: Array, manipulated_map: Array, **settings: Any
 ) -> Array:
-    """The insertion AUC of the clean image in the order of the manipulated image's map, less that of its own map.
+    """Insertion AUC of the clean image in the order of the manipulated image's map, minus that in the order of its own.
 
     Args: as `insertion_curve`, with the map of `image` and that of its manipulated version.
-    Returns: () in [-1, 1]; 0: the manipulated map is as faithful as the clean one; below 0: less.
+    Returns: () in [-1, 1]; 0: the manipulated map is as faithful as the clean one; below 0: less faithful.
     Raises: as `insertion_curve`.
     """
     own, other = (
@@ -142,7 +141,7 @@ def adversarial_insertion(
 
 
 def area_under_curve(curve: Array) -> Array:
-    """The area under (T + 1,) values at equal distances over [0, 1], by trapezoids; () between the extremes."""
+    """The area under (T + 1,) equally spaced values over [0, 1], by the trapezoidal rule; ()."""
     curve = jnp.asarray(curve)
     if curve.ndim != 1 or len(curve) < 2:
         raise InputError(
@@ -152,10 +151,10 @@ def area_under_curve(curve: Array) -> Array:
 
 
 def impute(image: Array, missing: Array) -> Array:
-    """The image with each missing pixel replaced by the weighted mean of its eight neighbours, solved for jointly.
+    """The image with each missing pixel replaced by the weighted mean of its eight neighbours, solved jointly.
 
-    Each missing pixel solves x_i sum_j w_ij = sum_j w_ij x_j over the neighbours inside the image, w = 1/6 beside and
-    above, 1/12 diagonally: a linear system with one row a pixel, solved by conjugate gradients.
+    Each missing pixel solves x_i sum_j w_ij = sum_j w_ij x_j over its neighbours inside the image, with w = 1/6 for
+    horizontal and vertical and 1/12 for diagonal ones: one equation for each pixel, solved by conjugate gradients.
 
     Args: image (H, W, C); missing: (H, W) bool. Returns: (H, W, C); NaN where all pixels are missing.
     Reference: Rong et al. 2022, section 4.2 (noisy linear imputation, without its noise).
@@ -176,11 +175,11 @@ def impute(image: Array, missing: Array) -> Array:
     total = neighbours(jnp.ones_like(gone))
 
     def system(x: Array) -> Array:
-        """The equations of the missing pixels, the known ones moved to the other side: positive definite."""
+        """The equations of the missing pixels, with known pixels moved to the right-hand side: positive definite."""
         return gone * (total * x - neighbours(gone * x)) + (1 - gone) * x
 
     right = gone * neighbours((1 - gone) * image)
-    # No matrix of N x N: at 224 pixels a side it would take 10 GiB.
+    # Matrix-free: the N x N matrix of a 224 x 224 image would take 10 GiB.
     tolerance = min(1e-7, 100 * float(jnp.finfo(image.dtype).eps))
     solved, _ = jax.scipy.sparse.linalg.cg(system, right, tol=tolerance, maxiter=20 * max(image.shape[:2]))
     return jnp.where(jnp.all(missing), jnp.nan, jnp.where(gone == 1, solved, image))
@@ -198,14 +197,14 @@ def road_curve(
     least_first: bool = False,
     chunk_size: int = 1,
 ) -> Array:
-    """ROAD: the probability of `label` while pixels are removed and imputed from the rest, the most important first.
+    """ROAD: the probability of `label` while pixels are removed and imputed from the rest, most important first.
 
     Unlike a constant baseline (`deletion_curve`), imputed pixels do not reveal the shape of the removed region.
 
-    Args: key: for the noise; sigma: its standard deviation, pixel units; least_first: the reverse order; chunk_size:
-      steps in memory at once; the rest as `deletion_curve`.
-    Returns: (T,) in [0, 1], the shares 0, 1/T .. (T-1)/T of the pixels missing; with every pixel missing nothing is
-      left to impute from. ROAD's own score is the share of images that keep their class, a coarser one.
+    Args: key: for the noise; sigma: its standard deviation, pixel units; least_first: remove the least important first;
+      chunk_size: steps in memory at once; the rest as `deletion_curve`.
+    Returns: (T,) in [0, 1], with fractions 0, 1/T .. (T-1)/T of the pixels removed; all pixels cannot be removed, since
+      imputation needs some. ROAD's own score, the fraction of images that keep their class, is coarser.
     Raises: as `deletion_curve`.
     Reference: Rong et al. 2022.
     """

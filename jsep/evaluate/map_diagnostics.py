@@ -1,4 +1,4 @@
-"""Cheap diagnostics of the maps of a model, without an attack: concentration, mutual distance, noise sensitivity."""
+"""Cheap diagnostics of a model's maps without an attack: concentration, distance between images, noise sensitivity."""
 
 import functools
 from typing import Any
@@ -34,7 +34,7 @@ def _map_fn(
     map_config: explain.MapConfig,
     options: explain.Options,
 ) -> MapFn:
-    """The map function of the class that is predicted for `image`."""
+    """The map function for the class predicted on `image`."""
     logits_fn = functools.partial(model_fn, variables)
     predicted = jnp.argmax(logits_fn(image))
     return explain.make_map_fn(method, logits_fn, predicted, map_config=map_config, key=key, **dict(options))
@@ -73,13 +73,13 @@ def map_diagnostics(
     options: explain.Options = (),
     map_config: explain.MapConfig | None = None,
 ) -> dict[str, float]:
-    """Mean explanation loss between the maps of different images, and mean effective pixels, of a few images.
+    """Mean explanation loss between the maps of different images, and mean effective pixels, over a few images.
 
-    Every image is compared to the next one, the last to the first; the explained class is the predicted one.
-    Args: key: for a method that draws; model_fn: (variables, image) -> logits (K,); images: (P, H, W, C) float in [0,
-      1], P >= 2, all in memory at once; method, options, map_config: the explanation.
+    Every image is compared with the next one, the last with the first; the explained class is the predicted one.
+    Args: key: for an explanation method that samples; model_fn: (variables, image) -> logits (K,); images: (P, H, W, C)
+      float in [0, 1], P >= 2, all in memory at once; method, options, map_config: the explanation.
     Returns: {"probe_explanation_loss", "probe_effective_pixels"}, means over the images.
-    Raises: InputError for fewer than two images or wrong ones, or an unknown method.
+    Raises: InputError for fewer than two images or invalid ones, or an unknown method.
     """
     images = _checked(images, model_fn, variables)
     if len(images) < 2:
@@ -136,14 +136,14 @@ def noise_sensitivity(
 ) -> dict[str, float]:
     """The mean change of the map under uniform noise on the image.
 
-    "noise_sensitivity": mean |I(x + z) - I(x)| / |I(x)| over noises and images (Euclidean norms over the map), which
-    does not depend on the scale of the maps; "noise_scale_free_loss": mean N^2 MSE(I(x + z), I(x)), the SEP term in its
-    scale-free unit. The explained class is that predicted for x; x + z is cut to [0, 1].
+    "noise_sensitivity": mean |I(x + z) - I(x)| / |I(x)| over noise samples and images (Euclidean norms over the map),
+    which does not depend on the scale of the maps; "noise_scale_free_loss": mean N^2 MSE(I(x + z), I(x)), the SEP term
+    in scale-free units. The explained class is that predicted for x; x + z is clipped to [0, 1].
     Args: key; model_fn: (variables, image) -> logits (K,); images: (P, H, W, C) float in [0, 1]; radius: of the noise,
-      pixel units; method, options, map_config: the explanation; num_samples: noises an image; chunk_size: images in
-      memory at once.
-    Raises: InputError for wrong images, an unknown method or a count < 1.
-    Reference: Yeh et al. 2019, definition 3, with the mean in place of the largest.
+      pixel units; method, options, map_config: the explanation; num_samples: noise samples for each image; chunk_size:
+      images in memory at once.
+    Raises: InputError for invalid images, an unknown method or a count < 1.
+    Reference: Yeh et al. 2019, definition 3, with the mean in place of the maximum.
     """
     images = _checked(images, model_fn, variables)
     check_positive("radius", radius, allow_zero=True)

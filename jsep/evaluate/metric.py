@@ -1,4 +1,4 @@
-"""The registry of metrics: name, unit, scale of display and the direction that is more robust.
+"""The registry of metrics: name, unit, display scale and the direction that is more robust.
 
 Each metric is registered by the module that computes it; tables, figures and verdicts look it up here.
 """
@@ -15,25 +15,25 @@ SPLIT, OTHER = "concentration and overlap", "other ways to compare the maps"
 TRAINING = "maps under noise, best and last checkpoint"
 QUALITY = "faithfulness and stability of the maps, AutoAttack"
 GROUPS = (PAPER, SCALE_FREE, SPLIT, OTHER, TRAINING, QUALITY)
-"""Parts of the tables, in order."""
+"""Groups of metrics, in the order of their tables."""
 
 LOSS_SCALE = 1e7
-"""Explanation losses are shown x 1e-7, as in the paper."""
+"""Explanation losses are displayed in units of 1e-7, as in the paper."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One number of a model.
+    """One metric of a model.
 
     name: its key in a row of result.json.
     heading: its name in a table; unit: of the displayed number, "" for none.
     scale: displayed number = scale * stored number.
-    decimals: digits after the point; None: as many as give the smallest entry of a table three significant digits.
-    group: of `GROUPS`, the part of the tables it belongs to.
-    meaning: one or two sentences for a reader who meets it for the first time.
-    better: +1 where higher values mean a more robust model, -1 where lower ones do, 0 where neither.
-    of_pairs: per_pair values by name -> (P,) values whose mean is the metric; None: per_pair has them by its name.
-    is_accuracy: whether it is a share of test images; in_tables: False for metrics of the full list only.
+    decimals: decimal places; None: as many as give the smallest entry of a table three significant digits.
+    group: of `GROUPS`, the table it belongs to.
+    meaning: one or two sentences for a reader new to the metric.
+    better: +1 if higher values mean a more robust model, -1 if lower ones do, 0 for neither.
+    of_pairs: per_pair values by name -> (P,) values whose mean is the metric; None: per_pair holds them under its name.
+    is_accuracy: whether it is a fraction of test images; in_tables: False for metrics of the full list only.
     """
 
     name: str
@@ -59,14 +59,14 @@ METRICS: dict[str, Metric] = {}
 
 
 def register(*metrics: Metric) -> None:
-    """Adds metrics to `METRICS`; one of the same name is replaced. Raises: InputError for an unknown group."""
+    """Adds metrics to `METRICS`, replacing those of the same name. Raises: InputError for an unknown group."""
     for metric in metrics:
         check_choice("group of a metric", metric.group, GROUPS)
         METRICS[metric.name] = metric
 
 
 def accuracy(name: str, heading: str, group: str, meaning: str) -> Metric:
-    """A share of test images, stored as a fraction and displayed in percent."""
+    """A metric that is a fraction of test images, displayed in percent."""
     return Metric(name, heading, "%", 100.0, 1, group, meaning, 1, is_accuracy=True)
 
 
@@ -78,22 +78,22 @@ def percent(
     better: int = 0,
     of_pairs: Callable[[Mapping[str, np.ndarray]], np.ndarray] | None = None,
 ) -> Metric:
-    """A share, stored as a fraction and displayed in percent."""
+    """A metric that is a fraction, displayed in percent."""
     return Metric(name, heading, "%", 100.0, 1, group, meaning, better, of_pairs)
 
 
 def loss(name: str, heading: str, group: str, meaning: str, better: int = 0) -> Metric:
-    """A mean squared difference of maps, displayed in units of 1e-7."""
+    """A metric that is a mean squared difference of maps, displayed in units of 1e-7."""
     return Metric(name, heading, "1e-7", LOSS_SCALE, None, group, meaning, better)
 
 
 def plain(
     name: str, heading: str, group: str, meaning: str, better: int = 0, *, unit: str = "", decimals: int | None = 3
 ) -> Metric:
-    """A number displayed as stored."""
+    """A metric displayed as stored."""
     return Metric(name, heading, unit, 1.0, decimals, group, meaning, better)
 
 
 def minor(name: str, heading: str, group: str, meaning: str, better: int = 0) -> Metric:
-    """A number displayed as stored, only in the list of all metrics."""
+    """A metric displayed as stored, in the list of all metrics only."""
     return Metric(name, heading, "", 1.0, 3, group, meaning, better, in_tables=False)

@@ -1,4 +1,4 @@
-"""The metrics of maps by name."""
+"""The map metrics by name."""
 
 from collections.abc import Callable
 
@@ -31,18 +31,18 @@ PAIR_METRICS: dict[str, Callable[[Array, Array], Array]] = {
     "top_k_intersection": lambda map_a, map_b: top_k_intersection(map_a, map_b, max(1, jnp.size(map_a) // 10)),
     "top_k_near": lambda map_a, map_b: top_k_near(map_a, map_b, max(1, jnp.size(map_a) // 10)),
 }
-"""Functions of two (H, W) maps; the top-k ones take k = a tenth of the pixels. DISTANCES of them fall with
+"""Functions of two (H, W) maps; the top-k ones use k = a tenth of the pixels. Those in DISTANCES fall with
 similarity."""
 
 DISTANCES = ("explanation_loss", "scale_free_loss", "unit_l2_distance", "earth_movers_distance")
-"""The pair metrics that are 0 for equal maps; the others are 1 there."""
+"""The pair metrics that are 0 for equal maps; the others are 1 for equal maps."""
 
 MAP_METRICS: dict[str, Callable[[Array], Array]] = {
     "effective_pixels": effective_pixels,
     "gini": gini,
     "entropy": entropy,
 }
-"""Functions of one (H, W) map: how concentrated it is."""
+"""Functions of one (H, W) map that measure its concentration."""
 
 __all__ = [
     "DISTANCES",

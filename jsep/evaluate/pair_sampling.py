@@ -1,5 +1,5 @@
-"""Sampling variability: how much an estimate of explanation robustness, and the ranking of models, depends on the pairs
-of images that were drawn."""
+"""Sampling variability: how much an estimate of explanation robustness, and the ranking of models, depends on which
+pairs of images are drawn."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,11 +9,11 @@ import numpy as np
 from jsep.checks import InputError, check_count
 
 PAIR_COUNTS = (10, 20, 40, 80, 150)
-"""Numbers of pairs for which the standard error of their mean is given."""
+"""Numbers of pairs for which the standard error of the mean is reported."""
 
 
 def _table(draws: Sequence[Mapping[str, Any]], selection: str, methods: Sequence[str], metric: str) -> np.ndarray:
-    """(methods, draws, pairs), each value the mean over the seeds."""
+    """(methods, draws, pairs), each value a mean over the seeds."""
     chosen = [entry for entry in draws if entry["selection"] == selection]
     numbers = sorted({entry["draw"] for entry in chosen})
     cells = [
@@ -34,22 +34,23 @@ def pair_sampling_variability(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The variability of the mean of a metric over draws of pairs, for each rule of selection.
+    """The variability of a mean metric over draws of pairs, for each selection rule.
 
-    A rule's reference is the mean over all of its draws. Its bootstrap draws n of its pooled pairs with replacement,
-    the same ones for every method, since every model is tested on the same pairs.
+    The reference of a rule is the mean over all of its draws. The bootstrap draws n of the rule's pooled pairs with
+    replacement, the same for every method, since all models are tested on the same pairs.
 
     Args: draws: entries with "selection", "draw", "method", "seed" and a list of P numbers under `metric`; counts:
       numbers of pairs n; num_resamples; seed: of the bootstrap.
     Returns: "methods"; "counts"; and "selections", for each rule:
       "mean", "std_of_draws", "standard_error": by method, the mean, the standard deviation of the D draw means, and the
         bootstrap standard error of a mean of P pairs;
-      "standard_errors": by method, the relative one (over the mean) for each n;
-      "order": methods by rising mean; "draws_in_order": the share of draws with that order; "same_order": for each n
-        the share of resamples with it; "mean_tau": of draws, Kendall's tau of their order to the order over all rules.
-    Raises: InputError where there are no draws, or a method lacks one.
+      "standard_errors": by method, the standard error relative to the mean, for each n;
+      "order": methods by increasing mean; "draws_in_order": fraction of draws with that order; "same_order": for each n
+        the fraction of resamples with it; "mean_tau": mean over the draws of Kendall's tau between the order of the
+        draw and the order over all rules.
+    Raises: InputError if there are no draws, or a method lacks one.
     """
-    import scipy.stats  # a second to load
+    import scipy.stats  # takes a second to import
 
     check_count("num_resamples", num_resamples)
     if not draws:

@@ -1,4 +1,4 @@
-"""Stability, faithfulness and sanity of the explanations of many images: the functions of one image, batched."""
+"""Stability, faithfulness and sanity of the explanations of many images: the single-image functions, batched."""
 
 import dataclasses
 import functools
@@ -94,7 +94,7 @@ def _describe(
             "randomised_similarity": randomisation_similarity(map_fn_of, variables, randomised, image),
         }
 
-    # One image after the other, each with so many of its neighbours or steps at once: memory is bounded by these.
+    # Sequential over images, with neighbours and steps in chunks: these bound the memory.
     return jax.lax.map(one, (keys, images, manipulated))
 
 
@@ -115,14 +115,14 @@ def explanation_properties(
     """Stability, faithfulness and sanity measures of the explanations of P images, by name: (P,) each.
 
     Over neighbours: "max_sensitivity", "relative_input_stability" (RIS), "relative_output_stability" and
-    "relative_representation_stability". With black as baseline: "deletion_auc", "insertion_auc". "road": the mean of
-    its curve. "adversarial_insertion": what manipulation costs the map, see `adversarial_insertion`.
-    "randomised_similarity": Spearman's rho to the map with all weights permuted. The class is the prediction on the
-    image.
+    "relative_representation_stability". With a black baseline: "deletion_auc", "insertion_auc". "road": the mean of its
+    curve. "adversarial_insertion": the change of the insertion AUC by manipulation, see `adversarial_insertion`.
+    "randomised_similarity": Spearman's rho with the map of the same model with permuted weights. The explained class is
+    the prediction on the image.
 
     Args: key: for neighbours, noise and permutation; model_fn, features_fn: (variables, image) -> logits (K,), features
-      (F,); images, manipulated: (P, H, W, C) in [0, 1]; method, options, map_config: the explanation; config: default:
-      the fields' values; chunk_size: neighbours, or images of a curve, in memory at once.
+      (F,); images, manipulated: (P, H, W, C) in [0, 1]; method, options, map_config: the explanation; config: default
+      `PropertiesConfig()`; chunk_size: neighbours, or images of a curve, in memory at once.
     Raises: InputError for images of different shape, an unknown method or a count out of range.
     """
     explain.check_options(method, options)

@@ -1,4 +1,4 @@
-"""The sanity check of randomised weights: whether an explanation depends on what the model has learnt."""
+"""The sanity check of weight randomisation: whether an explanation depends on what the model has learnt."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +10,10 @@ from jsep.types import Array, Key, PyTree
 
 
 def permute_weights(key: Key, variables: PyTree, is_randomised: Callable[[str], bool] = lambda name: True) -> PyTree:
-    """The variables with the entries of every chosen array permuted: the same values, without what was learnt.
+    """The variables with the entries of every chosen array permuted: the same values, but nothing learnt.
 
-    Args: key; variables: any tree of arrays; is_randomised: of the path of an array, such as "params/head/kernel".
+    Args: key; variables: any tree of arrays; is_randomised: path of an array, such as "params/head/kernel" -> whether
+      to permute it.
     Returns: a tree of the same structure.
     """
 
@@ -20,7 +21,7 @@ def permute_weights(key: Key, variables: PyTree, is_randomised: Callable[[str], 
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         if not is_randomised(name):
             return leaf
-        # A key for each place in the tree: the draw of one array does not depend on which others are drawn.
+        # One key for each array of the tree: its draw does not depend on which others are randomised.
         place = jax.random.fold_in(key, names.index(name))
         return jax.random.permutation(place, leaf.ravel()).reshape(leaf.shape)
 
@@ -39,12 +40,12 @@ def randomisation_similarity(
     *,
     similarity: Callable[[Array, Array], Array] = spearman,
 ) -> Array:
-    """The similarity of the maps of a trained model and of its randomised version.
+    """The similarity between the maps of a trained model and of its randomised version.
 
-    Near 1 the explanation hardly depends on what the model has learnt.
+    Near 1, the explanation hardly depends on what the model has learnt.
 
-    Args: make_map_fn: variables -> map_fn, the class fixed to that of the trained model; variables, randomised: of the
-      trained model, and such as `permute_weights` makes of them; image (H, W, C); similarity: of two maps.
+    Args: make_map_fn: variables -> map_fn, for the class that the trained model predicts; variables: of that model;
+      randomised: for example from `permute_weights`; image (H, W, C); similarity: of two maps.
     Returns: ().
     Reference: Adebayo et al. 2018, section 3.
     """

@@ -43,19 +43,19 @@ def _estimate(
 def rank_correlation(
     key: Key, first: Array, second: Array, *, num_resamples: int = 1000, confidence: float = 0.95, between: bool = False
 ) -> RankCorrelation:
-    """Spearman's rank correlation of two quantities that are known for every image of one or several models.
+    """Spearman's rank correlation of two quantities measured on every image of one or several models.
 
     Within models (default): rho over the images of each model, averaged over the models. Between models: rho over the
-    models, of the means over the images. The percentile bootstrap interval resamples the
-    images, the same for all models, and not the models: it says nothing about other models.
+    models, of the means over the images. The percentile bootstrap interval resamples the images, the same for all
+    models, but not the models: it does not generalise to other models.
 
     Args:
       key: for the bootstrap; first, second: (M, n) or (n,); num_resamples: of the bootstrap; confidence: of the
         interval, in (0, 1).
       between: see above; needs M >= 3.
 
-    Returns: RankCorrelation; rho is 0 where one of the two is constant.
-    Raises: InputError for shapes, sizes or a confidence that do not fit, or numbers that are not finite.
+    Returns: RankCorrelation; rho is 0 if one of the two is constant.
+    Raises: InputError for mismatched shapes, sizes or a confidence out of range, or non-finite numbers.
     """
     first, second = jnp.atleast_2d(jnp.asarray(first)), jnp.atleast_2d(jnp.asarray(second))
     if first.shape != second.shape or first.ndim != 2 or first.shape[1] < 3:

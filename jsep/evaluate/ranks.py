@@ -1,6 +1,6 @@
 """Rank similarities of two maps: pure functions of (H, W) maps, batched by `jax.vmap`.
 
-None has a useful derivative: ranks are piecewise constant.
+None is usefully differentiable: ranks are piecewise constant.
 """
 
 import jax
@@ -13,10 +13,10 @@ from jsep.types import Array
 
 
 def spearman(map_a: Array, map_b: Array) -> Array:
-    """The rank correlation of two maps: the Pearson correlation of their ranks, equal values sharing the mean rank.
+    """Spearman's rank correlation of two maps: the Pearson correlation of their ranks, ties sharing the mean rank.
 
-    Args: map_a, map_b: (H, W). Returns: () in [-1, 1]; 0 when one of them is constant.
-    Raises: InputError when the maps differ in size.
+    Args: map_a, map_b: (H, W). Returns: () in [-1, 1]; 0 if one of them is constant.
+    Raises: InputError for maps of different size.
     """
     map_a, map_b = as_maps(map_a, map_b)
     ranks = [jax.scipy.stats.rankdata(map_.ravel()) for map_ in (map_a, map_b)]
@@ -27,16 +27,16 @@ def spearman(map_a: Array, map_b: Array) -> Array:
 
 
 def _or_nan(value: Array, *maps: Array) -> Array:
-    """The value; NaN where a map is not finite, since its pixels have no order."""
+    """The value; NaN if a map is not finite, since its pixels have no order."""
     return jnp.where(all_finite(*maps), value, jnp.nan)
 
 
 def kendall(map_a: Array, map_b: Array, *, chunk_size: int = 256) -> Array:
     """Kendall's tau-b: (pairs of pixels in the same order - pairs in opposite order) / sqrt(n_a n_b).
 
-    n_a is the number of pairs that `map_a` does not tie. All N^2 pairs are looked at, `chunk_size` x N at a time.
+    n_a is the number of pixel pairs not tied in `map_a`. All N^2 pairs are compared, `chunk_size` x N at a time.
 
-    Args, Raises: as `spearman`. Returns: () in [-1, 1]; 0 when one of them is constant.
+    Args, Raises: as `spearman`. Returns: () in [-1, 1]; 0 if one of them is constant.
     Reference: Kendall 1945; as `scipy.stats.kendalltau`.
     """
     map_a, map_b = as_maps(map_a, map_b)
@@ -60,26 +60,26 @@ def _check_k(map_: Array, k: int) -> None:
 
 
 def top_k_intersection(map_a: Array, map_b: Array, k: int) -> Array:
-    """The share of the k largest pixels of `map_a` that are among the k largest of `map_b`.
+    """The fraction of the k largest pixels of `map_a` that are among the k largest of `map_b`.
 
     Args: maps (H, W); k in 1 .. N; ties go to the first pixel in reading order. Returns: () in [0, 1]; about k/N for
     unrelated maps.
-    Raises: InputError when k or the sizes do not fit.
+    Raises: InputError if k is out of range or the sizes differ.
     Reference: Ghorbani et al. 2019.
     """
     return top_k_near(map_a, map_b, k, window=0)
 
 
 def top_k_near(map_a: Array, map_b: Array, k: int, *, window: int = 1) -> Array:
-    """The share of the k largest pixels of `map_a` that have one of the k largest of `map_b` within `window` pixels.
+    """The fraction of the k largest pixels of `map_a` with one of the k largest of `map_b` within `window` pixels.
 
-    A map that is shifted by a pixel looks the same and has a top-k intersection near 0; here it keeps its 1. Swapping
-    the maps exchanges what Kamath et al. call recall and precision.
+    A map shifted by one pixel looks the same, but its top-k intersection is near 0; this similarity stays at 1.
+    Swapping the maps exchanges recall and precision in the terms of Kamath et al.
 
-    Args: maps (H, W); k in 1 .. N, ties as in `top_k_intersection`; window: largest distance of rows and of columns,
+    Args: maps (H, W); k in 1 .. N, ties as in `top_k_intersection`; window: largest distance in rows and in columns,
       >= 0; 0 is `top_k_intersection`.
     Returns: () in [0, 1], at least the intersection.
-    Raises: InputError when k, the window or the sizes do not fit.
+    Raises: InputError if k or the window is out of range or the sizes differ.
     Reference: Kamath et al. 2024 (LENS).
     """
     map_a, map_b = as_maps(map_a, map_b)

@@ -27,12 +27,12 @@ AnyArray = np.ndarray | Array
 class ExplanationAttackConfig:
     """The explanation attack of an evaluation.
 
-    method, map_config: the explanation that is measured, and attacked unless `attacked_method` says otherwise;
+    method, map_config: the explanation that is measured, and attacked unless `attacked_method` names another;
     method_options: of `method`, as ((name, value), ...).
-    attacked_method: another, differentiable explanation that the attack follows; None for `method` itself.
-    epsilon: None means no ball, as in Dombrowski et al.
+    attacked_method: a differentiable explanation to attack instead of `method`, a transfer attack; None for `method`.
+    epsilon: None means unbounded, as in Dombrowski et al.
     attack: of `attack.EXPLANATION_ATTACKS`; settings: its own configuration, None for its defaults.
-    softmax_tolerance: the largest change of an entry of the softmax; None: only the class is kept.
+    softmax_tolerance: the largest change of a softmax entry; None: only the predicted class is kept.
     """
 
     method: str = "gradient_x_input"
@@ -60,7 +60,7 @@ class ExplanationAttackConfig:
 
     @property
     def entry(self) -> ExplanationAttack:
-        """The attack. Raises: InputError for a name that is not registered."""
+        """The registered attack. Raises: InputError for an unknown name."""
         return attack.explanation_attack(self.attack)
 
     @property
@@ -70,26 +70,26 @@ class ExplanationAttackConfig:
 
     @property
     def attacked(self) -> str:
-        """The explanation method that the attack follows."""
+        """The explanation method that is attacked."""
         return self.attacked_method or self.method
 
     @property
     def total_steps(self) -> int:
-        """Steps of the attack on a pair, all starts or members together."""
+        """The number of attack steps on a pair, over all starts or ensemble members."""
         return self.entry.num_steps(self.own_settings)
 
     def options_of(self, method: str) -> explain.Options:
-        """The options of `method` as measured or attacked: those given for `self.method`, none for another."""
+        """The options of `method` as measured or attacked: those given for `self.method`, none for another method."""
         return self.method_options if method == self.method else ()
 
     def make_map_fn(self, logits_fn: LogitsFn, label: Array, *, key: Key, method: str | None = None) -> MapFn:
-        """image (H, W, C) -> map (H, W) for the class `label`, by `method` or the measured one."""
+        """image (H, W, C) -> map (H, W) for the class `label`, by `method`, default: the measured one."""
         method = method or self.method
         options = dict(self.options_of(method))
         return explain.make_map_fn(method, logits_fn, label, map_config=self.map_config, key=key, **options)
 
     def problem(self, map_fn: MapFn, logits_fn: LogitsFn, image: Array, target_map: Array) -> PairProblem:
-        """A pair with the budget and what must be kept."""
+        """One pair with the budget and the output constraint."""
         kept = (self.epsilon, self.norm, self.softmax_tolerance)
         return attack.PairProblem(map_fn, logits_fn, image, target_map, *kept)
 
@@ -98,16 +98,16 @@ class PairResults(NamedTuple):
     """The result of `explanation_robustness` on P pairs: arrays with P rows.
 
     manipulated: (P, H, W, C); victim_map, target_map, manipulated_map: (P, H, W); losses: (P, num_steps + 1) along
-    the attack, of the attacked explanation;
-    loss_start, loss_end, cosine_start, cosine_end: (P,) of the victim's and the manipulated image's map to the target
-    map;
+    the attack, for the attacked explanation;
+    loss_start, loss_end, cosine_start, cosine_end: (P,) between the target map and the victim's map (start) or the
+    manipulated image's map (end);
     effective_pixels: (P,) of the victim's map; label_kept: (P,) bool; predicted, manipulated_predicted: (P,) classes;
-    distance: (P,) norm of the perturbation; softmax_change: (P,) largest change of an entry of the softmax;
-    failed: (P,) bool, a map, an output or a gradient was not finite, at the start or on the way: the attack was not
-    what it should have been, and its result is no robustness;
-    member_losses: (P, members) the lowest loss of each member of the ensemble on images that keep the output; of an
-    attack without members one column, the lowest visited loss whatever the output;
-    warnings: (P, 5) bool, the columns of `attack.ExplanationWarnings`, false for an attack that gives none.
+    distance: (P,) norm of the perturbation; softmax_change: (P,) largest change of a softmax entry;
+    failed: (P,) bool, a map, an output or a gradient was not finite at any point of the attack: the result does not
+    measure robustness;
+    member_losses: (P, members) the lowest loss of each ensemble member on images that keep the output; for an attack
+    without members one column, the lowest loss along the attack whether the output is kept or not;
+    warnings: (P, 5) bool, the columns of `attack.ExplanationWarnings`, all False for an attack without warnings.
     """
 
     manipulated: AnyArray
@@ -130,9 +130,9 @@ class PairResults(NamedTuple):
     warnings: AnyArray
 
     def summary(self) -> dict[str, float]:
-        """The means over pairs that `result.json` holds; the reduction is of the mean losses.
+        """The means over pairs for result.json; the relative reduction is that of the mean losses.
 
-        Pairs that failed are left out, and counted as `failed_pairs` where there are any.
+        Failed pairs are left out, and counted as `failed_pairs` if there are any.
         """
         num_failed = int(np.sum(self.failed))
         if num_failed:
@@ -157,9 +157,9 @@ class PairResults(NamedTuple):
 def explained_prediction(
     key: Key, logits_fn: LogitsFn, config: ExplanationAttackConfig, method: str, image: Array
 ) -> tuple[Array, MapFn]:
-    """The class predicted on `image`, and image -> map of that class by `method`."""
+    """The class predicted on `image`, and the function image -> map of that class by `method`."""
     predicted = jnp.argmax(logits_fn(image))
-    # The samples of a method that draws, the same in the attack and in the measurement.
+    # A method that samples uses the same samples in the attack and in the measurement.
     key = jax.random.fold_in(key, 1)
     return predicted, config.make_map_fn(logits_fn, predicted, key=key, method=method)
 
@@ -199,7 +199,7 @@ def _attack_pairs(
         if warnings is None:
             warnings = jnp.zeros(len(attack.WARNING_SENTENCES), bool)
         manipulated_map = map_fn(manipulated)
-        # From the returned image alone: nothing that the attack says about it is believed.
+        # Recomputed from the returned image alone: no value reported by the attack is trusted.
         manipulated_logits = logits_fn(manipulated)
         manipulated_predicted = jnp.argmax(manipulated_logits)
         softmax_change = jnp.abs(jax.nn.softmax(manipulated_logits) - jax.nn.softmax(logits_fn(victim)))
@@ -239,7 +239,7 @@ def _attack_on_devices(
     chunk_size: int,
     on_step: attack.OnStep | None,
 ) -> dict[str, np.ndarray]:
-    """The fields of `PairResults`; where the variables lie on a mesh, every device attacks pairs of its own."""
+    """The fields of `PairResults`; if the variables lie on a mesh, the pairs are distributed over its devices."""
     mesh = devices.mesh_of(variables)
     if mesh is None:
         attacked = _attack_pairs(keys, model_fn, variables, victims, targets, config, chunk_size, on_step)
@@ -268,19 +268,18 @@ def explanation_robustness(
     store: str | Path | None = None,
     on_step: attack.OnStep | None = None,
 ) -> PairResults:
-    """Attacks the explanation of every victim towards its target's, all pairs in one compiled scan.
+    """Attacks the explanation of every victim towards the map of its target, all pairs in one compiled scan.
 
     The explained class of an image is the model's prediction on it, and stays fixed during the attack.
 
-    Args: model_fn: (variables, image) -> logits (K,); dataset, pairs: the images by their index; chunk_size: pairs in
-    memory at once; store: a directory in which every finished chunk is kept, and from which a repeated call goes on
-    with the same numbers; on_step: called from inside the scan with a number of steps that a chunk has just made, and
-    for a chunk that was kept with all of its steps.
-    Returns: PairResults; `.summary()` has the means that `result.json` holds. A pair whose loss is not finite is marked
-      as failed and stops no other.
-    Raises: InputError when the index was made for other data, the model returns probabilities, no pair has a finite
-      map, a setting does not fit, or `store` holds chunks of another call; RuntimeError when an image that the attack
-      handed back is not within its budget.
+    Args: model_fn: (variables, image) -> logits (K,); dataset, pairs: the images and their indices; chunk_size: pairs
+    in memory at once; store: a directory that keeps every finished chunk; a repeated call continues from it with the
+    same results; on_step: called from inside the scan with the number of steps that a chunk has just made, and once for
+    a stored chunk with all of its steps.
+    Returns: PairResults; `.summary()` gives the means for result.json. A pair with a non-finite loss is marked as
+      failed and does not affect the others.
+    Raises: InputError if the index was made for other data, the model returns probabilities, no pair has a finite map,
+      a setting is out of range, or `store` holds chunks of another call; RuntimeError for a result out of budget.
     Reference: PAPER, "explanation loss at start / at end".
     """
     check_count("chunk_size", chunk_size)
@@ -299,7 +298,7 @@ def explanation_robustness(
         chunks = ChunkStore(store, (jax.random.key_data(key), variables, victims, targets, repr(config), chunk_size))
         parts = []
         for first in range(0, len(victims), chunk_size):
-            # Padded by the last pair: one compilation for all chunks, of whatever number of pairs.
+            # Padded with the last pair, so that all chunks share one compilation.
             rows = np.minimum(np.arange(first, first + chunk_size), len(victims) - 1)
             part = chunks.load(first)
             if part is None:
@@ -326,7 +325,7 @@ def _logits(model_fn: ModelFn, variables: PyTree, images: Array) -> Array:
 
 
 def _check_budget(manipulated: np.ndarray, victims: np.ndarray, config: ExplanationAttackConfig) -> None:
-    """The evaluator's own look at what the attack handed back: valid pixels, inside the ball up to rounding."""
+    """Independent check of the returned images: pixels in [0, 1], and inside the ball up to rounding."""
     if manipulated.min() < 0 or manipulated.max() > 1:
         raise RuntimeError(f"the attack left the valid pixels: [{manipulated.min():g}, {manipulated.max():g}]")
     if config.epsilon is None:
@@ -338,9 +337,9 @@ def _check_budget(manipulated: np.ndarray, victims: np.ndarray, config: Explanat
 
 
 def _reduction_of_pairs(per_pair: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(P,) with the mean 1 - R, R = mean(end) / mean(start): the reduction of the mean losses, linearised.
+    """(P,) values with mean 1 - R, R = mean(end) / mean(start): the reduction of the mean losses, linearised.
 
-    1 - R - (end - R start) / mean(start); a ratio of means has no value of a single pair, but these vary as it does.
+    1 - R - (end - R start) / mean(start). A ratio of means has no values for single pairs; these have its variance.
     """
     start, end = per_pair["explanation_loss_start"], per_pair["explanation_loss_end"]
     kept = end.mean() / start.mean()

@@ -23,9 +23,9 @@ from jsep.types import ModelFn, PyTree
 class PairIndex:
     """Pairs of a victim and a target image by their indices in a split, the same for every model.
 
-    victims, targets: P indices each; dataset, split: where they lie; num_images: the split's size;
-    feature_network: what the clusters were made on; num_clusters, seed: of the clustering; selection: how the images
-    were chosen (see `make_groups`); same_class: whether a target may have its victim's class.
+    victims, targets: P indices each; dataset, split: of the images; num_images: size of the split;
+    feature_network: the network whose features were clustered; num_clusters, seed: of the clustering; selection: the
+    selection rule (see `make_groups`); same_class: whether a target may have its victim's class.
     """
 
     dataset: str
@@ -41,20 +41,20 @@ class PairIndex:
 
     def __post_init__(self) -> None:
         for name in ("num_images", "num_clusters", "seed", "victims", "targets", "same_class"):
-            object.__setattr__(self, name, plain(getattr(self, name)))  # what is stored has no numbers of NumPy
+            object.__setattr__(self, name, plain(getattr(self, name)))  # as stored, without NumPy scalars
 
     @property
     def hash(self) -> str:
-        """Sixteen hexadecimal digits of the SHA-256 of everything else: equal index, equal hash, on every machine."""
+        """Sixteen hexadecimal digits of the SHA-256 of all fields: equal indices have equal hashes on every machine."""
         return hashlib.sha256(json.dumps(self._stored(), sort_keys=True).encode()).hexdigest()[:16]
 
     def _stored(self) -> dict[str, object]:
-        """Every field, without those that came later where they have their first value: old indices keep their hash."""
+        """Every field, but later additions only if not at their default, so that old indices keep their hash."""
         later = {"selection": "kmeans", "same_class": False}
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in later or v != later[k]}
 
     def as_dict(self) -> dict[str, object]:
-        """JSON-like values with the hash."""
+        """Values that JSON can hold, with the hash."""
         return {
             **self._stored(),
             "victims": list(self.victims),
@@ -103,15 +103,15 @@ def select_pairs(
     selection: str = "kmeans",
     same_class: bool = False,
 ) -> PairIndex:
-    """Pairs of images from different clusters: those nearest to the cluster centres, by features.
+    """Pairs of images from different clusters: those nearest to the cluster centres in feature space.
 
-    Each cluster gives its share of `num_pairs` representatives (the nearest to its centre first; small clusters give
-    all they have and the others more). Every representative is the victim of one pair; its target is drawn from the
-    representatives of another cluster and, unless `same_class`, another class.
+    Each cluster gives an equal part of the `num_pairs` representatives, nearest to its centre first; a small cluster
+    gives all its images, and the others more. Every representative is the victim of one pair; its target is drawn from
+    the representatives of another cluster and, unless `same_class`, of another class.
 
     Args: points: (B, F) features of the images of `dataset`; num_clusters >= 2; num_pairs: P; selection: "kmeans" or
       another of `SELECTIONS`, see `make_groups`; same_class: whether victim and target may have the same class.
-    Raises: InputError for fewer images than clusters or pairs, or when no image of another class exists.
+    Raises: InputError for fewer images than clusters or pairs, or if no image of another class exists.
     Reference: PAPER, "selection of images": 15 clusters x 10 images.
     """
     check_count("num_clusters", num_clusters, minimum=2)
@@ -129,7 +129,7 @@ def select_pairs(
     groups = make_groups(points, dataset.labels, selection, num_clusters=num_clusters, seed=seed)
     members = [np.flatnonzero(groups.labels == cluster) for cluster in range(groups.labels.max() + 1)]
     members = [cluster[np.argsort(groups.rank[cluster], kind="stable")] for cluster in members]
-    # Round robin over the clusters, nearest first, until there are enough.
+    # Round robin over the clusters, nearest image first, until there are enough.
     ranked = sorted(
         (rank, cluster, index) for cluster, indices in enumerate(members) for rank, index in enumerate(indices.tolist())
     )
@@ -161,7 +161,7 @@ def select_pairs(
 
 
 def save_pairs(path: str | Path, pairs: PairIndex) -> None:
-    """Writes the index as JSON, whole or not at all."""
+    """Writes the index as JSON, atomically."""
     path = Path(path).expanduser()
     temporary = Path(f"{path}.tmp")
     temporary.write_text(json.dumps(pairs.as_dict(), indent=1) + "\n")
@@ -169,7 +169,7 @@ def save_pairs(path: str | Path, pairs: PairIndex) -> None:
 
 
 def pairs_from_dict(stored: dict[str, Any]) -> PairIndex:
-    """The index whose `as_dict` gave `stored`. Raises InputError when it was changed since (its hash does not fit)."""
+    """The index from the output of `as_dict`. Raises InputError if it was changed since (its hash does not match)."""
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
     }
@@ -181,7 +181,7 @@ def pairs_from_dict(stored: dict[str, Any]) -> PairIndex:
 
 
 def load_pairs(path: str | Path) -> PairIndex:
-    """Reads an index. Raises InputError when it is missing, damaged, or was changed by hand (its hash does not fit)."""
+    """Reads an index. Raises InputError if it is missing, damaged, or was edited (its hash does not match)."""
     try:
         return pairs_from_dict(json.loads(Path(path).expanduser().read_text()))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Stability: how much an explanation changes near an image; functions of one image and its neighbours."""
+"""Stability: the change of an explanation near an image; functions of one image and its neighbours."""
 
 from typing import NamedTuple
 
@@ -11,10 +11,10 @@ from jsep.types import Array, Key, LogitsFn, MapFn, Objective
 
 
 def neighbours(key: Key, image: Array, *, radius: float, num_samples: int) -> Array:
-    """Images drawn uniformly from the linf ball of `radius` around `image`, cut to [0, 1].
+    """Images drawn uniformly from the linf ball of `radius` around `image`, clipped to [0, 1].
 
     Args: key; image (H, W, C); radius: pixel units, >= 0; num_samples: M >= 1. Returns: (M, H, W, C).
-    Raises: InputError for a setting out of range or a wrong image.
+    Raises: InputError for a setting out of range or an invalid image.
     """
     image = as_image(image)
     check_positive("radius", radius, allow_zero=True)
@@ -24,7 +24,7 @@ def neighbours(key: Key, image: Array, *, radius: float, num_samples: int) -> Ar
 
 
 def _check_near(image: Array, near: Array) -> tuple[Array, Array]:
-    """Both as arrays. Raises InputError unless `near` are one or more images of the image's shape, finite."""
+    """Both as arrays. Raises InputError unless `near` holds one or more finite images of the image's shape."""
     image, near = as_image(image), jnp.asarray(near)
     if near.ndim != 4 or near.shape[1:] != image.shape or len(near) == 0:
         raise InputError(f"near must be neighbours (M, H, W, C) of the image {image.shape}, got shape {near.shape}")
@@ -35,13 +35,13 @@ def _check_near(image: Array, near: Array) -> tuple[Array, Array]:
 def max_sensitivity(map_fn: MapFn, image: Array, near: Array, *, chunk_size: int = 64) -> Array:
     """max over the neighbours x' of |I(x') - I(x)| / |I(x)|, L2 norms over the map.
 
-    Args: map_fn: image -> map (H, W), the class fixed; image (H, W, C); near: (M, H, W, C), see `neighbours`;
+    Args: map_fn: image -> map (H, W) for a fixed class; image (H, W, C); near: (M, H, W, C), see `neighbours`;
       chunk_size: neighbours in memory at once.
-    Returns: () >= 0; divided by 1 where I(x) is zero, as captum does.
+    Returns: () >= 0; where I(x) is zero the divisor is 1, as in captum.
     Raises: InputError for a count < 1.
-    Reference: Yeh et al. 2019, definition 3. captum's `sensitivity_max` is this for explanations handed over as
-      tuples (a plain (1, 1, H, W) tensor comes out sqrt(M) too large in 0.9.0), and Quantus's MaxSensitivity without
-      its normalisation of every map by its own largest value (0.0647 instead of 0.0637 in a test).
+    Reference: Yeh et al. 2019, definition 3. Equal to captum's `sensitivity_max` for explanations passed as tuples (for
+      a plain (1, 1, H, W) tensor captum 0.9.0 is too large by sqrt(M)), and to Quantus's MaxSensitivity without its
+      division of every map by its largest value (0.0647 instead of 0.0637 in a test).
     """
     check_count("chunk_size", chunk_size)
     image, near = _check_near(image, near)
@@ -54,9 +54,9 @@ def max_sensitivity(map_fn: MapFn, image: Array, near: Array, *, chunk_size: int
 class RelativeStability(NamedTuple):
     """The result of `relative_stability`.
 
-    to_input (RIS), to_output (ROS), to_representation (RRS): () >= 0, lower is more stable; NaN where no neighbour
-      keeps the predicted class.
-    num_kept: () the number of neighbours that keep it; the others do not count.
+    to_input (RIS), to_output (ROS), to_representation (RRS): () >= 0, lower is more stable; NaN if no neighbour keeps
+      the predicted class.
+    num_kept: () the number of neighbours that keep it; the others are left out.
     """
 
     to_input: Array
@@ -77,23 +77,23 @@ def relative_stability(
 ) -> RelativeStability:
     """The largest relative change of the explanation per change of the input, the output or the representation.
 
-    With e the map, h the logits, L the features and x' the neighbours of the same predicted class,
+    With e the map, h the logits, L the features and x' the neighbours with the same predicted class,
 
         RIS = max |(e(x) - e(x')) / e(x)| / max(|(x - x') / x|, minimum)
         ROS = max |(e(x) - e(x')) / e(x)| / max(|h(x) - h(x')|, minimum)
         RRS = max |(e(x) - e(x')) / e(x)| / max(|(L(x) - L(x')) / L(x)|, minimum)
 
-    with L2 norms and elementwise division, by `minimum` where the divisor is 0. That division is what the definition
-    says and its weakness: one black pixel that changes by 0.01 makes |(x - x')/x| 10^4, so that images with many exact
-    zeros have a RIS near 0 whatever the explanation does, and pixels where the map is nearly 0 rule the numerator.
+    with L2 norms and elementwise division, by `minimum` where the divisor is 0. This division, part of the definition,
+    is its weakness: one black pixel that changes by 0.01 makes |(x - x') / x| 10^4, so that images with many zeros
+    have a RIS near 0 whatever the explanation does, and pixels where the map is nearly 0 dominate the numerator.
     Compare models on the same images only, and prefer `max_sensitivity`.
 
-    Args: map_fn: image -> map (H, W), the class fixed; features_fn: image -> features (F,), such as
+    Args: map_fn: image -> map (H, W) for a fixed class; features_fn: image -> features (F,), such as
       functools.partial(models.features_fn(model), variables); image (H, W, C); near: (M, H, W, C), see `neighbours`;
       minimum: > 0; chunk_size: neighbours in memory at once.
     Raises: InputError for a setting out of range.
-    Reference: Agarwal et al. 2022, equations 2, 3 and 5. Quantus 0.6 gives NaN as soon as one neighbour changes its
-      class, since it takes `np.max` over values it has marked NaN; here such neighbours do not count.
+    Reference: Agarwal et al. 2022, equations 2, 3 and 5. Quantus 0.6 gives NaN if any neighbour changes its class,
+      since it takes `np.max` over values marked NaN; here such neighbours are left out.
     """
     check_positive("minimum", minimum)
     check_count("chunk_size", chunk_size)

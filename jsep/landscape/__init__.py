@@ -1,8 +1,8 @@
-"""The input landscape of any scalar function of the image: pictures along directions, and curvature as numbers.
+"""The input landscape of any scalar function of the image: slices along directions, and curvature measures.
 
-`scalars` has the functions by name, `directions` the lines through a point, `slices` evaluates the functions along
-them, `curvature` estimates the Hessian from Hessian-vector products, `sharpness` the average and worst change in a
-ball.
+`scalars` defines the functions by name, `directions` the directions from a point, `slices` evaluates the functions
+along them, `curvature` estimates properties of the Hessian from Hessian-vector products, `sharpness` the average and
+worst change in a ball.
 """
 
 from jsep.landscape.curvature import (

@@ -1,9 +1,9 @@
 """Second derivatives of a scalar function of the image, from Hessian-vector products alone.
 
-The Hessian H of an explanation loss is a third derivative of the network. Absolute values in maps are taken as
-s * stop_gradient(sign(s)), so H is that of the function between the sign changes of the saliency: the kinks themselves,
-where the second derivative is a point mass, are left out. Hutchinson's estimates are matfree's; Lanczos is written
-here, since matfree's goes on after the Krylov space is exhausted.
+The Hessian H of an explanation loss is a third derivative of the network. Absolute values in maps are differentiated
+as s * stop_gradient(sign(s)), so H is the Hessian between the sign changes of the saliency and omits the kinks at
+them, where the second derivative is a point mass. Hutchinson's estimates are matfree's; Lanczos is implemented here,
+since matfree's continues after the Krylov space is exhausted.
 """
 
 from typing import Any, NamedTuple
@@ -20,10 +20,10 @@ Matvec = Any
 
 
 def hvp(scalar_fn: Objective, point: Array, vector: Array) -> Array:
-    """H v, the Hessian of `scalar_fn` at `point` times a vector: forward over reverse.
+    """H v, the product of the Hessian of `scalar_fn` at `point` with a vector: forward over reverse.
 
     Args: scalar_fn: image -> scalar; point, vector: (H, W, C). Returns: (H, W, C).
-    Raises: InputError for a function that is not scalar or shapes that differ.
+    Raises: InputError for a function that is not scalar or for shapes that differ.
     """
     point = check_scalar_fn(scalar_fn, point)
     if jnp.shape(vector) != point.shape:
@@ -32,28 +32,28 @@ def hvp(scalar_fn: Objective, point: Array, vector: Array) -> Array:
 
 
 def _hessian(scalar_fn: Objective, point: Array) -> Matvec:
-    """v -> H v for many v: the gradient's linearisation is computed once, and then only pushed through."""
+    """v -> H v; the gradient is linearised once, so that each further product costs only a tangent evaluation."""
     return jax.linearize(jax.grad(scalar_fn), point)[1]
 
 
 class Krylov(NamedTuple):
-    """Lanczos' result: basis (M, *shape), orthonormal rows; tridiagonal (M, M), symmetric.
+    """The result of Lanczos: basis (M, *shape), orthonormal rows; tridiagonal (M, M), symmetric.
 
-    After the Krylov space is exhausted (an invariant subspace was met: a Hessian of low rank, or with fewer distinct
-    eigenvalues than steps) the remaining rows of both are zero. Where a product was not finite, so is the tridiagonal.
+    Once the Krylov space is exhausted (an invariant subspace: a Hessian of low rank, or with fewer distinct eigenvalues
+    than steps) the remaining rows of both are zero. If a product is not finite, neither is the tridiagonal matrix.
     """
 
     basis: Array
     tridiagonal: Array
 
 
-_BREAKDOWN = 10.0  # a residual below this times eps sqrt(D) ||H|| is rounding
+_BREAKDOWN = 10.0  # a residual below this times eps sqrt(D) ||H|| counts as rounding error
 
 
 def _lanczos(matvec: Matvec, start: Array, num_matvecs: int) -> Krylov:
-    """Lanczos with full reorthogonalisation, ended by a residual that is small relative to the operator.
+    """Lanczos with full reorthogonalisation, stopped at a residual that is small relative to the operator.
 
-    What follows such a residual would be noise scaled up to unit length, and its Ritz values arbitrary.
+    Continuing would normalise rounding noise to unit length, which gives arbitrary Ritz values.
     """
     shape, dtype = start.shape, start.dtype
     tolerance = _BREAKDOWN * start.size**0.5 * float(jnp.finfo(dtype).eps)
@@ -67,7 +67,7 @@ def _lanczos(matvec: Matvec, start: Array, num_matvecs: int) -> Krylov:
         diagonal = jnp.vdot(vector, product, precision=highest)
         scale = jnp.maximum(scale, norm(product))  # at most ||H||, since the vector has length 1 or 0
         residual = product
-        for _ in range(2):  # once leaves what cancellation made of rounding errors
+        for _ in range(2):  # a single pass leaves rounding errors from cancellation
             residual = residual - jnp.matmul(jnp.matmul(basis, residual, precision=highest), basis, precision=highest)
         length = norm(residual)
         goes_on = going & (length > tolerance * scale)
@@ -82,7 +82,7 @@ def _lanczos(matvec: Matvec, start: Array, num_matvecs: int) -> Krylov:
 
 
 def _eigh(tridiagonal: Array) -> tuple[Array, Array]:
-    """Eigenvalues, ascending, and vectors of a symmetric matrix of any scale; NaN for one that is not finite."""
+    """Eigenvalues, ascending, and eigenvectors of a symmetric matrix of any scale; NaN for a non-finite matrix."""
     scale = jnp.max(jnp.abs(tridiagonal))
     usable = jnp.isfinite(scale)
     divisor = jnp.where(usable & (scale > 0), scale, 1.0)
@@ -107,9 +107,9 @@ def top_eigenvalues(
       num_eigenvalues: how many; num_matvecs: Hessian-vector products, >= num_eigenvalues, at most the point's size.
 
     Returns: (values (num_eigenvalues,), largest magnitude first; vectors (num_eigenvalues, H, W, C), of Euclidean norm
-      1). Lanczos sees each distinct eigenvalue once, however many vectors belong to it: for a Hessian with k distinct
-      values all after the k-th are 0 with a zero vector. NaN where a Hessian-vector product is not finite.
-    Raises: InputError for counts that do not fit.
+      1). Lanczos finds each distinct eigenvalue once, whatever its multiplicity: for a Hessian with k distinct
+      eigenvalues, all values after the k-th are 0 with a zero vector. NaN if a Hessian-vector product is not finite.
+    Raises: InputError for counts out of range.
     """
     point = check_scalar_fn(scalar_fn, point)
     _check_matvecs(num_matvecs, point.size)
@@ -128,7 +128,7 @@ def _ritz(krylov: Krylov, num_eigenvalues: int) -> tuple[Array, Array]:
 
 
 def _probes(key: Key, integrand: Any, matvec: Matvec, point: Array, num_probes: int, chunk_size: int | None) -> Any:
-    """The integrand at Rademacher vectors, (num_probes, ...)."""
+    """The integrand at `num_probes` Rademacher vectors, (num_probes, ...)."""
     from matfree import stochtrace
 
     vectors = stochtrace.sampler_signs(point, num=num_probes)(key)
@@ -138,12 +138,12 @@ def _probes(key: Key, integrand: Any, matvec: Matvec, point: Array, num_probes: 
 
 
 def _mean_and_error(samples: Array) -> tuple[Array, Array]:
-    """The mean and its standard error, std / sqrt(n) with n - 1 in the std."""
+    """The sample mean and its standard error std / sqrt(n), with divisor n - 1 in the std."""
     return jnp.mean(samples, axis=0), jnp.std(samples, axis=0, ddof=1) / len(samples) ** 0.5
 
 
 def _check_probes(num_probes: int, chunk_size: int | None) -> None:
-    check_count("num_probes", num_probes, minimum=2)  # one has no standard error
+    check_count("num_probes", num_probes, minimum=2)  # a single probe has no standard error
     check_chunk_size(chunk_size)
 
 
@@ -152,9 +152,9 @@ def trace(
 ) -> tuple[Array, Array]:
     """tr H = E[v^T H v] over Rademacher vectors v (Hutchinson).
 
-    Args: key: for the vectors; num_probes: how many, >= 2; chunk_size: vectors in memory at once.
-    Returns: (mean (), standard_error ()); both exact for a diagonal Hessian, of which every vector gives the trace.
-    Raises: InputError for a function that is not scalar, or counts that do not fit.
+    Args: key: for the vectors; num_probes: number of vectors, >= 2; chunk_size: vectors in memory at once.
+    Returns: (mean (), standard_error ()); exact for a diagonal Hessian, for which every vector gives the trace.
+    Raises: InputError for a function that is not scalar, or counts out of range.
     """
     from matfree import stochtrace
 
@@ -177,7 +177,7 @@ class Moments(NamedTuple):
 def moments(key: Key, scalar_fn: Objective, point: Array, *, num_probes: int, chunk_size: int | None = None) -> Moments:
     """tr H = E[v^T H v] and ||H||_F = sqrt(E||H v||^2) from the same Rademacher vectors.
 
-    The error of the norm is that of its square, divided by 2 ||H||_F (first order). Args, Raises: as `trace`.
+    The standard error of the norm is that of its square divided by 2 ||H||_F (first order). Args, Raises: as `trace`.
     """
     point = check_scalar_fn(scalar_fn, point)
     _check_probes(num_probes, chunk_size)
@@ -194,7 +194,7 @@ def _moments(key: Key, matvec: Matvec, point: Array, num_probes: int, chunk_size
 
 
 def _root_mean_square(norms: Array) -> tuple[Array, Array]:
-    """The root of the mean square and its standard error: that of the square over twice the root."""
+    """The root mean square and its standard error: that of the mean square divided by twice the root."""
     largest = jnp.max(norms)
     scale = jnp.where(largest == 0, 1.0, largest)  # squares of small numbers underflow
     square, standard_error = _mean_and_error((norms / scale) ** 2)
@@ -206,8 +206,8 @@ def _root_mean_square(norms: Array) -> tuple[Array, Array]:
 class Spectrum(NamedTuple):
     """The spectral measure of the Hessian: nodes (num_probes, M) and weights (num_probes, M), each row summing to 1.
 
-    sum_j weights_j g(nodes_j), averaged over the probes, estimates tr g(H) / D; exact for polynomials g of degree
-    below 2M in the v^T g(H) v of each probe.
+    sum_j weights_j g(nodes_j), averaged over the probes, estimates tr g(H) / D; for each probe v the quadrature of
+    v^T g(H) v is exact for polynomials g of degree below 2M.
     """
 
     nodes: Array
@@ -223,11 +223,11 @@ def spectrum(
     num_matvecs: int,
     chunk_size: int | None = None,
 ) -> Spectrum:
-    """The spectral density of the Hessian by stochastic Lanczos quadrature (Gauss quadrature of each probe).
+    """The spectral density of the Hessian by stochastic Lanczos quadrature (a Gauss quadrature for each probe).
 
-    Args: key: for the Rademacher probes; num_probes: >= 1; num_matvecs: Lanczos steps M a probe.
+    Args: key: for the Rademacher probes; num_probes: >= 1; num_matvecs: Lanczos steps M for each probe.
     Returns: Spectrum; `spectral_density` smooths it.
-    Raises: InputError for counts that do not fit.
+    Raises: InputError for counts out of range.
     Reference: Ghorbani, Krishnan and Xiao 2019.
     """
     point = check_scalar_fn(scalar_fn, point)
@@ -242,14 +242,14 @@ def spectrum(
 
 
 def _gauss(krylov: Krylov) -> Spectrum:
-    """The Gauss quadrature of v^T g(H) v for the start v of unit size: nodes (M,), weights (M,)."""
+    """The Gauss quadrature of v^T g(H) v for a start vector v of unit length: nodes (M,), weights (M,)."""
     values, vectors = _eigh(krylov.tridiagonal)
     return Spectrum(values, vectors[0] ** 2)
 
 
 class Curvature(NamedTuple):
-    """eigenvalues (num_eigenvalues,) and eigenvector (H, W, C) of the first of them, as `top_eigenvalues`; moments;
-    spectrum."""
+    """The result of `curvature`. eigenvalues: (num_eigenvalues,) as of `top_eigenvalues`; eigenvector: (H, W, C) of the
+    first; moments; spectrum."""
 
     eigenvalues: Array
     eigenvector: Array
@@ -272,9 +272,9 @@ def curvature(
 
     The eigenvalues are the Ritz values of the first probe of the spectrum, so that one Lanczos loop gives both.
 
-    Args: as `top_eigenvalues`, `moments` and `spectrum`; num_probes of the moments, spectrum_probes of the spectrum.
-    Returns: Curvature. It compiles in a fraction of the time of the three functions, and runs faster.
-    Raises: InputError for counts that do not fit.
+    Args: as `top_eigenvalues`, `moments` and `spectrum`; num_probes: of the moments; spectrum_probes: of the spectrum.
+    Returns: Curvature. Faster to compile and to run than the three functions separately.
+    Raises: InputError for counts out of range.
     """
     point = check_scalar_fn(scalar_fn, point)
     _check_probes(num_probes, chunk_size)
@@ -296,9 +296,9 @@ def curvature(
 
 
 def spectral_density(measure: Spectrum, grid: Array, sigma: Any) -> Array:
-    """The smoothed density of eigenvalues at the points of `grid`: each node of the spectrum is a Gaussian.
+    """The smoothed density of eigenvalues at the points of `grid`: every node of the spectrum becomes a Gaussian.
 
-    Args: grid: (G,) eigenvalues; sigma: standard deviation of the Gaussians, > 0. Returns: (G,), of integral 1.
+    Args: grid: (G,) eigenvalues; sigma: standard deviation of the Gaussians, > 0. Returns: (G,), with integral 1.
     Raises: InputError for sigma <= 0.
     """
     check_positive("sigma", sigma)
@@ -318,12 +318,13 @@ class JacobianNorms(NamedTuple):
 def jacobian_norms(
     key: Key, map_fn: MapFn, point: Array, *, num_matvecs: int, num_probes: int, chunk_size: int | None = None
 ) -> JacobianNorms:
-    """The norms of the map's Jacobian J: how fast the map moves per unit of the image, both Euclidean.
+    """Norms of the Jacobian J of the map: its rate of change with the image, in Euclidean norms of both.
 
-    The spectral norm is the root of the largest eigenvalue of J^T J by Lanczos, ||J||_F^2 = E||J v||^2.
-    Args: key: for start and probes; map_fn: image -> map (H, W); point: (H, W, C); counts, chunk_size: as above.
+    The spectral norm is the root of the largest eigenvalue of J^T J by Lanczos; ||J||_F^2 = E||J v||^2.
+    Args: key: for the start vector and the probes; map_fn: image -> map (H, W); point: (H, W, C); num_matvecs,
+      num_probes, chunk_size: as of `top_eigenvalues` and `trace`.
     Returns: JacobianNorms.
-    Raises: InputError for counts that do not fit.
+    Raises: InputError for counts out of range.
     """
     point = check_scalar_fn(lambda z: jnp.sum(map_fn(z)), point)
     _check_probes(num_probes, chunk_size)

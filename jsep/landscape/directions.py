@@ -1,4 +1,4 @@
-"""Directions in the input space by name, each scaled to a given size under a norm."""
+"""Directions in the input space by name, each scaled to a given size in a norm."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def normalize(direction: Array, *, epsilon: Any, norm: str = "linf") -> Array:
 
     Args: direction: (H, W, C), not zero (under jit a zero direction stays zero); epsilon: size in pixel units, > 0;
       norm: "linf" or "l2".
-    Returns: (H, W, C). One step of a slice along it is one budget: the unit of the axis is epsilon.
+    Returns: (H, W, C). Coordinate 1 along it is one budget, so the axis of a slice is in units of epsilon.
     Raises: InputError for a zero or non-finite direction, a budget that is not > 0, an unknown norm.
     """
     ball = attack.norm_by_name(norm)
@@ -26,7 +26,7 @@ def normalize(direction: Array, *, epsilon: Any, norm: str = "linf") -> Array:
     check_positive("epsilon", epsilon)
     direction = jnp.asarray(direction)
     check_direction(direction)
-    # By the largest entry first: squares of small gradients underflow in float32.
+    # Divided by the largest entry first: squares of small gradients underflow in float32.
     largest = jnp.max(jnp.abs(direction))
     scaled = direction / jnp.where(largest == 0, 1.0, largest)
     size = ball.size(scaled)
@@ -45,9 +45,9 @@ def check_direction(direction: Array, name: str = "direction") -> None:
 
 @dataclasses.dataclass(frozen=True)
 class DirectionContext:
-    """The ingredients of the directions.
+    """The inputs that directions are made from.
 
-    scalar_fn: image -> (); point: (H, W, C); attacked: (H, W, C) where an attack on `point` ended; other: (H, W, C)
+    scalar_fn: image -> (); point: (H, W, C); attacked: (H, W, C), the result of an attack on `point`; other: (H, W, C),
     another image; num_matvecs: Hessian-vector products for an eigenvector.
     """
 
@@ -100,16 +100,16 @@ DIRECTIONS: dict[str, Callable[[Key, DirectionContext], Array]] = {
     "eigenvector": _eigenvector,
     "to_image": _to_image,
 }
-"""name -> (key, context) -> direction of any size. "eigenvector" belongs to the eigenvalue of largest magnitude."""
+"""name -> (key, context) -> direction of any size; "eigenvector" is that of the eigenvalue of largest magnitude."""
 
 RANDOM_DIRECTIONS = frozenset({"gaussian", "rademacher"})
-"""The directions that are drawn at random; each of the others is one direction for a function and an image."""
+"""The random directions; each of the others is unique for a function and an image."""
 
 
 def direction(key: Key, name: str, context: DirectionContext, *, epsilon: Any, norm: str = "linf") -> Array:
-    """The direction called `name`, of size `epsilon` under `norm`; (H, W, C).
+    """The direction called `name`, of size `epsilon` in `norm`; (H, W, C).
 
-    Raises: InputError for an unknown name, a missing part of the context, or a direction that is zero, such as the
+    Raises: InputError for an unknown name, a missing field of the context, or a direction that is zero, such as the
     gradient of `explanation_loss_to_own` at the clean image.
     """
     check_choice("direction", name, DIRECTIONS)

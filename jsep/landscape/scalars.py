@@ -1,4 +1,4 @@
-"""The scalar functions of the image whose landscape is computed, by name."""
+"""The scalar functions of the image whose landscape is analysed, by name."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from jsep.types import Array, LogitsFn, MapFn, Objective
 
 
 def explanation_loss_to(map_fn: MapFn, target_map: Array) -> Objective:
-    """The objective image -> mean((I(image) - target_map)^2): what the explanation attack descends (Definition 1)."""
+    """The objective image -> mean((I(image) - target_map)^2), which the explanation attack minimises (Definition 1)."""
     target_map = jax.lax.stop_gradient(target_map)
 
     def objective(image: Array) -> Array:
@@ -28,18 +28,17 @@ def explanation_loss_to(map_fn: MapFn, target_map: Array) -> Objective:
 
 
 def explanation_loss_to_own(map_fn: MapFn, image: Array) -> Objective:
-    """The objective z -> mean((I(z) - I(image))^2), 0 at `image`: how far the map moves, whatever the target.
+    """The objective z -> mean((I(z) - I(image))^2), 0 at `image`: the change of the map, without a target.
 
-    Its gradient at `image` is 0 and its Hessian there (2/N) J^T J, with J the Jacobian of the map.
+    At `image` its gradient is 0 and its Hessian (2/N) J^T J, with J the Jacobian of the map.
     """
     return explanation_loss_to(map_fn, map_fn(image))
 
 
 def sep_term(map_fn: MapFn, noise: Array) -> Objective:
-    """The objective image -> mean((I(image + noise) - I(image))^2): the SEP term with its noise held fixed
-    (Algorithm 1).
+    """The objective image -> mean((I(image + noise) - I(image))^2): the SEP term for fixed noise (Algorithm 1).
 
-    Raises: InputError, when called, for noise of another shape than the image, which would be broadcast.
+    Raises: InputError, when called, if the noise would be broadcast: it must have the shape of the image.
     """
 
     def objective(image: Array) -> Array:
@@ -52,10 +51,10 @@ def sep_term(map_fn: MapFn, noise: Array) -> Objective:
 
 @dataclasses.dataclass(frozen=True)
 class ScalarContext:
-    """The ingredients of the scalar functions: a model, an image, and what the functions compare it with.
+    """The inputs of the scalar functions: a model, an image, and the quantities compared with it.
 
-    logits_fn: image -> logits (K,); label: () the class of the classification losses; map_fn: image -> map (H, W),
-    its explained class fixed; image: (H, W, C), the clean image; target_map: (H, W); noise: (H, W, C), pixel units.
+    logits_fn: image -> logits (K,); label: () the class of the classification losses; map_fn: image -> map (H, W) for a
+    fixed class; image: (H, W, C), the clean image; target_map: (H, W); noise: (H, W, C), pixel units.
     """
 
     logits_fn: LogitsFn
@@ -73,13 +72,13 @@ SCALARS: dict[str, tuple[Callable[..., Objective], tuple[str, ...]]] = {
     "explanation_to_own": (explanation_loss_to_own, ("map_fn", "image")),
     "sep_term": (sep_term, ("map_fn", "noise")),
 }
-"""name -> (builder of the objective, the fields of a ScalarContext that it takes)."""
+"""name -> (builder of the objective, the fields of `ScalarContext` that it needs)."""
 
 
 def scalar_fn(name: str, context: ScalarContext) -> Objective:
-    """The scalar function called `name` in a context: image (H, W, C) -> ().
+    """The scalar function called `name`, built from a context: image (H, W, C) -> ().
 
-    Raises: InputError for an unknown name, or a context without a field that it needs.
+    Raises: InputError for an unknown name, or a context that lacks a needed field.
     """
     check_choice("scalar function", name, SCALARS)
     build, needs = SCALARS[name]
@@ -90,10 +89,10 @@ def scalar_fn(name: str, context: ScalarContext) -> Objective:
 
 
 def check_scalar_fn(function: Objective, point: Array, *, in_box: bool = False) -> Array:
-    """The point as an array of JAX.
+    """Checks a scalar function and a point, and returns the point as a JAX array.
 
-    Args: in_box: whether its pixels must lie in [0, 1].
-    Raises: InputError unless it is floating point and finite, and `function(point)` is one real number.
+    Args: in_box: whether the pixels must lie in [0, 1].
+    Raises: InputError unless the point is floating point and finite, and `function(point)` is one real number.
     """
     array = point if isinstance(point, jax.Array | np.ndarray) else np.asarray(point)
     if not jnp.issubdtype(array.dtype, jnp.floating):
@@ -112,6 +111,6 @@ def check_scalar_fn(function: Objective, point: Array, *, in_box: bool = False) 
 
 
 def check_chunk_size(chunk_size: int | None) -> None:
-    """Raises InputError unless it is None (everything at once) or a count."""
+    """Raises InputError unless it is None (everything at once) or a positive integer."""
     if chunk_size is not None:
         check_count("chunk_size", chunk_size)

@@ -1,4 +1,4 @@
-"""How much a function or a map changes inside a ball: the average, and the largest change that an ascent finds."""
+"""The change of a function or a map inside a ball: its average, and the largest change found by gradient ascent."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from jsep.types import Array, Key, MapFn, Objective
 class Sharpness(NamedTuple):
     """Statistics of f(z) - f(point) over the ball, each ().
 
-    average: the mean over uniform z; standard_error: of that mean; worst: the largest value that the ascent found.
+    average: the mean over uniform z; standard_error: of that mean; worst: the largest value found by gradient ascent.
     """
 
     average: Array
@@ -33,7 +33,7 @@ def _largest_on_the_way(
     num_starts: int,
     chunk_size: int | None,
 ) -> Array:
-    """The largest value that projected gradient ascent visits from `num_starts` random starts."""
+    """The largest value among all iterates of projected gradient ascent from `num_starts` random starts."""
 
     def one(key: Key) -> Array:
         end, info = attack.pgd(key, objective, point, norm=norm, epsilon=epsilon, alpha=alpha, num_steps=num_steps)
@@ -56,17 +56,17 @@ def sharpness(
     num_starts: int = 1,
     chunk_size: int | None = None,
 ) -> Sharpness:
-    """Average and worst rise of a function in the ball (and in [0, 1]): mean and max of f(z) - f(point).
+    """Average and worst-case increase of a function in the ball (within [0, 1]): mean and max of f(z) - f(point).
 
     Args:
       key: for the samples and the random starts.
       scalar_fn: image -> scalar; point: (H, W, C) in [0, 1].
-      norm, epsilon, alpha, num_steps: the ball and the ascent, as `attack.pgd`.
-      num_samples: uniform points of the ball, >= 2; num_starts: ascents; chunk_size: of each in memory at once.
+      norm, epsilon, alpha, num_steps: the ball and the ascent, as of `attack.pgd`.
+      num_samples: uniform points of the ball, >= 2; num_starts: ascents; chunk_size: of either in memory at once.
 
     Returns: Sharpness; `worst` is a lower bound of the true maximum, and at least 0.
-    Raises: InputError for a function that is not scalar, or settings that do not fit.
-    Reference: Keskar et al. 2017 (in the parameters); here in the image.
+    Raises: InputError for a function that is not scalar, or settings out of range.
+    Reference: Keskar et al. 2017, for the parameters; here for the image.
     """
     ball = attack.norm_by_name(norm)
     point = check_scalar_fn(scalar_fn, point, in_box=True)
@@ -100,12 +100,12 @@ def local_lipschitz(
     num_starts: int = 1,
     chunk_size: int | None = None,
 ) -> Array:
-    """The largest ||I(z) - I(point)||_2 / ||z - point||_2 over z in the ball that a gradient ascent finds.
+    """max ||I(z) - I(point)||_2 / ||z - point||_2 over z in the ball, as found by gradient ascent.
 
-    Args: key: for the random starts; map_fn: image -> map (H, W); point: (H, W, C) in [0, 1]; the others as
-      `sharpness`, the norm being that of the ball only.
+    Args: key: for the random starts; map_fn: image -> map (H, W); point: (H, W, C) in [0, 1]; the others as of
+      `sharpness`; `norm` is that of the ball only.
     Returns: (), a lower bound of the local Lipschitz constant of the map in Euclidean norms.
-    Raises: InputError for settings that do not fit.
+    Raises: InputError for settings out of range.
     Reference: Alvarez-Melis and Jaakkola 2018, equation 1.
     """
     check_count("num_starts", num_starts)
@@ -115,7 +115,7 @@ def local_lipschitz(
 
     def ratio(image: Array) -> Array:
         moved, distance = jnp.sum((map_fn(image) - own) ** 2), jnp.sum((image - point) ** 2)
-        nowhere = (distance == 0) | (moved == 0)  # the root has no derivative there
+        nowhere = (distance == 0) | (moved == 0)  # sqrt has no derivative at 0
         return jnp.where(nowhere, 0.0, jnp.sqrt(jnp.where(nowhere, 1.0, moved / jnp.where(nowhere, 1.0, distance))))
 
     return _largest_on_the_way(key, ratio, point, norm, epsilon, alpha, num_steps, num_starts, chunk_size)

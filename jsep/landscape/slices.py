@@ -1,4 +1,4 @@
-"""A scalar function along lines and in planes through a point."""
+"""A scalar function evaluated along lines and in planes through a point."""
 
 import warnings
 from numbers import Real
@@ -14,17 +14,17 @@ from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
 from jsep.types import Array, Objective, PyTree
 
 OUTSIDE_MODES = ("clip", "warn")
-"""What a slice does with points outside [0, 1]: clip them, or evaluate them and warn."""
+"""Treatment of points outside [0, 1]: clip them, or evaluate them and warn."""
 
 
 class Slice(NamedTuple):
     """A function along lines, or in a plane.
 
-    coordinates: (num_points,) factors of the directions, so that 1 is one budget where the directions are normalised.
-    values: (D, num_points) along lines; (num_points, num_points) in a plane, the first direction first.
-    share_outside: shape of `values`, the share of the entries of each visited point that lay outside [0, 1], before
-      they were clipped if they were.
-    num_non_finite: () how many of the values are not finite; they stay in `values`, for pictures to mask.
+    coordinates: (num_points,) multiples of the directions; 1 is one budget if the directions are normalised.
+    values: (D, num_points) along lines; (num_points, num_points) in a plane, the first direction along the rows.
+    share_outside: shape of `values`, the fraction of the entries of each evaluated point that lay outside [0, 1],
+      before any clipping.
+    num_non_finite: () number of values that are not finite; they stay in `values`, so that figures can mask them.
     """
 
     coordinates: Array
@@ -34,10 +34,10 @@ class Slice(NamedTuple):
 
 
 def grid_coordinates(extent: Any, num_points: int) -> np.ndarray:
-    """The grid of a slice: `num_points` equally spaced factors on [-extent, extent], or on [low, high] for a pair.
+    """The coordinates of a slice: `num_points` equally spaced values on [-extent, extent], or on a pair [low, high].
 
-    Returns: (num_points,) float32; with an odd number of points 0 is one of them.
-    Raises: InputError for an extent or a count that does not fit.
+    Returns: (num_points,) float32; an odd number of points on a symmetric interval includes 0.
+    Raises: InputError for an extent or a count out of range.
     """
     pair = tuple(np.ravel(extent)) if isinstance(extent, tuple | list | np.ndarray) and np.ndim(extent) else extent
     if isinstance(pair, tuple):
@@ -55,7 +55,7 @@ def grid_coordinates(extent: Any, num_points: int) -> np.ndarray:
     check_count("num_points", num_points, minimum=2)
     points = np.linspace(low, high, num_points)
     if low == -high and num_points % 2:
-        points[num_points // 2] = 0.0  # exactly: the middle of the picture is the point itself
+        points[num_points // 2] = 0.0  # exactly, so that the centre of the slice is the point itself
     return points.astype(np.float32)
 
 
@@ -73,7 +73,7 @@ def _check_directions(directions: Array, point: Array, num: int | None) -> Array
 def _evaluate(
     scalar_fn: Objective, point: Array, offset: Any, places: PyTree, outside: str, chunk_size: int | None
 ) -> tuple[Array, Array]:
-    """Values and shares outside [0, 1] at point + offset(place) for every place, chunk by chunk."""
+    """Values and fractions outside [0, 1] at point + offset(place) for every place, in chunks."""
     num_places = len(jax.tree.leaves(places)[0])
 
     def one(place: PyTree) -> tuple[Array, Array]:
@@ -109,15 +109,16 @@ def slice_1d(
     Args:
       scalar_fn: image -> scalar.
       point: (H, W, C) float in [0, 1].
-      directions: (D, H, W, C), not zero; of one budget each (`landscape.direction`) the unit of t is epsilon.
+      directions: (D, H, W, C), not zero; if each has the size of the budget (`landscape.direction`), t is in units of
+        epsilon.
       extent: largest t, or a pair (lowest, largest).
-      num_points: values of t, >= 2; an odd number meets t = 0, where the value is that of the point.
-      outside: "clip" puts every visited point into [0, 1] before it is evaluated; "warn" evaluates it where it is, and
-        warns (under jit nothing can warn; `share_outside` says it either way).
+      num_points: values of t, >= 2; an odd number on a symmetric interval includes t = 0, the point itself.
+      outside: "clip" clips every point to [0, 1] before it is evaluated; "warn" evaluates it unclipped and warns (no
+        warning under jit; `share_outside` reports it either way).
       chunk_size: points in memory at once; None: all.
 
     Returns: Slice with values (D, num_points). One image; batch with `jax.lax.map` or `jax.vmap`.
-    Raises: InputError for a function that is not scalar, zero directions, an extent or a count that does not fit.
+    Raises: InputError for a function that is not scalar, zero directions, an extent or a count out of range.
     Reference: PAPER, Figures 1b and 3.
     """
     check_choice("outside", outside, OUTSIDE_MODES)

@@ -1,8 +1,8 @@
-"""Flax classifiers over (B, H, W, C) images in [0, 1], and their functions of one image.
+"""Flax classifiers of (B, H, W, C) images in [0, 1], and functions of one image made from them.
 
-A new model is one file with a `Classifier` and one line in `MODELS`. Nothing else in the library knows Flax: any
-function image -> logits (Equinox, Haiku, hand-written) takes the place of `logits_fn(model, variables)`, and
-`from_batch_fn` makes one of a function over batches.
+A new model is one file with a `Classifier` and one line in `MODELS`. The rest of the library does not depend on Flax:
+any function image -> logits (Equinox, Haiku, hand-written) can replace `logits_fn(model, variables)`;
+`from_batch_fn` makes one from a function of batches.
 """
 
 import functools
@@ -71,17 +71,17 @@ def create(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
 ) -> Classifier:
-    """A Flax module over (B, H, W, C) images.
+    """A Flax classifier of (B, H, W, C) images, without parameters (see `init`).
 
     Args:
       name: a key of `MODELS`.
       num_classes: K.
-      input_shape: (H, W, C) of one image; checks `mean` and `std`.
+      input_shape: (H, W, C) of one image; only used to check `mean` and `std`.
       activation: "softplus" (the paper's, twice differentiable), "relu" or "gelu" (exact).
       softplus_beta: sharpness of the softplus, > 0.
-      mean, std: per-channel input normalisation inside the model; None leaves pixels as they are.
+      mean, std: per-channel input normalisation inside the model; None for no normalisation.
 
-    Raises: InputError for an unknown model or activation, or a count or shape that does not fit.
+    Raises: InputError for an unknown model or activation, or an invalid count or shape.
     """
     check_choice("model", name, MODELS)
     check_choice("activation", activation, ACTIVATIONS)
@@ -102,9 +102,9 @@ def create(
 
 
 def with_activation(model: Classifier, activation: str, *, softplus_beta: float | None = None) -> Classifier:
-    """The same model with another activation, for the same variables: nothing is trained again.
+    """The same model with another activation; it takes the same variables, without retraining.
 
-    Args: activation: one of `ACTIVATIONS`; softplus_beta: its sharpness, > 0; None keeps the model's.
+    Args: activation: one of `ACTIVATIONS`; softplus_beta: sharpness of the softplus, > 0; None keeps the model's.
     Raises: InputError for an unknown activation or a sharpness <= 0.
     """
     check_choice("activation", activation, ACTIVATIONS)
@@ -114,9 +114,9 @@ def with_activation(model: Classifier, activation: str, *, softplus_beta: float 
 
 
 def init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTree:
-    """Variables {"params": ..., and "batch_stats": ... where the model has them}, float32.
+    """Initial variables {"params": ..., "batch_stats": ...} in float32; without "batch_stats" if the model has none.
 
-    One compiled program: op by op, a deep network compiles hundreds of small ones.
+    Jitted, because op-by-op initialisation of a deep network compiles hundreds of small programs.
     """
     return _init(key, model, input_shape)
 
@@ -137,9 +137,9 @@ def _one_image(model: Classifier, variables: PyTree, image: Array, softplus_beta
 def model_fn(model: Classifier) -> ModelFn:
     """(variables, image (H, W, C)) -> logits (K,), batch normalisation in evaluation mode.
 
-    The variables are an argument, so that jitted callers do not hold them as constants; equal models give the identical
-    function, so that jit caches hit. A third argument `softplus_beta` replaces the model's own (the attack's beta
-    growth).
+    The variables are an argument, so that jitted callers do not embed them as constants; equal models return the same
+    function object, so that jit caches hit. An optional third argument `softplus_beta` replaces the model's own (for
+    attacks with beta growth).
     """
     return functools.partial(_one_image, model)
 
@@ -151,7 +151,7 @@ def logits_fn(model: Classifier, variables: PyTree) -> LogitsFn:
 
 @functools.cache
 def batch_fn(model: Classifier) -> Callable[..., tuple[Array, PyTree]]:
-    """(variables, images (B, H, W, C), train) -> (logits (B, K), new batch statistics or {})."""
+    """(variables, images (B, H, W, C), train=) -> (logits (B, K), batch statistics, updated if `train`; {} if none)."""
 
     def apply(variables: PyTree, images: Array, *, train: bool) -> tuple[Array, PyTree]:
         output, updated = model.apply(variables, images, train=train, mutable=["batch_stats"] if train else [])
@@ -162,7 +162,7 @@ def batch_fn(model: Classifier) -> Callable[..., tuple[Array, PyTree]]:
 
 @functools.cache
 def features_fn(model: Classifier) -> ModelFn:
-    """(variables, image (H, W, C)) -> penultimate features (F,): what the linear head sees."""
+    """(variables, image (H, W, C)) -> penultimate features (F,), the input of the linear head."""
 
     def features(variables: PyTree, image: Array) -> Array:
         _, kept = model.apply(variables, image[None], mutable=["intermediates"])
@@ -173,7 +173,7 @@ def features_fn(model: Classifier) -> ModelFn:
 
 @functools.cache
 def attention_fn(model: Classifier) -> ModelFn:
-    """(variables, image (H, W, C)) -> attention maps (L, heads, T, T) of a vision transformer, rows summing to 1.
+    """(variables, image (H, W, C)) -> attention maps (L layers, heads, T, T) of a vision transformer; rows sum to 1.
 
     Raises: InputError for a model without attention.
     """

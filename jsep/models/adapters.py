@@ -1,4 +1,4 @@
-"""Adapters that make functions of one image of classifiers from other libraries."""
+"""Adapters from batched classifiers of other libraries to functions of one image."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from jsep.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class _OneImage:
-    """Equal for equal batch functions, so that jit caches hit."""
+    """The function of one image; instances with equal fields are equal, so that jit caches hit."""
 
     batch_fn: Callable[..., Any]
     channels_first: bool
@@ -34,13 +34,13 @@ class _OneImage:
 
 
 def from_batch_fn(batch_fn: Callable[..., Any], *, channels_first: bool = False) -> Callable[..., Array]:
-    """A function of one image, as all of jsep takes it, from a classifier of batches.
+    """Converts a classifier of batches into a function of one image, the form used throughout jsep.
 
     Args:
       batch_fn: images (B, H, W, C) in [0, 1] -> logits (B, K), in evaluation mode, or (variables, images) -> logits.
-      channels_first: it wants images (B, C, H, W).
+      channels_first: whether `batch_fn` expects images (B, C, H, W).
 
-    Returns: image (H, W, C) -> logits (K,), a `LogitsFn`; with variables (variables, image) -> logits, a `ModelFn`.
-    Raises: InputError, when called, for an image that is not one image, and for an output that is not (1, K).
+    Returns: image (H, W, C) -> logits (K,), a `LogitsFn`; or (variables, image) -> logits, a `ModelFn`.
+    Raises: InputError, when called, for an input that is not one image or an output that is not (1, K).
     """
     return _OneImage(batch_fn, channels_first)

@@ -9,7 +9,7 @@ from jsep.types import Array
 class ConvNet(Classifier):
     """Three 3x3 convolutions (32, 64 and 128 channels; strides 1, 2 and 2) and a linear head on the flattened result.
 
-    `__call__`: images (B, H, W, C) float in [0, 1] -> logits (B, K). No batch normalisation: `train` changes nothing.
+    `__call__`: images (B, H, W, C) float in [0, 1] -> logits (B, K). No batch normalisation: `train` has no effect.
     """
 
     widths: tuple[int, ...] = (32, 64, 128)

@@ -1,7 +1,7 @@
-"""The 2-D convolution of the models, in the form that the backend runs fast, at every order of differentiation.
+"""The 2-D convolution of the models, in an implementation that is fast on each backend at every order of derivative.
 
-On GPU and TPU it is `lax.conv_general_dilated`; on CPU that of `jsep.models.cpu`. Most convolutions of small images run
-on one core there, unless `jsep.devices.use_all_cores` came first.
+It is `lax.conv_general_dilated` on GPU and TPU, and `jsep.models.cpu.conv2d` on CPU. On CPU most convolutions of small
+images use one core only, unless `jsep.devices.use_all_cores` was called first.
 """
 
 import jax
@@ -17,8 +17,8 @@ def conv2d(images: Array, kernel: Array, *, strides: int, padding: int, groups: 
 
     Differentiable to any order, forward and reverse; equal to `lax.conv_general_dilated` up to rounding.
 
-    Args: kernel: (k, k, C, F), or (k, k, 1, C) with `groups` = C, the depthwise convolution: each channel with its own.
-    Raises: InputError for another number of groups.
+    Args: kernel: (k, k, C, F), or (k, k, 1, C) with `groups` = C for the depthwise convolution.
+    Raises: InputError unless `groups` is 1 or C.
     """
     if groups not in (1, images.shape[-1]):
         raise InputError(f"groups must be 1 or the {images.shape[-1]} channels of the images, got {groups}")

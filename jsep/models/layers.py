@@ -1,4 +1,4 @@
-"""The parts that all models share: activation, input normalisation, convolutions, penultimate features."""
+"""Components shared by all models: activations, input normalisation, convolutions, the linear head."""
 
 import functools
 from collections.abc import Callable
@@ -12,15 +12,15 @@ from jsep.models.convolution import conv2d
 from jsep.types import Array
 
 ACTIVATIONS = ("softplus", "relu", "gelu")
-"""The non-linearities of the models; "softplus" has a sharpness."""
+"""Activation functions of the models; "softplus" has a sharpness beta."""
 
 BATCH_NORM_MOMENTUM = 0.9
-"""The weight of the old running statistics of batch normalisation at a training step."""
+"""Decay of the running statistics of batch normalisation per training step."""
 
 _LOG1P_RATIO = (
     1.0, -0.49999493, 0.33319098, -0.24842982, 0.19106007, -0.13663244, 0.07822593, -0.029505227, 0.0052326913
 )  # fmt: skip
-"""Coefficients of log(1 + x) / x on [0, 1] from x^0 up, the largest relative error least (6e-8)."""
+"""Minimax polynomial of log(1 + x) / x on [0, 1], coefficients from x^0 up; largest relative error 6e-8."""
 
 
 @jax.custom_jvp
@@ -29,11 +29,11 @@ def _softplus(x: Array) -> Array:
 
 
 def _log1p_of_small(x: Array) -> Array:
-    """log(1 + x) for x in [0, 1], to rounding."""
+    """log(1 + x) for x in [0, 1], exact up to rounding."""
     if x.dtype != jnp.float32 or jax.default_backend() != "cpu":
         return jnp.log1p(x)
-    # On CPU XLA's own takes three times as long. A polynomial, not a series in x / (2 + x): a quotient that is used
-    # twice is written to memory first, which took half as long again.
+    # XLA's log1p takes three times as long on CPU. A polynomial in x, since a series in x / (2 + x) takes 1.5 times as
+    # long: XLA writes the quotient to memory because it is used twice.
     ratio = jnp.float32(_LOG1P_RATIO[-1])
     for coefficient in reversed(_LOG1P_RATIO[:-1]):
         ratio = ratio * x + jnp.float32(coefficient)
@@ -42,14 +42,14 @@ def _log1p_of_small(x: Array) -> Array:
 
 @_softplus.defjvp
 def _softplus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    # The logistic function carries all further derivatives: jax.nn.softplus goes through logaddexp, whose second and
-    # third derivatives are several times as much work.
+    # Higher derivatives follow from the logistic function; those of jax.nn.softplus go through logaddexp, whose second
+    # and third derivatives cost several times as much.
     (x,), (tangent,) = primals, tangents
     return _softplus(x), jax.lax.logistic(x) * tangent
 
 
 def softplus(x: Array, beta: float | Array) -> Array:
-    """log(1 + exp(beta * x)) / beta: a smooth ReLU with non-zero second derivative; tends to ReLU as beta grows.
+    """log(1 + exp(beta * x)) / beta, a smooth ReLU with non-zero second derivative that tends to ReLU as beta grows.
 
     Args: x: any shape, float; beta: > 0, a number or a traced scalar (the attack's beta growth). Returns: as x.
     Reference: Dombrowski et al. 2019, section 4.
@@ -68,18 +68,18 @@ def activation_fn(name: str, softplus_beta: float | Array) -> Callable[[Array], 
 
 
 def _plus_laid_out(y: Array, bias: Array) -> Array:
-    """y (B, H, W, F) + bias (F,), the bias laid out for all pixels of an image."""
-    # Rows of rows by concatenation, which XLA takes out of a loop over the same weights; a broadcast it does not.
+    """y (B, H, W, F) + bias (F,), the bias first repeated for all pixels of an image."""
+    # By concatenation, which XLA hoists out of a loop with constant weights; it does not hoist a broadcast.
     _, height, width, _ = y.shape
     laid_out = jnp.concatenate([jnp.concatenate([bias] * width)] * height)
     return (y.reshape(len(y), -1) + laid_out).reshape(y.shape)
 
 
 class Conv(nn.Module):
-    """A `size` x `size` convolution that keeps H and W up to the stride, He-initialised; see `convolution.conv2d`.
+    """A `size` x `size` convolution with zero padding `size` // 2, He-initialised; see `convolution.conv2d`.
 
-    is_flattened: what follows flattens the result. XLA on CPU then runs over the flat index, and a bias that goes by
-    the channel alone keeps the activation from vectors, so it is laid out for all pixels.
+    is_flattened: whether the result is flattened next. XLA on CPU then loops over the flat index and cannot vectorise
+    an activation after a per-channel bias, so the bias is repeated for all pixels.
     """
 
     features: int
@@ -100,7 +100,7 @@ class Conv(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """A 3x3 convolution of every channel with a kernel of its own, He-initialised."""
+    """A 3x3 depthwise convolution, He-initialised."""
 
     strides: int = 1
 
@@ -111,10 +111,10 @@ class DepthwiseConv(nn.Module):
 
 
 class Classifier(nn.Module):
-    """The fields that every model shares.
+    """The base class of all models and their common fields.
 
-    num_classes: K; activation: one of ACTIVATIONS; softplus_beta: its sharpness; mean, std: per channel, the input
-    normalisation, which is part of the model so that attacks work on pixels in [0, 1].
+    num_classes: K; activation: one of ACTIVATIONS; softplus_beta: sharpness of the softplus; mean, std: per-channel
+    input normalisation, part of the model so that attacks work on pixels in [0, 1].
     """
 
     num_classes: int
@@ -132,6 +132,6 @@ class Classifier(nn.Module):
         return (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
 
     def head(self, features: Array) -> Array:
-        """features (B, F) -> logits (B, K); the features are kept for `models.features_fn`."""
+        """The linear head, features (B, F) -> logits (B, K); stores the features for `models.features_fn`."""
         self.sow("intermediates", "features", features)
         return nn.Dense(self.num_classes, name="head")(features)

@@ -1,4 +1,4 @@
-"""MobileNetV2 for images of 32x32 pixels and about (Sandler et al. 2018)."""
+"""MobileNetV2 for images of about 32x32 pixels (Sandler et al. 2018)."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -6,15 +6,15 @@ import jax.numpy as jnp
 from jsep.models.layers import BATCH_NORM_MOMENTUM, Classifier, Conv, DepthwiseConv
 from jsep.types import Array
 
-# The paper's table 2 with the strides of the stem and of the first two stages 1.
+# Table 2 of the paper, with stride 1 in the stem and in the first two stages.
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
 class MobileNetV2(Classifier):
     """Inverted residual blocks with depthwise convolutions: 2,296,922 parameters at 10 classes and 3 channels.
 
-    The shortcut of a block without stride that changes the number of channels is a 1x1 convolution, as is usual on
-    CIFAR. `stages`: (expansion, channels, blocks, stride of the first block) each.
+    Blocks of stride 1 that change the number of channels have a 1x1 convolution as shortcut, as is usual on CIFAR.
+    `stages`: (expansion, channels, number of blocks, stride of the first block) of each stage.
     `__call__`: images (B, H, W, C) float in [0, 1] -> logits (B, K). `train`: as in `ResNet`.
     """
 

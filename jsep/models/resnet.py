@@ -1,4 +1,4 @@
-"""ResNet-18 for images of 32x32 pixels and about (He et al. 2016, with the 3x3 stem usual on CIFAR)."""
+"""ResNet-18 for images of about 32x32 pixels (He et al. 2016, with the 3x3 stem usual on CIFAR)."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,8 +11,8 @@ class ResNet(Classifier):
     """A residual network of basic blocks; `stage_sizes` (2, 2, 2, 2) is ResNet-18: 11,173,962 parameters at 10
     classes and 3 channels.
 
-    `__call__`: images (B, H, W, C) float in [0, 1] -> logits (B, K). With `train` the batch normalisation uses the
-    batch and updates the collection "batch_stats"; without, it uses the running statistics and treats each image alone.
+    `__call__`: images (B, H, W, C) float in [0, 1] -> logits (B, K). With `train`, batch normalisation uses the batch
+    statistics and updates the collection "batch_stats"; otherwise it uses the running statistics.
     """
 
     stage_sizes: tuple[int, ...] = (2, 2, 2, 2)

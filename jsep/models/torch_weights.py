@@ -1,4 +1,4 @@
-"""Import of PyTorch weights: state dicts of the layouts that are usual on CIFAR."""
+"""Import of PyTorch weights from state dicts in the layouts usual on CIFAR."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,10 +15,10 @@ from jsep.models.wide_resnet import WideResNet
 from jsep.types import PyTree
 
 Entry = tuple[str, tuple[str, ...]]
-"""(our module, the PyTorch modules that it may be called)."""
+"""(name of the Flax module, possible names of the PyTorch module)."""
 
-# Buffers and modules without a part in the logits: counters, an input normalisation that is checked apart, and the
-# second copy of the first stage that some Wide ResNets of TRADES carry.
+# Entries that do not affect the logits: counters, and the unused second copy of the first stage in some Wide ResNets of
+# TRADES.
 _IGNORED = ("num_batches_tracked", "sub_block1.")
 _NORMALISATION = {"mean": "mean", "mu": "mean", "std": "std", "sigma": "std"}
 
@@ -66,35 +66,35 @@ LAYOUTS: dict[type[Classifier], Callable[[Classifier], Iterator[Entry]]] = {
     ResNet: _resnet_layout,
     WideResNet: _wide_resnet_layout,
 }
-"""model class -> (model) -> its modules and their PyTorch names, in any order."""
+"""model class -> function (model) -> entries of all its modules, in any order."""
 
 
 def import_torch(
     source: str | Path | Mapping[str, Any], model: Classifier, input_shape: tuple[int, int, int]
 ) -> PyTree:
-    """The variables of `model` from a PyTorch state dict, with which it computes the same logits.
+    """Converts a PyTorch state dict into variables of `model` that give the same logits.
 
     The layouts are those of the usual CIFAR ResNet-18 (conv1, layer1.0.conv1, ..., linear) and of the Wide ResNets of
-    TRADES and RobustBench (conv1, block1.layer.0.conv1, ..., fc). Prefixes such as "module." are cut off, and a
-    checkpoint that holds the state dict under "state_dict", "model" or "net" is opened.
+    TRADES and RobustBench (conv1, block1.layer.0.conv1, ..., fc). Prefixes such as "module." are removed, and a state
+    dict nested under "state_dict", "model" or "net" is found.
 
     Args:
-      source: a .safetensors file (needs safetensors), a .pt or .pth file (needs torch; loaded with weights_only, so
-        that it runs no code), or a state dict: name -> array or tensor.
+      source: a .safetensors file (needs safetensors), a .pt or .pth file (needs torch; loaded with weights_only, which
+        executes no code), or a state dict: name -> array or tensor.
       model: of `models.create`, with the activation that the weights were trained with. If the state dict holds the
         input normalisation (mean and std, or mu and sigma), the model must have the same.
       input_shape: (H, W, C).
 
     Returns: {"params": ..., "batch_stats": ...}, float32.
-    Raises: InputError for a model without a layout, a file that cannot be read, and names, shapes or a normalisation
-      that do not fit, naming the first.
+    Raises: InputError for an unsupported model class, an unreadable file, or the first name, shape or normalisation
+      that does not match.
     """
     if type(model) not in LAYOUTS:
         known = ", ".join(kind.__name__ for kind in LAYOUTS)
         raise InputError(f"import_torch knows the layouts of {known}, not of {type(model).__name__}")
     state = _arrays(_read(source) if isinstance(source, str | Path) else source)
     _check_normalisation(state, model)
-    some_key = jax.ShapeDtypeStruct((2,), jnp.uint32)  # shapes alone are wanted: nothing is drawn
+    some_key = jax.ShapeDtypeStruct((2,), jnp.uint32)  # abstract: only shapes are computed
     shapes = jax.eval_shape(model.init, some_key, jnp.zeros((1, *input_shape)))
     variables: dict[str, dict[str, dict[str, Any]]] = {"params": {}, "batch_stats": {}}
     used: set[str] = set()
@@ -138,16 +138,16 @@ def _read(path: str | Path) -> Mapping[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
         raise InputError(f"reading {path.name} needs {error.name}: pip install {error.name}") from error
-    except Exception as error:  # each reader has its own
+    except Exception as error:  # each reader raises its own types
         raise InputError(f"{path} cannot be read as PyTorch weights ({type(error).__name__}: {error})") from error
 
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-_PREFIXES = ("module.", "model.", "net.", "_orig_mod.")  # of data parallelism, wrappers and torch.compile
+_PREFIXES = ("module.", "model.", "net.", "_orig_mod.")  # from DataParallel, wrapper modules and torch.compile
 
 
 def _arrays(loaded: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """name -> array, without wrappers around the state dict and known prefixes, however they are nested."""
+    """name -> array, after unwrapping nested state dicts and removing known prefixes."""
     while wrappers := [name for name in _WRAPPERS if isinstance(loaded.get(name), Mapping)]:
         loaded = loaded[wrappers[0]]
     state = {}
@@ -156,7 +156,7 @@ def _arrays(loaded: Mapping[str, Any]) -> dict[str, np.ndarray]:
             raise InputError(f"a state dict holds arrays by name, got {type(value).__name__} under {name!r}")
         while prefixes := [prefix for prefix in _PREFIXES if name.startswith(prefix)]:
             name = name.removeprefix(prefixes[0])
-        # bfloat16 and half precision have no safe way through NumPy.
+        # NumPy has no bfloat16.
         value = value.detach().float() if hasattr(value, "detach") else value
         state[name] = np.asarray(value)
     return state

@@ -1,4 +1,4 @@
-"""A small vision transformer for images of 32x32 pixels and about (Dosovitskiy et al. 2021)."""
+"""A small vision transformer for images of about 32x32 pixels (Dosovitskiy et al. 2021)."""
 
 import flax.linen as nn
 import jax
@@ -10,11 +10,11 @@ from jsep.types import Array
 
 
 class ViT(Classifier):
-    """Pre-norm transformer encoder on square patches with a class token and learned positions.
+    """Pre-norm transformer encoder on square patches with a class token and learned position embeddings.
 
-    The defaults are the "tiny" width and depth with patches of 4 pixels.
-    `__call__`: images (B, H, W, C) float in [0, 1], H and W multiples of `patch` -> logits (B, K). Attention maps
-    (B, heads, T, T) are kept for `models.attention_fn`. No dropout: `train` changes nothing.
+    The defaults are the width and depth of ViT-Tiny, with 4x4 patches.
+    `__call__`: images (B, H, W, C) float in [0, 1], H and W multiples of `patch` -> logits (B, K). Stores the attention
+    maps (B, heads, T, T) of each layer for `models.attention_fn`. No dropout: `train` has no effect.
     """
 
     patch: int = 4

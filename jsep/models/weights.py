@@ -1,4 +1,4 @@
-"""Weights in one small file: float16 arrays of an .npz without pickle."""
+"""Model weights in one small file: float16 arrays in an .npz without pickle."""
 
 import hashlib
 import io
@@ -18,8 +18,8 @@ _LARGEST = float(np.finfo(np.float16).max)
 def save_weights(path: str | Path, variables: PyTree) -> str:
     """Writes the variables of a model, rounded to float16, and returns the SHA-256 of the file.
 
-    A tensor of float16 differs from float32 by at most 2**-11 of each value; a model that is to be cited is the rounded
-    one, so measure what `load_weights` returns.
+    Rounding has a relative error of at most 2**-11 per value (more below 2**-14); the published model is the rounded
+    one, so evaluate the variables that `load_weights` returns.
 
     Args: path: an .npz file, replaced as a whole; variables: nested dicts of arrays, as `models.init` returns them.
     Raises: InputError for a value that float16 cannot hold (not finite, or beyond 65,504).
@@ -38,11 +38,11 @@ def save_weights(path: str | Path, variables: PyTree) -> str:
 
 
 def load_weights(path: str | Path, like: PyTree | None = None, *, expected_sha256: str | None = None) -> PyTree:
-    """The variables in a file of `save_weights`, float32.
+    """The variables in a file written by `save_weights`, as float32.
 
-    Args: like: variables of the model that they are for, whose names and shapes must be the same; expected_sha256: the
-      hash of the file.
-    Raises: InputError where the file cannot be read, has another hash, or does not fit `like`.
+    Args: like: variables of the intended model, whose names and shapes must match; expected_sha256: the hash that the
+      file must have.
+    Raises: InputError if the file cannot be read, has another hash, or does not match `like`.
     """
     try:
         content = Path(path).read_bytes()
@@ -53,7 +53,7 @@ def load_weights(path: str | Path, like: PyTree | None = None, *, expected_sha25
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except Exception as error:  # zipfile, zlib and NumPy each raise their own for a damaged file
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own types for a damaged file
         raise InputError(f"weights {path} cannot be read ({error})") from error
     if like is not None:
         expected = {name: np.shape(value) for name, value in _flatten(like).items()}

@@ -1,4 +1,4 @@
-"""Wide residual networks with activations before the convolutions (Zagoruyko and Komodakis 2016)."""
+"""Wide residual networks with pre-activation blocks (Zagoruyko and Komodakis 2016)."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,8 +11,8 @@ class WideResNet(Classifier):
     """Three stages of (depth - 4) / 6 blocks of width 16, 32 and 64 times `widen`; WRN-28-10 has 36,479,194 parameters,
     WRN-34-10 46,160,474, at 10 classes and 3 channels.
 
-    `__call__`: images (B, H, W, C) float in [0, 1] -> logits (B, K). `train`: as in `ResNet`. Without dropout, as the
-    adversarially trained ones of the field.
+    `__call__`: images (B, H, W, C) float in [0, 1] -> logits (B, K). `train`: as in `ResNet`. No dropout, as is usual
+    in adversarial training.
     """
 
     depth: int = 28
@@ -29,7 +29,7 @@ class WideResNet(Classifier):
             for block in range((self.depth - 4) // 6):
                 strides = 2 if stage > 0 and block == 0 else 1
                 y = norm_act(x)
-                # Where the shape changes, the shortcut starts after the activation.
+                # In blocks that change the number of channels, the shortcut starts after the activation.
                 shortcut = x if x.shape[-1] == channels else Conv(channels, size=1, strides=strides)(y)
                 y = norm_act(Conv(channels, strides=strides)(y))
                 x = shortcut + Conv(channels)(y)

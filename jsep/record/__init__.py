@@ -1,9 +1,9 @@
-"""What is kept of a study, and what it says: rows, results, claims and the one place that decides whether they hold.
+"""Results of a study and the verdicts on its claims: rows, results, claims, and the statistical tests that decide.
 
-`row` has a row and a result with the format of result.json, older formats included; `summary` the means and intervals
-of each method; `claims` what is asked of a result, as data; `verdict` decides. `run_files` reads what a run directory
-holds. `paper_items` lists the figures of the paper and its tables, with the questions of `paper`, `landscape` and
-`many`.
+`row` defines a row and a result in the format of result.json, older formats included; `summary` gives means and
+intervals of each method; `claims` lists the claims tested on a result, as data; `verdict` decides them. `run_files`
+reads a run directory. `paper_items` lists the figures and tables of the paper, with the claims of `paper`,
+`landscape` and `many` on each.
 """
 
 from jsep.record.claims import (

@@ -1,4 +1,4 @@
-"""What is asked of a result, as data: which two methods are compared by which metric, and which sign is claimed."""
+"""The claims tested on a result, as data: which two methods are compared, by which metric, with which claimed sign."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,33 +7,33 @@ from jsep import evaluate
 from jsep.record.row import Result, Row
 
 ACCURACY_MARGIN = 0.02
-"""Accuracies within two points of each other count as equal: stated before any model was trained."""
+"""Accuracies within two points of each other count as equal; fixed before any model was trained."""
 
 DIFFERENCE = "difference"
-"""Scale of a claim: method less baseline."""
+"""Scale of a claim: the difference method - baseline."""
 
 RATIO = "ratio"
-"""Scale of a claim: the logarithm of method over baseline."""
+"""Scale of a claim: the logarithm of the ratio, log(method / baseline)."""
 
 CORRELATION = "correlation"
-"""Scale of a claim: a rank correlation on Fisher's scale."""
+"""Scale of a claim: a rank correlation after Fisher's z-transformation."""
 
 OUTCOMES = ("explanation_loss_end", "one_minus_concordance_end", "relative_reduction", "cosine_end")
-"""How robust an explanation is: by the paper's metric, and by three that do not depend on how concentrated a map is."""
+"""Explanation robustness: the paper's metric, and three that do not depend on how concentrated a map is."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
     """One comparison of two methods.
 
-    question: a key of `QUESTIONS`; subject: what it is asked about, such as a method. All claims of one question about
-      one subject must hold for the question to hold.
+    question: a key of `QUESTIONS`; subject: the object of the question, such as a method. A question holds for a
+      subject if all its claims about that subject hold.
     metric: a key of `evaluate.METRICS`.
-    method, baseline: the methods whose difference, method minus baseline, is tested.
+    method, baseline: the two methods; the difference method - baseline is tested.
     sign: the claimed sign of the difference, +1 or -1; 0 claims that both are equal within `margin`.
-    margin: for sign 0, in the unit of the metric.
+    margin: of equality, used with sign 0, in the unit of the metric.
     source: where the claim comes from.
-    scale: `DIFFERENCE`, `RATIO` or `CORRELATION`; units: what was drawn, seeds or models.
+    scale: `DIFFERENCE`, `RATIO` or `CORRELATION`; units: the sampling units, "seeds" or "models".
     """
 
     question: str
@@ -50,9 +50,9 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What a group of claims asks, in a few words for a table and as a sentence.
+    """A question that a group of claims answers: in a few words for a table, and as a sentence.
 
-    both_signs: it is about flattening and sharpening, so that a study of one of them cannot answer it.
+    both_signs: whether it needs both flattening and sharpening; a study with only one of them cannot answer it.
     """
 
     heading: str
@@ -93,17 +93,17 @@ QUESTIONS: dict[str, Question] = {
         "accuracy of regularisers", "the regulariser leaves robust accuracy where it was, within 2 points"
     ),
 }
-"""question -> what it asks; the claims of a result name theirs."""
+"""question -> its wording; each claim of a result names its question."""
 
 _SUFFIX = dict(zip(OUTCOMES, ("loss", "concordance", "share", "cosine"), strict=True))
 
 
 def claims_of(result: Result) -> tuple[Claim, ...]:
-    """Every claim that the methods of a result can speak to.
+    """Every claim that can be tested with the methods of a result.
 
-    For a method with an SEP weight and its baseline the paper's order in each of `OUTCOMES`, equal robust accuracy and
-    the pixels of the maps; for another regulariser its maps under noise and the accuracy; for a plain method that
-    trains on attacked images and one that does not, what the title's common belief says.
+    For a method with an SEP weight and its baseline: the paper's order in each of `OUTCOMES`, equal robust accuracy,
+    and the effective pixels of the maps. For another regulariser: its maps under noise, and the accuracy. For an
+    adversarially trained baseline and a standard one: the common belief in the paper's title.
     """
     return tuple(_claims(result))
 

@@ -1,7 +1,7 @@
-"""The numbers of a landscape analysis over the seeds, and the paper's claims on landscapes: ratios of curvatures and
-sharpness, models of the same seed compared.
+"""Landscape quantities over the seeds, and the paper's claims on landscapes, tested on ratios of curvatures and of
+sharpness between models of the same seed.
 
-A row's "numbers" holds mean and standard error over the images of every quantity.
+"numbers" of a row holds the mean and standard error over the images of every quantity.
 """
 
 import dataclasses
@@ -17,17 +17,17 @@ from jsep.record.paper import Ask, Comparison, Content, count, not_measured
 from jsep.record.verdict import Finding, decide, finding_of, worst
 
 SAME_FACTOR = 1.25
-"""Landscapes whose quantity differs by less than this factor either way count as the same."""
+"""Two landscapes count as the same if their quantities differ by less than this factor in either direction."""
 
 
 RANDOM_DIRECTIONS = ("gaussian", "rademacher")
-"""Directions of which an image has several lines."""
+"""Random directions: several lines are drawn for each image."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SeedMean:
-    """A number of a method: mean over its seeds; error: standard deviation over the seeds, or with one seed the
-    standard error over the images; single: the seeds."""
+    """A quantity of a method. mean: over its seeds; error: standard deviation over the seeds, or with one seed the
+    standard error over the images; single: the value of each seed."""
 
     mean: float
     error: float
@@ -35,7 +35,7 @@ class SeedMean:
 
 
 def landscape_number(content: Content, method: str, key: str) -> SeedMean | None:
-    """The number `key` of the rows of one method, or None where no row has it."""
+    """The quantity `key` of one method over its rows, or None where no row has it."""
     rows = [row for row in content["rows"] if row["method"] == method]
     entries = [row["numbers"][key] if key in row["numbers"] else row.get(key) for row in rows]
     entries = [entry for entry in entries if entry is not None]
@@ -52,7 +52,7 @@ def landscape_number(content: Content, method: str, key: str) -> SeedMean | None
 def landscape_lines(
     content: Content, arrays: Mapping[str, np.ndarray], method: str, scalar: str, direction: str
 ) -> np.ndarray:
-    """(lines, points) of a function along one direction, image after image; values that are not finite are NaN."""
+    """(lines, points): values of a function along one direction, all lines of all images; non-finite values are NaN."""
     values = np.asarray(arrays[f"{method}/{scalar}/lines"], np.float64)
     per_name = [
         content["config"]["num_directions"] if n in RANDOM_DIRECTIONS else 1 for n in content["directions"][scalar]
@@ -64,7 +64,7 @@ def landscape_lines(
 
 
 def spectral_shares(nodes: np.ndarray, weights: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The share of a spectrum, given by nodes and weights of its quadrature, in each bin between `ends`."""
+    """The fraction of a spectrum, given as quadrature nodes and weights, that lies in each bin between `ends`."""
     nodes, weights = np.asarray(nodes, float).ravel(), np.asarray(weights, float).ravel()
     good = np.isfinite(nodes) & np.isfinite(weights)
     return np.histogram(nodes[good], ends, weights=weights[good] / weights[good].sum())[0]
@@ -80,9 +80,9 @@ def _numbers(content: Content, method: str, name: str) -> dict[int, Mapping[str,
 
 
 def log_ratio(content: Content, method: str, baseline: str, name: str) -> stats.CrossedMean | None:
-    """log(quantity of method / quantity of baseline) over the seeds that both have; None where it is not positive.
+    """log(quantity of method / quantity of baseline) over the seeds that both have; None unless both are positive.
 
-    The images add the relative standard errors of both means, as of independent images, which is an upper bound.
+    The relative standard errors of both means over the images are added as if independent: an upper bound.
     """
     own, others = _numbers(content, method, name), _numbers(content, baseline, name)
     pairs = [(own[seed], others[seed]) for seed in own if seed in others]
@@ -109,9 +109,9 @@ def _comparison(subject: str, paper: str, content: Content, *findings: Finding, 
 
 
 def flatter_by_training(quantities: Mapping[str, str]) -> Ask:
-    """Claim: adversarial training flattens a function of the image: mat over standard is below 1 (Figure 1b).
+    """Claim: adversarial training flattens a function of the image: the ratio mat / standard is below 1 (Figure 1b).
 
-    Args: quantities: name in a row's numbers -> words; one family for Holm's correction.
+    Args: quantities: key of a row's "numbers" -> its wording; together they are one family for Holm's correction.
     """
 
     def ask(content: Content) -> list[Comparison]:
@@ -125,14 +125,14 @@ def flatter_by_training(quantities: Mapping[str, str]) -> Ask:
 
 
 def _trades_methods(content: Content) -> list[str]:
-    """The methods "trades <weight>" by rising weight."""
+    """The methods "trades <weight>" in order of increasing weight."""
     names = {row["method"] for row in content["rows"] if row["method"].startswith("trades ")}
     return sorted(names, key=lambda name: float(name.split()[1]))
 
 
 def same_landscape(quantities: Mapping[str, str]) -> Ask:
-    """Claim: the landscape of the explanation loss does not change with the weight of TRADES, 0 left out (Figure 3):
-    equal within `SAME_FACTOR`, by two one-sided tests."""
+    """Claim: the landscape of the explanation loss does not change with the weight of TRADES, weight 0 excluded
+    (Figure 3): equal within `SAME_FACTOR`, by two one-sided tests."""
 
     def ask(content: Content) -> list[Comparison]:
         methods = [name for name in _trades_methods(content) if float(name.split()[1]) > 0]
@@ -149,7 +149,7 @@ def same_landscape(quantities: Mapping[str, str]) -> Ask:
 
 
 def rise_together(content: Content) -> list[Comparison]:
-    """Claim: with a larger weight of TRADES both robustnesses rise (Table 1): largest against smallest weight."""
+    """Claim: a larger weight of TRADES raises both robustnesses (Table 1): largest against smallest weight."""
     subject, paper = "robust accuracy and loss at the end, largest to smallest TRADES weight", "both rise"
     methods = _trades_methods(content)
     if len(methods) < 2:
@@ -159,7 +159,7 @@ def rise_together(content: Content) -> list[Comparison]:
     seeds = [seed for method, seed in by_seed if method == last and (smallest, seed) in by_seed]
     shares = np.array([[by_seed[last, seed], by_seed[smallest, seed]] for seed in seeds])
     tested = content.get("study", {}).get("test_images", 0)
-    # The single images are not kept: as if the two models were tested on other ones each, an upper bound.
+    # Correctness of single images is not kept: treating both test sets as independent gives an upper bound.
     of_images = float(np.sum(shares.mean(axis=0) * (1 - shares.mean(axis=0)))) / tested if tested else 0.0
     accuracy = stats.mean_over_seeds(shares[:, 0] - shares[:, 1], of_images=of_images)
     claim = Claim("rise_together", "TRADES", "robust_accuracy", last, smallest, 1)

@@ -1,4 +1,4 @@
-"""The paper's claims over many models, weights and clusterings."""
+"""The paper's claims that rest on many models, SEP weights or clusterings."""
 
 import dataclasses
 import math
@@ -15,10 +15,10 @@ from jsep.record.verdict import Finding, decide, finding_of
 
 
 def between_clusters_above_within(measures: Mapping[str, str]) -> Ask:
-    """Claim: explanations of different clusters differ more than those of one cluster (Figure 2).
+    """Claim: explanations differ more between clusters than within one (Figure 2).
 
-    The unit is the model: the logarithm of its ratio between to within clusters, the mean over all clusterings.
-    Args: measures: "loss" or "one_minus_concordance" -> words.
+    The sampling unit is the model: the logarithm of its between-to-within ratio, averaged over all clusterings.
+    Args: measures: "loss" or "one_minus_concordance" -> its wording.
     """
 
     def ask(content: Content) -> list[Comparison]:
@@ -47,7 +47,7 @@ def between_clusters_above_within(measures: Mapping[str, str]) -> Ask:
 
 
 def order_by_selection(content: Content) -> list[Comparison]:
-    """What the comparison of selection ways is for: how many orders of the mean losses the ways of selecting give."""
+    """Compares the ways to select pairs: how many different orders of the models by mean loss they give."""
     subject, paper = "orders of the mean losses, by the way pairs are selected", "three ways compared"
     entries = content.get("summary", {}).get("selections", ())
     if not entries:
@@ -57,24 +57,24 @@ def order_by_selection(content: Content) -> list[Comparison]:
 
 
 def num_orders(selections: Any) -> int:
-    """How many different orders of the models the ways of selecting pairs give."""
+    """The number of different orders of the models over the ways to select pairs."""
     return len({tuple(entry["order"]) for entry in selections})
 
 
 def mean_standard_errors(selection: Mapping[str, Any]) -> np.ndarray:
-    """The standard errors of a way to select pairs, a number of pairs each, mean over the models."""
+    """Standard errors for one way to select pairs, averaged over the models; one entry for each number of pairs."""
     return np.mean(list(selection["standard_errors"].values()), axis=0)
 
 
 TRENDS = ("scale_free_loss_end", "one_minus_concordance_end", "relative_reduction", "cosine_end")
-"""The metrics whose trend over the SEP weight is asked for."""
+"""The metrics whose trend with the SEP weight is tested."""
 
 STRONG = 0.7
-"""A rank correlation of this size or more counts as strong."""
+"""A rank correlation of at least this magnitude counts as strong."""
 
 
 def _correlation(claim: Claim, entry: Mapping[str, Any], size: int) -> Finding:
-    """A rank correlation on Fisher's scale, where its interval is near symmetric."""
+    """The finding for a rank correlation after Fisher's z-transformation, which makes its interval nearly symmetric."""
     low, estimate, high = (math.atanh(min(max(entry[key], -0.9999), 0.9999)) for key in ("low", "estimate", "high"))
     interval = stats.Interval(estimate, low, high)
     return dataclasses.replace(finding_of(claim, stats.mean_of_interval(interval, size)), measured=interval)
@@ -82,9 +82,9 @@ def _correlation(claim: Claim, entry: Mapping[str, Any], size: int) -> Finding:
 
 def harder_as_the_weight_falls(content: Content, side: str = "both") -> list[Comparison]:
     """Claim: explanations get harder to manipulate as the SEP weight falls (Table 4), by the paper's metric and by
-    those free of concentration: the rank correlation with the weight has the opposite sign of "more robust".
+    those independent of concentration: each metric's rank correlation with the weight has the sign of "less robust".
 
-    side: of the weights: "negative", "positive" or "both".
+    side: which weights, "negative", "positive" or "both".
     """
     entries = {(entry["metric"], entry["side"]): entry for entry in upgrade(content).get("trends", ())}
     missing, first = [], []
@@ -110,9 +110,9 @@ def _trend_of(metric: str) -> str:
 
 
 def not_strongly_correlated(measures: Mapping[str, str]) -> Ask:
-    """Claim: over many models both robustnesses are not strongly correlated: within +-STRONG, by two one-sided tests.
+    """Claim: over many models both robustnesses are not strongly correlated: |rho| < STRONG, by two one-sided tests.
 
-    Args: measures: name in the result -> words; one family for Holm's correction.
+    Args: measures: name in the result -> its wording; together they are one family for Holm's correction.
     """
 
     def ask(content: Content) -> list[Comparison]:
@@ -140,7 +140,7 @@ def not_strongly_correlated(measures: Mapping[str, str]) -> Ask:
 def correlation_of(
     content: Content, measure: str, *, subset: str = "all models", unit: str = "models", with_degraded: bool = False
 ) -> Mapping[str, Any] | None:
-    """The coefficients of a correlation study for one measure; None where it has none of these models."""
+    """The correlation coefficients of a study for one measure; None where it has none for this subset of models."""
     wanted = {"measure": measure, "subset": subset, "unit": unit, "with_degraded": with_degraded}
     listed = content.get("correlations", ())
     return next((entry for entry in listed if all(entry.get(key) == value for key, value in wanted.items())), None)

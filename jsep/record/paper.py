@@ -1,4 +1,5 @@
-"""What a result says to the statements of the paper: findings of its questions, published numbers beside its own."""
+"""Statements of the paper compared with a result: verdicts on its claims, and published numbers beside measured
+ones."""
 
 import dataclasses
 import math
@@ -26,11 +27,11 @@ from jsep.record.verdict import (
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One statement of the paper, or number in it, and what a result says to it.
+    """One statement or number of the paper, compared with a result.
 
-    subject: what it is about; paper: what the paper says; findings: what the result says; verdict: "" for a number
-    without a claim; basis: seeds and pairs it rests on; note: what else the result says; number: in place of findings,
-    the result's own mean with its interval, in the unit in which `metric` is shown; published: the paper's number.
+    subject: what the statement is about; paper: what the paper says; findings: the tests on the result; verdict: "" for
+    a number without a claim; basis: the seeds and pairs used; note: further remarks; number: instead of findings, the
+    measured mean with its interval, in the unit in which `metric` is shown; published: the paper's number.
     """
 
     subject: str
@@ -46,30 +47,30 @@ class Comparison:
 
 Content = Mapping[str, Any]
 Ask = Callable[[Content], list[Comparison]]
-"""The content of a result.json -> its comparisons."""
+"""The content of a result.json -> its comparisons with the paper."""
 
 
 def not_measured(subject: str, paper: str, reason: str) -> Comparison:
-    """The comparison of a result that lacks what it takes."""
+    """The comparison for a result that lacks the measurements it needs."""
     return Comparison(subject, paper, verdict=UNKNOWN, note=reason)
 
 
 def count(number: int, noun: str) -> str:
-    """Such as "3 seeds"; "" for 0."""
+    """A count with its noun, such as "3 seeds"; "" for 0."""
     return f"{number} {noun}{'s' if number != 1 else ''}" if number else ""
 
 
 def basis(result: Result, methods: Sequence[str]) -> str:
-    """The seeds of these methods, and the pairs of the result."""
+    """How many seeds these methods have, and how many pairs the result has."""
     seeds = len({row.seed for row in result.rows if row.method in methods})
     return ", ".join(filter(None, [f"{seeds} seed{'s' if seeds != 1 else ''}", count(len(result.victims), "pair")]))
 
 
 def questions(*names: str) -> Ask:
-    """The findings of a study's questions, Holm's correction over all claims of the study."""
+    """The findings on these questions of a study, with Holm's correction over all claims of the study."""
 
     def ask(content: Content) -> list[Comparison]:
-        """The content of a result.json -> a comparison for each question and subject."""
+        """The content of a result.json -> one comparison for each question and subject."""
         return _questions(Result.from_dict(content), names)
 
     return ask
@@ -90,7 +91,7 @@ def _questions(result: Result, names: Sequence[str]) -> list[Comparison]:
 
 
 def published(method: str, metric: str, number: float) -> Ask:
-    """A published number, in the unit in which the metric is shown, beside ours, which another recipe gives."""
+    """A published number beside the measured one (of another recipe), in the unit in which the metric is shown."""
 
     def ask(content: Content) -> list[Comparison]:
         return [_published(Result.from_dict(content), method, metric, number)]
@@ -110,7 +111,7 @@ def _published(result: Result, method: str, metric: str, number: float) -> Compa
 
 
 def attack_works(method: str) -> Ask:
-    """Claim: the attack moves the map towards another image's while the class stays (Figure 1a)."""
+    """Claim: the attack moves the map towards that of another image while the prediction stays (Figure 1a)."""
 
     def ask(content: Content) -> list[Comparison]:
         result = Result.from_dict(content)
@@ -133,24 +134,24 @@ def attack_works(method: str) -> Ask:
     return ask
 
 
-# A matrix of explanations: trained with one, tested with another.
+# A matrix of explanation methods: trained with one, tested with another.
 
 
 def cell_of_matrix(content: Content, explanation: str) -> Result:
-    """As if a study: the baseline and what was trained with an explanation, tested with it."""
+    """A diagonal cell as the result of a study: the baseline and the models trained and tested with `explanation`."""
     rows = [
         row
         for row in content.get("rows", ())
         if row["explained_by"] == explanation and (row.get("baseline") is None or row["trained_with"] == explanation)
     ]
-    # The baseline has no explanation in its loss and stands once in each study: on the pairs of the others it counts.
+    # The baseline has no explanation in its loss, so every study holds a row of it: keep the one on the same pairs.
     hashes = {row.get("pairs_hash") for row in rows if row.get("baseline") is not None}
     kept = {(row["method"], row["seed"]): row for row in rows if row.get("pairs_hash") in hashes}
     return Result.from_dict({**content, "rows": list(kept.values())})
 
 
 def questions_in_cell(explanation: str, *names: str) -> Ask:
-    """The questions of a study on one cell of the diagonal (Table 3)."""
+    """The questions of a study, asked of the models trained and tested with one explanation (Table 3)."""
 
     def ask(content: Content) -> list[Comparison]:
         found = _questions(cell_of_matrix(upgrade(content), explanation), names)
@@ -160,7 +161,7 @@ def questions_in_cell(explanation: str, *names: str) -> Ask:
 
 
 def published_in_cell(explanation: str, method: str, metric: str, number: float) -> Ask:
-    """A published number of a model trained and tested with one explanation."""
+    """A published number of a model trained and tested with one explanation, beside the measured one."""
 
     def ask(content: Content) -> list[Comparison]:
         found = _published(cell_of_matrix(upgrade(content), explanation), method, metric, number)
@@ -170,7 +171,7 @@ def published_in_cell(explanation: str, method: str, metric: str, number: float)
 
 
 def sharpened_above_flattened(content: Content, trained_with: str = "gradient_x_input") -> list[Comparison]:
-    """Claim: whatever explanation is attacked, SEP_neg ends above SEP_pos (Figure 5); one claim an explanation."""
+    """Claim: SEP_neg ends above SEP_pos whichever explanation is attacked (Figure 5); one claim for each method."""
     content = upgrade(content)
     trained = [row for row in content.get("rows", ()) if row.get("trained_with") == trained_with]
     names = dict.fromkeys(row["explained_by"] for row in trained)

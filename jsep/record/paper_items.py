@@ -1,4 +1,4 @@
-"""The paper's tables and figures as data: which results measure each, and which questions they are asked."""
+"""The paper's tables and figures as data: the results that measure each, and the claims tested on them."""
 
 from typing import NamedTuple
 
@@ -21,8 +21,8 @@ from jsep.record.paper import (
 
 
 class PaperItem(NamedTuple):
-    """A table or figure. results: folders of results/ that measure it, the full recipe first; asks: the
-    questions to them."""
+    """A table or figure of the paper. results: folders of results/ that measure it, the full recipe first; asks: the
+    questions put to these results."""
 
     name: str
     results: tuple[str, ...]
@@ -33,10 +33,10 @@ AT_A_GLANCE = (
     "order_by_loss", "order_by_concordance", "order_by_share", "order_by_cosine", "equal_accuracy", "belief_by_loss",
     "belief_by_concordance", "belief_by_share", "belief_by_cosine",
 )  # fmt: skip
-"""The questions of a study that the table at the top shows, a column each."""
+"""The questions of a study in the overview table, one column each."""
 
 STUDY_QUESTIONS = questions(*AT_A_GLANCE)
-"""What Table 2 claims of a study, the same without the concentration of the maps, and what the title asks."""
+"""The claims of Table 2 on a study, the same without the effect of concentration, and the claim of the title."""
 
 
 def _losses(*numbers: tuple[str, str, float]) -> tuple[Ask, ...]:
@@ -64,7 +64,7 @@ _CELLS = tuple(
 
 
 def _both(name: str) -> tuple[str, str]:
-    """The full recipe, and the quick one."""
+    """The result folders of the full recipe and of the quick one."""
     return name, f"{name}_quick"
 
 
@@ -188,4 +188,4 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
         )
     ),
 )  # fmt: skip
-"""What the paper shows and its reviewers asked, each with the results that measure it and what they are asked."""
+"""The paper's tables and figures and its reviewers' questions, each with its results and the claims tested on them."""

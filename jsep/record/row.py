@@ -1,7 +1,7 @@
-"""A row and a result: what result.json holds, typed, whatever the format it was written in.
+"""A row and a result: the typed content of result.json, whatever the format version of the file.
 
-Format 2. A row is one trained model. Losses are raw, shares are fractions; names, units and directions of the metrics
-are in `evaluate.METRICS`.
+Format 2. A row is one trained model. Losses are raw, rates are fractions in [0, 1]; names, units and directions of
+the metrics are in `evaluate.METRICS`.
 """
 
 import dataclasses
@@ -17,16 +17,16 @@ from jsep.checks import InputError
 from jsep.numerics import plain
 
 FORMAT = 2
-"""The version of result.json that this package writes; it reads this one and those before it."""
+"""The version of result.json that this package writes; it also reads all earlier ones."""
 
 DEGRADED_MARGIN = 0.05
-"""More than this below the clean accuracy of its reference, and a model counts as degraded."""
+"""A model whose clean accuracy is more than this below that of its reference counts as degraded."""
 
 
 def is_degraded(clean_accuracy: float, reference: float, *, margin: float = DEGRADED_MARGIN) -> bool:
     """Whether a model's clean accuracy is more than `margin` below that of its reference with the same seed.
 
-    Its explanation loss is then no sign of robustness: a broken classifier has maps that nobody wants to manipulate.
+    The explanation loss of a degraded model is no sign of robustness: the maps of a broken classifier explain nothing.
     Args: accuracies and margin as fractions.
     """
     return bool(clean_accuracy < reference - margin)
@@ -38,12 +38,12 @@ class Row:
 
     method: name of the training method; seed: of the training.
     baseline: the method it extends and is compared with; None for a baseline.
-    adversarial: whether the method trains on attacked images; None where that is not known.
+    adversarial: whether the method is adversarial training; None where unknown.
     sep_weight: lambda of the paper, 0 without SEP.
-    degraded: whether its clean accuracy is so low that its explanation loss says nothing (`is_degraded`).
-    metrics: name -> number; per_pair: name -> (P,), the value of every pair; per_image: name -> (B,) bool, correct or
-      not for every test image.
-    other: fields that this version does not know, kept unchanged.
+    degraded: whether its clean accuracy is so low that its explanation loss is meaningless (`is_degraded`).
+    metrics: name -> number; per_pair: name -> (P,), the value of every pair; per_image: name -> (B,) bool, whether each
+      test image is classified correctly.
+    other: fields unknown to this version, kept unchanged.
     """
 
     method: str
@@ -59,7 +59,7 @@ class Row:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The row that `as_dict` gave, or one of result.json. Raises: InputError where it names no method."""
+        """A row from the output of `as_dict` or from a result.json. Raises: InputError for a row without a method."""
         if not isinstance(values, Mapping) or not isinstance(values.get("method"), str):
             raise InputError(
                 f"expected a row with a string 'method', got {str(values)[:60]!r}; run the experiment again"
@@ -82,7 +82,7 @@ class Row:
         return cls(**fields, metrics=metrics, per_pair=per_pair, per_image=per_image, other=other)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-like values; `from_dict` gives the same row back."""
+        """The row as values that JSON can hold; `from_dict` inverts it."""
         found: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
         found = plain({**found, **self.metrics, **self.other})
         if self.per_pair:
@@ -92,7 +92,7 @@ class Row:
         return found
 
     def of_pairs(self, metric: str) -> np.ndarray | None:
-        """(P,) values whose mean is the metric; None where the row does not keep them."""
+        """(P,) values whose mean is the metric; None where the row does not hold them."""
         registered = evaluate.METRICS.get(metric)
         if registered is not None and registered.of_pairs is not None:
             try:
@@ -106,20 +106,20 @@ _FIELDS = ("method", "seed", "baseline", "adversarial", "sep_weight", "degraded"
 
 
 def as_number(value: Any) -> float | None:
-    """The value as a float, or None where it is no number (booleans, strings and null are none)."""
+    """The value as a float, or None where it is not a number (booleans, strings and null are not)."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
         return None
     return float(value)
 
 
 def pack_correct(correct: np.ndarray) -> dict[str, Any]:
-    """(B,) bool as {"num_images": B, "hex": its bits}, a quarter of a byte of JSON an image."""
+    """(B,) bool as {"num_images": B, "hex": its bits}: a quarter of a byte of JSON for each image."""
     values = np.asarray(correct, bool)
     return {"num_images": len(values), "hex": np.packbits(values).tobytes().hex()}
 
 
 def unpack_correct(packed: Mapping[str, Any]) -> np.ndarray:
-    """The (B,) bool of `pack_correct`. Raises: InputError where it is none."""
+    """The (B,) bool packed by `pack_correct`. Raises: InputError for anything else."""
     try:
         bits = np.unpackbits(np.frombuffer(bytes.fromhex(packed["hex"]), np.uint8))
         values = bits[: packed["num_images"]].astype(bool)
@@ -134,10 +134,10 @@ def unpack_correct(packed: Mapping[str, Any]) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """The rows of a study with what they were measured on.
+    """The rows of a study and the data they were measured on.
 
-    experiment: its name; rows; victims, targets: (P,) the images of each pair, empty where there are none; num_images:
-    test images of the accuracies, 0 where it is not known; content: everything that result.json holds, in `FORMAT`.
+    experiment: its name; rows; victims, targets: (P,) indices of the images of each pair, empty without pairs;
+    num_images: number of test images behind the accuracies, 0 if unknown; content: the whole result.json, in `FORMAT`.
     """
 
     experiment: str
@@ -149,7 +149,7 @@ class Result:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """The result in the content of a result.json of any format. Raises: InputError as `upgrade`."""
+        """The result in the content of a result.json of any format version. Raises: InputError as `upgrade`."""
         content = upgrade(content)
         pairs = content.get("pairs") or {}
         data = content.get("data") or {}
@@ -164,24 +164,24 @@ class Result:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods in order of appearance."""
+        """The methods in order of first appearance."""
         return tuple(dict.fromkeys(row.method for row in self.rows))
 
     def rows_of(self, method: str) -> dict[int | None, Row]:
-        """seed -> row of a method."""
+        """seed -> row of one method."""
         return {row.seed: row for row in self.rows if row.method == method}
 
     def images_of_pairs(self) -> list[tuple[int, int]] | None:
-        """Victim and target of each pair; None where they are not known."""
+        """(victim, target) of each pair; None where they are unknown."""
         return list(zip(self.victims, self.targets, strict=True)) if self.victims else None
 
 
 def upgrade(content: Any) -> dict[str, Any]:
-    """The content of a result.json of an older format in this one; unknown fields stay.
+    """Converts the content of a result.json of an older format to `FORMAT`; unknown fields stay.
 
-    Format 1 called one_minus_concordance "excess", and its rows named no baseline: it follows from the names that
-    methods had then.
-    Raises: InputError where it is no object, or has a format that this version does not know.
+    Format 1 called one_minus_concordance "excess", and its rows named no baseline; it is inferred from the method names
+    of that format.
+    Raises: InputError if it is not an object, or has a format unknown to this version.
     """
     if not isinstance(content, Mapping):
         raise InputError(f"expected a JSON object, got {type(content).__name__}; run the experiment again")
@@ -201,7 +201,7 @@ def upgrade(content: Any) -> dict[str, Any]:
 
 
 def _renamed(value: Any) -> Any:
-    """Every key and every text that is the name of a metric "excess..." by its name of today."""
+    """Replaces the format 1 metric name "excess..." by its current name in every key and text."""
     if isinstance(value, Mapping):
         return {_name(key): _renamed(each) for key, each in value.items()}
     if isinstance(value, list):

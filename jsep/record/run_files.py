@@ -1,4 +1,4 @@
-"""What a run directory holds: the result, the training metrics and the maps, read and checked."""
+"""Reads and checks the files of a run directory: the result, the training metrics and the maps."""
 
 import dataclasses
 import json
@@ -21,10 +21,10 @@ _COURSE = ("images", "maps", "predicted")
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """What the attack visited on G of the pairs at S steps.
+    """The course of an explanation attack: its iterates for G of the pairs at S recorded steps.
 
     Attributes:
-        pairs: (G,) places in the pairs of the maps.
+        pairs: (G,) indices into the pairs of the maps.
         steps: (S,) increasing, from 0.
         methods: per method "images" (G, S, H, W, C), "maps" (G, S, H, W) and "predicted" (G, S).
     """
@@ -36,7 +36,7 @@ class Course:
 
 @dataclasses.dataclass(frozen=True)
 class Maps:
-    """The images and maps of the first seed, P pairs of them.
+    """Images and maps of P pairs, for the first seed.
 
     Attributes:
         victim_images: (P, H, W, C) in [0, 1].
@@ -64,7 +64,7 @@ class Maps:
         return int(self.victim_images.shape[1] * self.victim_images.shape[2])
 
     def class_name(self, label: int) -> str:
-        """The name of a class, or its number where no name is known."""
+        """The name of a class, or its number where the name is unknown."""
         if self.class_names is not None and 0 <= label < len(self.class_names):
             return self.class_names[label]
         return str(label)
@@ -72,7 +72,7 @@ class Maps:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """All that is known of one run.
+    """The files of one run.
 
     Attributes:
         directory: the run directory.
@@ -94,10 +94,10 @@ def check_result(result: Any, where: str = "result") -> Mapping[str, Any]:
 
     Args:
         result: the parsed content.
-        where: its name in the error.
+        where: its name in the error message.
 
     Returns:
-        The content in the format of today.
+        The content, converted to the current format.
 
     Raises:
         InputError: it is not an object of a known format with a non-empty list of rows, each with a method.
@@ -122,10 +122,10 @@ def check_result(result: Any, where: str = "result") -> Mapping[str, Any]:
 
 
 def read_json(run_dir: str | pathlib.Path) -> Any:
-    """The content of a run's result.json, in the format of today where it is one of a known format.
+    """The content of a run's result.json, converted to the current format if its format is known.
 
     Raises:
-        InputError: it is missing, unreadable or no JSON.
+        InputError: it is missing, unreadable or not JSON.
     """
     path = pathlib.Path(run_dir) / "result.json"
     try:
@@ -144,7 +144,7 @@ def read_json(run_dir: str | pathlib.Path) -> Any:
 
 
 def kind_of(result: Any) -> str:
-    """What kind of result a result.json holds: "study" where it says none."""
+    """The kind of a result.json; "study" where the file names none."""
     return str(result.get("kind", "study")) if isinstance(result, Mapping) else "study"
 
 
@@ -173,7 +173,7 @@ def read(run_dir: str | pathlib.Path) -> Run:
 
 
 def read_arrays(run_dir: str | pathlib.Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays of maps.npz, none where it is missing or unreadable, and a sentence that says so."""
+    """The arrays of maps.npz, and remarks; if it is missing or unreadable, no arrays and a remark that says so."""
     path = pathlib.Path(run_dir) / "maps.npz"
     if not path.is_file():
         return {}, []
@@ -203,7 +203,7 @@ def _read_metrics(path: pathlib.Path) -> tuple[tuple[Mapping[str, Any], ...], li
         if not isinstance(line, Mapping) or not isinstance(line.get("method"), str):
             unreadable += 1
             continue
-        # A run that was killed and resumed logs some steps twice; the later line is the one that counts.
+        # A killed and resumed run logs some steps twice: the later line counts.
         is_validation = any(key.startswith("validation_") for key in line)
         lines[line["method"], str(line.get("seed")), line.get("epoch"), line.get("step"), is_validation] = line
     remarks = [f"{unreadable} line(s) of metrics.jsonl could not be read and are left out."] if unreadable else []
@@ -255,7 +255,7 @@ def _maps_from(arrays: Mapping[str, np.ndarray]) -> tuple[Maps, list[str]]:
             key: value for key, value in own.items() if key in _PER_METHOD or value.shape == (num_pairs,)
         }
         if losses is not None and losses.ndim == 2 and losses.shape[1] > 0:
-            # The course of the attack is over pairs, whichever they are: a pair that diverged is left out.
+            # The curve is taken over all pairs that stayed finite, so a pair that diverged is left out.
             finite = losses[np.isfinite(losses).all(axis=1)]
             if len(finite) < len(losses):
                 remarks.append(f"{len(losses) - len(finite)} pair(s) of {method} have losses that are not finite.")
@@ -268,7 +268,7 @@ def _maps_from(arrays: Mapping[str, np.ndarray]) -> tuple[Maps, list[str]]:
 
 
 def _course_from(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], methods: list[str]) -> Course | None:
-    """The attack step by step, of the methods whose arrays fit; None where there are none."""
+    """The course of the attack for the methods whose arrays have the right shape; None where there are none."""
     if "course_pairs" not in arrays or "course_steps" not in arrays:
         return None
     pairs, steps = (np.asarray(arrays[f"course_{key}"]).reshape(-1).astype(int) for key in ("pairs", "steps"))

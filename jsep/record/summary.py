@@ -1,4 +1,4 @@
-"""Rows of single seeds -> means, standard deviations and intervals of each method."""
+"""Rows of single seeds -> means, standard deviations and confidence intervals of each method."""
 
 import dataclasses
 import math
@@ -17,14 +17,14 @@ _NOT_METRICS = frozenset({"method", "seed", "degraded", "sep_weight", "num_seeds
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Mean and sample standard deviation over the seeds of each method.
 
-    std = sqrt(sum (x_i - mean)^2 / (n - 1)), and 0.0 with one seed. A seed without a metric is left out of
-    that metric; a NaN is not, so that a failed seed is seen in the mean.
+    std = sqrt(sum (x_i - mean)^2 / (n - 1)), and 0.0 with one seed. A seed without a metric is left out of its mean; a
+    NaN is kept, so that a failed seed shows in the mean.
 
     Args:
-        rows: one mapping a method and seed, as in the rows of result.json.
+        rows: one mapping for each method and seed, as in the rows of result.json.
 
     Returns:
-        One mapping a method, in the order of first appearance: "method", "num_seeds", "degraded" (any seed
+        One mapping for each method, in order of first appearance: "method", "num_seeds", "degraded" (whether any seed
         is), "sep_weight" (0.0 where no row has one), {"mean": float, "std": float} for each numeric metric.
 
     Raises:
@@ -76,7 +76,7 @@ def std_of(summary: Mapping[str, Any], key: str) -> float:
 
 
 def num_pixels_of(rows: Sequence[Mapping[str, Any]]) -> int | None:
-    """N, the number of pixels of a map, from N^2 = scale-free loss / loss; None where no row has both."""
+    """N, the number of pixels of a map, from scale-free loss / loss = N^2; None where no row has both losses."""
     for row in rows:
         for end in ("end", "start"):
             raw, scaled = (as_number(row.get(f"explanation_loss_{end}")), as_number(row.get(f"scale_free_loss_{end}")))
@@ -86,10 +86,10 @@ def num_pixels_of(rows: Sequence[Mapping[str, Any]]) -> int | None:
 
 
 def intervals(result: Result) -> dict[str, dict[str, stats.Interval]]:
-    """metric -> method -> mean and 95 % interval, of every metric of the rows; NaN bounds where nothing tells them.
+    """metric -> method -> mean and 95 % confidence interval, for every metric of the rows; NaN bounds where unknown.
 
-    Seeds and images are crossed (`stats.crossed_mean`) where the values of single pairs or images are kept, of other
-    metrics the seeds alone vary. One seed speaks of other images for this model alone.
+    Seeds and images are crossed random effects (`stats.crossed_mean`) where values of single pairs or images are kept;
+    otherwise the interval covers seeds alone. With one seed it covers other images for this one model only.
     """
     found: dict[str, dict[str, stats.Interval]] = {}
     for method in result.methods:
@@ -117,7 +117,7 @@ def intervals(result: Result) -> dict[str, dict[str, stats.Interval]]:
 def values_by_epoch(
     lines: Sequence[Mapping[str, Any]], method: str, key: str
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Per seed the epochs and the mean of one metric over the lines of metrics.jsonl of each epoch."""
+    """seed -> (epochs, mean of the metric `key` over the lines of each epoch), from the lines of metrics.jsonl."""
     values: dict[str, dict[float, list[float]]] = {}
     for line in lines:
         epoch, value = as_number(line.get("epoch")), as_number(line.get(key))
@@ -130,7 +130,7 @@ def values_by_epoch(
 
 
 def mean_curve(seeds: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The epochs and the mean of the seeds there; a seed that stopped early must not bend it, so NaN from then on."""
+    """(epochs, mean over all seeds); NaN once any seed has stopped, since a mean over fewer seeds would jump."""
     epochs = np.unique(np.concatenate([own for own, _ in seeds.values()]))
     table = np.full((len(seeds), epochs.size), np.nan)
     for row, (own, values) in zip(table, seeds.values(), strict=True):
@@ -141,10 +141,10 @@ def mean_curve(seeds: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.n
 def mean_matrix(
     rows: Sequence[Mapping[str, Any]], by: Sequence[str], across: str | None, metric: str
 ) -> tuple[list[tuple[Any, ...]], list[Any], np.ndarray]:
-    """Means of a metric over the seeds: a line for each value of the fields `by`, a column for each of `across` (one
-    for None).
+    """Means of a metric over the seeds: one row for each value of the fields `by`, one column for each value of
+    `across` (a single column for None).
 
-    Returns: the lines, the columns, and the (lines, columns) means; NaN where no row has both.
+    Returns: the row keys, the column keys, and the (rows, columns) means; NaN where nothing was measured.
     """
     found: dict[tuple[tuple[Any, ...], Any], list[float]] = {}
     for row in rows:
@@ -159,8 +159,8 @@ def mean_matrix(
 
 @dataclasses.dataclass(frozen=True)
 class Shift:
-    """One metric under two conditions, seed by seed: the mean under each, the mean of the differences, the (S,)
-    differences, and the (S,) values under the first."""
+    """One metric under two conditions, paired by seed: the mean under each, the mean of the differences, the (S,)
+    differences, and the (S,) values under the first condition."""
 
     first: float
     second: float
@@ -172,8 +172,7 @@ class Shift:
 def shift(
     rows: Sequence[Mapping[str, Any]], field: str, conditions: tuple[Any, Any], metric: str, *, scale: float = 1.0
 ) -> Shift:
-    """How far scale * metric moves from the first of two values of `field` to the second, over the seeds that both
-    have."""
+    """The change of scale * metric from the first to the second value of `field`, over the seeds that have both."""
     by_seed = [
         {row["seed"]: scale * float(row[metric]) for row in rows if row[field] == condition and metric in row}
         for condition in conditions

@@ -1,8 +1,8 @@
-"""The one place that says what holds: claims and a result in, findings out.
+"""The only module that decides claims: claims and a result in, findings out.
 
-Seeds and images are crossed random effects (`stats.crossed_mean`), all claims of a result are one family, and Holm's
-corrected p decides. Fewer than three seeds cannot tell what other seeds would give; what they tell of these models is
-said beside it.
+Seeds and images are crossed random effects (`stats.crossed_mean`); all claims of a result form one family, and the
+p-value after Holm's correction decides. Fewer than three seeds cannot speak for other seeds; what they show about
+these models alone is reported beside the verdict.
 """
 
 import dataclasses
@@ -19,40 +19,39 @@ HOLDS = "holds"
 """The corrected p is below `ALPHA`, and the difference has the claimed sign."""
 
 FAILS = "does not hold"
-"""The corrected p is below `ALPHA`, and the difference has the opposite sign, or is beyond the margin of equality."""
+"""The corrected p is below `ALPHA`, and the difference has the opposite sign or lies outside the equality margin."""
 
 EQUAL = "equal within the margin"
-"""Both one-sided tests put the difference inside the margin, the larger corrected p below `ALPHA`."""
+"""Both one-sided tests reject a difference beyond the margin: the larger corrected p is below `ALPHA`."""
 
 UNDECIDED = "undecided"
-"""The data allow either."""
+"""The data are compatible with either answer."""
 
 UNKNOWN = "cannot tell"
-"""The result lacks what it takes: seeds, a measurement, or models that are not degraded."""
+"""The result lacks what the test needs: seeds, a measurement, or models that are not degraded."""
 
 VERDICTS = (UNKNOWN, FAILS, UNDECIDED, EQUAL, HOLDS)
-"""From the worst to the best part of a question."""
+"""From worst to best; a question gets the worst verdict of its claims."""
 
 ALPHA = 0.05
-"""The error rate that a study may have over all of its claims."""
+"""The family-wise error rate of a study, over all of its claims."""
 
 FEWEST_SEEDS = 3
-"""Fewer seeds give no variance that could be trusted."""
+"""With fewer seeds the estimated variance cannot be trusted."""
 
 MOST_SEEDS = 200
-"""Where so many seeds would not decide, none are named."""
+"""If this many seeds would not decide a claim, no number of seeds is suggested."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What a result says of a claim.
+    """The outcome of testing one claim on a result.
 
-    verdict: of `VERDICTS`; mean: the difference method less baseline with its uncertainty, None where it was not
-    measured; p, corrected_p: two-sided for a difference, of the two one-sided tests for equality, NaN where there is no
-    test; seeds_needed: seeds that would decide at these variances and this correction, None where it is decided, or
-    where seeds do not help; these_models: the interval over images alone, for fewer than `FEWEST_SEEDS` seeds;
-    reason: why it cannot tell, or what was left out; measured: the interval to show where the one of the test is an
-    approximation of it (a bootstrap's).
+    verdict: one of `VERDICTS`; mean: the difference method - baseline with its uncertainty, None if not measured; p,
+    corrected_p: two-sided for a difference, the larger of two one-sided ones for equality, NaN without a test;
+    seeds_needed: seeds that would decide at these variances and this correction, None if decided or if no number does;
+    these_models: the interval over images alone, for fewer than `FEWEST_SEEDS` seeds; reason: why nothing can be
+    decided, or what was left out; measured: the interval to show (a bootstrap's) where the test only approximates it.
     """
 
     claim: Claim
@@ -67,7 +66,7 @@ class Finding:
 
     @property
     def interval(self) -> stats.Interval:
-        """The difference with its 95 % interval, that of these models where other seeds cannot be spoken of."""
+        """The difference with its 95 % interval; with fewer than `FEWEST_SEEDS` seeds, for these models alone."""
         for known in (self.measured, self.these_models):
             if known is not None:
                 return known
@@ -76,17 +75,17 @@ class Finding:
 
 
 def judge(result: Result, claims: Sequence[Claim] | None = None) -> tuple[Finding, ...]:
-    """A finding for every claim, by default for all that `claims_of` finds in the result.
+    """A finding for every claim, by default for all that `claims_of` lists for the result.
 
-    Args: claims: one family for Holm's correction. Returns: in the order of the claims.
+    Args: claims: one family for Holm's correction. Returns: findings in the order of the claims.
     """
     return decide([difference_of(result, claim) for claim in (claims_of(result) if claims is None else claims)])
 
 
 def finding_of(claim: Claim, mean: stats.CrossedMean | None, *, reason: str = "") -> Finding:
-    """The finding of a difference from elsewhere, before Holm's correction: hand all of one family to `decide`.
+    """The finding for a difference estimated elsewhere, before Holm's correction: pass the whole family to `decide`.
 
-    Args: mean: method less baseline; None where it was not measured; reason: why, or what was left out.
+    Args: mean: method - baseline, None if not measured; reason: why it was not measured, or what was left out.
     """
     if mean is None:
         return Finding(claim, UNKNOWN, reason=reason or "not measured for both")
@@ -103,7 +102,7 @@ def finding_of(claim: Claim, mean: stats.CrossedMean | None, *, reason: str = ""
 
 
 def decide(first: Sequence[Finding]) -> tuple[Finding, ...]:
-    """The findings of one family with Holm's corrected p, and the verdict that follows from it."""
+    """The findings of one family with p-values after Holm's correction, and the verdicts that follow."""
     tested = [place for place, finding in enumerate(first) if not math.isnan(finding.p)]
     if not tested:
         return tuple(first)
@@ -116,13 +115,13 @@ def decide(first: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def worst(verdicts: Iterable[str]) -> str:
-    """The verdict of a question, that of its worst part; `UNKNOWN` for none."""
+    """The worst of the verdicts; `UNKNOWN` for none."""
     found = set(verdicts)
     return next((verdict for verdict in VERDICTS if verdict in found), UNKNOWN)
 
 
 def verdict_of(findings: Sequence[Finding]) -> str:
-    """The verdict of one question, that of its worst part; `UNKNOWN` where it asks for both signs and has one."""
+    """The verdict on one question: that of its worst claim; `UNKNOWN` if it needs both signs and has one."""
     question = QUESTIONS.get(findings[0].claim.question) if findings else None
     if question is not None and question.both_signs and len({finding.claim.sign for finding in findings}) < 2:
         return UNKNOWN
@@ -138,7 +137,7 @@ def by_question(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Findi
 
 
 def _difference(result: Result, claim: Claim, seeds: Sequence[int | None], *, fixed: bool) -> stats.CrossedMean | None:
-    """Method less baseline over the seeds: of every pair, of every image, else of whole models; None if unmeasured."""
+    """Method - baseline over the seeds, from single pairs or images where kept, else from models; None if absent."""
     rows, others = result.rows_of(claim.method), result.rows_of(claim.baseline)
     couples = [(rows[seed], others[seed]) for seed in seeds]
     tables = [_table(couples, "pairs", claim.metric), _table(couples, "images", claim.metric)]
@@ -157,7 +156,7 @@ def _difference(result: Result, claim: Claim, seeds: Sequence[int | None], *, fi
 
 
 def _table(couples: Sequence[tuple[Row, Row]], of: str, metric: str) -> np.ndarray | None:
-    """(S, P or B) of method less baseline, or None where a row lacks it or it is not finite."""
+    """(S, P or B) differences method - baseline, or None where a row lacks the metric or a value is not finite."""
     rows = []
     for couple in couples:
         values = [row.of_pairs(metric) if of == "pairs" else row.per_image.get(metric) for row in couple]
@@ -171,8 +170,8 @@ def _table(couples: Sequence[tuple[Row, Row]], of: str, metric: str) -> np.ndarr
 
 
 def _variance_of_shares(result: Result, claim: Claim, values: np.ndarray) -> float:
-    """What other test images add to the variance of a difference of two accuracies, of which the single images are not
-    kept: that of independent samples, which is an upper bound where models agree on images. 0 for what is no share."""
+    """The variance that other test images add to a difference of accuracies for which single images are not kept: that
+    of independent samples, an upper bound since models agree on many images. 0 for metrics that are not accuracies."""
     if not evaluate.METRICS[claim.metric].is_accuracy or not result.num_images:
         return 0.0
     shares = values.mean(axis=0)
@@ -180,7 +179,7 @@ def _variance_of_shares(result: Result, claim: Claim, values: np.ndarray) -> flo
 
 
 def difference_of(result: Result, claim: Claim) -> Finding:
-    """The finding of a claim before Holm's correction: hand all of one family to `decide`."""
+    """The finding for a claim before Holm's correction: pass the whole family to `decide`."""
     rows, others = result.rows_of(claim.method), result.rows_of(claim.baseline)
     shared = [seed for seed in rows if seed in others]
     kept = [seed for seed in shared if not (rows[seed].degraded or others[seed].degraded)]
@@ -225,7 +224,7 @@ def _decide(finding: Finding, corrected_p: float, num_tests: int) -> Finding:
 
 
 def _seeds_needed(claim: Claim, mean: stats.CrossedMean, factor: float) -> int | None:
-    """The smallest number of seeds whose corrected p would fall below ALPHA, if estimate and variances stay."""
+    """The fewest seeds with corrected p < ALPHA if estimate and variances stay; None above `MOST_SEEDS`."""
     low, high = mean.num_seeds, MOST_SEEDS
     if not _would_decide(claim, mean.with_seeds(high), factor):
         return None

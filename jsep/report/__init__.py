@@ -1,12 +1,12 @@
-"""Result files -> tables, figures, one self-contained page. Nothing is computed here: numbers and verdicts come from
-`record`, `evaluate` and `stats`.
+"""Result files -> tables, figures and one self-contained page. Nothing is computed here: numbers and verdicts come
+from `record`, `evaluate` and `stats`.
 
-A `table.Table` is written by `format_table` for a terminal, in Markdown, HTML or LaTeX; `charts` and `image_grid`
-draw what all kinds of result need, in one `style`, as PNG and as SVG of a page. `study_tables`, `study_figures` and
-`findings` are of a study; `kinds` lists the other kinds of result, each of which has a file with its tables and
-figures. `page` fills the templates for one run, `comparison` for several, `explorer` the data of the gallery. `paper`
-sets the paper beside the results, `settings` lists how they were made, `sweep` says how far many runs are. matplotlib
-is used here and nowhere else in the library.
+A `table.Table` is written by `format_table` for a terminal, in Markdown, HTML or LaTeX. `charts` and `image_grid` draw
+the charts of all kinds of result in one `style`, as PNG and as inline SVG. `study_tables`, `study_figures` and
+`findings` belong to studies; `kinds` lists the other kinds of result, each with a file of its own tables and figures.
+`page` fills the templates for one run, `comparison` for several, `explorer` provides the data of the gallery. `paper`
+compares the results with the paper, `settings` lists training and attack settings, `sweep` shows the progress of many
+runs. No other folder of the library uses matplotlib.
 """
 
 from jsep.report.comparison import write_comparison

@@ -1,4 +1,4 @@
-"""Attacks on explanations side by side, the members of the ensemble, pairs near the boundary."""
+"""Attacks on explanations compared, the members of the ensemble, and pairs near the decision boundary."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The kinds of chart that all reports draw: lines with bands, dots with intervals, a matrix, contours."""
+"""The chart types of all reports: lines with bands, dots with intervals, matrices, contours."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ class Line:
     """A line, or marks alone where style is ""; NaN in y is a gap.
 
     label: in the legend of its panel, "" for none; band: (low, high) around it; thin: further lines in its colour;
-    errors: (low, high) of each mark; hollow: marks without filling; every: a mark each so many points.
+    errors: (low, high) of each mark; hollow: marks without filling; every: spacing of the marks, in points.
     """
 
     x: Sequence[float] | np.ndarray
@@ -41,7 +41,7 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One pair of axes. adjust: what else is to be set on them: scales, limits, ticks."""
+    """One pair of axes. adjust: sets everything else on them, such as scales, limits and ticks."""
 
     title: str
     x_label: str
@@ -70,7 +70,7 @@ def line_chart(
     width: float = WIDTH_INCHES,
     share: str = "",
 ) -> Figure:
-    """Panels in rows of `columns`; height: of a row, in inches; share: the axes that all have in common, of "xy"."""
+    """Panels in rows of `columns`; height: of a row, in inches; share: the axes shared by all panels, of "xy"."""
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     with drawing():
@@ -88,7 +88,7 @@ def line_chart(
                 axes.legend(loc="best", fontsize=8)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
-        if "y" in share:  # the label of a row stands at its first panel
+        if "y" in share:  # only the first panel of a row has a y label
             for axes in grid[:, 1:].flat:
                 axes.set_ylabel("")
         _legend(figure, keys)
@@ -103,7 +103,7 @@ def _draw_line(axes: Axes, line: Line) -> None:
     face = PAPER if line.hollow else line.colour
     if line.errors is not None:
         y, low, high = (np.asarray(values, float) for values in (line.y, *line.errors))
-        # The intervals of broken models are wider than the figure: the means decide what is shown.
+        # The intervals of degraded models would stretch the axes: the means set the limits.
         bars = np.nan_to_num(np.abs(np.array([y - low, high - y])))
         axes.errorbar(line.x, y, bars, fmt="none", ecolor=line.colour, elinewidth=1.0, capsize=2)
     axes.plot(
@@ -127,7 +127,7 @@ def _legend(figure: Figure, keys: Sequence[Key], columns: int = 7) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Dot:
-    """A value with the ends of what is known of it; shift: of its place below the middle of its row."""
+    """A value with its interval; shift: offset below the middle of its row."""
 
     value: float
     low: float = math.nan
@@ -140,8 +140,8 @@ class Dot:
 
 @dataclasses.dataclass(frozen=True)
 class DotRow:
-    """One row of a panel. seeds: small ticks below; joined: whether a line leads from the first dot to the last;
-    remark: above the middle of that line; level: an upright stroke to compare with."""
+    """One row of a panel. seeds: values of single seeds, as small ticks below; joined: whether a line joins the first
+    dot to the last; remark: text above the middle of that line; level: reference values, as vertical strokes."""
 
     dots: Sequence[Dot] = ()
     seeds: Sequence[float] = ()
@@ -152,7 +152,7 @@ class DotRow:
 
 @dataclasses.dataclass(frozen=True)
 class DotPanel:
-    """rows: one for each name of the chart; limits: the ends of the axis; zero: whether 0 is marked."""
+    """rows: one for each name of the chart; limits: of the axis; zero: whether 0 is marked."""
 
     title: str
     label: str
@@ -172,7 +172,7 @@ def dot_chart(
     row_height: float = 0.46,
     wide_first: float = 1.45,
 ) -> Figure:
-    """A line for each name in every panel; footnote: one line below the figure."""
+    """Dots with intervals: one row for each name in every panel; footnote: one line below the figure."""
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     with drawing():
@@ -232,7 +232,7 @@ def _draw_dots(axes: Axes, panel: DotPanel) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
-    """shade: (rows, columns) of what colours a cell, beginning at `low`; texts: what is written in it."""
+    """shade: (rows, columns) values that colour the cells, starting at `low`; texts: what is written in them."""
 
     title: str
     shade: np.ndarray
@@ -248,7 +248,7 @@ def matrix_chart(
     boxed: Collection[tuple[int, int]] = (),
     footnote: str = "",
 ) -> Figure:
-    """Matrices side by side; boxed: (row, column) of the cells with a frame."""
+    """Matrices side by side; boxed: (row, column) of the cells to frame."""
     with drawing():
         figure = new_figure(1.5 + 0.42 * len(rows), 10.5)
         grid = figure.subplots(1, len(matrices), sharey=True, squeeze=False)[0]
@@ -273,9 +273,9 @@ def matrix_chart(
 def contour_chart(
     planes: Mapping[str, np.ndarray], places: np.ndarray, *, x_label: str, y_label: str, colour_label: str
 ) -> Figure:
-    """Planes side by side on one scale of colours, a cross in their middle.
+    """Contour plots of planes side by side on one colour scale, with a cross at the centre.
 
-    Args: planes: name -> (x, y) values, masked where there is none; places: of the rows and columns.
+    Args: planes: name -> (x, y) values, masked where missing; places: coordinates of the rows and columns.
     """
     low, high = (float(function([function(plane) for plane in planes.values()])) for function in (np.min, np.max))
     levels = np.linspace(low, high if high > low else low + 1.0, 13)

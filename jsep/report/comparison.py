@@ -23,7 +23,7 @@ from jsep.report.table import Cell, Table, make_table, text_column, with_run_nam
 _KINDS = ("study", "landscape")
 
 GENERATED = '<meta name="generator" content="jsep">'
-"""What a page of this package says of itself."""
+"""The tag that marks a page as written by jsep."""
 
 _CAPTION = (
     "Hollow: before the attack (clean accuracy); filled: after it (robust accuracy); bars: one standard deviation over "
@@ -32,11 +32,11 @@ _CAPTION = (
 
 
 def write_comparison(run_dirs: Sequence[str | pathlib.Path], out: str | pathlib.Path) -> pathlib.Path:
-    """Writes the page that compares runs, which needs no network.
+    """Writes a self-contained page that compares runs; it needs no network.
 
     Args:
         run_dirs: two or more run directories, all of studies or all of landscape analyses, on the same data set.
-        out: the HTML file to write; a page of this package that is there already is replaced.
+        out: the HTML file to write; an existing page written by this package is replaced.
 
     Returns:
         Its path.
@@ -71,7 +71,7 @@ def write_comparison(run_dirs: Sequence[str | pathlib.Path], out: str | pathlib.
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-    """The shortest ends of the runs' paths that tell them apart. Raises: InputError where they do not compare."""
+    """The shortest path endings that tell the runs apart. Raises: InputError for runs that cannot be compared."""
     if len(runs) < 2:
         raise InputError(f"expected two or more runs to compare, got {len(runs)}")
     places = [run.directory.resolve() for run in runs]
@@ -116,7 +116,7 @@ def _studies(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
     methods = list(dict.fromkeys(summary["method"] for own in summaries for summary in own))
     colour = colours(methods)
     named, rows, colour_of = [], [], {}
-    # Method by method: what is to be compared stands together.
+    # Ordered by method, so that rows to be compared are next to each other.
     for method in methods:
         for run, label, own in zip(runs, labels, summaries, strict=True):
             name = f"{method}, {label}"
@@ -147,7 +147,7 @@ def _sections(look: str, has_training: bool) -> dict[str, str]:
 
 
 def _metric_tables(runs: Sequence[Run], labels: Sequence[str]) -> list[Table]:
-    """The groups of metrics, each of the runs that have it."""
+    """Each group of metrics as one table, with the runs that have it."""
     groups: dict[str, dict[str, Table]] = {}
     for run, label in zip(runs, labels, strict=True):
         for table in metric_tables(run.result):
@@ -156,7 +156,7 @@ def _metric_tables(runs: Sequence[Run], labels: Sequence[str]) -> list[Table]:
 
 
 def _landscapes(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
-    """Function by function, so that the same figures of the runs stand under each other."""
+    """Ordered by function, so that the same figure of all runs appears in a column."""
     arrays = []
     for run in runs:
         own, remarks = read_arrays(run.directory)

@@ -1,4 +1,4 @@
-"""The correlation of both robustnesses over many models: tables, a figure, and the paper's claim."""
+"""The correlation between robust accuracy and explanation robustness over many models: tables, figure, claim."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -39,7 +39,7 @@ _COEFFICIENTS = {
     "partial_spearman": "partial Spearman",
     "partial_clean_spearman": "partial Spearman, clean accuracy alone",
 }
-# One a family, those of the methods where they have one.
+# One colour for each family; families named like a method have the method's colour.
 _COLOURS = {
     "mat": "#0072B2", "sep": "#009E73", "standard": "#555555", "trades": "#CC79A7", "trades_sep": "#882255",
     "lga": "#E6C700", "hessian": "#E69F00", "cure": "#56B4E9", "ig_norm": "#000000", "r2et": "#D55E00",
@@ -48,7 +48,7 @@ _SIGNS = {0: ("no SEP", "o"), 1: ("SEP weight > 0", "^"), -1: ("SEP weight < 0",
 
 
 def correlation_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[NamedFigure]:
-    """Every model by its robust accuracy and four measures of explanation robustness; up is more robust."""
+    """Four measures of explanation robustness against robust accuracy, one mark for each model; up is more robust."""
     rows = result["rows"]
     families = list(dict.fromkeys(row["family"] for row in rows))
     colour = colours(families) | {family: own for family, own in _COLOURS.items() if family in families}
@@ -90,7 +90,7 @@ def _panel(result: Mapping[str, Any], measure: str, colour: Mapping[str, str]) -
     every = [shown.scale * row[measure] for row in rows]
 
     def adjust(axes: Axes) -> None:
-        # A broken model with ten times the loss would leave the others a line at the bottom.
+        # On a linear axis a degraded model with ten times the loss would squeeze the others into a line.
         if measure == SCALE_FREE_END and spans_decades([max(whole), max(every)], 3.0):
             axes.set_yscale("log")
         if better < 0:
@@ -106,7 +106,7 @@ def _coefficient(value: Mapping[str, Any] | None) -> str:
 
 
 def correlation_tables(result: Mapping[str, Any]) -> list[Table]:
-    """The coefficients of all models, the paper's claim, those of parts of the models, and the models."""
+    """Tables: the coefficients over all models, the paper's claim, the coefficients over subsets, and the models."""
     main = {measure: correlation_of(result, measure) or {} for measure in result["measures"]}
     rows = [
         [

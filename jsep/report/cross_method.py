@@ -1,4 +1,4 @@
-"""Trained with one method, attacked and measured with every other: a table and a matrix."""
+"""Trained with one explanation method, attacked and measured with every other: a table and a matrix."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,14 +21,14 @@ def _means(result: Mapping[str, Any], metric: str) -> tuple[list[tuple[str, str]
 
 
 def _names(result: Mapping[str, Any], models: Sequence[tuple[str, str]]) -> list[str]:
-    """Only the SEP methods were trained with an explanation; a model that is degraded in some seed has a star."""
+    """Names of models, with the training explanation for SEP methods alone; a star marks those degraded in any seed."""
     degraded = {(row["trained_with"], row["method"]) for row in result["rows"] if row.get("degraded")}
     names = [f"{method} ({trained_with})" if "sep" in method else method for trained_with, method in models]
     return [name + (DEGRADED_MARK if model in degraded else "") for name, model in zip(names, models, strict=True)]
 
 
 def cross_method_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[NamedFigure]:
-    """Loss at the end and 1 − concordance, models by explanation methods."""
+    """Matrices of the loss at the end and of 1 − concordance: models by explanation methods."""
     models, methods, end = _means(result, LOSS_END)
     apart = _means(result, ONE_MINUS_CONCORDANCE_END)[2]
     names = _names(result, models)
@@ -41,7 +41,7 @@ def cross_method_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndar
             float(np.nanmin(apart)) - 0.05,
         ),
     ]
-    # Trained and tested with the same explanation: the cells that the others are to be compared with.
+    # Framed cells, the reference for the others: trained and tested with the same explanation.
     boxed = [
         (place, methods.index(trained_with))
         for place, (trained_with, method) in enumerate(models)
@@ -64,7 +64,7 @@ def _texts(values: np.ndarray, metric: str) -> list[list[str]]:
 
 
 def cross_method_tables(result: Mapping[str, Any]) -> list[Table]:
-    """A row an explanation method, a column a model; below it the paper's claim for each training explanation."""
+    """Explanation methods in rows, models in columns; then the paper's claim for each training explanation."""
     found = [_means(result, metric) for metric in OF_MATRIX]
     models, methods, _ = found[0]
     rows = []

@@ -1,4 +1,4 @@
-"""The gallery of a page: single pairs under attack, step by step, with the choice of method, scale and metric."""
+"""The interactive gallery of a page: single pairs under attack, step by step, by method, map scale and metric."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from jsep.report.map_figures import chosen_pairs
 from jsep.report.style import colours, page_colours
 
 MAX_BYTES = 3_000_000
-"""Of the data in the page: above it fewer pairs are shown, and then fewer steps."""
+"""Limit on the gallery's data: above it fewer pairs are shown, and then fewer steps."""
 
 NUM_PAIRS = 6
 NORMALISATIONS = {"l1": "sums to 1", "max": "largest is 1", "l2": "length 1"}
@@ -37,14 +37,14 @@ def _pixels(images: np.ndarray) -> str:
 
 
 def _maps(maps: np.ndarray) -> dict[str, Any]:
-    """Maps (S, H, W) as 16-bit integers, each over its own largest entry: exact to 1 in 32767 of it."""
+    """Maps (S, H, W) as 16-bit integers, each scaled by its largest entry: exact to 1/32767 of that entry."""
     largest = np.abs(maps).max(axis=(1, 2))
     whole = np.rint(32767 * maps / np.where(largest > 0, largest, 1)[:, None, None])
     return {"values": _base64(whole, "<i2"), "largest": [float(f"{value:.7g}") for value in largest]}
 
 
 def _fallback(maps: Maps, methods: Sequence[str]) -> Course:
-    """Start and end alone, for runs that kept no steps."""
+    """A course with start and end only, for runs that recorded no steps."""
     chosen = chosen_pairs(maps, NUM_PAIRS)
     last = max([maps.methods[m]["losses"].shape[1] - 1 for m in methods if "losses" in maps.methods[m]], default=1)
     found = {}
@@ -61,12 +61,12 @@ def _fallback(maps: Maps, methods: Sequence[str]) -> Course:
 
 
 def explorer_data(maps: Maps, methods: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What explorer.js shows, bounded by MAX_BYTES.
+    """The data that explorer.js shows, at most MAX_BYTES.
 
     Args:
         maps: the maps of the first seed.
         methods: the methods of the run, in order.
-        config: of the run; its map normalisation is the one chosen first.
+        config: of the run; its map normalisation is selected first.
 
     Returns:
         A JSON value, or None where no method has maps.
@@ -123,7 +123,7 @@ def _palette(name: str, count: int = 64) -> list[list[int]]:
 
 
 def scales_of(data: Mapping[str, Any]) -> dict[str, str]:
-    """The scales of maps to choose from, that of the run first."""
+    """The map scales to choose from, that of the run first."""
     own = data["normalize"]
     known = ({"none": "raw"} if own == "none" else {}) | NORMALISATIONS
     return {key: known[key] for key in sorted(known, key=lambda key: key != own)}

@@ -1,4 +1,4 @@
-"""The findings of `record.verdict` in words and cells: the one place where a verdict becomes text."""
+"""The findings of `record.verdict` as text and table cells: the only module that words a verdict."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -19,8 +19,8 @@ FEW_SEEDS = "With three seeds the 95 % interval reaches 4.3 standard errors to e
 
 
 class Answer(NamedTuple):
-    """What a result says: headline, one or two sentences for the top of a page; sentences, one a question; verdicts,
-    (question, subject) -> verdict, of which all of it is made."""
+    """The answer of a result in words. headline: one or two sentences for the top of a page; sentences: one for each
+    question; verdicts: (question, subject) -> verdict, from which both are made."""
 
     headline: str
     sentences: tuple[str, ...]
@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
 
 def answer(content: Mapping[str, Any]) -> Answer:
-    """Puts the findings of a result into words. Args: content: of result.json, of any format."""
+    """The findings of a result in words. Args: content: of a result.json of any format version."""
     result = record.Result.from_dict(content)
     findings = record.judge(result)
     found = record.verdicts(findings)
@@ -46,7 +46,7 @@ _HEADLINES = {
     "belief_by_loss": "explanations harder to manipulate after adversarial training, by the loss left",
     "belief_by_concordance": "the same with the concentration of the maps taken out",
 }
-"""What the headline of a result is about: question -> words."""
+"""question -> its wording in the headline of a result."""
 
 
 def _headline(result: record.Result, found: Mapping[tuple[str, str], str]) -> str:
@@ -76,7 +76,7 @@ def _sentence(key: tuple[str, str], findings: Sequence[record.Finding]) -> str:
 
 
 def finding_text(finding: record.Finding, *, unsaid: Collection[str] = ()) -> str:
-    """'sep_pos − mat −72 [−207, +63] × 1e-7, p = 1.000', with its remarks, those left out that are `unsaid`."""
+    """'sep_pos − mat −72 [−207, +63] × 1e-7, p = 1.000', with its remarks, except those in `unsaid`."""
     claim = finding.claim
     if finding.mean is None:
         return f"{_compared(claim)}: {finding.reason}".removeprefix(": ")
@@ -91,7 +91,7 @@ def _compared(claim: record.Claim) -> str:
 
 
 def interval_text(finding: record.Finding) -> str:
-    """'−72 [−207, +63] × 1e-7' in the unit in which the metric is shown; a ratio, or a correlation."""
+    """'−72 [−207, +63] × 1e-7' in the display unit of the metric; ratios and correlations are back-transformed."""
     claim, interval = finding.claim, finding.interval
     if claim.scale == record.RATIO:
         return factor(interval)
@@ -103,7 +103,7 @@ def interval_text(finding: record.Finding) -> str:
 
 
 def remarks_of(finding: record.Finding) -> list[str]:
-    """How many seeds would decide, what was left out, or why nothing can be told."""
+    """How many seeds would decide, what was left out, or why there is no verdict."""
     parts = [finding.reason] if finding.reason else []
     if finding.verdict == record.UNDECIDED and finding.claim.scale != record.CORRELATION:
         parts.append(
@@ -115,7 +115,7 @@ def remarks_of(finding: record.Finding) -> list[str]:
 
 
 def findings_table(content: Mapping[str, Any]) -> Table | None:
-    """Every claim of a result with its difference, interval and verdict; None where nothing is compared."""
+    """Every claim of a result with its difference, interval and verdict; None for a result without claims."""
     rows = []
     for finding in record.judge(record.Result.from_dict(content)):
         claim, interval = finding.claim, finding.interval
@@ -140,7 +140,7 @@ def findings_table(content: Mapping[str, Any]) -> Table | None:
 
 
 def _degraded_sentence(result: record.Result) -> str:
-    """Which models are degraded, so that no verdict rests on them."""
+    """A sentence naming the degraded models, on which no verdict rests."""
     broken = sorted({row.method for row in result.rows if row.degraded})
     if not broken:
         return "No model is degraded."
@@ -148,7 +148,7 @@ def _degraded_sentence(result: record.Result) -> str:
 
 
 def auto_attack_sentences(content: Mapping[str, Any]) -> tuple[str, ...]:
-    """The automatic checks of AutoAttack that were raised, each with its model."""
+    """The automatic checks that AutoAttack raised, one sentence each with the model."""
     return tuple(
         f"{row['method']} (seed {row['seed']}): {text}"
         for row in content.get("rows", ())

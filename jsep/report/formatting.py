@@ -1,4 +1,4 @@
-"""How single numbers are written: digits, signs, intervals, p-values."""
+"""Formatting of single numbers: digits, signs, intervals, p-values."""
 
 import math
 from collections.abc import Sequence
@@ -8,25 +8,25 @@ from jsep import evaluate, stats
 from jsep.record import as_number
 
 MISSING = "–"
-"""Shown for a value that is not there."""
+"""Shown for a missing value."""
 
 DEGRADED = (
     "clean accuracy more than 5 points below that of the model it is compared with: a broken classifier; its "
     "explanation loss is no sign of robustness"
 )
-"""What the mark of a degraded model means."""
+"""The meaning of `DEGRADED_MARK`."""
 
 DEGRADED_MARK = " *"
-"""Behind the name of a degraded model."""
+"""Appended to the name of a degraded model."""
 
 
 def minus(text: str) -> str:
-    """Hyphens before numbers as minus signs."""
+    """Replaces hyphens by minus signs."""
     return text.replace("-", "−")
 
 
 def decimals_for(values: Sequence[float | None]) -> int:
-    """Digits after the point (0 to 3) with which the smallest of the values keeps three significant digits.
+    """Decimal places (0 to 3) that give the smallest of the values three significant digits.
 
     >>> decimals_for([5800.0, 11400.0]), decimals_for([1.269, 16.9])
     (0, 2)
@@ -38,7 +38,7 @@ def decimals_for(values: Sequence[float | None]) -> int:
 
 
 def format_number(value: Any, scale: float, decimals: int) -> str:
-    """One number of a table; an en dash where there is none."""
+    """One number of a table; an en dash for a missing one."""
     number = as_number(value)
     if number is None:
         return MISSING
@@ -46,7 +46,7 @@ def format_number(value: Any, scale: float, decimals: int) -> str:
 
 
 def significant(value: float) -> str:
-    """A number with three significant digits, and with all of those before the point.
+    """A number with three significant digits, or all of its integer digits where it has more.
 
     >>> significant(10457.3), significant(2.6961), significant(3.1e-06), significant(-0.5)
     ('10457', '2.70', '3.1e−06', '−0.500')
@@ -57,7 +57,7 @@ def significant(value: float) -> str:
 
 
 def metric_number(value: float, metric: str) -> str:
-    """The value of a metric as it is shown, without its unit."""
+    """The value of a metric as displayed, without its unit."""
     shown = evaluate.METRICS[metric]
     if shown.decimals is None:
         return significant(shown.scale * value)
@@ -65,7 +65,7 @@ def metric_number(value: float, metric: str) -> str:
 
 
 def format_weight(value: Any) -> str:
-    """A SEP weight with its sign, since the sign is what it does.
+    """An SEP weight with its sign: positive flattens, negative sharpens.
 
     >>> format_weight(3000.0), format_weight(-0.073), format_weight(0.0)
     ('+3000', '−0.073', '0')
@@ -79,7 +79,7 @@ def format_weight(value: Any) -> str:
 
 
 def signed(value: float, metric: str) -> str:
-    """A difference with its sign, as its metric is shown, with three significant digits."""
+    """A difference with its sign, in the display unit of its metric, with three significant digits."""
     if math.isnan(value):
         return MISSING
     shown = value * evaluate.METRICS[metric].scale
@@ -91,7 +91,7 @@ def signed(value: float, metric: str) -> str:
 
 
 def unit_of_difference(metric: str) -> str:
-    """Points where the metric is in percent."""
+    """The unit of a difference of this metric: points for a metric in percent, else the metric's own."""
     shown = evaluate.METRICS[metric]
     return {"%": "points", "1e-7": "× 1e-7"}.get(shown.unit, shown.unit)
 
@@ -102,13 +102,13 @@ def coefficient(estimate: float, low: float, high: float) -> str:
 
 
 def factor(interval: stats.Interval) -> str:
-    """A ratio with its interval, of which the logarithms are given."""
+    """A ratio with its interval, from the interval of its logarithm."""
     ratio = [math.exp(value) if abs(value) < 50 else math.inf for value in interval]
     return f"{ratio[0]:.3g}" if math.isnan(ratio[1]) else f"{ratio[0]:.3g} [{ratio[1]:.3g}, {ratio[2]:.3g}]"
 
 
 def p_text(value: float | None, *, equals: bool = False) -> str:
-    """A p-value as shown.
+    """A p-value as displayed.
 
     >>> p_text(0.0412), p_text(0.0002), p_text(None), p_text(0.5, equals=True)
     ('0.041', '< 0.001', '–', '= 0.500')
@@ -119,5 +119,5 @@ def p_text(value: float | None, *, equals: bool = False) -> str:
 
 
 def listing(names: Sequence[str]) -> str:
-    """Such as "a, b and c"."""
+    """Joins names, such as "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

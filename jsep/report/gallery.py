@@ -19,11 +19,11 @@ _COLUMNS = {
 }
 
 _MAX_BYTES = 1024 * 1024
-"""Two dozen rows of noise-like maps: below this the labels are not legible."""
+"""Size limit of the PNG: labels beside two dozen rows of noise-like maps are not legible in a smaller one."""
 
 
 def gallery_tables(result: Mapping[str, Any]) -> list[Table]:
-    """How concentrated the maps of each method are, and how much they change with the weights of the model."""
+    """How concentrated the maps of each method are, and how much they change when the weights are randomised."""
     rows = [
         [row["method"], row["model"], *(minus(form.format(row[key])) for key, (_, form) in _COLUMNS.items())]
         for row in result["rows"]
@@ -32,13 +32,13 @@ def gallery_tables(result: Mapping[str, Any]) -> list[Table]:
 
 
 def gallery_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[NamedFigure]:
-    """A row for each method, a column for each image; none without the arrays of the run."""
+    """One row for each method, one column for each image; empty without the arrays of the run."""
     methods = [row["method"] for row in result["rows"] if row["method"] in arrays]
     if not methods or "images" not in arrays:
         return []
     images = arrays["images"]
     rows = [[Tile(image, "image") for image in images]]
-    # Methods concentrate very differently: a scale for each, with its bar.
+    # Methods differ widely in concentration, so each row has its own scale and colour bar.
     rows += [[Tile(explanation, "map") for explanation in arrays[method]] for method in methods]
     names = [class_words(str(name)) for name in arrays.get("class_names", [""] * len(images))]
     layout = Layout(left=1.75, top=0.28, gap=0.06, below=0.1, width=7.2)

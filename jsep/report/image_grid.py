@@ -1,4 +1,4 @@
-"""A grid of images and maps with words below them, on square cells of a fixed size."""
+"""A grid of images and maps with text below them, in square cells of fixed size."""
 
 import dataclasses
 import math
@@ -15,15 +15,15 @@ from matplotlib.ticker import MaxNLocator
 from jsep.report.style import INK, SOFT, WIDTH_INCHES, drawing, new_figure, plain
 
 MAP_COLOURS, CHANGE_COLOURS = "magma", "PuOr"
-"""Colour maps of explanations and of changes of an image."""
+"""Colour maps for explanations, and for changes of an image."""
 
 WARNING = "#b23a00"
 
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """One cell. pixels: (H, W, C) image in [0, 1], or (H, W) map or change; below: words of one or two lines; warn:
-    whether they say that something went wrong."""
+    """One cell. pixels: (H, W, C) image in [0, 1], or (H, W) map or change; below: text of one or two lines; warn:
+    whether the text reports a failure."""
 
     pixels: np.ndarray
     kind: Literal["image", "map", "change"]
@@ -33,9 +33,9 @@ class Tile:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Inches around and between the cells. left: for the names of the rows; below: for the words below a cell; width:
-    that the columns share, a cell being at most `largest`; one_scale: whether all maps share one scale of colours, and
-    not those of a row alone."""
+    """Sizes of the grid, in inches. left: space for the row names; below: for the text below a cell; width: of all
+    columns together, each cell being at most `largest`; one_scale: whether all maps share one colour scale, instead of
+    one for each row."""
 
     left: float = 0.1
     top: float = 0.34
@@ -47,7 +47,7 @@ class Layout:
 
 
 _BAR = 0.62
-"""Inches for a bar of colours with its numbers."""
+"""Width of a colour bar with its numbers, in inches."""
 
 
 def image_grid(
@@ -59,9 +59,9 @@ def image_grid(
     heading: str = "",
     layout: Layout = Layout(),
 ) -> Figure:
-    """Images as they are, maps in % of the map by their square root, changes on one scale from -limit to limit.
+    """Images as they are, maps in % of the map on a square-root scale, changes on one scale from -limit to limit.
 
-    Args: titles: above the columns; names: before the rows; heading: above all.
+    Args: titles: of the columns; names: of the rows; heading: above the figure.
     """
     has_change = any(tile.kind == "change" for tile in rows[0])
     right = _BAR + (_BAR - 0.1 if has_change else 0.0)
@@ -103,7 +103,7 @@ def image_grid(
 
 
 def _norm(maps: Sequence[np.ndarray]) -> PowerNorm:
-    """One scale in %; by the square root, since a few pixels hold most of a map."""
+    """One colour scale in %, with square-root spacing, since a few pixels hold most of a map."""
     largest = max((float(np.nanmax(own)) for own in maps), default=0.0)
     return PowerNorm(0.5, vmin=0.0, vmax=100.0 * largest if largest > 0 else 1.0)
 
@@ -127,22 +127,22 @@ def _bar(figure: Figure, axes: Axes, shown: ScalarMappable, label: str = "") -> 
     bar = figure.colorbar(shown, cax=axes)
     bar.outline.set_linewidth(0.5)
     assert bar.solids is not None
-    bar.solids.set_rasterized(True)  # or each of its 256 colours is a path
+    bar.solids.set_rasterized(True)  # else each of its 256 colours is a vector path
     axes.tick_params(labelsize=6.5, width=0.5, length=2, pad=1.5)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
     axes.set_ylabel(label, fontsize=7)
 
 
 def first_of_each_class(labels: np.ndarray, images: np.ndarray, count: int) -> list[int]:
-    """The first image of each class in turn, then the second; no one picks by the result.
+    """The first image of each class in turn, then the second, and so on: a choice blind to the results.
 
     Args:
         labels: (P,) classes.
-        images: (P, H, W, C); an image that came before is left out.
+        images: (P, H, W, C); repeated images are left out.
         count: how many at most.
 
     Returns:
-        Places of different images, in their order.
+        Indices of different images, in the order chosen.
     """
     seen_per_class: dict[int, int] = {}
     seen_images: set[bytes] = set()
@@ -158,5 +158,5 @@ def first_of_each_class(labels: np.ndarray, images: np.ndarray, count: int) -> l
 
 
 def class_words(name: str) -> str:
-    """The name of a class as a figure writes it."""
+    """The name of a class as shown in a figure."""
     return plain(name, 16)

@@ -1,4 +1,4 @@
-"""What a result of each kind shows: its tables, its figures, and the question that it answers."""
+"""The kinds of result other than studies: the question that each answers, its tables and its figures."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ Content = Mapping[str, Any]
 Arrays = Mapping[str, np.ndarray]
 
 LEDE = "Does a flatter explanation landscape change how robust the explanations are, and leave accuracy alone?"
-"""The question of a study."""
+"""The question that a study answers."""
 
 
 def _no_figures(result: Content, arrays: Arrays) -> list[NamedFigure]:
@@ -33,7 +33,7 @@ def _no_figures(result: Content, arrays: Arrays) -> list[NamedFigure]:
 
 
 class Kind(NamedTuple):
-    """What a result that is no study is: heading, question, its tables, and what its arrays allow to draw."""
+    """A kind of result other than a study: heading, question, its tables, and the figures that its arrays allow."""
 
     heading: str
     question: str
@@ -74,13 +74,13 @@ KINDS: dict[str, Kind] = {
         correlation_tables, correlation_figures,
     ),
 }  # fmt: skip
-"""kind of a result.json -> what it shows; studies and evaluations have a page of their own."""
+"""kind of a result.json -> `Kind`; studies and evaluations have pages of their own."""
 
 STUDIES = ("study", "evaluation")
 
 
 def tables_of(result: Content) -> list[Table]:
-    """Every table of a result. Raises: InputError for a kind that this version does not know."""
+    """Every table of a result. Raises: InputError for a kind unknown to this version."""
     kind = kind_of(result)
     if kind in STUDIES:
         return study_tables(result)
@@ -89,12 +89,12 @@ def tables_of(result: Content) -> list[Table]:
 
 
 def format_table(table_or_result: Table | Content, *, style: Style = "terminal") -> str:
-    """A table, or every table of a result.
+    """A table, or every table of a result, as text.
 
     Args: table_or_result: a table, or the content of a result.json; style: "terminal" (at most 120 columns wide, and
-      without the tables of findings and intervals, which a script prints in words), "markdown", "html", or "latex"
+      without the tables of findings and intervals, which scripts print as sentences), "markdown", "html", or "latex"
       (booktabs).
-    Raises: InputError for another style, a kind that this version does not know, or a study without rows.
+    Raises: InputError for another style, a kind unknown to this version, or a study without rows.
     """
     if isinstance(table_or_result, Table):
         return write_table(table_or_result, style)

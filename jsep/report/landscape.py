@@ -39,11 +39,11 @@ CURVATURES = ("top_eigenvalue", "trace", "frobenius_norm", "average_sharpness", 
 _OF_MAP = ("jacobian_spectral_norm", "jacobian_frobenius_norm", "local_lipschitz")
 _OF_MODEL = (CLEAN, ROBUST, LOSS_START, LOSS_END, REMOVED)
 _BARE = {"cross_entropy": "nats", "margin": "logits"}
-"""The functions whose values are not explanation losses, and not shown x 1e-7."""
+"""The functions that are not explanation losses, and therefore not displayed x 1e-7."""
 
 
 def unit_of(scalar: str) -> tuple[float, str]:
-    """Factor and unit in which the values of a function are shown."""
+    """Factor and unit in which the values of a function are displayed."""
     return (1.0, _BARE[scalar]) if scalar in _BARE else (LOSS_SCALE, "1e-7")
 
 
@@ -66,7 +66,7 @@ def scalars_of(result: Mapping[str, Any]) -> list[str]:
 
 
 def digits(value: float) -> str:
-    """Three significant digits, with a true minus."""
+    """A number with three significant digits and a true minus sign."""
     if not math.isfinite(value):
         return MISSING
     size = abs(value)
@@ -85,7 +85,7 @@ def _cell(found: SeedMean | None, scale: float = 1.0) -> Cell:
 
 
 def describe_slices(result: Mapping[str, Any]) -> str:
-    """Directions, normalisation and extent in one sentence, for every caption."""
+    """Directions, normalisation and extent of the slices in one sentence, for every caption."""
     config = result["config"]
     outside = {
         "clip": "points outside [0, 1] are clipped to it",
@@ -102,7 +102,7 @@ def describe_slices(result: Mapping[str, Any]) -> str:
 
 
 def model_table(result: Mapping[str, Any]) -> Table:
-    """A row for each method: accuracies and the attack."""
+    """One row for each method: accuracies and the result of the attack."""
     rows = [
         [method, *(_cell(landscape_number(result, method, name), METRICS[name].scale) for name in _OF_MODEL)]
         for method in methods_of(result)
@@ -112,7 +112,7 @@ def model_table(result: Mapping[str, Any]) -> Table:
 
 
 def curvature_table(result: Mapping[str, Any]) -> Table:
-    """A row for each function and method."""
+    """One row for each function and method."""
     rows: list[list[str | Cell]] = []
     for scalar in scalars_of(result):
         scale, unit = unit_of(scalar)
@@ -128,7 +128,7 @@ def curvature_table(result: Mapping[str, Any]) -> Table:
 
 
 def correlation_table(result: Mapping[str, Any]) -> Table:
-    """A row for each predictor: rho with its interval against every outcome, over images and over models."""
+    """One row for each predictor: rho with its interval against every outcome, over images and over models."""
     found = {(row["predictor"], row["outcome"], row["level"]): row for row in result["correlations"]}
     levels = list(dict.fromkeys(row["level"] for row in result["correlations"]))
     rows = []
@@ -146,7 +146,7 @@ def correlation_table(result: Mapping[str, Any]) -> Table:
 
 
 def landscape_tables(result: Mapping[str, Any]) -> list[Table]:
-    """The tables of the analysis, and what their numbers are."""
+    """The tables of a landscape analysis, with notes that define their quantities."""
     seeds = max(sum(row["method"] == method for row in result["rows"]) for method in methods_of(result))
     spread = f"standard deviation over {seeds} seeds" if seeds > 1 else "standard error over the images; one seed"
     about = (

@@ -41,7 +41,7 @@ _STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (
 
 
 def landscape_figures(result: Mapping[str, Any], arrays: Arrays) -> list[NamedFigure]:
-    """What the arrays of the run allow, in the order of the page."""
+    """The figures that the arrays of the run allow, in the order of the page."""
     found = []
     config, count = result["config"], result["num_images"]
     if "coordinates" in arrays:
@@ -82,7 +82,8 @@ def landscape_figures(result: Mapping[str, Any], arrays: Arrays) -> list[NamedFi
 
 
 def slices_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: str = "") -> NamedFigure:
-    """One function along lines: a panel a method with single random lines, and a panel a direction; run: its label."""
+    """One function along lines: one panel for each method with single random lines, then one panel for each direction
+    with all methods; run: label of the run."""
     name, methods, places = SCALAR_NAMES[scalar], methods_of(result), arrays["coordinates"]
     colour, mark = colours(methods), marks(methods)
     scale, unit = unit_of(scalar)
@@ -124,9 +125,9 @@ def slices_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: s
 
 
 def plane_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: str = "") -> NamedFigure:
-    """One function in the plane of the attack's path and a random direction: contours, one panel a method."""
+    """One function in the plane of the attack direction and a random one: contours, one panel for each method."""
     name, (scale, unit) = SCALAR_NAMES[scalar], unit_of(scalar)
-    # Rows of the arrays are the attack's way: shown to the right.
+    # Rows of the arrays follow the attack direction, which is the horizontal axis of the figure.
     planes = {
         method: np.ma.masked_invalid(scale * np.asarray(arrays[f"{method}/{scalar}/plane"], float))
         for method in methods_of(result)
@@ -150,7 +151,7 @@ def plane_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: st
 
 
 def _spectra(result: Mapping[str, Any], arrays: Arrays) -> Figure:
-    """The spectral density of the Hessian of every function, by the share of eigenvalues in bins of a symmetric
+    """The spectral density of the Hessian of every function: the fraction of eigenvalues in bins of a symmetric
     logarithmic axis."""
     methods = methods_of(result)
     colour, style = colours(methods), dict(zip(methods, _STYLES * len(methods), strict=False))
@@ -193,7 +194,8 @@ def _spectrum_axes(threshold: float, largest: float) -> Any:
 
 
 def _curvature(result: Mapping[str, Any]) -> Figure:
-    """Every curvature number of every function: one row of panels a function, one panel a number, one line a method."""
+    """Every curvature measure of every function: a row of panels for each function, a column for each measure, a line
+    for each method."""
     methods = methods_of(result)
     colour, mark = colours(methods), marks(methods)
     panels = []
@@ -221,7 +223,7 @@ def _curvature(result: Mapping[str, Any]) -> Figure:
 
 
 def _correlations(result: Mapping[str, Any]) -> Figure:
-    """Rank correlation of every predictor with every outcome: intervals, a row a predictor."""
+    """Rank correlation of every predictor with every outcome, with intervals: one row for each predictor."""
     rows: Sequence[Mapping[str, Any]] = result["correlations"]
     predictors = list(dict.fromkeys(row["predictor"] for row in rows))
     levels = list(dict.fromkeys(row["level"] for row in rows))

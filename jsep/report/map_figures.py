@@ -1,4 +1,4 @@
-"""The figures of images and maps: the maps of the methods side by side, the attack on single pairs, its course."""
+"""Figures of images and maps: the maps of all methods, the attack on single pairs, the loss along the attack."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from jsep.report.style import NamedFigure, colours, marks, plain, spans_decades
 
 
 def course_of_attack(maps: Maps, methods: Sequence[str]) -> Figure | None:
-    """The explanation loss over the steps of the attack: median over the pairs, with a 10-90 % band; None without."""
+    """The explanation loss against the attack step: median over the pairs with a 10-90 % band; None without losses."""
     having = [method for method in methods if "losses" in maps.methods.get(method, {})]
     if not having:
         return None
@@ -28,7 +28,7 @@ def course_of_attack(maps: Maps, methods: Sequence[str]) -> Figure | None:
         losses = LOSS_SCALE * np.asarray(maps.methods[method]["losses"], dtype=np.float64)
         low, median, _, high = stats.band(losses)
         ends += [median[0], median[-1]]
-        # Every step of a long attack would be a megabyte of path: 150 places draw the same line.
+        # Plotting every step of a long attack would take a megabyte of path: 150 points look the same.
         places = np.unique(np.linspace(0, median.size - 1, 150).round().astype(int))
         label = f"{method}: {significant(median[0])} → {significant(median[-1])}"
         lines.append(
@@ -110,7 +110,7 @@ def map_figures(maps: Maps, methods: Sequence[str]) -> list[NamedFigure]:
 
 
 def _file_names(methods: Sequence[str]) -> dict[str, str]:
-    """Names of letters, digits, '+', '-' and '_', all different -> method."""
+    """File name -> method: names of letters, digits, '+', '-' and '_', all different."""
     names: dict[str, str] = {}
     for method in methods:
         name = re.sub(r"[^A-Za-z0-9_+-]+", "-", method)[:60] or "method"
@@ -131,12 +131,12 @@ def _pixels(explanation: np.ndarray) -> str:
 
 
 def chosen_pairs(maps: Maps, count: int) -> list[int]:
-    """The pairs to show, `count` at most: those with the first victims of each class."""
+    """The pairs to show, at most `count`: those with the first victims of each class."""
     return first_of_each_class(maps.victim_labels, maps.victim_images, count)
 
 
 def explanations(maps: Maps, methods: Sequence[str], *, num_rows: int = 6) -> Figure:
-    """Images in the rows; in the columns the image and the map of each method (Figure 4 of the paper)."""
+    """One row for each image: the image, then the map of each method (Figure 4 of the paper)."""
     rows = []
     for index in chosen_pairs(maps, num_rows):
         own = [maps.methods[method]["victim_map"][index] for method in methods]
@@ -159,7 +159,7 @@ def attack_panel(maps: Maps, method: str, *, num_rows: int = 4) -> Figure:
             float(evaluate.explanation_loss(jnp.asarray(each), jnp.asarray(target))) for each in (victim, manipulated)
         )
         removed = minus(f"({100 * (after - before) / before:+.0f} %)") if before > 0 else ""
-        # The largest change of a single channel is what a linf ball bounds.
+        # The largest change of a single channel: this is what an linf ball bounds.
         change = float(np.nanmax(np.abs(np.asarray(own["manipulated"][index], float) - maps.victim_images[index])))
         prediction, lost = _prediction(maps, method, index)
         rows.append(
@@ -186,7 +186,7 @@ def _change(maps: Maps, method: str, index: int) -> np.ndarray:
 
 
 def _prediction(maps: Maps, method: str, index: int) -> tuple[str, bool]:
-    """What is predicted for the manipulated image, and whether the attack lost the prediction."""
+    """The class predicted for the manipulated image, and whether the attack changed the prediction."""
     own = maps.methods[method]
     if "manipulated_predicted" not in own:
         return "", False

@@ -1,4 +1,4 @@
-"""The page of one run: index.html with its figures inside, and the same figures as PNGs beside result.json."""
+"""The page of one run: index.html with embedded figures, and the same figures as PNGs beside result.json."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -42,8 +42,8 @@ _FILES = {
 def write(run_dir: str | pathlib.Path) -> pathlib.Path:
     """Writes the figures and the page of a run of any kind: PNGs and `index.html` beside its result.json.
 
-    The page holds everything it shows and needs no network. Each file is replaced as a whole, never half written.
-    What metrics.jsonl and maps.npz would show is left out where they are missing, and the page of a study says so.
+    The page is self-contained and needs no network. Each file is replaced atomically. Content from metrics.jsonl and
+    maps.npz is left out where they are missing, and the page of a study says so.
 
     Args:
         run_dir: the run directory.
@@ -69,7 +69,7 @@ def write(run_dir: str | pathlib.Path) -> pathlib.Path:
 
 
 def _analysis(directory: pathlib.Path, kind: str) -> tuple[list[NamedFigure], str]:
-    """Of a result that is tables and figures."""
+    """Figures and page of a result other than a study."""
     result = read_json(directory)
     arrays, remarks = read_arrays(directory)
     entry = KINDS[kind]
@@ -92,7 +92,7 @@ def _analysis(directory: pathlib.Path, kind: str) -> tuple[list[NamedFigure], st
 
 
 def _about(result: Mapping[str, Any]) -> str:
-    """What is known of data and models, in one line."""
+    """The data and the models in one line, as far as known."""
     parts = [mapping(result, part) for part in ("study", "config", "pairs")]
     known = [next((str(part[key]) for part in parts if part.get(key)), "") for key in ("dataset", "model")]
     images = result.get("num_images")
@@ -145,14 +145,14 @@ def _study(directory: pathlib.Path) -> tuple[list[NamedFigure], str]:
 
 
 def answer_values(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What answer.html shows: the headline of the findings, and each question with its verdict."""
+    """The values of the template answer.html: the headline of the findings, and each question with its verdict."""
     found = answer(result)
     return {"answer": found, "sentences": (*found.sentences, *auto_attack_sentences(result))}
 
 
 def rows_table(result: Mapping[str, Any]) -> Table:
-    """The rows of result.json as they are."""
-    # Values of single pairs are for the tests over pairs, not for readers.
+    """The rows of result.json as a table, unchanged."""
+    # Values of single pairs and images feed the tests and would only clutter the page.
     rows = [row.as_dict() | {"per_pair": {}, "per_image": {}} for row in Result.from_dict(result).rows]
     keys = list(dict.fromkeys(key for row in rows for key in row if not isinstance(row[key], Mapping)))
     note = "Raw values of result.json: losses as they are, accuracies as fractions."
@@ -175,7 +175,7 @@ def mapping(result: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def provenance(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What the section on how to reproduce a run shows."""
+    """The values of the page's section on how to reproduce the run."""
     environment = mapping(result, "environment")
     return {
         "environment": environment,
@@ -186,7 +186,7 @@ def provenance(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def provenance_line(environment: Mapping[str, Any]) -> str:
-    """When, where, with what and for how long, as far as it is known."""
+    """When, where and with which software the run was made and how long it took, as far as known."""
     parts = []
     if environment.get("date"):
         parts.append(str(environment["date"])[:10])
@@ -205,6 +205,6 @@ def provenance_line(environment: Mapping[str, Any]) -> str:
 
 
 def _files(directory: pathlib.Path, figures: Sequence[NamedFigure]) -> dict[str, str]:
-    """The files that are there, and the figures that will be: names of letters, digits, '+', '-' and '_' only."""
+    """The files that exist, and the figures about to be written: names of letters, digits, '+', '-' and '_' only."""
     known = {name: meaning for name, meaning in _FILES.items() if (directory / name).is_file()}
     return known | {f"{figure.name}.png": figure.heading for figure in figures}

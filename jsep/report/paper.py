@@ -1,4 +1,4 @@
-"""The paper's tables and figures beside this project's results: every number and claim, and whether it holds."""
+"""The paper's tables and figures compared with the results: every number and claim, and whether it holds."""
 
 import math
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ _Results = Mapping[str, Mapping[str, Any]]
 
 
 def order_table(results: _Results, page: str = "") -> Table:
-    """For every study of the paper's items: the verdict on each question of `record.AT_A_GLANCE`.
+    """The verdict on each question of `record.AT_A_GLANCE`, for every study among the paper's items.
 
-    Args: results: the content of result.json by the name of its folder; page: the folder of the results as seen from
-      the table, for links.
+    Args: results: folder name -> content of its result.json; page: path from the table to the folder of the results,
+      for links.
     """
     rows = []
     for item in record.PAPER_ITEMS:
@@ -35,9 +35,9 @@ def order_table(results: _Results, page: str = "") -> Table:
 
 
 def paper_table(results: _Results) -> Table:
-    """A row for each question of each item, and what has not been run.
+    """One row for each claim or number of each item, including items that have not been run.
 
-    Args: results: the content of result.json by the name of its folder.
+    Args: results: folder name -> content of its result.json.
     """
     rows, missing = [], []
     for item in record.PAPER_ITEMS:
@@ -62,12 +62,12 @@ def paper_table(results: _Results) -> Table:
 
 
 def comparison_text(compared: record.Comparison) -> str:
-    """What the result says: its number beside the published one, or its findings."""
+    """The outcome in words: the measured number beside the published one, or the findings."""
     if compared.number is not None:
         return _number_text(compared)
     findings = compared.findings
     subjects = {finding.claim.subject for finding in findings}
-    # What all have in common is said once.
+    # Remarks common to all findings appear once.
     remarks = [remarks_of(finding) for finding in findings if finding.mean is not None]
     shared = [each for each in remarks[0] if all(each in own for own in remarks)] if len(remarks) > 1 else []
     parts = [
@@ -90,7 +90,7 @@ def _number_text(compared: record.Comparison) -> str:
 
 
 def comparison_table(found: list[record.Comparison], title: str = "") -> Table:
-    """Comparisons of one result as a table of their own."""
+    """The comparisons of one result as a table."""
     rows = [
         [each.subject, each.paper, comparison_text(each), each.verdict or MISSING, each.basis or MISSING]
         for each in found

@@ -1,4 +1,4 @@
-"""The same study in float32 and in bfloat16: every reported number, and how far it moved."""
+"""The same study in float32 and in bfloat16: every reported number and its change."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +13,9 @@ _FORMATS = ("float32", "bfloat16")
 
 
 def precision_tables(result: Mapping[str, Any]) -> list[Table]:
-    """Means over the seeds in both precisions, and their difference with its smallest and largest seed.
+    """Means over the seeds in both precisions, and their difference with its smallest and largest value over the seeds.
 
-    Beside it the spread of float32 over the seeds, which says what chance alone does.
+    The standard deviation of float32 over the seeds beside it shows the size of seed noise.
     """
     rows = []
     for method in dict.fromkeys(row["method"] for row in result["rows"]):

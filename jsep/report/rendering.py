@@ -1,4 +1,4 @@
-"""The templates of the pages, and files written whole."""
+"""Renders the templates of the pages, and writes files atomically."""
 
 import functools
 import json
@@ -16,7 +16,7 @@ from jsep.report.style import page_colours
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("jsep.report"),
-        autoescape=True,  # nothing from a file reaches a page another way
+        autoescape=True,  # values from files are always escaped
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -26,19 +26,19 @@ def _environment() -> jinja2.Environment:
 
 
 def shown(value: Any) -> str:
-    """Any value of a file as plain text."""
+    """Any value of a result file as plain text."""
     if value is None:
         return MISSING
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def render(template: str, **values: Any) -> str:
-    """The text of a template of this package with these values, all of them escaped."""
+    """A template of this package rendered with these values, all of them escaped."""
     return _environment().get_template(template).render(**values)
 
 
 def replace_file(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file as a whole or not at all."""
+    """Writes a file atomically: as a whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(data)

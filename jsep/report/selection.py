@@ -1,4 +1,4 @@
-"""The choice of images in tables and figures: pairs drawn anew, maps within and between clusters."""
+"""Effects of image selection: pairs drawn anew, and maps within and between clusters."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ def _loss(value: float) -> str:
 
 
 def selection_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[NamedFigure]:
-    """Images and maps cluster by cluster (with the arrays of the run), and what the number of pairs does."""
+    """Images and maps by cluster (with the arrays of the run), and the effect of the number of pairs."""
     found = []
     if "images" in arrays and "maps" in arrays:
         model = str(arrays["model"]) if "model" in arrays else "mat"
@@ -105,7 +105,7 @@ def _draws(summary: Mapping[str, Any]) -> Figure:
 
 
 def selection_tables(result: Mapping[str, Any]) -> list[Table]:
-    """The draws by rule, and the clusterings."""
+    """The draws for each selection rule, and the clusterings."""
     tables = [_draws_table(result["summary"])]
     return [*tables, _clusters_table(result["clusterings"])] if result["clusterings"] else tables
 

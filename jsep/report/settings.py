@@ -1,4 +1,4 @@
-"""How each run was trained and attacked, as the paper's table of hyper-parameters: a row a run."""
+"""Training and attack settings of each run, like the paper's table of hyper-parameters: one row for each run."""
 
 import re
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ PAPER = {
     "SEP weights, of MSE": "+50000, −3000",
     "pairs (clusters)": "150 images",
 }
-"""What the paper says of its own; the rest is not published."""
+"""The settings published in the paper; it does not report the others."""
 
 
 def fraction(value: float) -> str:
-    """Pixel units as they are usually written: 8/255 where that is what they are."""
+    """A value in pixel units as usually written: 8/255 where it is a multiple of 1/255."""
     levels = value * 255
     return f"{levels:.0f}/255" if value and abs(levels - round(levels)) < 1e-6 and levels < 100 else f"{value:g}"
 
@@ -85,9 +85,9 @@ def _cells(config: Mapping[str, Any], num_pixels: int | None) -> dict[str, str]:
 
 
 def settings_table(results: Mapping[str, Mapping[str, Any]]) -> Table | None:
-    """The settings of every result that trained models, below those that the paper tells; None where none did.
+    """The settings of every result that trained models, below those that the paper reports; None where none did.
 
-    Args: results: the content of result.json by the name of its folder.
+    Args: results: folder name -> content of its result.json.
     """
     found = {"the paper": PAPER}
     for name, result in results.items():

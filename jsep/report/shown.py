@@ -1,4 +1,4 @@
-"""Which metrics the tables and charts show: the one place of this folder that names them.
+"""Which metrics the tables and charts show: the only file of this folder that names them.
 
 Their headings, units, scales and directions are those of `evaluate.METRICS`.
 """
@@ -29,7 +29,7 @@ WEIGHTS = (
         "The SEP weight per unit of N²·MSE: the same training pressure at any image size.",
     ),
 )  # fmt: skip
-"""Fields of a row that are shown like metrics."""
+"""Fields of a row that are displayed like metrics."""
 
 COLUMNS = tuple(
     column
@@ -37,19 +37,19 @@ COLUMNS = tuple(
     for column in (*WEIGHTS, *evaluate.METRICS.values())
     if column.group == group and column.in_tables
 )
-"""Every column of the tables of a study, in order: what `evaluate` has registered, and the weights of the row."""
+"""Every column of the study tables, in order: the metrics registered in `evaluate`, and the weights of the row."""
 
 INTERVALS = (
     CLEAN, ROBUST, "auto_attack_accuracy", LOSS_START, LOSS_END, REMOVED,
     ONE_MINUS_CONCORDANCE_START, ONE_MINUS_CONCORDANCE_END, COSINE_END, EFFECTIVE_PIXELS,
 )  # fmt: skip
-"""What the short table of intervals has."""
+"""The metrics of the short table of intervals."""
 
 PRECISION = (CLEAN, ROBUST, LOSS_START, LOSS_END, REMOVED, EFFECTIVE_PIXELS, NOISE_SENSITIVITY)
-"""What is compared between two numerical precisions."""
+"""The metrics compared between two numerical precisions."""
 
 MANY_MODELS = (SCALE_FREE_END, ONE_MINUS_CONCORDANCE_END, REMOVED, COSINE_END)
-"""Measures of explanation robustness that robust accuracy is correlated with, each a panel of the figure."""
+"""The measures of explanation robustness correlated with robust accuracy, one panel of the figure each."""
 
 OF_SETTING = (CLEAN, ROBUST, SCALE_FREE_START, *MANY_MODELS, EFFECTIVE_PIXELS)
 OF_WEIGHT = (
@@ -66,7 +66,7 @@ OF_MATRIX = (LOSS_START, LOSS_END, REMOVED, ONE_MINUS_CONCORDANCE_END)
 
 
 class Ends(NamedTuple):
-    """A panel of two metrics on one axis: before an attack (None for none) and after it."""
+    """One panel with two metrics on one axis: before an attack (None for none) and after it."""
 
     title: str
     label: str
@@ -92,7 +92,7 @@ OVER_WEIGHTS = (
 
 
 class Curve(NamedTuple):
-    """A metric of metrics.jsonl over the epochs."""
+    """A metric of metrics.jsonl plotted against the epochs."""
 
     key: str
     title: str
@@ -114,5 +114,5 @@ TOTAL_LOSS = "loss"
 
 
 def metric(name: str) -> Metric:
-    """How a metric or a weight is shown. Raises: KeyError for an unknown one."""
+    """How a metric or a weight is displayed. Raises: KeyError for an unknown one."""
     return next((weight for weight in WEIGHTS if weight.name == name), None) or evaluate.METRICS[name]

@@ -1,4 +1,4 @@
-"""Attacks on predictions side by side: robust accuracies, and how far implementations agree."""
+"""Attacks on predictions compared: robust accuracies, and the agreement between implementations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +11,10 @@ def _percent(value: float | None) -> str:
 
 
 def strength_tables(result: Mapping[str, Any]) -> list[Table]:
-    """The rows of an attack-strength result: accuracies, timings, the checks that were raised."""
+    """The rows of an attack-strength result: accuracies, run times, and the reliability checks that were raised."""
     rows = []
     for row in result["rows"]:
-        # What an ensemble left after each of its attacks stands before its own row.
+        # The robust accuracy after each attack of an ensemble comes before the row of the ensemble.
         for name, accuracy in row.get("accuracy_after", {}).items():
             label = "clean" if name == "clean" else f"ensemble after {name}"
             rows.append([row["model"], label, row["by"], _percent(accuracy), "", ""])

@@ -1,4 +1,4 @@
-"""The figures of a study: the answer at one look, the split of the loss, maps, the course of the attack, training."""
+"""The figures of a study: the overview, the split of the loss, maps, the course of the attack, training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -90,7 +90,7 @@ def study_figures(run: Run) -> list[NamedFigure]:
 
 
 def overview_words(summaries: Rows) -> str:
-    """The numbers of the overview, for those who cannot see it."""
+    """The numbers of the overview as alternative text."""
     parts = []
     for panel in shown.OVERVIEW:
         scale = METRICS[panel.after].scale
@@ -104,9 +104,9 @@ def overview_words(summaries: Rows) -> str:
 
 
 def overview(summaries: Rows, rows: Rows, colour_of: Mapping[str, str] | None = None) -> Figure:
-    """The answer at one look: loss at start and end, accuracies, and the confounds, a line a method.
+    """The overview: loss at start and end, accuracies, and the confounders, one row for each method.
 
-    Args: summaries: the methods, as `summarise` gives them; rows: of result.json, drawn as ticks; colour_of: method ->
+    Args: summaries: one for each method, from `summarise`; rows: of result.json, drawn as ticks; colour_of: method ->
       colour, by default `colours`.
     """
     methods = [summary["method"] for summary in summaries]
@@ -139,22 +139,22 @@ def _ends_row(summary: Mapping[str, Any], rows: Rows, ends: shown.Ends, colour: 
 
 
 def _limits(values: Sequence[float], metric: str) -> tuple[tuple[float, float], bool]:
-    """The ends of an axis of the overview, and whether it is logarithmic; values are already scaled."""
+    """Limits of an axis of the overview, and whether it is logarithmic; the values are already in display units."""
     smallest, largest = min(values), max(values)
-    # Accuracies and cosines are shares: on a logarithmic axis 1 and 10 % would look as far apart as 10 and 100 %.
+    # Accuracies and cosines stay linear: on a logarithmic axis 1 and 10 % look as far apart as 10 and 100 %.
     if metric in (shown.LOSS_END, shown.EFFECTIVE_PIXELS):
         if spans_decades(values):
             margin = (largest / smallest) ** 0.12
             return (smallest / margin, largest * margin), True
         return (0.0, 1.14 * largest or 1.0), False
-    # These need no zero, but a small difference must not fill the axis: it spans a fifth of its range.
+    # No zero needed, but a small difference must not fill the axis: it spans at least a fifth of the metric's range.
     scale = METRICS[metric].scale
     middle, half = (largest + smallest) / 2, max(0.6 * (largest - smallest), 0.1 * scale)
     return (middle - half, middle + half), False
 
 
 def loss_and_chance(summaries: Rows) -> Figure | None:
-    """The loss at start and end beside the loss by chance, and 1 − concordance; None where no method has them."""
+    """The loss at start and end beside the loss by chance, and 1 − concordance; None if no method has them."""
     keys = (
         shown.LOSS_START,
         shown.LOSS_END,
@@ -191,7 +191,7 @@ def loss_and_chance(summaries: Rows) -> Figure | None:
 
 
 def training_curves(metrics: Rows, methods: Sequence[str]) -> Figure | None:
-    """Loss, accuracies and the SEP term against the epoch; None where metrics.jsonl holds none of them."""
+    """Loss, accuracies and the SEP term against the epoch; None if metrics.jsonl holds none of them."""
     colour, mark = colours(methods), marks(methods)
     panels = []
     for curve in shown.TRAINING:

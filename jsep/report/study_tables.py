@@ -1,4 +1,4 @@
-"""The tables of a study: its metrics group by group, their intervals, and the findings."""
+"""The tables of a study: its metrics by group, their intervals, and the findings."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ Summaries = Sequence[Mapping[str, Any]]
 
 
 def study_tables(result: Mapping[str, Any]) -> list[Table]:
-    """Every table of a study or an evaluation, the headline of its findings below the last."""
+    """Every table of a study or an evaluation, and the headline of its findings at the end."""
     tables = metric_tables(result)
     about = f"{result.get('experiment', 'result')}: {describe_run(result)}."
     tables = [dataclasses.replace(tables[0], notes=(about, *tables[0].notes)), *tables[1:]]
@@ -36,7 +36,7 @@ def study_tables(result: Mapping[str, Any]) -> list[Table]:
 
 
 def describe_run(result: Mapping[str, Any]) -> str:
-    """In one line: the data, how many pairs and seeds, and what ± stands for."""
+    """The data, the numbers of pairs and seeds, and the meaning of ±, in one line."""
     pairs = result.get("pairs")
     pairs = pairs if isinstance(pairs, Mapping) else {}
     parts = [str(pairs["dataset"])] if pairs.get("dataset") else []
@@ -58,7 +58,7 @@ def describe_run(result: Mapping[str, Any]) -> str:
 
 
 def metric_tables(result: Mapping[str, Any]) -> list[Table]:
-    """A table for each group of metrics that some method has; degraded models carry a star, explained below.
+    """A table for each group of metrics that any method has; degraded models carry a star, explained in a note.
 
     Raises: InputError where the result has another format or no rows.
     """
@@ -88,9 +88,9 @@ def metric_tables(result: Mapping[str, Any]) -> list[Table]:
 
 
 def metric_cells(entry: Metric, summaries: Summaries, ends: Mapping[str, Interval]) -> list[Cell]:
-    """The cells of one column: mean ± std over the seeds, without the std where there is one seed.
+    """The cells of one column: mean ± std over the seeds, without the std if there is one seed.
 
-    Args: summaries: the methods, as `summarise` gives them; ends: method -> 95 % interval.
+    Args: summaries: one for each method, from `summarise`; ends: method -> 95 % interval.
     """
     parts = [summary[entry.name] if isinstance(summary.get(entry.name), Mapping) else {} for summary in summaries]
     if entry in WEIGHTS:
@@ -115,15 +115,15 @@ def metric_cells(entry: Metric, summaries: Summaries, ends: Mapping[str, Interva
 
 
 def _decimals(entry: Metric, means: Sequence[float | None]) -> int:
-    """Digits after the point of a column: its own, or those that its smallest mean needs."""
+    """Decimal places of a column: fixed by its metric, or as many as its smallest mean needs."""
     if entry.decimals is not None:
         return entry.decimals
     return decimals_for([None if mean is None else mean * entry.scale for mean in means])
 
 
 def interval_table(result: Mapping[str, Any], *, every: bool = False) -> Table | None:
-    """The 95 % intervals of `INTERVALS` or of every metric: a row a metric, a column a method; None where there is
-    none."""
+    """The 95 % intervals of `INTERVALS` or of every metric: one row for each metric, one column for each method; None
+    if there are none."""
     typed = Result.from_dict(result)
     entries = intervals(typed)
     degraded = {row.method for row in typed.rows if row.degraded}

@@ -1,5 +1,5 @@
-"""What the figures share: a colour and a mark for each method, the fonts; a figure as a PNG of bounded size and as the
-SVG of a page, which takes the page's colours."""
+"""The common style of all figures: a colour and a mark for each method, the fonts; output as PNG of bounded size and
+as inline SVG in the page's light or dark colours."""
 
 import contextlib
 import dataclasses
@@ -18,17 +18,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 MAX_PNG_BYTES = 400 * 1024
-"""No PNG is larger, so that a page with a dozen of them still opens at once."""
+"""Upper limit on the size of a PNG, so that a page with a dozen of them still opens at once."""
 
 WIDTH_INCHES = 9.6
 _DPI = 140
 
-# Okabe and Ito's palette, told apart in the common forms of colour blindness, with a brown in place of its yellow,
-# which is lost on white paper. Known methods keep their colour in every report; others take what is left, in the order
-# in which they appear.
+# Okabe and Ito's palette, safe for the common forms of colour blindness, with brown in place of yellow, which is
+# illegible on white. Known methods keep their colour in every report; others take the spare ones as they appear.
 _COLOURS = {"mat": "#0072B2", "sep_pos": "#009E73", "sep_neg": "#D55E00", "standard": "#555555", "trades": "#CC79A7"}
 _SPARE = ("#56B4E9", "#E69F00", "#CC79A7", "#000000", "#7A3B00", "#009E73", "#D55E00", "#0072B2", "#555555")
-# The same hues for a dark page, no two of them alike there either.
+# The same hues for a dark page, also distinct from each other.
 _ON_DARK = {
     "#0072B2": "#4A9EDB",
     "#009E73": "#33C79D",
@@ -40,15 +39,15 @@ _ON_DARK = {
     "#56B4E9": "#A9DDF7",
     "#7A3B00": "#B07D52",
 }
-# Marks differ too: colour is never the only sign.
+# Marks differ as well: colour is never the only distinction.
 _MARKS = {"mat": "o", "sep_pos": "^", "sep_neg": "v", "standard": "s", "trades": "D"}
 _SPARE_MARKS = ("P", "X", "*", "<", ">", "p", "h", "d", "8")
 
 INK, SOFT, GRID, PAPER = "#1a1b1d", "#595f66", "#e2e2e3", "#ffffff"
-"""Text, axes, grid and ground of a figure; on a page each is the page's own."""
+"""Text, axes, grid and background of a figure; on a page the page's own colours replace them."""
 
 FIXED_WHITE, FIXED_INK = "#fffffe", "#1a1b1c"
-"""Text on a colour map, which is the same on a light and on a dark page."""
+"""Text on a colour map, the same on light and dark pages."""
 
 _VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "var(--paper)"}
 
@@ -82,7 +81,7 @@ _SETTINGS: Any = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
-    # The same result gives the same bytes, and text stays text.
+    # Deterministic output for the same result, and selectable text.
     "svg.fonttype": "none",
     "svg.hashsalt": "jsep",
 }
@@ -90,15 +89,15 @@ _SETTINGS: Any = {
 
 @contextlib.contextmanager
 def drawing() -> Iterator[None]:
-    """The settings of every figure; the caller's own are back afterwards."""
+    """Applies the settings of all figures, and restores the caller's afterwards."""
     with matplotlib.rc_context(_SETTINGS):
         yield
 
 
 def colours(methods: Sequence[str]) -> dict[str, str]:
-    """One colour a method, the same for the known methods in every figure and report.
+    """method -> colour, the same for known methods in every figure and report.
 
-    One method at several weights ("trades 1", "trades 6") goes from dark to light in the order given.
+    One method at several weights ("trades 1", "trades 6") is graded from dark to light in the order given.
     """
     parts = [method.rpartition(" ") for method in methods]
     if (
@@ -106,7 +105,7 @@ def colours(methods: Sequence[str]) -> dict[str, str]:
         and len({head for head, *_ in parts}) == 1
         and all(head and _is_number(w) for head, _, w in parts)
     ):
-        # Not to the end of the colour map: yellow on white is not seen.
+        # Not up to the end of the colour map: yellow is hardly visible on white.
         places = [0.8 * index / (len(methods) - 1) for index in range(len(methods))]
         return {m: to_hex(matplotlib.colormaps["viridis"](x)) for m, x in zip(methods, places, strict=True)}
     return _assign(methods, _COLOURS, _SPARE)
@@ -121,12 +120,12 @@ def _is_number(text: str) -> bool:
 
 
 def marks(methods: Sequence[str]) -> dict[str, str]:
-    """One marker a method, for those who do not see its colour."""
+    """method -> marker, so that methods differ without colour."""
     return _assign(methods, _MARKS, _SPARE_MARKS)
 
 
 def page_colours(colour: str) -> str:
-    """A colour of `colours` as a CSS value that suits a light and a dark page; another one as it is."""
+    """A colour of `colours` as a CSS value that adapts to light and dark pages; other colours unchanged."""
     dark = {light.lower(): own for light, own in _ON_DARK.items()}.get(colour.lower())
     return f"light-dark({colour},{dark})" if dark else colour
 
@@ -139,7 +138,7 @@ def _assign(methods: Sequence[str], known: dict[str, str], spare: Sequence[str])
 
 
 def plain(text: object, longest: int = 40) -> str:
-    """Text that the font can draw: unknown characters become '?', and '$' starts no formula."""
+    """Text that the font can draw: unsupported characters become '?', and '$' does not start a formula."""
     known = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
     drawn = "".join(
         char if char == " " or (char.isprintable() and known.get_char_index(ord(char))) else "?" for char in str(text)
@@ -149,20 +148,20 @@ def plain(text: object, longest: int = 40) -> str:
 
 
 def spans_decades(values: Sequence[float], ratio: float = 20.0) -> bool:
-    """Whether values are better seen on a logarithmic axis: positive, the largest above `ratio` times the smallest."""
+    """Whether values need a logarithmic axis: all positive, and the largest above `ratio` times the smallest."""
     known = [value for value in values if np.isfinite(value)]
     return bool(known) and min(known) > 0 and max(known) / min(known) > ratio
 
 
 def new_figure(height: float, width: float = WIDTH_INCHES, *, layout: str | None = "constrained") -> Figure:
-    """An empty figure on an Agg canvas: no window, no global state."""
+    """An empty figure on an Agg canvas, without a window or global state."""
     figure = Figure(figsize=(width, height), layout=layout)  # type: ignore[arg-type]
     FigureCanvasAgg(figure)
     return figure
 
 
 def _keep_layout(figure: Figure) -> None:
-    """Finds the places of all axes once, and not again for every file."""
+    """Computes the layout once and fixes it, so that it is not repeated for every file."""
     if figure.get_layout_engine() is not None:
         with drawing():
             figure.draw_without_rendering()
@@ -170,11 +169,11 @@ def _keep_layout(figure: Figure) -> None:
 
 
 def to_png(figure: Figure, max_bytes: int = MAX_PNG_BYTES) -> bytes:
-    """The figure as a PNG; where it would be too large, of 256 colours, and then at a lower resolution.
+    """The figure as a PNG; if too large, reduced to 256 colours, and then to a lower resolution.
 
     Args:
         figure: drawn on an Agg canvas.
-        max_bytes: the size to stay below; not reached below 40 dots an inch.
+        max_bytes: upper limit on the size; not enforced below 40 dots an inch.
 
     Returns:
         The bytes of the file.
@@ -183,7 +182,7 @@ def to_png(figure: Figure, max_bytes: int = MAX_PNG_BYTES) -> bytes:
     dpi = float(_DPI)
     while True:
         buffer = io.BytesIO()
-        # No software or date in the file: the same result gives the same bytes.
+        # Neither software nor date in the file, so that the same result gives the same bytes.
         with drawing():
             figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
         data = buffer.getvalue()
@@ -195,7 +194,7 @@ def to_png(figure: Figure, max_bytes: int = MAX_PNG_BYTES) -> bytes:
 
 
 def _of_few_colours(picture: io.BytesIO) -> bytes:
-    """The PNG with the 256 colours that come nearest: photographs beside maps take a third of the bytes."""
+    """The PNG reduced to its best 256 colours: for photographs beside maps a third of the bytes."""
     few = io.BytesIO()
     Image.open(picture).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
         few, format="png", optimize=True
@@ -204,9 +203,9 @@ def _of_few_colours(picture: io.BytesIO) -> bytes:
 
 
 def to_svg(figure: Figure, name: str, alt: str) -> Markup:
-    """The figure as an element of a page: text as text, colours for a light and a dark page, names of its own.
+    """The figure as inline SVG: selectable text, colours for light and dark pages, ids unique on the page.
 
-    Args: name: different for each figure of a page; alt: what it shows, for those who cannot see it.
+    Args: name: different for each figure of a page; alt: alternative text.
     """
     _keep_layout(figure)
     buffer = io.StringIO()
@@ -218,7 +217,7 @@ def to_svg(figure: Figure, name: str, alt: str) -> Markup:
     body = re.sub(
         r"<defs>\s*<style.*?</style>\s*</defs>", "", text[text.index(">", text.index("<svg")) + 1 :], flags=re.DOTALL
     )
-    # Names by their place and six digits: the layout's last digits differ from run to run.
+    # Ids by order of appearance, and six digits: matplotlib's ids and the last digits of its layout vary between runs.
     used = {
         each: f"{name}-{i}" for i, each in enumerate(dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', body)))
     }
@@ -237,7 +236,7 @@ def _six_digits(attribute: str) -> str:
 
 
 def _page_style(style: str) -> str:
-    """Colours of a figure as those of the page; its font as the page's."""
+    """Replaces the colours and the font of a figure by those of the page."""
 
     def colour(found: re.Match[str]) -> str:
         own = found[0].lower()
@@ -248,8 +247,8 @@ def _page_style(style: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class NamedFigure:
-    """A figure of a report. name: of its file, without the ending; heading: on the page; alt: what it shows, for those
-    who cannot see it; caption: what to look for and how it was computed; max_bytes: of its PNG."""
+    """A figure of a report. name: of its file, without the ending; heading: on the page; alt: alternative text;
+    caption: what to look for and how it was computed; max_bytes: of its PNG."""
 
     name: str
     heading: str
@@ -260,10 +259,10 @@ class NamedFigure:
 
     @property
     def svg(self) -> Markup:
-        """As an element of a page."""
+        """The figure as inline SVG."""
         return to_svg(self.figure, self.name, self.alt)
 
     @property
     def png(self) -> bytes:
-        """As a file."""
+        """The figure as the bytes of a PNG."""
         return to_png(self.figure, self.max_bytes)

@@ -1,4 +1,4 @@
-"""The progress of a sweep in text, and what came of it."""
+"""The progress of a sweep as text, and its failures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ _LONGEST_NAME = 60
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them.
+    """A duration in words.
 
     >>> duration(42.4), duration(90), duration(8000)
     ('42 s', '2 min', '2 h 13 min')
@@ -23,7 +23,7 @@ def _name(text: str) -> str:
 
 
 def sweep_counts(states: Sequence[Mapping[str, Any]], left: float | None) -> str:
-    """In one line: how many of the runs are in which state, and the time left (None: not known yet)."""
+    """One line: the number of runs in each state, and the time left (None: unknown yet)."""
     counts = {status: sum(state["status"] == status for state in states) for status in ("done", "skipped", "failed")}
     finished = counts["done"] + counts["skipped"]
     parts = [f"{finished} of {len(states)} done" + (f" ({counts['skipped']} before)" if counts["skipped"] else "")]
@@ -35,8 +35,7 @@ def sweep_counts(states: Sequence[Mapping[str, Any]], left: float | None) -> str
 
 
 def sweep_table(states: Sequence[Mapping[str, Any]], now: float, left: float | None) -> str:
-    """The counts, and below them a line for each run that is running (with its seconds) or has failed (with its
-    error)."""
+    """The counts, then a line for each running run (with its seconds) and each failed one (with its error)."""
     lines = [sweep_counts(states, left)]
     shown = [state for state in states if state["status"] in ("running", "failed")]
     width = max((len(_name(state["name"])) for state in shown), default=0)
@@ -47,7 +46,7 @@ def sweep_table(states: Sequence[Mapping[str, Any]], now: float, left: float | N
 
 
 def sweep_failures(states: Sequence[Mapping[str, Any]]) -> str:
-    """Every failed run with its error line and its log; nothing where none failed."""
+    """Every failed run with its error line and its log; "" if none failed."""
     failed = [state for state in states if state["status"] == "failed"]
     lines = [f"{len(failed)} of {len(states)} runs failed:"] if failed else []
     for state in failed:

@@ -1,4 +1,4 @@
-"""A table of a report, and how it is written: for a terminal, in Markdown, HTML or LaTeX."""
+"""A table of a report, written for a terminal, in Markdown, HTML or LaTeX."""
 
 import dataclasses
 import re
@@ -10,14 +10,14 @@ from jsep.checks import check_choice
 from jsep.report.formatting import DEGRADED_MARK, MISSING
 
 WIDTH = 120
-"""A table of the terminal is never wider than this."""
+"""Largest width of a table in the terminal, in characters."""
 
 Style = Literal["terminal", "markdown", "html", "latex"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """heading; unit: "" for none; align: "left" for words, "right" for numbers; meaning: for who sees it first."""
+    """heading; unit: "" for none; align: "left" for words, "right" for numbers; meaning: what the column shows."""
 
     heading: str
     unit: str = ""
@@ -32,8 +32,8 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One cell. text; spread: behind it, such as "± 0.3"; interval: what a page can show in place of the spread; value:
-    what a page sorts by; link: an address beside the table; colour: of the method it names, for a page."""
+    """One cell. text; spread: follows the text, such as "± 0.3"; interval: replaces the spread on a page on demand;
+    value: sort key on a page; link: address relative to the table; colour: of the method named in it, for a page."""
 
     text: str
     spread: str = ""
@@ -48,8 +48,8 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """columns; rows: of as many cells; title: "" for none; notes: paragraphs below it; num_names: how many of the
-    leading columns name a row; in_terminal: whether it is shown there, beside the findings in words."""
+    """columns; rows: one cell for each column; title: "" for none; notes: paragraphs below; num_names: how many of the
+    leading columns name a row; in_terminal: False for tables whose content a terminal shows as sentences."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
@@ -60,7 +60,7 @@ class Table:
 
     @property
     def has_intervals(self) -> bool:
-        """Whether a page can show intervals in place of the spread."""
+        """Whether some cell has an interval that a page can show in place of the spread."""
         return any(cell.interval for row in self.rows for cell in row)
 
 
@@ -73,8 +73,8 @@ def make_table(
     num_names: int = 1,
     in_terminal: bool = True,
 ) -> Table:
-    """A table of columns and cells, or of plain strings where one is no more than that; the first `num_names` columns
-    are words."""
+    """A table of columns and cells; plain strings stand for cells and columns with nothing but text; the first
+    `num_names` columns are words."""
     own = tuple(
         each if isinstance(each, Column) else Column(each, align="left" if place < num_names else "right")
         for place, each in enumerate(columns)
@@ -86,13 +86,13 @@ def make_table(
 
 
 def text_column(heading: str) -> Column:
-    """A column of words."""
+    """A left-aligned column of words."""
     return Column(heading, align="left")
 
 
 def with_run_names(tables: Sequence[Table], labels: Sequence[str]) -> Table:
-    """Tables of the same names as one, with all columns that any of them has: after the columns that name a row, which
-    run it is of; the rows of one name stand together."""
+    """Merges the tables of several runs into one, with the columns that any of them has: a column with the run's label
+    follows the name columns, and rows of one name are adjacent."""
     first = tables[0]
     heads = list(dict.fromkeys(column for table in tables for column in table.columns[table.num_names :]))
     rows: dict[tuple[str, ...], list[list[Cell]]] = {}
@@ -109,7 +109,7 @@ def with_run_names(tables: Sequence[Table], labels: Sequence[str]) -> Table:
 
 
 def write_table(table: Table, style: Style = "terminal") -> str:
-    """The table with its title and notes.
+    """The table with its title and notes, as text.
 
     Args: style: "terminal" (at most 120 columns wide), "markdown", "html", or "latex" (booktabs).
     Raises: InputError for another style.
@@ -118,7 +118,7 @@ def write_table(table: Table, style: Style = "terminal") -> str:
     return _WRITERS[style](table)
 
 
-# Terminal: blocks of columns that fit, the names before each.
+# Terminal: blocks of columns that fit the width, each beginning with the name columns.
 
 _GAP, _LONGEST_NAME, _LONGEST_TEXT = "  ", 34, 40
 
@@ -160,7 +160,7 @@ def _width(column: Sequence[Sequence[str]]) -> int:
 
 
 def _block(columns: Sequence[Sequence[Sequence[str]]], aligns: Sequence[str]) -> list[str]:
-    """A rule below the heading; headings stand on their last line, cells on their first."""
+    """One block with a rule below the heading; headings are aligned to the bottom line, cells to the top line."""
     widths = [_width(column) for column in columns]
     found = []
     for row in range(len(columns[0])):
@@ -187,7 +187,7 @@ def _shorten(text: str, width: int) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text in which nothing starts a cell, an emphasis or an element."""
+    """Text without active Markdown: no cell separators, emphasis or HTML."""
     return re.sub(r"<(?=[A-Za-z/!])", "&lt;", re.sub(r"([|*])", r"\\\1", " ".join(text.split())))
 
 
@@ -220,7 +220,7 @@ _LATEX = {
 
 
 def escape_latex(text: str) -> str:
-    """Text as LaTeX prints it.
+    """Escapes the special characters of LaTeX.
 
     >>> escape_latex("sep_pos: 50 % ± 3")
     'sep\\\\_pos: 50 \\\\% $\\\\pm$ 3'

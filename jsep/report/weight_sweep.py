@@ -19,7 +19,7 @@ _BEFORE, _AFTER = "#E69F00", "#0072B2"
 
 
 def weight_sweep_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[NamedFigure]:
-    """Six metrics against the scale-free weight, with intervals over the seeds."""
+    """Six metrics against the scale-free SEP weight, with intervals over the seeds."""
     entries = result["weights"]
     weights = np.array([entry["weight"] for entry in entries])
     panels = [_panel(entries, weights, ends) for ends in OVER_WEIGHTS]
@@ -73,7 +73,7 @@ def _panel(entries: Sequence[Mapping[str, Any]], weights: np.ndarray, ends: Ends
 
 
 def _weight_axis(axes: Axes, weights: np.ndarray) -> None:
-    """Logarithmic on both sides of 0; ticks at the powers of ten."""
+    """An axis logarithmic on both sides of 0, with ticks at powers of ten."""
     sizes = np.abs(weights[weights != 0])
     threshold = float(sizes.min())
     axes.set_xscale("symlog", linthresh=threshold, linscale=0.5)
@@ -85,7 +85,7 @@ def _weight_axis(axes: Axes, weights: np.ndarray) -> None:
 
 
 def weight_sweep_tables(result: Mapping[str, Any]) -> list[Table]:
-    """A row a weight; the rank correlation of each metric with the weight; and the paper's trend."""
+    """One row for each weight; the rank correlation of each metric with the weight; and the paper's trend."""
     rows = [
         [
             format_weight(entry["weight"]),

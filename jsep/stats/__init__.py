@@ -1,7 +1,7 @@
-"""Statistics of few seeds and shared images: NumPy and SciPy alone, nothing of this library's models or images.
+"""Statistics for few seeds and shared test images, in NumPy and SciPy; independent of the rest of the library.
 
-`inference` has the intervals of one sample and Holm's correction, `crossed` the mean over seeds and images with its
-tests, `correlation` what goes together over many models.
+`inference`: confidence intervals of one sample and Holm's correction; `crossed`: the mean over seeds and images, with
+tests; `correlation`: correlations over many models.
 """
 
 from jsep.stats.correlation import Correlation, correlation, correlation_study, partial_correlation

@@ -1,4 +1,4 @@
-"""Do two quantities go together over many models, and still so at equal clean accuracy and concentration?"""
+"""Correlation of two quantities over many models, also controlled for clean accuracy and map concentration."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ KINDS = ("pearson", "spearman", "kendall")
 
 
 class Correlation(NamedTuple):
-    """A coefficient over models: its bootstrap interval (models drawn anew), the p-value of 0, the number of models."""
+    """A correlation over models with its bootstrap interval (models resampled) and its p-value (null hypothesis 0)."""
 
     estimate: float
     low: float
@@ -23,7 +23,7 @@ class Correlation(NamedTuple):
 def _coefficient(kind: str, x: np.ndarray, y: np.ndarray) -> float:
     import scipy.stats
 
-    if np.ptp(x) == 0 or np.ptp(y) == 0:  # a resample of one model: no relation rather than NaN
+    if np.ptp(x) == 0 or np.ptp(y) == 0:  # constant, as in a resample of one model: 0 rather than NaN
         return 0.0
     if kind == "kendall":
         return float(scipy.stats.kendalltau(x, y).statistic)
@@ -33,7 +33,7 @@ def _coefficient(kind: str, x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _residuals(kind: str, values: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """What a linear fit on `given` (on ranks, for Spearman) leaves."""
+    """The residuals of a linear fit of `values` on `given` (of their ranks for Spearman)."""
     import scipy.stats
 
     if kind == "spearman":
@@ -41,7 +41,7 @@ def _residuals(kind: str, values: np.ndarray, given: np.ndarray) -> np.ndarray:
     design = np.column_stack([np.ones(len(values)), given])
     fitted = design @ np.linalg.lstsq(design, values, rcond=None)[0]
     left = values - fitted
-    # What is explained to the last digit leaves nothing, and not the rounding.
+    # An exact fit leaves only rounding errors: set them to 0.
     return np.where(np.abs(left) < 1e-10 * np.abs(values).max(initial=1e-300), 0.0, left)
 
 
@@ -51,7 +51,7 @@ def _partial(kind: str, x: np.ndarray, y: np.ndarray, given: np.ndarray) -> floa
 
 
 def _members(groups: Any, num_models: int) -> list[np.ndarray]:
-    """The places of the models of each group; one group a model without groups."""
+    """The indices of the models of each group; without groups every model is its own group."""
     if groups is None:
         return [np.array([place]) for place in range(num_models)]
     names = np.asarray(groups)
@@ -100,9 +100,10 @@ def correlation(
 ) -> Correlation:
     """The correlation of x and y over models, with a percentile bootstrap interval over the models.
 
-    Args: x, y: (M,), M >= 4; kind: "pearson", "spearman" or "kendall" (tau-b); groups: (M,) names of what is drawn
-      anew as a whole, such as the seeds of one setting, which are no independent models; default: every model by
-      itself. The p-value knows nothing of groups. A constant column has correlation 0, p-value 1.
+    Args: x, y: (M,), M >= 4; kind: "pearson", "spearman" or "kendall" (tau-b); groups: (M,) names of groups that the
+      bootstrap resamples as a whole (cluster bootstrap), such as the seeds of one setting, which are not independent;
+      default: every model is its own group. The p-value ignores groups.
+    Returns: Correlation; 0 with p-value 1 if x or y is constant.
     Raises: InputError for an unknown kind, columns of different length, too few models or values that are not finite.
     """
     import scipy.stats
@@ -120,14 +121,14 @@ def correlation(
 def partial_correlation(
     x: Any, y: Any, given: Any, *, kind: str = "spearman", groups: Any = None, seed: int = 0, num_resamples: int = 1000
 ) -> Correlation:
-    """The correlation of x and y over models at equal `given`: that of the residuals of linear fits on `given`.
+    """The partial correlation of x and y over models given `given`: that of the residuals of linear fits on `given`.
 
-    Spearman takes the ranks of all columns first. The p-value is Student's with M - 2 - k degrees of freedom; it takes
-    the columns as near normal.
+    Spearman ranks all columns first. The p-value is that of Student's t test with M - 2 - k degrees of freedom, which
+    assumes nearly normal columns.
 
-    Args: x, y: (M,); given: (M, k), such as clean accuracy and effective pixels; kind: "pearson" or "spearman";
-      groups: as `correlation`.
-    Returns: Correlation; 0 with p-value 1 where `given` explains one of them completely.
+    Args: x, y: (M,); given: (M, k), the controls, such as clean accuracy and effective pixels; kind: "pearson" or
+      "spearman"; groups: as `correlation`.
+    Returns: Correlation; 0 with p-value 1 if `given` explains x or y completely.
     Raises: InputError as `correlation`, or for fewer than k + 4 models.
     """
     import scipy.stats
@@ -157,14 +158,15 @@ def correlation_study(
     seed: int = 0,
     num_resamples: int = 1000,
 ) -> dict[str, Any]:
-    """The question of the title as numbers, from the rows of any number of results: one row, one model.
+    """Correlations of classification robustness with explanation robustness over models, one row per model.
 
-    Args: rows: with the named keys; classification, explanation: what is correlated; given: what is held equal in the
-      partial correlations; group: the key of what is drawn anew as a whole for the intervals (see `correlation`);
-      with_degraded: whether degraded models count.
-    Returns: "num_models", "num_degraded_left_out", for each of KINDS, "partial_pearson" and "partial_spearman" a
-      dict of estimate, low, high, p_value; the partial ones are absent where the models are too few.
-    Raises: InputError where a row lacks a key, or fewer than 4 models are left.
+    Args: rows: dicts with the keys named below; classification, explanation: keys of the correlated quantities; given:
+      keys of the controls of the partial correlations; group: key of the groups that the bootstrap resamples as a whole
+      (see `correlation`); with_degraded: whether to include models flagged "degraded".
+    Returns: the arguments "classification", "explanation" and "given", "num_models", "num_degraded_left_out", and for
+      each of KINDS, "partial_pearson" and "partial_spearman" a dict of estimate, low, high, p_value; without the
+      partial ones if there are too few models.
+    Raises: InputError if a row lacks a key, or fewer than 4 models are left.
     """
     kept = [row for row in rows if with_degraded or not row.get("degraded")]
     try:

@@ -1,4 +1,4 @@
-"""The mean of a table seeds x pairs where both are samples, and pairs that share an image are not independent."""
+"""The mean of a table of seeds x pairs in which both are random samples and pairs that share an image are dependent."""
 
 import dataclasses
 import functools
@@ -12,11 +12,11 @@ from jsep.stats.inference import Interval, check_confidence, sample
 
 @dataclasses.dataclass(frozen=True)
 class CrossedMean:
-    """An estimate with the two parts of its uncertainty; see `crossed_mean`.
+    """A mean with its two variance components; see `crossed_mean`.
 
-    estimate: the mean. of_seeds: the variance of the mean over seeds, images held fixed; NaN where it is unknown, 0
-    where the models themselves are what is spoken of. of_images: what other images add to that variance.
-    freedom_of_seeds, freedom_of_images: the degrees of freedom of both; num_seeds, num_pairs: what was averaged.
+    estimate: the mean. of_seeds: variance of the mean due to seeds, for fixed images; NaN if unknown, 0 if inference is
+    about these trained models only. of_images: additional variance due to the sample of images.
+    freedom_of_seeds, freedom_of_images: degrees of freedom of the two; num_seeds, num_pairs: the size of the table.
     """
 
     estimate: float
@@ -33,34 +33,34 @@ class CrossedMean:
         return float(np.sqrt(self.of_seeds + self.of_images))
 
     def half_width(self, confidence: float = 0.95) -> float:
-        """h with h^2 = t_seeds^2 of_seeds + t_images^2 of_images, t Student's quantiles at their degrees of freedom."""
+        """h, where h^2 = t_seeds^2 of_seeds + t_images^2 of_images, with Student's t quantiles at either freedom."""
         check_confidence(confidence)
         return _half_width(self, (1 + confidence) / 2)
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """estimate +- half_width; NaN bounds where a part is unknown."""
+        """estimate +- half_width; the bounds are NaN if a variance component is unknown."""
         half = self.half_width(confidence)
         return Interval(self.estimate, self.estimate - half, self.estimate + half)
 
     def p_value(self, null: float = 0.0) -> float:
-        """Two-sided: 1 minus the confidence at which the interval begins to hold `null`; NaN where there is none."""
+        """Two-sided: 1 minus the confidence at which the interval just reaches `null`; NaN if a variance is unknown."""
         return _p_value(self, abs(self.estimate - null))
 
     def one_sided_p(self, null: float, sign: int) -> float:
-        """Of the hypothesis that sign * (mean - null) <= 0."""
+        """The one-sided p-value of the hypothesis sign * (mean - null) <= 0; sign: 1 or -1."""
         half = self.p_value(null) / 2
         return half if sign * (self.estimate - null) > 0 else 1 - half
 
     def equivalence_p(self, margin: float) -> float:
-        """Two one-sided tests: the larger p of "mean <= -margin" and "mean >= margin".
+        """Two one-sided tests (TOST): the larger p-value of "mean <= -margin" and "mean >= margin".
 
-        Below alpha exactly where the interval at confidence 1 - 2 alpha lies inside of +-margin.
+        It is below alpha exactly if the interval at confidence 1 - 2 alpha lies inside (-margin, margin).
         Reference: Schuirmann 1987.
         """
         return max(self.one_sided_p(-margin, 1), self.one_sided_p(margin, -1))
 
     def with_seeds(self, num_seeds: int) -> "CrossedMean":
-        """What to expect of `num_seeds` seeds with the same estimate and variances: the plan of a larger study."""
+        """The expected result with `num_seeds` seeds, for the same estimate and variances; for planning a study."""
         return dataclasses.replace(
             self,
             of_seeds=self.of_seeds * self.num_seeds / num_seeds,
@@ -72,24 +72,25 @@ class CrossedMean:
 def crossed_mean(
     table: np.ndarray, images: Sequence[Sequence[int]] | None = None, *, seeds_are_fixed: bool = False
 ) -> CrossedMean:
-    """The mean of a table (S seeds, P pairs), its seeds and images both drawn from many.
+    """The mean of a table (S seeds, P pairs) in which seeds and images are both random samples.
 
-    Every seed is tested on the same pairs, so the two are crossed. With the seeds' means m_s and the pairs' means d_p,
+    Every seed is tested on the same pairs: the factors are crossed. With the mean m, seed means m_s and pair means d_p,
 
         V_seeds  = var(m_s) / S
         V_images = sum_{p ~ q} (d_p - m) (d_q - m) / P^2,   p ~ q: the pairs p and q share an image (or p = q)
-        V_rest   = the same of the residuals of rows and columns, within each seed, over S^2 P^2
+        V_rest   = the same sum over the residuals of the additive model, within each seed, over S^2 P^2
 
-    each with its correction for small samples. A seed varies by V_seeds, which is Student's interval over seeds whose
-    pairs are averaged; other images add V_images - V_rest, where it is positive. Both enter `half_width` with Student's
-    quantile at their own degrees of freedom: for the images those of the quadratic form above, of independent pairs.
-    It is conservative: V_rest is counted with the seeds' quantile. Simulated error rates: docs/metrics.md.
+    each with its small-sample correction. `of_seeds` is V_seeds, as in Student's interval over the seed means;
+    `of_images` is max(V_images - V_rest, 0). `half_width` uses Student's t quantile of each at its own degrees of
+    freedom; those of `of_images` are of the quadratic form V_images under independent pairs.
+    The interval is conservative: V_rest is part of V_seeds and gets its quantile. Simulated error rates:
+    docs/metrics.md.
 
-    Args: table: (S, P), finite; images: (P, n) the images of each pair, pairs that share one count as dependent; None:
-      every pair has its own. seeds_are_fixed: speak of these trained models alone and not of other seeds.
-    Returns: CrossedMean; with one seed that is not fixed `of_seeds` is NaN.
-    Raises: InputError for a table of another shape, no or not finite values, or images that do not fit it.
-    Reference: Cameron, Gelbach & Miller 2011 (several ways of clustering); Aronow, Samii & Assenova 2015 (dyads).
+    Args: table: (S, P), finite; images: (P, n), the images of each pair; pairs that share an image are dependent; None:
+      all pairs are independent. seeds_are_fixed: inference about these trained models only, not about other seeds.
+    Returns: CrossedMean; `of_seeds` is NaN for a single seed unless seeds_are_fixed.
+    Raises: InputError for a table that is not 2-dimensional, empty or not finite, or images of another length.
+    Reference: Cameron, Gelbach & Miller 2011 (multiway clustering); Aronow, Samii & Assenova 2015 (dyadic data).
     """
     array = sample(table, "table", ndim=2)
     num_seeds, num_pairs = array.shape
@@ -111,10 +112,10 @@ def crossed_mean(
 def mean_over_seeds(
     values: Sequence[float] | np.ndarray, *, of_images: float = 0.0, seeds_are_fixed: bool = False
 ) -> CrossedMean:
-    """The mean of one value a seed, for numbers that are known of whole models alone.
+    """The mean over seeds of quantities with one value per model.
 
-    Args: values: (S,); of_images: what other images would add to the variance of the mean, from elsewhere;
-      seeds_are_fixed: as `crossed_mean`. Raises: InputError for no values, or some that are not finite.
+    Args: values: (S,), finite; of_images: variance of the mean due to the sample of images, if known otherwise;
+      seeds_are_fixed: as `crossed_mean`. Raises: InputError for empty or non-finite values.
     """
     array = sample(values)
     of_seeds = float("nan") if len(array) == 1 else float(array.var(ddof=1)) / len(array)
@@ -126,7 +127,7 @@ def mean_over_seeds(
 
 
 def mean_of_interval(interval: Interval, num_seeds: int, *, confidence: float = 0.95) -> CrossedMean:
-    """An estimate of which only a normal interval is known, such as a bootstrap's on a scale where it is symmetric."""
+    """A `CrossedMean` from a symmetric normal interval alone, such as a bootstrap interval on a symmetrising scale."""
     import scipy.stats
 
     error = (interval.high - interval.low) / 2 / float(scipy.stats.norm.ppf((1 + confidence) / 2))
@@ -134,7 +135,7 @@ def mean_of_interval(interval: Interval, num_seeds: int, *, confidence: float = 
 
 
 def _shared(images: Sequence[Sequence[int]], num_pairs: int) -> np.ndarray:
-    """(P, P) of 0 and 1: which pairs share an image."""
+    """(P, P): 1 where two pairs share an image, else 0."""
     rows = np.asarray(images)
     if rows.ndim != 2 or len(rows) != num_pairs:
         raise InputError(f"images must name those of each of the {num_pairs} pairs, (P, n), got shape {rows.shape}")
@@ -145,7 +146,7 @@ def _shared(images: Sequence[Sequence[int]], num_pairs: int) -> np.ndarray:
 
 
 def _variance_of_images(deviations: np.ndarray, shared: np.ndarray | None) -> tuple[float, float]:
-    """The variance of the mean of (S, P) deviations whose rows are independent, and its degrees of freedom."""
+    """The variance of the mean of deviations (S, P) with independent rows, and its degrees of freedom."""
     num_seeds, num_pairs = deviations.shape
     if num_pairs == 1:
         return float("nan"), 0.0
@@ -154,10 +155,10 @@ def _variance_of_images(deviations: np.ndarray, shared: np.ndarray | None) -> tu
         return independent / (num_pairs * num_seeds**2), num_pairs - 1.0
     centred = shared - shared.mean(axis=0) - shared.mean(axis=1, keepdims=True) + shared.mean()
     trace, square = np.trace(centred), np.sum(centred**2)
-    if trace <= 1e-9 * num_pairs:  # one image in all pairs: nothing tells what others would give
+    if trace <= 1e-9 * num_pairs:  # all pairs share an image: the variance cannot be estimated
         return float("nan"), 0.0
     dependent = float(np.sum((deviations @ shared) * deviations)) / trace
-    # The quadratic form may come out below what independent pairs would give, or below 0.
+    # The quadratic form can be smaller than the variance for independent pairs, even negative.
     return max(dependent, independent) / (num_pairs * num_seeds**2), float(trace**2 / square)
 
 
@@ -172,7 +173,7 @@ def _half_width(mean: CrossedMean, quantile: float) -> float:
 
 
 def _students_quantile(quantile: float, freedom: float) -> float:
-    import scipy.special  # its functions of a number are fifty times as fast as those of scipy.stats
+    import scipy.special  # for scalars fifty times as fast as scipy.stats
 
     return float(scipy.special.ndtri(quantile) if np.isinf(freedom) else scipy.special.stdtrit(freedom, quantile))
 

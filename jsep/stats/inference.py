@@ -1,6 +1,6 @@
-"""Intervals of one sample, and the correction of several p-values: NumPy in, numbers out.
+"""Confidence intervals of one sample, and the correction of p-values for multiple tests.
 
-What resamples takes a `seed` and gives the same numbers for it.
+Functions that resample take a `seed`; equal seeds give equal results.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,12 @@ import numpy as np
 from jsep.checks import InputError, check_count
 
 _LARGEST_BATCH = 10_000_000
-"""Numbers in memory at once while a sample is drawn anew: 80 MB."""
+"""Resampled float64 values in memory at once: 80 MB."""
 
 
 class Interval(NamedTuple):
-    """An estimate with the bounds of its confidence interval; the bounds are NaN where there is one value only."""
+    """An estimate with the bounds of its confidence interval; the bounds are NaN if they cannot be estimated, as from a
+    single value."""
 
     estimate: float
     low: float
@@ -23,7 +24,7 @@ class Interval(NamedTuple):
 
 
 def sample(values: object, what: str = "values", ndim: int = 1) -> np.ndarray:
-    """The values as float64. Raises: InputError for another number of dimensions, no values, or some not finite."""
+    """The values as float64. Raises: InputError unless they are `ndim`-dimensional, not empty and finite."""
     array = np.asarray(values, np.float64)
     if array.ndim != ndim or array.size == 0:
         raise InputError(f"{what} must be {ndim}-dimensional and not empty, got shape {array.shape}")
@@ -33,15 +34,15 @@ def sample(values: object, what: str = "values", ndim: int = 1) -> np.ndarray:
 
 
 def check_confidence(confidence: float) -> None:
-    """Raises InputError unless the confidence is inside (0, 1)."""
+    """Raises InputError unless the confidence is in (0, 1)."""
     if not 0 < confidence < 1:
         raise InputError(f"confidence must be in (0, 1), got {confidence}")
 
 
 def t_interval(values: Sequence[float] | np.ndarray, *, confidence: float = 0.95) -> Interval:
-    """The mean with Student's interval: mean +- t_{n-1} s / sqrt(n); right for a few seeds, if they are near normal.
+    """The mean with Student's t interval, mean +- t_{n-1} s / sqrt(n); suitable for few, nearly normal values (seeds).
 
-    Raises: InputError for no values, some that are not finite, or a confidence outside (0, 1).
+    Raises: InputError for empty or non-finite values, or a confidence outside (0, 1).
     """
     import scipy.stats  # a second to load
 
@@ -57,10 +58,10 @@ def t_interval(values: Sequence[float] | np.ndarray, *, confidence: float = 0.95
 def bootstrap_interval(
     values: Sequence[float] | np.ndarray, *, seed: int = 0, confidence: float = 0.95, num_resamples: int = 2000
 ) -> Interval:
-    """The mean with its bias-corrected and accelerated bootstrap interval, over images (dozens of values, any shape).
+    """The mean with its bias-corrected and accelerated (BCa) bootstrap interval, for dozens of values (images).
 
-    With a handful of values it is too narrow (5 normal ones: the 95 % interval covers 84 %, 60 ones: 94 %): there take
-    `t_interval`.
+    Needs no assumption about their distribution, but is too narrow for a handful of values: the 95 % interval covers
+    84 % with 5 normal values, 94 % with 60. For few values use `t_interval`.
     Raises: InputError as `t_interval`, or for a count < 1.
     Reference: Efron 1987; `scipy.stats.bootstrap`.
     """
@@ -82,10 +83,10 @@ def bootstrap_interval(
 
 
 def proportion_interval(successes: Sequence[bool] | np.ndarray, *, confidence: float = 0.95) -> Interval:
-    """The share of the true ones with Wilson's score interval: an accuracy over images, also at 0 and at 1.
+    """The proportion of successes with Wilson's score interval, such as an accuracy over images; valid also at 0 and 1.
 
-    Args: successes: (B,) of bool or 0 and 1.
-    Raises: InputError for none, other values, or a confidence outside (0, 1).
+    Args: successes: (B,), bool or 0 and 1.
+    Raises: InputError for no values, values other than 0 and 1, or a confidence outside (0, 1).
     Reference: Wilson 1927; `scipy.stats.binomtest`.
     """
     import scipy.stats
@@ -100,10 +101,10 @@ def proportion_interval(successes: Sequence[bool] | np.ndarray, *, confidence: f
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Holm's adjusted p-values, in the given order: below alpha exactly where the step-down procedure rejects.
+    """Holm's adjusted p-values, in the given order: below alpha exactly where Holm's step-down procedure rejects.
 
     With the n values sorted, p_(i) becomes the largest of min(1, (n - j) p_(j)) over j <= i (i, j from 0).
-    Raises: InputError for none, or one outside [0, 1]. Reference: Holm 1979.
+    Raises: InputError for no values, or a value outside [0, 1]. Reference: Holm 1979.
 
     >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
     [0.03, 0.06, 0.06]
@@ -119,7 +120,7 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 class Band(NamedTuple):
-    """Of many curves at each place: the 10 % quantile, the median, the mean, the 90 % quantile."""
+    """Pointwise statistics of many curves: 10 % quantile, median, mean and 90 % quantile."""
 
     low: np.ndarray
     median: np.ndarray
@@ -128,7 +129,7 @@ class Band(NamedTuple):
 
 
 def band(curves: np.ndarray) -> Band:
-    """The band of (curves, places); values that are NaN are left out.
+    """The `Band` of curves (num_curves, num_points); NaN values are ignored.
 
     >>> [float(each[0]) for each in band(np.arange(11.0)[:, None])]
     [1.0, 5.0, 5.0, 9.0]

@@ -1,8 +1,8 @@
-"""The 2-D convolutions on CPU, where XLA is slow at several of them: `conv2d` picks the form by the shapes.
+"""2-D convolutions on CPU, where XLA is slow for several shapes: `conv2d` chooses the implementation by shape.
 
-`stride_one` (a primitive whose transposes are itself), `strided` (three primitives, each the others' transposes) and
-`depthwise` (a pair of primitives) are lowered to patches times kernel (`patches`) or
-`jax.lax`'s own (`lax_conv`), in blocks of images that stay in the caches (`blocking`).
+The primitives of `stride_one` (closed under transposition), `strided` (three, each other's transposes) and `depthwise`
+(two, each other's transposes) are lowered to im2col (`patches`), sums of shifted images or the convolution of `jax.lax`
+(`lax_conv`), with weight gradients summed over blocks of images that fit into the caches (`blocking`).
 """
 
 import functools
@@ -19,7 +19,7 @@ __all__ = ["conv2d", "use_lax_conv"]
 
 
 def conv2d(images: Array, kernel: Array, *, strides: int, padding: int, groups: int = 1) -> Array:
-    """As `jsep.models.convolution.conv2d`."""
+    """The CPU implementation of `jsep.models.convolution.conv2d`."""
     if groups > 1:
         return depthwise_conv2d(images, kernel, strides, padding)
     if strides == 1:
@@ -29,8 +29,8 @@ def conv2d(images: Array, kernel: Array, *, strides: int, padding: int, groups: 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def strided_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> Array:
-    """A convolution with strides. Jitted for its name: it stays one operation in
-    a jaxpr, which `jsep.explain.program` knows as a convolution."""
+    """A strided convolution. Jitted so that it stays one named operation in a jaxpr, which `jsep.explain.program`
+    recognises as a convolution."""
     pads = ((padding, padding), (padding, padding))
     if kernel.shape[:2] == (1, 1):
         return stride_one.conv(pad(images, pads)[:, ::strides, ::strides], kernel, NO_PADDING)

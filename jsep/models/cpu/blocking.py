@@ -1,8 +1,7 @@
-"""Cache blocking: a convolution on CPU works on a block of images at once, so that what it writes in between stays in
-the caches.
+"""Cache blocking: sums over blocks of images whose intermediate results fit into the CPU caches.
 
-On one device a block is images as they lie. On several each block has images from all over the batch, so that every
-device has its part of it and nothing is gathered.
+On one device a block is a run of consecutive images. On several devices each block takes images from the shard of every
+device, so that no image moves between devices.
 """
 
 from collections.abc import Callable
@@ -12,12 +11,12 @@ import jax.numpy as jnp
 
 from jsep.types import Array
 
-_SUMMED_NUMBERS, _SUMMED_IMAGES = 1 << 19, 32  # at most in a block that is one term of a sum, 2 MiB
+_SUMMED_NUMBERS, _SUMMED_IMAGES = 1 << 19, 32  # largest block: float32 entries (2 MiB) and images
 
 
 def _block_size(images: Array, numbers: int, most: int) -> int:
-    """The largest divisor of the number of images (B, ...), at most `most`, whose blocks have at most `numbers`; all of
-    them where blocks would be much smaller."""
+    """Images per block: the largest divisor of B with at most `most` images and `numbers` entries per block; B if no
+    divisor within a factor of 4 of these limits exists."""
     count, devices = len(images), jax.device_count()
     largest = min(max(numbers * count // images.size, devices), count, most)
     sizes = range(largest, max(largest // 4, 1) - 1, -1)
@@ -25,7 +24,7 @@ def _block_size(images: Array, numbers: int, most: int) -> int:
 
 
 def sum_blocks(function: Callable[[Array, Array], Array], images: Array, cotangents: Array) -> Array:
-    """The sum over blocks of images (B, ...) of `function(images, their cotangents)`."""
+    """The sum of `function(images, cotangents)` over blocks of images (B, ...) and their cotangents (B, ...)."""
     size = _block_size(images, _SUMMED_NUMBERS, _SUMMED_IMAGES)
     if size == len(images):
         return function(images, cotangents)

@@ -1,9 +1,9 @@
-"""The depthwise 2-D convolution on CPU, at every order of derivative.
+"""The depthwise 2-D convolution on CPU, fast at every order of derivative.
 
-`lax.conv_general_dilated` with as many groups as channels takes 30 to 60 times as long there as here, where it is a sum
-of shifted images. So are its derivatives: the convolution and its weight gradient are
-primitives whose transposes are each other. The transpose of a sum of slices as JAX writes it, a sum of padded images,
-runs 9 to 17 times slower inside a compiled loop.
+It is computed as a sum of shifted images; `lax.conv_general_dilated` with as many groups as channels takes 30 to 60
+times as long on CPU. The convolution and its weight gradient are primitives that are each other's transposes, so that
+derivatives have the same form: JAX's own transpose of a sum of slices, a sum of padded images, runs 9 to 17 times
+slower inside a compiled loop.
 """
 
 import functools
@@ -21,20 +21,20 @@ from jsep.types import Array
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def depthwise_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> Array:
-    """Cross-correlation of each channel of images (B, H, W, C) with its own kernel of (k, k, 1, C), zero padding on all
-    sides -> (B, H', W', C).
+    """Depthwise cross-correlation of images (B, H, W, C) with kernel (k, k, 1, C), zero padding on all sides ->
+    (B, H', W', C).
 
-    Differentiable to any order, forward and reverse. Jitted for its name: it stays one operation in a jaxpr, which
-    `jsep.explain.program` knows as a convolution.
+    Differentiable to any order, forward and reverse. Jitted so that it stays one named operation in a jaxpr, which
+    `jsep.explain.program` recognises as a convolution.
     """
     channels = kernel.shape[-1]
     out = _conv(images, kernel.reshape(*kernel.shape[:2], channels), ((padding, padding), (padding, padding)))
-    # The compiler computes only what is kept.
+    # XLA computes only the outputs that the slice keeps.
     return out[:, ::strides, ::strides] if strides > 1 else out
 
 
-# Two primitives, stride 1: images (B, H, W, C) with weights (kh, kw, C) give out (B, H', W', C); images with a
-# cotangent of the form of out give the gradient in the weights.
+# Two primitives of stride 1: (images (B, H, W, C), weights (kh, kw, C)) -> out (B, H', W', C), and
+# (images, cotangent of out) -> gradient in the weights.
 _conv_p = Primitive("jsep_depthwise_conv2d")
 _weights_p = Primitive("jsep_depthwise_weights")
 
@@ -48,7 +48,7 @@ def _weights(images: Array, out: Array, padding: Padding) -> Array:
 
 
 def _padded(images: Array, padding: Padding) -> Array:
-    # Without the barrier the compiler computes what the images come from again for every shift.
+    # Without the barrier XLA fuses the computation of the images into every shift and repeats it.
     return jax.lax.optimization_barrier(pad(images, padding))
 
 
@@ -72,7 +72,7 @@ def _kernel_size(images: Any, out: Any, padding: Padding) -> tuple[int, int]:
 
 
 def _of_images(cotangent: Array, weights: Array, padding: Padding) -> Array:
-    """The cotangent of the images: that of the output with the mirrored kernel."""
+    """The cotangent of the images: the cotangent of the output convolved with the mirrored kernel."""
     rows, columns = ((n - 1 - low, n - 1 - high) for n, (low, high) in zip(weights.shape, padding, strict=False))
     return _conv(cotangent, weights[::-1, ::-1], (rows, columns))
 
@@ -85,7 +85,7 @@ def _batch(
         images = jnp.moveaxis(images, images_dim, 0)
         out = _conv(images.reshape(-1, *images.shape[2:]), other, padding)
         return out.reshape(*images.shape[:2], *out.shape[1:]), 0
-    # Channels do not touch each other: the mapped axis becomes part of them.
+    # Channels are independent of each other, so the mapped axis is merged into them.
     size = images.shape[images_dim] if images_dim is not None else other.shape[other_dim]
 
     def merged(x: Array, dim: Any) -> Array:

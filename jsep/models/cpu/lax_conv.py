@@ -1,4 +1,4 @@
-"""The convolution of `jax.lax`, and a context in which the ones of this package are lowered to it."""
+"""The convolution of `jax.lax`, and a context in which all convolutions of this package are lowered to it."""
 
 import contextlib
 import contextvars
@@ -16,8 +16,8 @@ _uses_lax_conv = contextvars.ContextVar("_uses_lax_conv", default=False)
 
 @contextlib.contextmanager
 def use_lax_conv() -> Iterator[None]:
-    """A context in which `conv2d` is lowered to the convolution of `jax.lax`: to count operations by the definition,
-    since the faster forms change their number."""
+    """A context in which `conv2d` is lowered to the convolution of `jax.lax`, for counting the operations of the
+    definition: the faster implementations perform a different number."""
     token = _uses_lax_conv.set(True)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Convolutions as patches times kernel (im2col), and the pixels that each entry of a kernel meets."""
+"""Convolutions as patches times kernel (im2col), and the pixels that each kernel entry multiplies."""
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,13 @@ NO_PADDING: Padding = ((0, 0), (0, 0))
 
 
 def pad(images: Array, padding: Padding) -> Array:
-    """Images (B, H, W, C) with zeros around them; padding: (before, after) of rows and columns."""
+    """Images (B, H, W, C) with zero padding; padding: ((above, below), (left, right))."""
     zero = jnp.zeros((), images.dtype)
     return jax.lax.pad(images, zero, ((0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)))
 
 
 def im2col(padded: Array, rows: int, columns: int, strides: int = 1) -> list[Array]:
-    """The pixels that each of the rows * columns kernel entries meets, (B, H', W', C) each, row by row."""
+    """For each of the rows * columns kernel entries, row by row: the pixels that it multiplies, (B, H', W', C)."""
     batch, height, width, channels = padded.shape
     last_row, last_column = ((n - size) // strides * strides for n, size in ((height, rows), (width, columns)))
     return [
@@ -33,17 +33,18 @@ def im2col(padded: Array, rows: int, columns: int, strides: int = 1) -> list[Arr
 
 
 def im2col_conv(images: Array, kernel: Array, *, padding: Padding, strides: int = 1) -> Array:
-    """The convolution as patches times the kernel, summed over its entries and the channels. The two stay dimensions of
-    their own: in a weight gradient the channels are the images, which may lie on several devices."""
+    """The convolution as patches times kernel, contracted over the kernel entries and the channels. These stay separate
+    dimensions: in a weight gradient the channel dimension holds the images, which may be sharded over devices."""
     patches = jnp.stack(im2col(pad(images, padding), kernel.shape[0], kernel.shape[1], strides), axis=3)
     entries = kernel.reshape(-1, *kernel.shape[2:])
     return jax.lax.dot_general(patches, entries, (((3, 4), (0, 1)), ((), ())))
 
 
 def im2col_conv_by_two_columns(images: Array, kernel: Array, *, padding: Padding) -> Array:
-    """As `im2col_conv`, for an even number of output columns and without strides: two columns of the output are one row
-    of a product, with patches a column wider and the kernel beside itself, shifted. Of few channels a third of the
-    factors is then zero, and the product is still faster: patches of 9 and 27 numbers are too narrow for one."""
+    """As `im2col_conv`, for stride 1 and an even number of output columns: each row of the matrix product gives two
+    output columns, from patches one column wider and two shifted copies of the kernel. A third of the factors of a 3x3
+    kernel are zeros, but for few channels it is faster: patches of 9 or 27 numbers are too narrow for a fast product.
+    """
     rows, columns, channels, features = kernel.shape
     padded = pad(images, padding)
     batch, height, width, _ = padded.shape

@@ -1,17 +1,17 @@
-"""The 2-D convolution without strides on CPU: a primitive whose transposes are written as itself.
+"""The 2-D convolution of stride 1 on CPU: a primitive whose transposes are again calls of itself.
 
-Its gradients keep the layout of the forward pass at every order: the weight gradient that JAX writes has another one,
-and in a compiled loop it ran 14 to 20 times slower than alone. What it is lowered to goes by the shapes:
+So gradients of every order keep the memory layout of the forward pass; the weight gradient of JAX has another layout,
+with which it ran 14 to 20 times slower in a compiled loop than outside. The lowering depends on the shapes:
 
-* A weight gradient is a sum over blocks of images, each of which exchanges its axes by itself: of a whole batch that
-  took a quarter of the time of the gradient in all parameters of a ResNet-18. Of a 1x1 kernel it is one product,
-  without the copy that XLA else makes of the cotangent in a second derivative.
-* Few input channels, as of an image, are patches times the kernel matrix: from 3 to 32 channels the library's took up
-  to 4 times as long. Two columns of the output at once took 0.5 to 0.9 of the time of one, with the softplus after them
-  (128 images of 64x64: the same). So are few pixels: on 4x4 it took up to twice as long.
+* A weight gradient is a sum over blocks of images, transposed block by block: transposing a whole batch took a quarter
+  of the time of the gradient in all parameters of a ResNet-18. For a 1x1 kernel it is one matrix product, without the
+  copy of the cotangent that XLA otherwise makes in a second derivative.
+* Few input channels, as in an image, use im2col: from 3 to 32 channels the convolution of `jax.lax` took up to 4 times
+  as long. Computing two output columns at once took 0.5 to 0.9 of the time of one, including the softplus (128 images
+  of 64x64: the same). Few output pixels use im2col too: on 4x4 `jax.lax` took up to twice as long.
 
-Minimal filtering of 3x3 kernels of many channels was here as well: it saved 14 % of a MAT step of a ResNet-18 (Intel,
-128 images) and 3 % of one of the ConvNet (`benchmarks/convolution_forms.py`), less than the 15 % that a form must save.
+Winograd's minimal filtering of 3x3 kernels with many channels is not used: it saved 14 % of a MAT step of a ResNet-18
+(Intel, 128 images) and 3 % of one of the ConvNet (`benchmarks/convolution_forms.py`), less than the required 15 %.
 """
 
 import functools
@@ -29,7 +29,7 @@ from jsep.types import Array
 
 FEW_CHANNELS = 4
 _FEW_PIXELS = 16
-_FEW_ENTRIES = 25  # of the kernel: a larger one is a cotangent
+_FEW_ENTRIES = 25  # most entries of a kernel; a larger one is the cotangent in a weight gradient
 
 # lhs (B, H, W, C), rhs (kh, kw, C, F) -> (B, H', W', F).
 _conv_p = Primitive("jsep_conv2d")
@@ -58,15 +58,15 @@ def _convolved(lhs: Array, rhs: Array, *, padding: Padding) -> Array:
 
 
 def _is_weight_gradient(lhs: Any, rhs: Any, padding: Padding) -> bool:
-    """Its kernel is an image that fits into the other and leaves few places; a kernel proper leaves more, or is larger
-    than the image."""
+    """Whether the call is a weight gradient, whose kernel is a cotangent: it fits into the image and has more entries
+    than the output has pixels. An ordinary kernel has fewer, or is larger than the image."""
     _, rows, columns, _ = _out_shape(lhs, rhs, padding=padding).shape
     is_inside = rhs.shape[0] <= lhs.shape[1] and rhs.shape[1] <= lhs.shape[2]
     return is_inside and rhs.shape[0] * rhs.shape[1] > rows * columns
 
 
 def _is_contraction(lhs: Any, rhs: Any, padding: Padding) -> bool:
-    """The weight gradient of a 1x1 kernel: image and cotangent meet in one place."""
+    """Whether the call is the weight gradient of a 1x1 kernel: image and cotangent have the same height and width."""
     return padding == NO_PADDING and rhs.shape[:2] == lhs.shape[1:3] != (1, 1)
 
 
@@ -83,14 +83,14 @@ def _is_small(lhs: Any, rhs: Any, padding: Padding) -> bool:
 
 
 def _has_pairs(lhs: Any, rhs: Any, padding: Padding) -> bool:
-    """Few channels, more than one column of the kernel, and columns of the output that go two by two."""
+    """Whether there are few channels, several kernel columns and an even number of output columns."""
     is_even = _out_shape(lhs, rhs, padding=padding).shape[2] % 2 == 0
     return rhs.shape[1] > 1 and rhs.shape[2] <= FEW_CHANNELS and is_even
 
 
 def _in_blocks(lhs: Array, rhs: Array, padding: Padding) -> Array:
-    """A weight gradient, in which the images play the channels, as a sum over blocks of images. Turned block by block:
-    an exchange of axes reads what lies an image apart, and took more time than the product."""
+    """A weight gradient as a sum over blocks of images, which are the channels of `lhs`. Transposed block by block: the
+    transposition of a whole batch reads with a stride of one image and took longer than the product."""
 
     def of(images: Array, cotangents: Array) -> Array:
         turned = jnp.transpose(images, (3, 1, 2, 0)), jnp.transpose(cotangents, (1, 2, 0, 3))
@@ -101,8 +101,8 @@ def _in_blocks(lhs: Array, rhs: Array, padding: Padding) -> Array:
 
 
 def _mirrored(kernel: Array) -> Array:
-    """kernel[::-1, ::-1]; of few entries by concatenation, which XLA takes out of a loop over the same weights, and a
-    reversal it does not."""
+    """kernel[::-1, ::-1]; for few entries by concatenation, which XLA hoists out of a loop with constant weights; it
+    does not hoist a reversal."""
     height, width = kernel.shape[:2]
     if height * width > _FEW_ENTRIES:
         return kernel[::-1, ::-1]
@@ -114,14 +114,15 @@ def _transpose_lhs(cotangent: Array, lhs: Any, rhs: Array, *, padding: Padding) 
     if _is_small(lhs.aval, rhs, padding):
         shape = jax.ShapeDtypeStruct(lhs.aval.shape, lhs.aval.dtype)
         return jax.linear_transpose(functools.partial(im2col_conv, kernel=rhs, padding=padding), shape)(cotangent)[0]
-    # d lhs = cotangent * mirrored kernel with input and output features exchanged.
+    # d lhs = cotangent * mirrored kernel, with input and output channels swapped.
     mirrored = _mirrored(jnp.swapaxes(rhs, 2, 3))
     pads = tuple((length - 1 - low, length - 1 - high) for length, (low, high) in zip(rhs.shape, padding, strict=False))
     return conv(cotangent, mirrored, pads)  # type: ignore[arg-type]
 
 
 def _transpose_rhs(cotangent: Array, lhs: Array, rhs: Any, *, padding: Padding) -> Array:
-    # d rhs: the input's channels play the batch, its batch the channels, and the cotangent the kernel.
+    # d rhs: a convolution whose batch is the channels of the input, whose channels are its batch, and whose kernel is
+    # the cotangent.
     out = conv(jnp.transpose(lhs, (3, 1, 2, 0)), jnp.transpose(cotangent, (1, 2, 0, 3)), padding)
     return jnp.transpose(out, (1, 2, 0, 3))
 

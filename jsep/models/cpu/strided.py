@@ -1,19 +1,19 @@
-"""The 2-D convolution with strides on CPU, and its two gradients: three primitives, each the others' transpose.
+"""The strided 2-D convolution on CPU and its two gradients: three primitives, each other's transposes.
 
     out = conv(images, kernel),  images = gradient_in_images(out, kernel),  kernel = gradient_in_kernel(images, out)
 
-All three are bilinear, so derivatives of any order are made of them, and what each is lowered to is chosen last, when
-`vmap` has made many images of one:
+All three are bilinear, so derivatives of any order consist of them. Each is lowered only after `vmap` has fixed the
+batch size:
 
-* The forward pass is the library's.
-* The gradient in the images: the library's is a convolution of a dilated cotangent. Here, for few images, it is the
-  transpose of patches times kernel, nine images with gaps between the pixels, which the compiler adds up where the sum
-  is used. Used twice, each of the nine is written to memory instead, which took two to three times as long: so a
-  gradient that is itself differentiated adds up its patches phase by phase, without gaps. For many images it is the
-  transpose of a sum of convolutions without strides, one for each phase of the pixels.
-* The gradient in the kernel: the library's has another layout than the forward pass, which is slow in a compiled loop.
-  Here it is a product for each entry of the kernel, over the pixels that it meets, summed over blocks of images. As a
-  sum of gradients without strides it took 1.5 to 1.9 times as long (128 images), for the copies of what it transposes.
+* The forward pass is that of `jax.lax`.
+* The gradient in the images: in `jax.lax` a convolution of the dilated cotangent. Here, for few images, it is the
+  transpose of im2col: for a 3x3 kernel nine images with gaps between the pixels, whose sum XLA fuses into its use. If
+  the sum is used twice, XLA writes all nine to memory, which took two to three times as long; so a gradient that is
+  itself differentiated sums its patches phase by phase, without gaps. For many images it is the transpose of a sum of
+  stride-1 convolutions, one for each phase (pixels with the same row and column modulo the stride).
+* The gradient in the kernel: in `jax.lax` it has another memory layout than the forward pass, slow in a compiled loop.
+  Here it is one matrix product per kernel entry, over the pixels that it multiplies, summed over blocks of images. As a
+  sum of stride-1 gradients it took 1.5 to 1.9 times as long (128 images), because of the copies for transposition.
 """
 
 import functools
@@ -33,7 +33,7 @@ from jsep.models.cpu.patches import NO_PADDING, Padding, im2col, im2col_conv, pa
 from jsep.types import Array
 
 _MANY_IMAGES = 32
-_SMALL_PATCHES = 1 << 23  # numbers: 32 MiB
+_SMALL_PATCHES = 1 << 23  # float32 entries of all patches: 32 MiB
 
 _conv_p = Primitive("jsep_strided_conv2d")
 _images_p = Primitive("jsep_strided_conv2d_images")
@@ -46,13 +46,13 @@ def conv(images: Array, kernel: Array, padding: Padding, strides: int) -> Array:
 
 
 def gradient_in_images(out: Array, kernel: Array, *, padding: Padding, strides: int, height: int, width: int) -> Array:
-    """The cotangent of images (B, height, width, C) by that of the output, (B, H', W', F)."""
+    """The cotangent of images (B, height, width, C), from the cotangent `out` of the output (B, H', W', F)."""
     sizes = {"height": height, "width": width}
     return _images_p.bind(out, kernel, padding=padding, strides=strides, is_differentiated=False, **sizes)
 
 
 def gradient_in_kernel(images: Array, out: Array, *, padding: Padding, strides: int, rows: int, columns: int) -> Array:
-    """The cotangent of a kernel (rows, columns, C, F) by that of the output, (B, H', W', F)."""
+    """The cotangent of a kernel (rows, columns, C, F), from the cotangent `out` of the output (B, H', W', F)."""
     return _kernel_p.bind(images, out, padding=padding, strides=strides, rows=rows, columns=columns)
 
 
@@ -72,12 +72,12 @@ def _run_images(
 
 
 def _added_by_phase(out: Array, kernel: Array, *, padding: Padding, strides: int, height: int, width: int) -> Array:
-    """Cotangent times kernel is a patch of the images for each pixel of the output; overlapping ones are added up."""
+    """The gradient in the images: cotangent times kernel is an image patch per output pixel; overlaps are summed."""
     batch, rows, columns, features = out.shape
     patches = out.reshape(-1, features) @ kernel.reshape(-1, features).T
     patches = patches.reshape(batch, rows, columns, *kernel.shape[:3])
     (above, below), (left, right) = padding
-    # In units of the strides, of the images with what surrounds them.
+    # Height and width of the padded images in units of the stride.
     high, wide = -(-(height + above + below) // strides), -(-(width + left + right) // strides)
 
     def phase(row: int, column: int) -> Array:
@@ -109,8 +109,8 @@ def _sum_over_pixels(images: Array, out: Array, *, padding: Padding, strides: in
 
 
 def _sum_over_phases(images: Array, kernel: Array, *, padding: Padding, strides: int) -> Array:
-    """The convolution with strides as a sum of such without: of the pixels whose row and column leave the same rests on
-    division by the strides, with the kernel entries that meet them."""
+    """The strided convolution as a sum of stride-1 convolutions, one for each phase: the pixels with the same row and
+    column modulo the stride, and the kernel entries that multiply them."""
     rows, columns = _conv_shape(images, kernel, padding=padding, strides=strides).shape[1:3]
     total: Any = 0
     for entries, pixels in zip(_entries(kernel, strides), _phases(pad(images, padding), strides), strict=True):
@@ -127,8 +127,8 @@ def _entries(kernel: Array, strides: int) -> list[Array]:
 
 
 def _phases(images: Array, strides: int) -> list[Array]:
-    """The pixels whose row and column leave each pair of rests. By splitting: its transpose lays them side by side,
-    where that of slices with strides would write every one into an image of zeros."""
+    """The pixels of each phase (row and column modulo the strides). By `split`, whose transpose is a concatenation; the
+    transpose of a strided slice would write each phase into an image of zeros."""
     count, height, width, channels = images.shape
     rows, columns = -(-height // strides), -(-width // strides)
     whole = jnp.pad(images, ((0, 0), (0, rows * strides - height), (0, columns * strides - width), (0, 0)))
@@ -166,8 +166,8 @@ def _batch(
     dims: tuple[Any, Any],
     **shapes: Any,
 ) -> tuple[Array, int]:
-    """The mapped axis of one operand becomes part of an axis that the result keeps; axes: (of the operand, of the
-    result). Where both are mapped, each pair by itself."""
+    """Batching rule: the mapped axis of one operand is merged into an axis that survives in the result; axes: for each
+    operand (its axis, the axis of the result). If both operands are mapped, vmap over the unbatched lowering."""
     if None not in dims:
         return jax.vmap(functools.partial(each, **shapes), in_axes=dims)(*args), 0
     index = 0 if dims[1] is None else 1
@@ -225,7 +225,8 @@ _define(
 
 
 def _jvp_of_images(primals: tuple[Array, Array], tangents: tuple[Any, Any], **shapes: Any) -> tuple[Array, Any]:
-    """Of a bilinear function, marking what is differentiated: its tangents and whoever asked for it both use it."""
+    """The JVP of a bilinear function that marks the primal result as differentiated, i.e. used by more than one
+    operation."""
     result = _images_p.bind(*primals, **{**shapes, "is_differentiated": True})
     pairs = [(tangents[0], primals[1]), (primals[0], tangents[1])]
     terms = [_images_p.bind(*pair, **shapes) for pair in pairs if not any(isinstance(z, ad.Zero) for z in pair)]
