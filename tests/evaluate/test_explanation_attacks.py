@@ -39,7 +39,7 @@ def run(config: Any = CONFIG, variables: Any = VARIABLES, model_fn: Any = model,
 def test_ensemble_is_reached_by_one_setting_and_ends_lower() -> None:
     pairs, dataset = pairs_and_dataset()
     targeted = run()
-    auto = run(CONFIG.replace(attack="auto", settings=attack.AutoConfig("fast")))
+    auto = run(dataclasses.replace(CONFIG, attack="auto", settings=attack.AutoConfig("fast")))
     assert auto.member_losses.shape == (5, len(auto_explanation_members("fast")))
     assert auto.warnings.shape == targeted.warnings.shape == (5, len(WARNING_SENTENCES))
     assert auto.loss_end.mean() < targeted.loss_end.mean()
@@ -76,7 +76,7 @@ def test_finished_chunks_are_not_attacked_again_and_give_the_same_numbers(tmp_pa
     with pytest.raises(InputError, match="holds chunks of another evaluation"):
         run(variables=VARIABLES * 2, chunk_size=2, store=tmp_path / "chunks")
     with pytest.raises(InputError, match="holds chunks of another evaluation"):
-        run(CONFIG.replace(epsilon=0.2), chunk_size=2, store=tmp_path / "chunks")
+        run(dataclasses.replace(CONFIG, epsilon=0.2), chunk_size=2, store=tmp_path / "chunks")
 
 
 def test_a_pair_that_fails_is_counted_and_stops_no_other() -> None:
@@ -120,7 +120,7 @@ def test_model_without_any_finite_map_and_model_of_probabilities_are_input_error
 )
 def test_bad_settings_are_input_errors(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        CONFIG.replace(**change)
+        dataclasses.replace(CONFIG, **change)
 
 
 def test_bad_settings_of_an_attack_are_input_errors() -> None:

@@ -248,17 +248,17 @@ def test_course_refuses_pairs_that_are_not_there_and_the_ensemble(attacked: Any)
     variables, dataset, pairs, _ = attacked
     with pytest.raises(InputError, match=r"pairs in \[0, 7\), got 7"):
         evaluate.attack_trajectory(KEY, model, variables, dataset, pairs, CONFIG, chosen=[7], steps=[0])
-    ensemble = CONFIG.replace(attack="auto", settings=None)
+    ensemble = dataclasses.replace(CONFIG, attack="auto", settings=None)
     with pytest.raises(InputError, match="attack 'auto' has no trajectory"):
         evaluate.attack_trajectory(KEY, model, variables, dataset, pairs, ensemble, chosen=[0], steps=[0])
 
 
 def test_transferred_attack_follows_one_method_and_measures_another(attacked: Any) -> None:
     variables, dataset, pairs, own = attacked
-    config = CONFIG.replace(method="occlusion", attacked_method="gradient")
+    config = dataclasses.replace(CONFIG, method="occlusion", attacked_method="gradient")
     with pytest.raises(InputError, match="window must be at most 2"):  # the measured method is really the other one
         evaluate.explanation_robustness(KEY, model, variables, dataset, pairs, config)
-    config = CONFIG.replace(method="gradient_x_input", attacked_method="gradient")
+    config = dataclasses.replace(CONFIG, method="gradient_x_input", attacked_method="gradient")
     results = evaluate.explanation_robustness(KEY, model, variables, dataset, pairs, config)
     np.testing.assert_allclose(results.manipulated, own.manipulated, rtol=0, atol=1e-4)
     np.testing.assert_allclose(results.losses, own.losses, rtol=1e-2, atol=1e-9)
@@ -275,7 +275,7 @@ def test_method_without_derivative_can_be_measured_but_not_attacked(attacked: An
     with pytest.raises(InputError, match="'lime' has no derivative"):
         evaluate.ExplanationAttackConfig(method="gradient", attacked_method="lime")
     few = attack.TargetedConfig(num_steps=2)
-    config = CONFIG.replace(method="rise", attacked_method="gradient", settings=few)
+    config = dataclasses.replace(CONFIG, method="rise", attacked_method="gradient", settings=few)
     results = evaluate.explanation_robustness(KEY, model, variables, dataset, pairs, config)
     assert results.victim_map.shape == own.victim_map.shape
     assert np.abs(results.victim_map - own.victim_map).max() > 1e-3
@@ -291,7 +291,7 @@ def test_results_do_not_depend_on_the_chunk_size(attacked: Any) -> None:
 @pytest.mark.parametrize("norm", attack.NORMS)
 def test_manipulated_images_stay_in_the_budget_and_the_box(norm: str, attacked: Any) -> None:
     variables, dataset, pairs, free = attacked
-    config = CONFIG.replace(epsilon=0.05, norm=norm)
+    config = dataclasses.replace(CONFIG, epsilon=0.05, norm=norm)
     results = evaluate.explanation_robustness(KEY, model, variables, dataset, pairs, config)
     delta = (results.manipulated.astype(np.float64) - dataset.images[list(pairs.victims)]).reshape(7, -1)
     size = np.abs(delta).max(1) if norm == "linf" else np.sqrt((delta**2).sum(1))
@@ -311,7 +311,7 @@ def test_manipulated_images_stay_in_the_budget_and_the_box(norm: str, attacked: 
 )
 def test_bad_attack_settings_are_input_errors(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        CONFIG.replace(**change)
+        dataclasses.replace(CONFIG, **change)
 
 
 @pytest.mark.parametrize(

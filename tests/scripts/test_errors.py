@@ -46,7 +46,6 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path):
     ("arguments", "message"),
     [
         (["nowhere"], "expected a run directory with a readable result.json, got 'nowhere'"),
-        (["results/selection_digits"], "kind 'selection', which has no page"),
         (
             ["results/digits_sep", "results/cifar10_sep_quick"],
             "one data set, got digits in results/digits_sep, cifar10",

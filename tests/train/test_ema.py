@@ -1,5 +1,6 @@
 """The moving average of what is trained: its closed form, alone and inside a run, its resume, its divergence."""
 
+import dataclasses
 import pathlib
 from typing import Any, NamedTuple
 
@@ -77,7 +78,7 @@ def test_average_is_validated_and_resumes_bit_for_bit(digits: data.Dataset, tmp_
 @pytest.mark.slow
 def test_average_changes_nothing_that_is_trained(digits: data.Dataset) -> None:
     with_average = train.fit(KEY, MODEL, digits, CONFIG)
-    without = train.fit(KEY, MODEL, digits, CONFIG.replace(ema_decay=0.0))
+    without = train.fit(KEY, MODEL, digits, dataclasses.replace(CONFIG, ema_decay=0.0))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), with_average.variables, without.variables
     )
@@ -92,7 +93,7 @@ def test_checkpoint_from_before_the_average_existed_is_read(tmp_path: pathlib.Pa
         opt_state: Any
         step: Any
 
-    config = CONFIG.replace(ema_decay=0.0)
+    config = dataclasses.replace(CONFIG, ema_decay=0.0)
     state = train.init_state(KEY, MODEL, (8, 8, 1), config, 64)
     with train.Checkpoints(tmp_path, {}) as checkpoints:
         # Orbax as it was called then.
@@ -105,4 +106,4 @@ def test_checkpoint_from_before_the_average_existed_is_read(tmp_path: pathlib.Pa
 @pytest.mark.parametrize("decay", [-0.1, 1.0, 1.5])
 def test_decay_out_of_range_is_an_input_error(decay: float) -> None:
     with pytest.raises(InputError, match=r"ema_decay must be in \[0, 1\), got"):
-        CONFIG.replace(ema_decay=decay)
+        dataclasses.replace(CONFIG, ema_decay=decay)
