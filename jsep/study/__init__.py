@@ -26,7 +26,7 @@ from jsep.study.kinds import STUDIES, describe, kind_of, run
 from jsep.study.landscape_config import LandscapeConfig
 from jsep.study.methods import TrainingMethod, training_method, training_methods
 from jsep.study.methods_table import MethodsTableConfig
-from jsep.study.plan import Plan, Task, plan
+from jsep.study.plan import Plan, plan
 from jsep.study.precision import PrecisionConfig
 from jsep.study.recipes import RecipesConfig
 from jsep.study.runner import Run, StudyKind
@@ -46,6 +46,7 @@ from jsep.study.sweep_engines import Engine, gpus, run_processes, worker_environ
 from jsep.study.trades_landscape import TradesLandscapeConfig
 from jsep.study.trained import TrainedModel, TrainedStudy, keep_study, load_trained
 from jsep.study.weight_sweep import WeightSweepConfig
+from jsep.study.work import Task, Work
 
 __all__ = [
     "AttackStrengthConfig",
@@ -79,6 +80,7 @@ __all__ = [
     "TrainedStudy",
     "TrainingMethod",
     "WeightSweepConfig",
+    "Work",
     "amount",
     "count",
     "describe",

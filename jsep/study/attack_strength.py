@@ -4,7 +4,7 @@ same attacks agree image by image."""
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ from jsep.study.progress import OnProgress
 from jsep.study.runner import Run, StudyKind
 from jsep.study.setup import load_split
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.study.work import Task, Work, data_sizes, finished_config, model_costs
 from jsep.types import PyTree
 
 PeerAttack = Callable[[str, np.ndarray, np.ndarray], np.ndarray]
@@ -226,5 +227,25 @@ def _timing(
     return {"attack": "apgd-ce", "num_steps": config.num_steps, "seconds": timing}
 
 
-ATTACK_STRENGTH = StudyKind("attack_strength", AttackStrengthConfig, _prepare, measure)
+def _work(config: AttackStrengthConfig, done: Collection[tuple[str, int]]) -> Work:
+    study = finished_config(config.models)
+    images = data_sizes(study)
+    costs = model_costs(study, images)
+    gradients = {
+        "pgd": config.pgd_steps, "apgd-t": config.num_targets * config.num_steps, "square": config.num_queries / 3,
+        "fab-t": 2 * config.num_targets * config.num_steps,
+    }  # fmt: skip
+    num_images = config.num_images or images.test
+    tasks = []
+    for name in (*config.single_attacks, *config.ensemble_attacks):
+        per_image = gradients.get(name, config.num_steps) * costs.input_gradient
+        where = "alone" if name in config.single_attacks else "in the ensemble, at most"
+        what = f"{name} {where} on {num_images} images of {', '.join(config.methods)}"
+        tasks.append(Task(what, len(config.methods) * study.num_seeds * num_images * per_image))
+    if config.peers:
+        tasks.append(Task(f"the same by {', '.join(config.peers)}: not in the estimate", 0.0))
+    return Work(tasks, study)
+
+
+ATTACK_STRENGTH = StudyKind("attack_strength", AttackStrengthConfig, _prepare, measure, work=_work)
 """Attacks on the predictions of trained models, beside other implementations."""

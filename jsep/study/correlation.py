@@ -1,7 +1,7 @@
 """Are classification robustness and explanation robustness correlated over many models? From finished runs."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from jsep import stats
@@ -10,6 +10,7 @@ from jsep.study.configuration import Configuration, count, random_seed, setting
 from jsep.study.finished_studies import FinishedStudies, read_finished
 from jsep.study.methods import PAPER_OBJECTIVE
 from jsep.study.runner import Run, StudyKind
+from jsep.study.work import Work, work_of_reading
 
 MEASURES = {
     "scale_free_loss_end": 1,
@@ -133,5 +134,9 @@ def setting_means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-CORRELATION = StudyKind("correlation", CorrelationConfig, _prepare, measure)
+def _work(config: CorrelationConfig, done: Collection[tuple[str, int]]) -> Work:
+    return work_of_reading(config.study_dirs)
+
+
+CORRELATION = StudyKind("correlation", CorrelationConfig, _prepare, measure, work=_work)
 """Both robustnesses over many models of finished studies."""

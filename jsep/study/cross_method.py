@@ -1,7 +1,7 @@
 """Trained with one explanation method, attacked and measured with every other: does SEP carry over?"""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from jsep.study.configuration import Configuration, count, setting
 from jsep.study.methods import described_method, mark_degraded
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.study.work import Task, Work, finished_config, pair_flops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,5 +125,17 @@ def _accuracies(study: TrainedStudy, model: TrainedModel, chunk_size: int) -> di
     return {"clean_accuracy": clean, "robust_accuracy": robust}
 
 
-CROSS_METHOD = StudyKind("cross_method", CrossMethodConfig, _prepare, _measure)
+def _work(config: CrossMethodConfig, done: Collection[tuple[str, int]]) -> Work:
+    studies = {run_dir: finished_config(run_dir) for run_dir in config.study_dirs}
+    tasks = []
+    for run_dir, study in studies.items():
+        seeds = min(config.max_seeds or study.num_seeds, study.num_seeds)
+        pairs = min(config.max_pairs or study.pairs.num_pairs, study.pairs.num_pairs)
+        for method in config.methods:
+            what = f"attack {method} of {len(study.methods) * seeds} models of {run_dir} on {pairs} pairs"
+            tasks.append(Task(what, len(study.methods) * seeds * pairs * pair_flops(study, method)))
+    return Work(tasks, next(iter(studies.values())))
+
+
+CROSS_METHOD = StudyKind("cross_method", CrossMethodConfig, _prepare, _measure, work=_work)
 """Every model of some studies, attacked with every one of some explanation methods. Figure 5."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import jax
 import numpy as np
 
 from jsep import attack, evaluate, models, record, train
-from jsep.study.evaluation_config import EvaluationConfig
+from jsep.study.evaluation_config import STORED, EvaluationConfig
 from jsep.study.evaluation_subject import EvaluatedModel, Subject, load_subject
 from jsep.study.methods import described_method, mark_degraded
 from jsep.study.pair_results import images_of_pairs, maps_of_pairs, warnings_of
 from jsep.study.progress import StepCounter
 from jsep.study.runner import Run, StudyKind
 from jsep.study.terminal import table_and_findings
+from jsep.study.work import Task, Work, data_sizes, finished_config, model_costs
 
 _VALUES = "values.npz"
 _ACCURACIES = ("clean_accuracy", "robust_accuracy", "auto_attack_accuracy")
@@ -207,5 +209,32 @@ class _Measurement:
         return info
 
 
-EVALUATION = StudyKind("evaluation", EvaluationConfig, load_subject, measure, table_and_findings)
+def _work(config: EvaluationConfig, done: Collection[tuple[str, int]]) -> Work:
+    tasks: list[Task] = []
+    first = None
+    for run_dir in config.study_dirs:
+        study = finished_config(run_dir)
+        first = first or study
+        images = data_sizes(study)
+        costs, explanation = model_costs(study, images), config.explanation_attack()
+        methods = [method for method in study.methods if not config.methods or method in config.methods]
+        num_models = len(methods) * min(config.max_seeds or study.num_seeds, study.num_seeds)
+        num_images = images.test if config.test_images is None else config.test_images or images.test
+        num_pairs = study.pairs.num_pairs if config.pairs.selection == STORED else config.pairs.num_pairs
+        num_pairs = min(config.pairs.max_pairs or num_pairs, num_pairs)
+        flops = num_images * costs.pgd(config.tests.num_steps) + num_pairs * costs.explanation_attack(explanation)
+        what = f"evaluate {num_models} models of {run_dir}: PGD of {config.tests.num_steps} steps on {num_images} "
+        what += f"images, explanation attack of {explanation.total_steps} steps on {num_pairs} pairs"
+        tasks.append(Task(what, num_models * flops))
+    for what, is_part in (
+        (f"the weights of {', '.join(config.imported.torch_weights)}", bool(config.imported.torch_weights)),
+        (f"AutoAttack, {config.auto_attack.version}", config.auto_attack.version is not None),
+        ("properties of the explanations", config.properties.measured),
+    ):
+        if is_part:
+            tasks.append(Task(f"{what}: not in the estimate", 0.0))
+    return Work(tasks, first)
+
+
+EVALUATION = StudyKind("evaluation", EvaluationConfig, load_subject, measure, table_and_findings, work=_work)
 """Trained or imported models on the same images and pairs, under the same attacks."""

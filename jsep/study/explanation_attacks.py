@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, random_seed, setting
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.study.work import Task, Work, data_sizes, finished_config, model_costs
 
 UNMOVED = 0.01
 """A pair that loses less than this share of its loss counts as not moved."""
@@ -178,5 +180,16 @@ def _member_rows(
     return rows
 
 
-EXPLANATION_ATTACKS = StudyKind("explanation_attacks", ExplanationAttacksConfig, _prepare, measure)
+def _work(config: ExplanationAttacksConfig, done: Collection[tuple[str, int]]) -> Work:
+    study = finished_config(config.models_dir)
+    pairs = (config.num_pairs or study.pairs.num_pairs) + config.num_near_boundary
+    compared = config.attack_configs(study.explanation_attack())
+    num_models = len(config.methods or study.methods)
+    costs = model_costs(study, data_sizes(study))
+    a_pair = sum(costs.explanation_attack(settings) for settings in compared.values())
+    what = f"attack {num_models} models of {config.models_dir} on {pairs} pairs by {len(compared)} attacks"
+    return Work([Task(what, num_models * pairs * a_pair)], study)
+
+
+EXPLANATION_ATTACKS = StudyKind("explanation_attacks", ExplanationAttacksConfig, _prepare, measure, work=_work)
 """Attacks on explanations side by side, and what each member of the ensemble adds."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -12,11 +12,13 @@ import numpy as np
 from jsep import evaluate, landscape, train
 from jsep.checks import InputError
 from jsep.study import landscape_measure
+from jsep.study.config import StudyConfig
 from jsep.study.landscape_config import AnalysisConfig, LandscapeConfig
 from jsep.study.landscape_measure import Measurement
 from jsep.study.methods import training_method
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.study.work import Task, Work, data_sizes, finished_config, model_costs
 
 OUTCOMES = ("explanation_loss_end", "relative_reduction", "moved")
 """What the explanation attack achieves on an image: the loss that is left, the share it removed, how far the own map
@@ -212,5 +214,35 @@ def _correlations(config: AnalysisConfig, numbers: Sequence[dict[str, np.ndarray
     return rows
 
 
-LANDSCAPE = StudyKind("landscape", LandscapeConfig, prepare, _measure)
+def task_of(config: AnalysisConfig, study: StudyConfig, num_models: int, where: str) -> Task:
+    """The analysis of `num_models` models of a study; where: its directory."""
+    images = data_sizes(study)
+    costs = model_costs(study, images)
+    pairs = min(config.num_images or study.pairs.num_pairs, study.pairs.num_pairs)
+    lines = len(config.directions) + config.num_directions
+    points = lines * config.num_points
+    # A product with the Hessian costs about two gradients.
+    products = 2 * (config.num_probes + (1 + config.spectrum_probes) * config.num_matvecs)
+    ascent = config.sharpness_samples + config.sharpness_steps
+    map_gradient = costs.map_gradient(study.explanation_attack())
+    at_pair = len(config.scalars) * (points * costs.input_gradient + (products + ascent) * map_gradient)
+    attacks = images.test * costs.pgd(study.tests.num_steps)
+    attacks += study.pairs.num_pairs * costs.explanation_attack(study.explanation_attack())
+    what = (
+        f"analyse {num_models} models of {where}: {len(config.scalars)} functions at {pairs} images, {points} points "
+    )
+    what += "of slices, Hessian products, sharpness; their accuracies and explanation attacks again"
+    return Task(what, num_models * (pairs * at_pair + attacks))
+
+
+def _work(config: LandscapeConfig, done: Collection[tuple[str, int]]) -> Work:
+    studies = {run_dir: finished_config(run_dir) for run_dir in config.models}
+    tasks = [
+        task_of(config.analysis, study, len(study.methods) * study.num_seeds, run_dir)
+        for run_dir, study in studies.items()
+    ]
+    return Work(tasks, next(iter(studies.values())))
+
+
+LANDSCAPE = StudyKind("landscape", LandscapeConfig, prepare, _measure, work=_work)
 """Slices, planes and curvature around the images of trained models. Figure 1b."""

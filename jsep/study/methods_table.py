@@ -1,6 +1,7 @@
 """Table 3: SEP with each of several explanations in its term, every model tested with every one of them."""
 
 import dataclasses
+from collections.abc import Collection
 
 from jsep import explain
 from jsep.checks import InputError
@@ -11,6 +12,7 @@ from jsep.study.cross_method import measure_cross
 from jsep.study.methods import training_method
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedStudy, load_trained
+from jsep.study.work import Task, Work, pair_flops, study_tasks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,5 +69,21 @@ def measure(config: MethodsTableConfig, prepared: None, run: Run) -> None:
     measure_cross(studies, config.explanations, run, chunk_size=config.chunk_size)
 
 
-METHODS_TABLE = StudyKind("cross_method", MethodsTableConfig, _prepare, measure)
+def _work(config: MethodsTableConfig, done: Collection[tuple[str, int]]) -> Work:
+    tasks: list[Task] = []
+    num_models = 0
+    for place, explanation in enumerate(config.explanations):
+        study = config.study_config(explanation)
+        if place:
+            study = study.replace(pairs_file="of the first")
+        num_models += len(study.methods) * study.num_seeds
+        own = study_tasks(study, done)
+        tasks += [Task(f"with {explanation}: {task.what}", task.flops) for task in own]
+    for explanation in config.explanations:
+        what = f"attack {explanation} of all {num_models} models on {config.pairs.num_pairs} pairs"
+        tasks.append(Task(what, num_models * config.pairs.num_pairs * pair_flops(config, explanation)))
+    return Work(tasks, config)
+
+
+METHODS_TABLE = StudyKind("cross_method", MethodsTableConfig, _prepare, measure, work=_work)
 """SEP with each of several explanations in its term, tested with each. Table 3."""

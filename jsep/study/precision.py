@@ -1,11 +1,13 @@
 """What bfloat16 training steps change in the numbers of a study: the same study in both precisions."""
 
 import dataclasses
+from collections.abc import Collection
 
 from jsep import train
 from jsep.study import training
 from jsep.study.config import StudyConfig
 from jsep.study.runner import Run, StudyKind
+from jsep.study.work import Task, Work, study_tasks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,5 +41,15 @@ def measure(config: PrecisionConfig, prepared: None, run: Run) -> None:
         run.save()
 
 
-PRECISION = StudyKind("precision", PrecisionConfig, _prepare, measure)
+def _work(config: PrecisionConfig, done: Collection[tuple[str, int]]) -> Work:
+    tasks: list[Task] = []
+    for precision in train.PRECISIONS:
+        study = config.study_config(precision)
+        if tasks:
+            study = study.replace(pairs_file="of the first")
+        tasks += [Task(f"{precision}: {task.what}", task.flops) for task in study_tasks(study)]
+    return Work(tasks, config)
+
+
+PRECISION = StudyKind("precision", PrecisionConfig, _prepare, measure, work=_work)
 """A study in float32 and in bfloat16."""

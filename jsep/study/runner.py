@@ -6,7 +6,7 @@ its result is shown. `execute` runs one; `jsep.study.STUDIES` lists them.
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +18,7 @@ from jsep.study import environment
 from jsep.study.configuration import Configuration
 from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.run_directory import RunDirectory, is_complete
+from jsep.study.work import Work
 
 Config = TypeVar("Config", bound=Configuration)
 Prepared = TypeVar("Prepared")
@@ -36,6 +37,7 @@ class StudyKind(Generic[Config, Prepared]):
     draw: run directory -> writes figures and page there; default: `report.write`; shown: the file that a script points
       at last; table: result -> text for a terminal; default: `report.format_table`.
     check_mesh: (configuration, mesh) of a kind that shares its work out over devices; None where it does not.
+    work: (configuration, (method, seed) of models that are done) -> the parts of the work, for `study.plan`.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class StudyKind(Generic[Config, Prepared]):
     draw: Callable[[Path], Any] | None = None
     shown: str = "index.html"
     check_mesh: Callable[[Config, Mesh | None], None] | None = None
+    work: Callable[[Config, Collection[tuple[str, int]]], Work] | None = None
 
 
 class Run:

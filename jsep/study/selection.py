@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from jsep.study.methods import is_reference
 from jsep.study.options import whole_number
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.study.work import Task, Work, finished_config, pair_flops
 from jsep.types import Array, PyTree
 
 _LOSSES = ("explanation_loss_start", "explanation_loss_end")
@@ -183,5 +185,14 @@ def _rows_of_figure(groups: evaluate.Groups, num_clusters: int = 4, num_images: 
     return np.stack([group[np.argsort(groups.rank[group], kind="stable")[:width]] for group in members])
 
 
-SELECTION = StudyKind("selection", SelectionConfig, _prepare, measure)
+def _work(config: SelectionConfig, done: Collection[tuple[str, int]]) -> Work:
+    study = finished_config(config.study_dir)
+    num_models = len(study.methods) * min(config.max_seeds or study.num_seeds, study.num_seeds)
+    attacks = num_models * len(config.selections) * config.num_draws
+    what = f"attack {num_models} models of {config.study_dir} on {config.num_pairs} pairs, drawn "
+    what += f"{config.num_draws} times by each of {len(config.selections)} rules"
+    return Work([Task(what, attacks * config.num_pairs * pair_flops(study))], study)
+
+
+SELECTION = StudyKind("selection", SelectionConfig, _prepare, measure, work=_work)
 """Pairs drawn anew by several rules, and maps within and between clusters. Figure 2."""

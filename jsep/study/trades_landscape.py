@@ -1,6 +1,7 @@
 """Figure 3: TRADES with several weights, and the explanation-loss landscape of each."""
 
 import dataclasses
+from collections.abc import Collection
 
 from jsep.checks import MAX_WEIGHT, InputError, check_positive
 from jsep.study import landscape, training
@@ -10,6 +11,7 @@ from jsep.study.landscape_config import AnalysisConfig
 from jsep.study.options import number
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedStudy, load_trained
+from jsep.study.work import Task, Work, study_tasks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,5 +61,14 @@ def measure(config: TradesLandscapeConfig, prepared: None, run: Run) -> None:
     landscape.measure(config.analysis, studies, run)
 
 
-TRADES_LANDSCAPE = StudyKind("landscape", TradesLandscapeConfig, _prepare, measure)
+def _work(config: TradesLandscapeConfig, done: Collection[tuple[str, int]]) -> Work:
+    tasks = []
+    for text in config.trades_betas:
+        own = study_tasks(config.study_config(float(text)), done)
+        tasks += [Task(f"trades_beta {text}: {task.what}", task.flops) for task in own]
+    num_models = len(config.trades_betas) * config.num_seeds
+    return Work([*tasks, landscape.task_of(config.analysis, config, num_models, "the sweep")], config)
+
+
+TRADES_LANDSCAPE = StudyKind("landscape", TradesLandscapeConfig, _prepare, measure, work=_work)
 """TRADES with several weights, and the landscape of each."""

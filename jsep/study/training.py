@@ -1,5 +1,6 @@
 """The study: every method with every seed, trained, tested and attacked on the same pairs. The paper's Table 2."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ from jsep.study.setup import Splits, create_model, load_splits
 from jsep.study.terminal import table_and_findings
 from jsep.study.train_model import train_and_evaluate
 from jsep.study.trained import load_start
+from jsep.study.work import Work, study_tasks
 from jsep.types import PyTree
 
 
@@ -96,5 +98,9 @@ def _check_mesh(config: StudyConfig, mesh: Mesh | None) -> None:
     devices.check_batch_size(config.training.batch_size, mesh)
 
 
-STUDY = StudyKind("study", StudyConfig, prepare, measure, table_and_findings, check_mesh=_check_mesh)
+def _work(config: StudyConfig, done: Collection[tuple[str, int]]) -> Work:
+    return Work(study_tasks(config, done), config)
+
+
+STUDY = StudyKind("study", StudyConfig, prepare, measure, table_and_findings, check_mesh=_check_mesh, work=_work)
 """Methods x seeds on one data set."""

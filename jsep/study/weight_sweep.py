@@ -1,7 +1,7 @@
 """How both robustnesses change with the SEP weight, of both signs, until training breaks: from finished runs."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jsep import stats
@@ -10,6 +10,7 @@ from jsep.study.configuration import Configuration, count, setting
 from jsep.study.finished_studies import FinishedStudies, read_finished
 from jsep.study.methods import training_method
 from jsep.study.runner import Run, StudyKind
+from jsep.study.work import Work, work_of_reading
 
 METRICS = (
     "clean_accuracy",
@@ -113,5 +114,9 @@ def trends(rows: Sequence[Mapping[str, Any]], num_resamples: int) -> list[dict[s
     return found
 
 
-WEIGHT_SWEEP = StudyKind("sep_weight_sweep", WeightSweepConfig, _prepare, measure)
+def _work(config: WeightSweepConfig, done: Collection[tuple[str, int]]) -> Work:
+    return work_of_reading(config.study_dirs)
+
+
+WEIGHT_SWEEP = StudyKind("sep_weight_sweep", WeightSweepConfig, _prepare, measure, work=_work)
 """Both robustnesses along the SEP weight, from finished studies."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import importlib
 import json
 import pathlib
 from typing import Any
@@ -15,10 +14,8 @@ import pytest
 
 from jsep import attack, data, evaluate, models, study, train
 from jsep.models import convolution
-from jsep.study import costs
+from jsep.study import costs, work
 
-# `study.plan` is the function.
-plan_module = importlib.import_module("jsep.study.plan")
 SMALL = study.StudyConfig.of(
     dataset="digits", train_images=64, validation_images=16, test_images=32, methods=("standard", "mat", "sep_pos"),
     num_seeds=2, epochs=3, batch_size=16, num_steps=4, test_num_steps=5, num_pairs=4, explanation_num_steps=7,
@@ -113,7 +110,7 @@ class _Fixed:
 
 
 def test_plan_counts_steps_models_and_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "ModelCosts", lambda *_: _Fixed())
+    monkeypatch.setattr(work, "ModelCosts", lambda *_: _Fixed())
     plan = study.plan(SMALL)
     flops = {task.what.partition(":")[0]: task.flops for task in plan.tasks}
     steps = 3 * (64 // 16)
@@ -135,7 +132,7 @@ def test_plan_counts_steps_models_and_what_is_done(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("name", study.STUDIES)
 def test_every_kind_of_study_has_a_plan(name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "ModelCosts", lambda *_: _Fixed())
+    monkeypatch.setattr(work, "ModelCosts", lambda *_: _Fixed())
     (tmp_path / "config.json").write_text(json.dumps(SMALL.as_dict()))
     kind, finished = study.STUDIES[name].config, str(tmp_path)
     given: dict[str, Any] = {"models": (finished,), "models_dir": finished, "study_dir": finished}

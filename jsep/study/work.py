@@ -1,0 +1,123 @@
+"""The parts of the work of a study and what they cost, which the kinds of study list for a plan."""
+
+import dataclasses
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jsep import data, train
+from jsep.checks import InputError
+from jsep.study.config import StudyConfig
+from jsep.study.costs import ModelCosts
+from jsep.study.setup import create_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A part of the work: what it is, and how many floating-point operations."""
+
+    what: str
+    flops: float
+
+
+class Work(NamedTuple):
+    """tasks: of a run, in their order; study: the one whose network is timed, None where nothing is computed that could
+    be counted."""
+
+    tasks: list[Task]
+    study: StudyConfig | None
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSizes:
+    """The images of a study: how many each split has, and the bytes of a stored pixel."""
+
+    info: data.DatasetInfo
+    bytes_per_pixel: int
+    train: int
+    validation: int
+    test: int
+
+
+def data_sizes(config: StudyConfig) -> DataSizes:
+    """The images of a study, without reading a data set that says how large it is."""
+    own = config.data
+    name = own.dataset
+    counts = [getattr(own, f"{split}_images", 0) for split in ("train", "validation", "test")]
+    source = data.DATASETS.get(name)
+    if source is not None and source.info is not None and source.num_images is not None:
+        info, sizes = source.info, list(source.num_images)
+        bytes_per_pixel = 1  # as pictures are stored
+    else:  # embedded, one file, or another's
+        splits = [data.load(name, data_dir=own.data_dir, split=split) for split in ("train", "validation", "test")]
+        info, sizes = splits[0].info, [len(split) for split in splits]
+        bytes_per_pixel = splits[0].images.dtype.itemsize
+    return DataSizes(info, bytes_per_pixel, *(given or whole for given, whole in zip(counts, sizes, strict=True)))
+
+
+def model_costs(study: StudyConfig, images: DataSizes) -> ModelCosts:
+    """The costs of the network of a study."""
+    return ModelCosts(create_model(study.model, images.info), images.info.image_shape)
+
+
+def study_tasks(config: StudyConfig, done: Collection[tuple[str, int]] = ()) -> list[Task]:
+    """Training and evaluation of the models of a study that are not `done`, (method, seed) each."""
+    images = data_sizes(config)
+    shape = images.info.image_shape
+    costs = model_costs(config, images)
+    explanation = config.explanation_attack()
+    tasks = []
+    if config.pairs.file is None and not done:
+        network = ModelCosts(create_model(config.model, images.info, config.features.model), shape)
+        settings = config.feature_train_config()
+        steps = settings.epochs * settings.steps_per_epoch(images.train)
+        flops = steps * network.training_step(settings)
+        tasks.append(Task(f"train the feature network {config.features.model}: {steps} steps", flops))
+    attacked = costs.pgd(config.attack.num_steps), costs.pgd(config.tests.num_steps)
+    a_pair = costs.explanation_attack(explanation)
+    for method in config.methods:
+        seeds = [seed for seed in config.seeds if (method, seed) not in done]
+        if not seeds:
+            continue
+        settings = config.train_config(method, shape[0] * shape[1])
+        steps = settings.epochs * settings.steps_per_epoch(images.train)
+        looks = -(-config.training.epochs // config.monitoring.validate_every)
+        validation = looks * images.validation * attacked[config.monitoring.validation_attack == "test"]
+        flops = len(seeds) * (steps * costs.training_step(settings) + validation)
+        what = f"train {method}, {len(seeds)} seed(s): {steps} steps each of {config.training.batch_size} images"
+        if train.objective(settings.objective).adversarial:
+            what += f", {settings.attack.num_steps} attack steps"
+        tasks.append(Task(what, flops))
+        what = (
+            f"evaluate {method}, {len(seeds)} seed(s): PGD of {config.tests.num_steps} steps on {images.test} images, "
+        )
+        what += f"explanation attack of {explanation.total_steps} steps on {config.pairs.num_pairs} pairs "
+        what += f"by {explanation.attacked}"
+        if explanation.attacked != config.explanation.method:
+            what += f"; maps by {config.explanation.method}, which are not in the estimate"
+        tasks.append(Task(what, len(seeds) * (images.test * attacked[1] + config.pairs.num_pairs * a_pair)))
+    return tasks
+
+
+def finished_config(run_dir: str) -> StudyConfig:
+    """The configuration of the study in a directory. Raises: InputError where there is none."""
+    try:
+        return StudyConfig.from_dict(json.loads((Path(run_dir) / "config.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{run_dir} holds no study that can be read ({error}); give the run_dir of one") from error
+
+
+def pair_flops(study: StudyConfig, method: str | None = None) -> float:
+    """Operations of the study's explanation attack on one pair, of its own explanation or of `method`."""
+    images = data_sizes(study)
+    explanation = study.explanation_attack()
+    if method is not None:
+        own = explanation.options_of(method)
+        explanation = dataclasses.replace(explanation, method=method, method_options=own, attacked_method=None)
+    return model_costs(study, images).explanation_attack(explanation)
+
+
+def work_of_reading(study_dirs: Sequence[str]) -> Work:
+    """That of a study which only reads finished ones."""
+    return Work([Task(f"read the finished studies in {', '.join(study_dirs)}; nothing is trained", 0.0)], None)
