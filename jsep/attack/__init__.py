@@ -1,7 +1,7 @@
 """Attacks on predictions and on explanations.
 
-Every attack returns (adversarial image, info); every info has `success`, () bool, and its docstring says what that
-means. All but `auto_attack`, which takes a batch, are pure functions of one image, batched by `jax.vmap`.
+Every attack returns (adversarial image, info); every info has `success`, () bool, defined in its docstring. All but
+`auto_attack`, which takes a batch, are pure functions of one image, batched by `jax.vmap`.
 """
 
 from jsep.attack.apgd import ApgdInfo, apgd

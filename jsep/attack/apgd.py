@@ -1,4 +1,4 @@
-"""Auto-PGD: projected gradient ascent that chooses its step size by itself."""
+"""Auto-PGD: projected gradient ascent with automatic step sizes."""
 
 from typing import Any, NamedTuple
 
@@ -12,19 +12,19 @@ from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
 from jsep.checks import InputError, check_count
 from jsep.types import Array, Key, Objective
 
-_MOMENTUM = 0.75  # weight of the new step against the last one
-_RISING = 0.75  # the share of steps that must raise the objective between two checkpoints
+_MOMENTUM = 0.75  # weight of the new step; the last move has the rest
+_RISING = 0.75  # fraction of steps that must raise the objective between two checkpoints
 
 
 class ApgdInfo(NamedTuple):
     """The record of a run of `apgd`.
 
-    objectives: (num_steps + 1,) the best objective so far, at the start and after each step; after an early end it
-      keeps its last value.
+    objectives: (num_steps + 1,) the best objective so far, at the start and after each step; constant once it has
+      stopped early.
     success: () bool, the returned image is misclassified (see `PgdInfo`).
-    num_steps: () int, the steps made; distance: () norm of the perturbation.
-    num_non_finite: () int, at how many visited images the objective or its gradient is not finite; they are left for
-      the best one so far.
+    num_steps: () int, steps made; distance: () norm of the perturbation.
+    num_non_finite: () int, number of iterates with a non-finite objective or gradient; the search leaves them for the
+      best iterate so far.
     """
 
     objectives: Array
@@ -56,10 +56,10 @@ class _State(NamedTuple):
 
 
 def checkpoints(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """The checkpoints of the step size: (is there one after each step (num_steps,) bool, steps since the last
-    (num_steps,)).
+    """The checkpoints of the step size: ((num_steps,) bool, whether a checkpoint follows each step; (num_steps,) steps
+    since the last checkpoint).
 
-    The first window is 22 % of the steps; each next one is 3 % of them shorter, down to 6 %.
+    The first window is 22 % of the steps; each following one is shorter by 3 % of the steps, but at least 6 %.
     Reference: Croce and Hein 2020, section 3, "Step size selection".
     """
     window, shortest, shrink = (max(int(share * num_steps), 1) for share in (0.22, 0.06, 0.03))
@@ -73,7 +73,7 @@ def checkpoints(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def random_start(key: Key, ball: Norm, image: Array, epsilon: Any) -> Array:
-    """A random image in the box whose perturbation, before clipping, has the size of the budget."""
+    """A random image in [0, 1] whose perturbation, before clipping, has the size of the budget."""
     noise = ball.random(key, image.shape, jnp.ones(())).astype(image.dtype)
     return project_to_ball_and_box(ball, image, image + epsilon * noise / ball.size(noise), epsilon)
 
@@ -91,22 +91,22 @@ def apgd(
 ) -> tuple[Array, ApgdInfo]:
     """Auto-PGD: ascent with momentum,  z = P(x + eta step(g)),  x <- P(x + 0.75 (z - x) + 0.25 (x - x_last)).
 
-    eta starts at 2 epsilon. At each of a few checkpoints it is halved, and the best point taken up again, where fewer
-    than three quarters of the steps since the last checkpoint raised the objective, or where neither the step size nor
-    the best objective changed. Apart from the budget there is nothing to tune.
+    eta starts at 2 epsilon. At each checkpoint it is halved, and the search restarts from the best iterate, if fewer
+    than three quarters of the steps since the last checkpoint raised the objective, or if neither the step size nor the
+    best objective has changed. Apart from the budget there is nothing to tune.
 
     Args:
       key: for the random start.
-      objective: image -> scalar, ascended; with `stop_at_success` one that has a method `with_success`, such as a
-        `PredictionObjective`.
+      objective: image -> scalar, maximised; with `stop_at_success` it must have a method `with_success`, as a
+        `PredictionObjective` does.
       image: (H, W, C) float in [0, 1].
       norm: "linf" or "l2"; epsilon: radius of the ball, pixel units.
       num_steps: gradient steps, >= 0.
-      stop_at_success: end at the first misclassified image and return it.
+      stop_at_success: stop at the first misclassified image and return it.
 
-    Returns: (adversarial (H, W, C), ApgdInfo): the visited image with the highest objective; with `stop_at_success` the
-    first misclassified one, if there is one. One image; batch with `jax.vmap`, the batch then ends with its last image.
-    Raises: InputError for a norm, budget, count or image that does not fit.
+    Returns: (adversarial (H, W, C), ApgdInfo): the iterate with the highest objective; with `stop_at_success` the first
+    misclassified one, if any. One image; batch with `jax.vmap`, where the batch runs until its last image stops.
+    Raises: InputError for a norm, budget, count or image out of range.
     Reference: Croce and Hein 2020, algorithm 1.
     """
     ball = norm_by_name(norm)
@@ -122,7 +122,7 @@ def apgd(
         else:
             value, gradient = value_and_gradient(objective, candidate)
             success = jnp.zeros((), bool)
-        # An image where something is not finite is worse than any other.
+        # A point with a non-finite value or gradient ranks below any other.
         return _Point(candidate, jnp.where(jnp.isnan(value), -jnp.inf, value), gradient), success
 
     def put_back(candidate: Array) -> Array:
@@ -158,7 +158,7 @@ def apgd(
         )
 
     start, success = evaluated(random_start(key, ball, image, epsilon))
-    # Instead of a start that is not finite the clean image is what the search returns to.
+    # After a non-finite start the search returns to the clean image instead.
     start = start._replace(image=jnp.where(jnp.isfinite(start.value), start.image, image))
     final = jax.lax.while_loop(
         lambda state: (state.step < num_steps) & ~state.success,
@@ -171,7 +171,7 @@ def apgd(
             step_size=jnp.asarray(2 * epsilon, image.dtype),
             num_rises=jnp.int32(0),
             best_at_checkpoint=start.value,
-            halved_at_checkpoint=jnp.ones((), bool),  # at the first checkpoint only the number of rises counts
+            halved_at_checkpoint=jnp.ones((), bool),  # the first checkpoint counts rises only
             objectives=jnp.full(num_steps + 1, start.value),
             successful=start.image,
             success=success,

@@ -1,4 +1,4 @@
-"""AutoAttack: a fixed ensemble of attacks, each on the images that are still classified correctly."""
+"""AutoAttack: a fixed ensemble of attacks, each run on the images that are still classified correctly."""
 
 import functools
 from collections.abc import Callable, Hashable, Iterator
@@ -17,14 +17,14 @@ from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 class AutoAttackInfo(NamedTuple):
     """The record of a run of `auto_attack` on B images; NumPy arrays.
 
-    clean_correct: (B,) bool, the clean image is classified correctly; robust: (B,) bool, and so is every attacked one.
-    broken_by: (B,) str, the first attack that changed the prediction; "clean" where the clean image is misclassified,
-      "" where the image is robust.
+    clean_correct: (B,) bool, the clean image is classified correctly; robust: (B,) bool, so are all attacked ones.
+    broken_by: (B,) str, the first attack that changed the prediction; "clean" if the clean image is misclassified,
+      "" if the image is robust.
     distance: (B,) norm of the perturbation, 0 where the clean image is returned.
-    robust_accuracy: attack -> fraction of the images that are still classified correctly after it; "clean" comes first.
-    checks: the automatic checks; `raised` has the sentences of the raised ones.
-    not_finite: (B,) bool, an attack ended at an image with logits that are not finite, and none broke the image: it
-      counts as robust, and nothing is known about it.
+    robust_accuracy: attack -> fraction of the images still classified correctly after it; "clean" comes first.
+    checks: the automatic checks; `raised` gives the sentences of those raised.
+    not_finite: (B,) bool, an attack ended at an image with non-finite logits, and no attack broke the image: it counts
+      as robust, although nothing is known about it.
     """
 
     clean_correct: np.ndarray
@@ -37,17 +37,17 @@ class AutoAttackInfo(NamedTuple):
 
     @property
     def success(self) -> np.ndarray:
-        """(B,) bool: the returned image is misclassified; also where the clean image is, which is then returned."""
+        """(B,) bool: the returned image is misclassified, also if it is a misclassified clean image."""
         return ~self.robust
 
     @property
     def raised(self) -> tuple[str, ...]:
-        """The sentences of the raised checks: reasons not to believe the robust accuracy."""
+        """The sentences of the raised checks: reasons to distrust the robust accuracy."""
         return tuple(check.sentence for check in self.checks if check.raised)
 
 
 def _split_variables(logits_fn: LogitsFn) -> tuple[ModelFn, PyTree]:
-    """(model_fn, variables) of functools.partial(model_fn, variables), such as `models.logits_fn` gives.
+    """(model_fn, variables) of functools.partial(model_fn, variables), the form returned by `models.logits_fn`.
 
     The variables are then arguments of the compiled programs instead of constants in them, so that all models of one
     architecture share the programs. Any other function has no variables.
@@ -105,7 +105,7 @@ def _attack(
     logits_fn = functools.partial(model_fn, variables)
 
     def one(index: Array, image: Array, label: Array, target: Array) -> tuple[Array, Array]:
-        # The draws of an image depend on the key and its place alone, not on the chunk.
+        # The random numbers of an image depend on the key and the image's index alone, not on the chunk.
         image_key = jax.random.fold_in(key, index)
         return PREDICTION_ATTACKS[name].run(image_key, logits_fn, image, label, target, norm, epsilon, config)
 
@@ -113,9 +113,9 @@ def _attack(
 
 
 def _chunks(indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """(`size` of the indices, how many of them count): the last chunk is padded by its last index.
+    """(`size` indices, how many of them count) for each chunk: the last chunk is padded with its last index.
 
-    A repeated image is attacked as its original is and ends with it, so the padding costs no further steps.
+    A repeated image is attacked like its original and stops with it, so the padding costs no further steps.
     """
     for first in range(0, len(indices), size):
         part = indices[first : first + size]
@@ -123,10 +123,9 @@ def _chunks(indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def _size_for(count: int, size: int) -> int:
-    """The chunk for `count` images: `size`, or a quarter of it as often as all of them fit into that.
+    """The chunk size for `count` images: `size`, divided by four as long as all images still fit.
 
-    When few images are left, padding them to a full chunk would be most of the work; a new shape costs a compilation,
-    so there are not many.
+    With few images left, most of a full chunk would be padding; every new shape costs a compilation, so there are few.
     """
     while size // 4 >= max(count, 1):
         size //= 4
@@ -134,13 +133,13 @@ def _size_for(count: int, size: int) -> int:
 
 
 class _Batch:
-    """The model and the images under attack, looked at in chunks of one size."""
+    """The model and the images under attack, evaluated in chunks of one size."""
 
     def __init__(self, model_fn: ModelFn, variables: PyTree, images: np.ndarray, labels: np.ndarray, size: int) -> None:
         self.model_fn, self.variables, self.images, self.labels, self.size = model_fn, variables, images, labels, size
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """(B, K) of any images."""
+        """Logits (B, K) of any images."""
         found = [
             np.asarray(_logits(self.model_fn, self.variables, images[chunk]))[:count]
             for chunk, count in _chunks(np.arange(len(images)), self.size)
@@ -148,17 +147,17 @@ class _Batch:
         return np.concatenate(found)
 
     def repeated_logits(self) -> list[np.ndarray]:
-        """The logits of the first chunk, evaluated twice, and by a new program where tracing anew gives another one."""
+        """The logits of the first chunk, evaluated twice, and by two new programs if retracing changes the program."""
         first = self.images[: self.size]
 
         def lowered() -> Any:
-            # A function that JAX has not seen, so that it is traced.
+            # A new function object, so that JAX traces it again.
             fresh = jax.jit(lambda variables, images: jax.vmap(lambda image: self.model_fn(variables, image))(images))
             return fresh.lower(self.variables, first)
 
         outputs = [np.asarray(_logits(self.model_fn, self.variables, first)) for _ in range(2)]
         one, other = lowered(), lowered()
-        if one.as_text() != other.as_text():  # something was drawn on the way, or is named by its address
+        if one.as_text() != other.as_text():  # random numbers drawn at trace time, or names that contain an address
             outputs += [np.asarray(program.compile()(self.variables, first)) for program in (one, other)]
         return outputs
 
@@ -181,15 +180,15 @@ class _Batch:
         epsilon: float,
         config: AutoAttackConfig,
     ) -> Iterator[tuple[np.ndarray, ...]]:
-        """(indices, their attacked images, whether each is valid and misclassified, whether its logits are not finite,
-        its objectives), by chunk."""
+        """For each chunk: (indices, their attacked images, whether each is valid and misclassified, whether its logits
+        are non-finite, its objectives)."""
         for chunk, count in _chunks(indices, _size_for(len(indices), self.size)):
             images, labels = self.images[chunk], self.labels[chunk]
             found, objectives = _attack(
                 name, self.model_fn, self.variables, key, chunk, images, labels, targets[chunk], epsilon,
                 norm=norm, config=config,
             )  # fmt: skip
-            # Another program than the attack's: what counts is the class that the model gives to the finished image.
+            # Evaluated again outside the attack's program: what counts is the class predicted for the returned image.
             logits = np.asarray(_logits(self.model_fn, self.variables, found))
             found, is_finite = np.asarray(found), np.isfinite(logits).all(axis=1)
             broken = is_finite & (logits.argmax(1) != labels) & _is_valid(found, images, norm, epsilon)
@@ -198,20 +197,20 @@ class _Batch:
 
 
 def _distances(images: np.ndarray, others: np.ndarray, norm: str) -> np.ndarray:
-    """(B,) in float64, so that adding up does not round."""
+    """(B,) distances in float64, to avoid rounding in the sum."""
     flat = (images.astype(np.float64) - others).reshape(len(images), -1)
     return np.abs(flat).max(1) if norm == "linf" else np.linalg.norm(flat, axis=1)
 
 
 def _is_valid(images: np.ndarray, clean: np.ndarray, norm: str, epsilon: float) -> np.ndarray:
-    """(B,) bool: finite pixels in [0, 1], and within the budget up to the rounding of a float32 pixel."""
+    """(B,) bool: finite pixels in [0, 1], within the budget up to the rounding of float32 pixels."""
     flat = images.reshape(len(images), -1)
     in_box = np.all((flat >= 0) & (flat <= 1), axis=1)
     return in_box & (_distances(images, clean, norm) <= epsilon * (1 + 1e-5) + 1e-6)
 
 
 def _checked(model_fn: ModelFn, variables: PyTree, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, int]:
-    """(images, labels, K) as the attacks need them. Raises InputError where something does not fit."""
+    """(images, labels, K) in the form that the attacks need. Raises InputError for invalid input."""
     images = as_images(images)
     output = jax.eval_shape(model_fn, variables, jax.ShapeDtypeStruct(images.shape[1:], images.dtype))
     check_output(output)
@@ -234,29 +233,29 @@ def auto_attack(
 ) -> tuple[np.ndarray, AutoAttackInfo]:
     """AutoAttack on a batch: APGD on the cross-entropy, targeted APGD, targeted FAB and Square.
 
-    A function of a batch (B, H, W, C) of known arrays, not of one image: call it outside of `jax.jit` and `jax.vmap`.
-    It compiles by itself, and each attack runs on the images that are still classified correctly.
+    A function of a batch (B, H, W, C) of concrete arrays, not of one image: call it outside of `jax.jit` and
+    `jax.vmap`. It compiles internally, and each attack runs on the images that are still classified correctly.
 
-    An image is broken when a perturbed one within the budget and in [0, 1] is misclassified, as evaluated once more
-    outside of the attack. All attacks run in compiled chunks of one shape, the last one padded, and of a smaller shape
+    An image is broken if a perturbed image within the budget and in [0, 1] is misclassified, as evaluated again outside
+    of the attack. All attacks run in compiled chunks of one shape, with the last one padded, and of a smaller shape
     once few images are left.
 
     Args:
       key: for the random starts and the random search.
-      logits_fn: image -> logits (K,). Of functools.partial(model_fn, variables), such as `models.logits_fn` gives, the
-        variables are arguments of the compiled programs, which all models of one architecture share; the parameters of
-        any other function are constants, and every new function is compiled anew.
+      logits_fn: image -> logits (K,). For functools.partial(model_fn, variables), as returned by `models.logits_fn`,
+        the variables are arguments of the compiled programs, which all models of one architecture share; the parameters
+        of any other function are constants, and every new function is compiled again.
       images: (B, H, W, C) float in [0, 1]; labels: (B,) their classes.
       norm: "linf" or "l2"; epsilon: budget, pixel units.
-      version: a key of `AUTO_ATTACK_VERSIONS`, or an `AutoAttackConfig`. A model of K classes has K - 1 targets at
-        most; below 4 classes APGD-T ascends z_target - z_label, as the targeted DLR loss does not exist.
+      version: a key of `AUTO_ATTACK_VERSIONS`, or an `AutoAttackConfig`. A model of K classes has at most K - 1
+        targets; below 4 classes APGD-T maximises z_target - z_label, since the targeted DLR loss is undefined.
       chunk_size: images in memory at once.
       allow_probabilities: attack a model that returns probabilities, with a raised check, instead of refusing it.
       on_progress: called after each attack with its name and {"robust_accuracy", "attacked"}.
 
-    Returns: (adversarial images (B, H, W, C), the clean image where none was found or needed, AutoAttackInfo).
-    Raises: InputError for images outside [0, 1], labels that the model does not have, probabilities for logits, an
-      unknown version, norm or budget.
+    Returns: (adversarial images (B, H, W, C), or the clean image where none was found or needed; AutoAttackInfo).
+    Raises: InputError for images outside [0, 1], labels out of range, probabilities in place of logits, an unknown
+      version or norm, or a budget out of range.
     Reference: Croce and Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
       parameter-free attacks".
     """
@@ -283,7 +282,7 @@ def auto_attack(
         )
     clean_correct = logits.argmax(1) == labels
     num_targets = min(config.num_targets, num_classes - 1)
-    # The most likely other classes, from the second down: the label itself goes last.
+    # The other classes from the most to the least likely; the label is last.
     others = np.argsort(-np.where(np.arange(num_classes) == labels[:, None], -np.inf, logits), axis=1, kind="stable")
 
     robust, adversarial, not_finite = clean_correct.copy(), images.copy(), np.zeros(len(images), bool)
@@ -296,7 +295,7 @@ def auto_attack(
     if any(PREDICTION_ATTACKS[name].targeted for name in config.attacks):
         checks.append(reliability.few_classes(num_classes, config.num_targets))
 
-    attacks = config.attacks if epsilon > 0 else ()  # within a budget of 0 there is only the clean image
+    attacks = config.attacks if epsilon > 0 else ()  # a budget of 0 allows only the clean image
     for place, name in enumerate(attacks):
         before, curves = int(robust.sum()), []
         for rank in range(num_targets if PREDICTION_ATTACKS[name].targeted else 1):
@@ -315,11 +314,11 @@ def auto_attack(
         if name.startswith("apgd") and all(check.name != "loss_not_rising" for check in checks):
             checks.append(reliability.loss_not_rising(np.concatenate(curves) if curves else np.zeros((0, 0))))
 
-    not_finite &= robust  # of the others another attack has settled it
+    not_finite &= robust  # another attack has decided the others
     if not_finite.any():
         checks.append(reliability.not_finite(int(not_finite.sum()), len(images)))
 
-    # All of them once more, in the order in which they are returned.
+    # Every result is checked again, in the order in which the images are returned.
     restored = ~robust & clean_correct & (batch.logits(adversarial).argmax(1) == labels)
     adversarial[restored], robust[restored], broken_by[restored] = images[restored], True, ""
     left = [clean_correct, *(clean_correct & ~np.isin(broken_by, attacks[: i + 1]) for i in range(len(attacks)))]

@@ -1,4 +1,4 @@
-"""The parameter-free ensemble of targeted attacks on an explanation, and its automatic warnings."""
+"""A parameter-free ensemble of targeted attacks on an explanation, and its automatic warnings."""
 
 from typing import Any, NamedTuple
 
@@ -18,8 +18,8 @@ from jsep.types import Array, Key, LogitsFn, MapFn
 
 
 class WhiteBoxMember(NamedTuple):
-    """One adaptive search: loss: of `MAP_LOSSES`; direction: of `DIRECTIONS`; start: "clean", "random" or "best" (the
-    best image of the members before it)."""
+    """One adaptive search. loss: of `MAP_LOSSES`; direction: of `DIRECTIONS`; start: "clean", "random" or "best" (the
+    best image of the previous members)."""
 
     loss: str
     direction: str
@@ -35,18 +35,18 @@ WHITE_BOX_MEMBERS: dict[str, WhiteBoxMember] = {
     "kl": WhiteBoxMember("kl", "steepest", "random"),
     "mse_last": WhiteBoxMember("mse", "proportional", "best"),
 }
-"""name -> member, in the order in which they run; `BLACK_BOX_MEMBERS` follow."""
+"""name -> member, in the order of execution; `BLACK_BOX_MEMBERS` follow."""
 
 BLACK_BOX_MEMBERS = ("random_search", "evolution")
-"""Searches without derivatives, in the order in which they run."""
+"""Derivative-free searches, in the order of execution."""
 
 QUERIES_A_STEP = 20
-"""Of the evolution strategy: ten pairs of samples."""
+"""Queries in one step of the evolution strategy: ten pairs of samples."""
 
 AUTO_EXPLANATION_VERSIONS: dict[str, tuple[int, int]] = {"fast": (3, 1), "standard": (7, 2)}
 """version -> (number of white-box members, number of black-box members), taken from the start of each list.
 
-A longer version runs a shorter one's members with the same keys, so that it never ends with a higher loss.
+A longer version runs the members of a shorter one with the same keys, so it never ends with a higher loss.
 """
 
 _STARTS = ("clean", "random", "best")
@@ -55,16 +55,16 @@ _STARTS = ("clean", "random", "best")
 class AutoExplanationInfo(NamedTuple):
     """The record of a run of `auto_explanation_attack`.
 
-    losses: (white-box members, num_steps) the explanation loss at every visited image.
+    losses: (white-box members, num_steps) the explanation loss of every iterate.
     member_losses: (members,) the lowest loss that each member found on images that keep the output, inf for none; in
       the order of `auto_explanation_members`.
     loss_start, loss_end: () the explanation loss of the clean and of the returned image.
-    label_kept: () bool; softmax_change: () largest change of an entry of the softmax.
+    label_kept: () bool; softmax_change: () largest change of a softmax entry.
     success: () bool, the returned image keeps the output and has a lower explanation loss than the clean one.
     failed: () bool, the clean image's loss is not finite, and the clean image is returned.
-    distance: () norm of the perturbation, the part of the budget that was used.
+    distance: () norm of the perturbation, at most the budget.
     warnings: ExplanationWarnings.
-    num_non_finite: () int, at how many visited or queried images the map, the output or a gradient is not finite.
+    num_non_finite: () int, number of iterates and queries with a non-finite map, output or gradient.
     """
 
     losses: Array
@@ -88,7 +88,7 @@ def auto_explanation_members(version: str = "standard") -> tuple[str, ...]:
 
 
 def num_search_steps(version: str = "standard", num_steps: int = 100, num_queries: int = 600) -> int:
-    """The number of steps that one attack, or all attacks of one `jax.vmap` together, reports to `on_step`."""
+    """The number of steps that one attack, or one `jax.vmap` of attacks together, reports to `on_step`."""
     check_choice("version", version, AUTO_EXPLANATION_VERSIONS)
     num_white, num_black = AUTO_EXPLANATION_VERSIONS[version]
     return num_white * num_steps + sum((num_queries, num_queries // QUERIES_A_STEP)[:num_black])
@@ -111,29 +111,29 @@ def auto_explanation_attack(
     num_queries: int = 600,
     on_step: OnStep | None = None,
 ) -> tuple[Array, AutoExplanationInfo]:
-    """An ensemble of attacks: the lowest mean((I(z) - target)^2) that any of them finds in the ball, the output kept.
+    """An ensemble of attacks: the lowest mean((I(z) - target)^2) found in the ball with the output kept.
 
-    There is no step size, output weight or learning rate to choose. White-box members are `adaptive_search`
-    with different losses, directions and starts; all visited images are compared by the explanation loss.
-    Black-box members begin at the clean image and come last: where they find a lower loss, the gradient misleads.
+    There is no step size, output weight or learning rate to choose. White-box members run `adaptive_search` with
+    different losses, directions and starts; all iterates are compared by the explanation loss. Black-box members start
+    at the clean image and come last: if they find a lower loss, the gradient is misleading.
 
     A stronger setting never ends with a higher loss: a longer version contains the shorter one, and a larger budget
-    that is given the smaller one's result as `start` (as `auto_explanation_curve` does) counts it as visited.
+    includes the result of a smaller one that is passed as `start`, as in `auto_explanation_curve`.
 
     Args:
       key, map_fn, logits_fn, image, target_map: as `attack_explanation`.
-      epsilon: radius of the ball in pixel units; for no ball under linf pass 1.0, the whole box.
+      epsilon: radius of the ball in pixel units; for an unbounded attack under linf pass 1.0, the whole box [0, 1].
       norm: "linf" or "l2".
       version: "fast" (three white-box members, one black-box member) or "standard" (seven and two).
-      softmax_tolerance: the largest change of an entry of the softmax; None: only the class is kept.
-      start: (H, W, C) an image to count among the visited ones, such as the result of a smaller budget.
+      softmax_tolerance: the largest change of a softmax entry; None: only the predicted class is kept.
+      start: (H, W, C) a further candidate, such as the result for a smaller budget.
       num_steps: gradient steps of a white-box member; num_queries: of a black-box member. The defaults belong to the
-        versions; smaller ones are for trials.
-      on_step: called on the host from inside the compiled loops with a number of steps just made; under `jax.vmap`
+        versions; smaller values are for trials.
+      on_step: called on the host from inside the compiled loops with the number of steps just made; under `jax.vmap`
         once for all pairs.
 
     Returns: (adversarial (H, W, C), AutoExplanationInfo). One pair; batch with `jax.vmap`.
-    Raises: InputError for a map, budget, image or model that does not fit, where their values are known.
+    Raises: InputError for a map, budget, image or model that does not fit, if their values are concrete.
     References: Croce & Hein 2020 (the ensemble for predictions); Dombrowski et al. 2019 (the objective).
     """
     check_choice("version", version, AUTO_EXPLANATION_VERSIONS)
@@ -165,7 +165,7 @@ def auto_explanation_attack(
         random = project_to_ball_and_box(ball, image, image + noise, epsilon)
         found, losses = adaptive_search(
             map_fn, logits_fn, constraint, image, jax.lax.select_n(which_start, image, random, best.image),
-            # One compiled search for all members: what differs is chosen at run time.
+            # A single search is compiled for all members; their differences are selected at run time.
             objective=lambda map_: jax.lax.switch(which_loss, losses_fns, map_, target_map),
             direction=lambda norm, gradient: jax.lax.switch(
                 which_direction, [lambda g, d=d: d(norm, g) for d in directions], gradient
@@ -183,7 +183,7 @@ def auto_explanation_attack(
     )
     best, (white_losses, losses) = jax.lax.scan(run_member, best, table)
 
-    # Apart from the white box in everything, its key too, so that the comparison is fair and versions stay nested.
+    # Independent of the white-box members, including the key: a fair comparison, and versions stay nested.
     black_key = jax.random.fold_in(key, 1000)
     settings = {"judge": judge, "norm": ball, "epsilon": epsilon, "on_step": on_step}
     black_losses, non_finite = [], num_non_finite(losses)
@@ -215,7 +215,7 @@ def auto_explanation_attack(
         loss_end=loss_end,
         label_kept=jnp.argmax(logits) == label,
         softmax_change=constraint.softmax_change(logits),
-        success=(loss_end < loss_start) & (distance > 0),  # not by the rounding of two programs
+        success=(loss_end < loss_start) & (distance > 0),  # not a difference by rounding between two programs
         failed=failed,
         distance=distance,
         warnings=warnings_of_pair(
@@ -243,11 +243,11 @@ def auto_explanation_curve(
     epsilons: Any,
     **settings: Any,
 ) -> tuple[Array, AutoExplanationInfo]:
-    """`auto_explanation_attack` at several budgets, each attack starting with the result of the budget before it.
+    """`auto_explanation_attack` at several budgets, each attack starting from the result for the previous budget.
 
-    Args: epsilons: (n,) budgets, not falling; the rest: as `auto_explanation_attack`.
-    Returns: (adversarials (n, H, W, C), AutoExplanationInfo with n rows); `loss_end` never rises along them.
-    Raises: InputError for budgets that fall, and as `auto_explanation_attack`.
+    Args: epsilons: (n,) budgets, non-decreasing; the rest: as `auto_explanation_attack`.
+    Returns: (adversarials (n, H, W, C), AutoExplanationInfo with n rows); `loss_end` never increases along them.
+    Raises: InputError for decreasing budgets, and as `auto_explanation_attack`.
     """
     if jnp.ndim(epsilons) != 1 or jnp.size(epsilons) == 0:
         raise InputError(f"epsilons must be one or more budgets in a row, got shape {jnp.shape(epsilons)}")

@@ -1,4 +1,4 @@
-"""What every attack on one image does with its input, in one place: checks, and float32 inside."""
+"""The input handling shared by all attacks on one image: checks, and computation in float32."""
 
 import functools
 import inspect
@@ -20,12 +20,12 @@ _ARRAYS = ("target_map", "start")
 
 
 def attack_method(attack: Attack) -> Attack:
-    """Decorates an attack on one image, which returns (adversarial image, info), with what all of them share.
+    """Decorates an attack on one image, which returns (adversarial image, info), with the shared input handling.
 
     The image must be (H, W, C), finite and in [0, 1] (rounding beyond is clipped), the budget one finite number, the
-    label a class, the output logits: values are checked where they are known, outside of jit and vmap, for which the
-    model is evaluated once more. An image of half precision is attacked in float32; the adversarial image has its type
-    and is rounded towards it, so that it stays in the ball.
+    label a class, the output logits. Values are checked if concrete (outside of jit and vmap), which takes one more
+    evaluation of the model. An image of half precision is attacked in float32; the adversarial image is cast to its
+    dtype and rounded towards the clean image, so that it stays in the ball.
     """
     signature = inspect.signature(attack)
 
@@ -61,7 +61,7 @@ def _is_optional(signature: inspect.Signature, name: str) -> bool:
 
 
 def _check_output(given: dict[str, Any], image: Array) -> None:
-    """Checks of a known image: the model's output there, and the label."""
+    """Checks for a concrete image: the model's output there, and the label."""
     objective = given.get("objective")
     logits_fn = given.get("logits_fn", getattr(objective, "logits_fn", None))
     if logits_fn is None:
@@ -75,7 +75,7 @@ def _check_output(given: dict[str, Any], image: Array) -> None:
 
 
 def _narrowed(adversarial: Array, image: Array) -> Array:
-    """The adversarial image in the image's type, each pixel no further from it than before."""
+    """The adversarial image in the clean image's dtype, each pixel rounded towards the clean one."""
     rounded = adversarial.astype(image.dtype)
     wide = image.astype(jnp.float32)
     too_far = jnp.abs(rounded.astype(jnp.float32) - wide) > jnp.abs(adversarial - wide)

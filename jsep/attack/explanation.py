@@ -24,26 +24,26 @@ from jsep.numerics import all_finite
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 STEPS = ("adam", "sign")
-"""The update rules of `attack_explanation`: Adam, as published, or the sign of the gradient times the learning rate."""
+"""The update rules of `attack_explanation`: Adam, as published, or sign steps of length `learning_rate`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TargetedConfig:
-    """The settings of `attack_explanation`: how it searches.
+    """The optimisation settings of `attack_explanation`.
 
     num_steps: steps, >= 0.
     learning_rate: of Adam, or the length of a sign step, in pixel units.
     map_weight, output_weight: weights of the two terms, in [0, 1e12]; Adam is invariant to their common scale up to its
       1e-8.
-    num_starts: starts, the first as `random_start` says, the others at random images of the ball (needs a budget); the
-      result and everything in the info are of the start that ends with the lowest loss.
-    repair: where a visited image violates the output constraint, step against the violation instead of the loss, with a
-      gradient of the same size (switching; Polyak 1967). Without it an attack that crosses the decision boundary early
-      may never visit a better image that can be returned, and its pair counts as robust.
+    num_starts: number of starts, the first as set by `random_start`, the others random images of the ball (needs a
+      budget); result and info are those of the start with the lowest final loss.
+    repair: at iterates that violate the output constraint, step against the violation instead of the loss, with a
+      gradient of the same size (switching; Polyak 1967). Otherwise an attack that crosses the decision boundary early
+      may never find a better image that keeps the output, and its pair counts as robust.
     step: "adam" or "sign".
     random_start: start at a random image of the ball (needs a budget); the clean image is then only the fallback.
 
-    Raises: InputError for a setting out of range, where its value is known.
+    Raises: InputError for a setting out of range, if its value is concrete.
     """
 
     num_steps: int = 1000
@@ -65,7 +65,7 @@ class TargetedConfig:
 
     @property
     def needs_ball(self) -> bool:
-        """Whether a start is drawn from the ball, so that there must be one."""
+        """Whether some start is random, which needs a ball."""
         return self.random_start or self.num_starts > 1
 
 
@@ -78,16 +78,16 @@ class _Best(NamedTuple):
 class ExplanationAttackInfo(NamedTuple):
     """The record of a run of `attack_explanation`.
 
-    losses: (num_steps + 1,) explanation loss, before every step and after the last; NaN where the map, the output or
-      their gradient is not finite: the attack then goes back to the last image where all were.
+    losses: (num_steps + 1,) explanation loss before every step and after the last; NaN where the map, the output or
+      their gradient is not finite: the attack then returns to the last iterate where all were.
     label_kept: () bool, the returned image has the clean image's predicted class.
     success: () bool, the returned image keeps the output and has a lower explanation loss than the clean one.
-    best_step: () int, the step at which the returned image was visited; 0 is the start, or the clean image after a
-      random start from which no visited image was better.
-    distance: () norm of the perturbation (linf when the attack is unbounded, unless `norm` says otherwise).
-    visited: (S, H, W, C) the images that were visited at `snapshot_steps`, whose losses are `losses` there.
-    num_non_finite: () int, how many of the losses are not finite. Above 0 the attack was not what it should have been,
-      and a high final loss is no robustness.
+    best_step: () int, the step of the returned image; 0 is the start, or the clean image if no iterate after a random
+      start was better.
+    distance: () norm of the perturbation (linf if the attack is unbounded, unless `norm` says otherwise).
+    visited: (S, H, W, C) the iterates at `snapshot_steps`, with the entries of `losses` at these steps.
+    num_non_finite: () int, number of non-finite losses. Above 0 the attack was disturbed, and a high final loss does
+      not mean robustness.
     """
 
     losses: Array
@@ -121,25 +121,24 @@ def attack_explanation(
         Adam on  map_weight * mean((I(z) - target)^2) + output_weight * mean((softmax f(z) - softmax f(x))^2)
 
     After every step z is projected into [0, 1] and, with `epsilon`, into the ball around `image`. The result is the
-    visited image with the lowest explanation loss among those that keep the predicted class of `image`, which is one of
-    them.
+    iterate with the lowest explanation loss among those that keep the predicted class; `image` itself is one of them.
 
     Args:
       key: for the random starts only.
-      map_fn: image -> map (H, W), the explained class fixed (to the prediction on `image`, in Dombrowski et al.).
+      map_fn: image -> map (H, W) for a fixed class (the prediction on `image`, in Dombrowski et al.).
       logits_fn: image -> logits (K,).
       image: the victim, (H, W, C) float in [0, 1].
       target_map: (H, W), the map to reach; the explanation loss is at most 2/N for maps that sum to 1.
-      config: how it searches, default: `TargetedConfig()`.
-      epsilon: radius of the ball in pixel units, or None for none; norm: of it, "linf" or "l2".
-      softmax_tolerance: the largest change of an entry of the softmax on an image that may be returned; None: only the
-        class must be kept.
+      config: optimisation settings, default: `TargetedConfig()`.
+      epsilon: radius of the ball in pixel units, or None for an unbounded attack; norm: of the ball, "linf" or "l2".
+      softmax_tolerance: the largest change of a softmax entry for a returned image; None: only the predicted class is
+        kept.
       beta_growth: (first, last) softplus beta of a geometric schedule over the steps. `map_fn` and `logits_fn` are then
-        called with a second argument, the beta; the losses along the way are of the current beta, and the last visited
-        image that keeps the class under the functions' own activation (called without a beta) is returned.
-      snapshot_steps: S steps in [0, num_steps], 0 being the start, whose visited images are returned: S more images in
-        memory, and nothing else changes.
-      on_step: called on the host from inside the compiled loop with a number of steps just made.
+        called with the beta as a second argument; losses along the attack are those at the current beta, and the result
+        is the last iterate that keeps the class under the functions' own activation (called without a beta).
+      snapshot_steps: S steps in [0, num_steps], 0 being the start, whose iterates are returned: S more images in
+        memory, with no other effect.
+      on_step: called on the host from inside the compiled loop with the number of steps just made.
       **keywords: fields of `TargetedConfig`, such as num_steps, learning_rate, map_weight and output_weight; they
         replace those of `config`.
 
@@ -166,7 +165,7 @@ def attack_explanation(
     learning_rate = config.learning_rate
     optimizer = optax.adam(learning_rate) if config.step == "adam" else _step_descent(ball, learning_rate)
     grows = beta_growth is not None
-    # One row per visited image; () where the functions take no beta.
+    # One entry for each iterate; () if the functions take no beta.
     betas: tuple[Array, ...] = ()
     if beta_growth is not None:
         first, last = beta_growth
@@ -180,7 +179,7 @@ def attack_explanation(
         return project_to_ball_and_box(ball, image, candidate, epsilon)
 
     def loss(candidate: Array, beta: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
-        # The class that counts is the unchanged model's, and so is the softmax.
+        # The output constraint applies to the model with its own activation.
         logits = logits_fn(candidate, *beta)
         clean_output = jax.nn.softmax(logits_fn(image, *beta) if grows else clean_logits)
         map_loss = jnp.mean((map_fn(candidate, *beta) - target_map) ** 2)
@@ -192,7 +191,7 @@ def attack_explanation(
         )
 
     def keep_best(best: _Best, candidate: Array, map_loss: Array, label_kept: Array, step: Array) -> _Best:
-        # Losses under different betas do not compare: there the newest image that keeps the class is the best one.
+        # Losses at different betas are not comparable: the latest iterate that keeps the class is then the best one.
         better = label_kept & jnp.isfinite(map_loss) & ((step > 0) if grows else (map_loss <= best.loss))
         return jax.tree.map(lambda new, old: jnp.where(better, new, old), _Best(candidate, map_loss, step), best)
 
@@ -212,7 +211,7 @@ def attack_explanation(
         last_finite = jnp.where(is_finite, candidate, last_finite)
         if config.repair:
             away = jax.grad(lambda z: constraint.excess(logits_fn(z)))(candidate)
-            # With the same largest entry, since Adam remembers sizes.
+            # Scaled to the same largest entry, since Adam's moments keep the scale of gradients.
             away = _unit(away) * jnp.max(jnp.abs(gradient))
             away = jnp.where(all_finite(away), away, 0.0)
             gradient = jnp.where(label_kept | ~is_finite, gradient, away)
@@ -232,14 +231,14 @@ def attack_explanation(
         (final, _, _, best, visited), losses = jax.lax.scan(body, carry, inputs)
         _, (last_loss, last_kept) = loss(final, tuple(column[-1] for column in betas))
         best = keep_best(best, final, last_loss, last_kept, jnp.int32(num_steps))
-        # With beta growth the loss of the best image is of another activation than the clean one's.
+        # With beta growth the best iterate's loss belongs to another activation than the clean image's.
         loss_end = jnp.mean((map_fn(best.image) - target_map) ** 2) if grows else best.loss
         distance = ball.size(best.image - image)
         losses = jnp.append(losses, last_loss)
         info = ExplanationAttackInfo(
             losses=losses,
             label_kept=jnp.argmax(logits_fn(best.image)) == label,
-            success=(loss_end < loss_clean) & (distance > 0),  # not by the rounding of two programs
+            success=(loss_end < loss_clean) & (distance > 0),  # not a difference by rounding between two programs
             best_step=best.step,
             distance=distance,
             visited=keep_visited(visited, final, jnp.int32(num_steps)),
@@ -258,7 +257,7 @@ def attack_explanation(
 
     def run_and_judge(start: Array) -> tuple[Array, tuple[Array, ExplanationAttackInfo]]:
         adversarial, info = run(start)
-        # Under the own activation: with beta growth the losses along the way are of another one.
+        # With the model's own activation: with beta growth the losses along the attack belong to others.
         return jnp.mean((map_fn(adversarial) - target_map) ** 2), (adversarial, info)
 
     ends, results = jax.lax.map(run_and_judge, starts)
@@ -270,13 +269,13 @@ _SETTINGS = tuple(field.name for field in dataclasses.fields(TargetedConfig))
 
 
 def _unit(gradient: Array) -> Array:
-    """The gradient with a largest entry of 1, or zero: squares of small gradients underflow in float32."""
+    """The gradient scaled to a largest entry of 1, or zero: squares of small gradients underflow in float32."""
     largest = jnp.max(jnp.abs(gradient))
     return gradient / jnp.where(largest == 0, 1.0, largest)
 
 
 def _step_descent(ball: Norm, learning_rate: Any) -> optax.GradientTransformation:
-    """-learning_rate times the norm's unit direction: the gradient's sign under linf."""
+    """Steps of -learning_rate times the norm's unit direction: sign steps under linf."""
 
     def update(gradient: Array, state: optax.OptState, params: Any = None) -> tuple[Array, optax.OptState]:
         return -learning_rate * ball.step(gradient), state

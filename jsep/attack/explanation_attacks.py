@@ -1,9 +1,8 @@
-"""The attacks on explanations that an evaluation can run, by name: each with its own configuration, and what is known
-about it.
+"""The attacks on explanations that an evaluation can run, by name, each with its configuration and properties.
 
-A new one is one file with a function of one pair, its configuration and an `ExplanationAttack`, and one line in
-`EXPLANATION_ATTACKS`; from outside, `attack.EXPLANATION_ATTACKS["mine"] = attack.ExplanationAttack(run, MineConfig)`
-before a configuration names it.
+A new attack is one file with a function of one pair, its configuration and an `ExplanationAttack`, and one line in
+`EXPLANATION_ATTACKS`. Other packages set `attack.EXPLANATION_ATTACKS["mine"] = attack.ExplanationAttack(run,
+MineConfig)` before a configuration names it.
 """
 
 import dataclasses
@@ -26,13 +25,13 @@ from jsep.types import Array, Key, LogitsFn, MapFn
 
 
 class AttackRecord(NamedTuple):
-    """What an explanation attack reports of a pair beside the adversarial image; the evaluation measures the rest.
+    """The report of an explanation attack on a pair besides the adversarial image; the evaluation measures the rest.
 
     losses: (S,) explanation loss of the attacked method along the attack.
-    member_losses: (M,) lowest loss of each member of an ensemble over images that keep the output; None for an attack
-      without members, of which the lowest of `losses` counts, whether the output is kept or not.
-    warnings: (5,) bool, the fields of `ExplanationWarnings`; None where the attack has none.
-    num_non_finite: () int, images on the way with a loss or gradient that is not finite; None: counted from `losses`.
+    member_losses: (M,) lowest loss of each ensemble member over images that keep the output; None for an attack without
+      members, for which the lowest of `losses` counts, whether the output is kept or not.
+    warnings: (5,) bool, the fields of `ExplanationWarnings`; None for an attack without warnings.
+    num_non_finite: () int, number of iterates with a non-finite loss or gradient; None: counted from `losses`.
     """
 
     losses: Array
@@ -45,9 +44,9 @@ class AttackRecord(NamedTuple):
 class PairProblem:
     """One pair of a victim and a target map, with the budget: the input of every explanation attack.
 
-    map_fn: image -> map (H, W) of the attacked explanation, the class fixed; logits_fn: image -> logits (K,); image:
-    the victim, (H, W, C) in [0, 1]; target_map: (H, W); epsilon: budget in pixel units, None for no ball; norm: of it;
-    softmax_tolerance: the largest change of a softmax entry, None where only the class is kept.
+    map_fn: image -> map (H, W) of the attacked explanation for a fixed class; logits_fn: image -> logits (K,); image:
+    the victim, (H, W, C) in [0, 1]; target_map: (H, W); epsilon: budget in pixel units, None for unbounded; norm: of
+    the budget; softmax_tolerance: the largest change of a softmax entry, None if only the predicted class is kept.
     """
 
     map_fn: MapFn
@@ -60,17 +59,17 @@ class PairProblem:
 
     @property
     def radius(self) -> float:
-        """The budget of an attack that always has a ball: without one the whole box is it, under linf."""
+        """The budget for an attack that needs a ball: without a budget the whole box [0, 1], under linf."""
         return 1.0 if self.epsilon is None else self.epsilon
 
 
 @dataclasses.dataclass(frozen=True)
 class Trajectory:
-    """How to repeat an attack and record the images that it visits.
+    """How to repeat an attack and record its iterates.
 
-    visit: (key, PairProblem, configuration, S steps) -> (images visited at these steps (S, H, W, C), their losses
-      (S,)); with the same key and configuration the attack is the same.
-    num_steps: configuration -> the last step that can be asked for.
+    visit: (key, PairProblem, configuration, S steps) -> (iterates at these steps (S, H, W, C), their losses (S,)); with
+      the same key and configuration it repeats the attack exactly.
+    num_steps: configuration -> the last step that can be recorded.
     """
 
     visit: Callable[[Key, PairProblem, Any, Sequence[int]], tuple[Array, Array]]
@@ -78,28 +77,28 @@ class Trajectory:
 
 
 def _no_members(config: Any) -> tuple[str, ...]:
-    """No names: an attack without members."""
+    """() for an attack without ensemble members."""
     return ()
 
 
 def _needs_none(config: Any, norm: str) -> bool:
-    """Never: an attack that can do without a budget."""
+    """False for an attack that can be unbounded."""
     return False
 
 
 @dataclasses.dataclass(frozen=True)
 class ExplanationAttack:
-    """An entry of `EXPLANATION_ATTACKS`: an attack on explanations and what an evaluation must know about it.
+    """An entry of `EXPLANATION_ATTACKS`: an attack on explanations and its properties.
 
     run: (key, PairProblem, configuration, on_step) -> (adversarial (H, W, C), AttackRecord), in pure JAX; `on_step` is
       called as in `attack_explanation`, or never.
     config: class of the configuration, a frozen dataclass with a default for every field.
     num_steps: configuration -> number of steps on one pair that are reported to `on_step`.
-    differentiable: whether it differentiates the map; an attack that does not can attack every explanation method.
+    differentiable: whether it differentiates the map; if not, it can attack every explanation method.
     needs_ball: (configuration, norm) -> whether it needs a budget.
     members: configuration -> names of the columns of `member_losses`, () for an attack without members.
     warns: whether its record has warnings.
-    trajectory: how to repeat it step by step; None where that is not possible.
+    trajectory: how to record its iterates; None if that is not possible.
     """
 
     run: Callable[[Key, PairProblem, Any, OnStep | None], tuple[Array, AttackRecord]]
@@ -173,7 +172,7 @@ def _run_auto(key: Key, problem: PairProblem, config: AutoConfig, on_step: OnSte
 class BlackBoxConfig:
     """The settings of `attack_explanation_black_box`.
 
-    search: a key of `BLACK_BOX_SEARCHES`; num_steps: >= 0; num_samples: pairs of samples in a step of "evolution".
+    search: a key of `BLACK_BOX_SEARCHES`; num_steps: >= 0; num_samples: pairs of samples in each step of "evolution".
     """
 
     search: str = "evolution"
@@ -232,17 +231,17 @@ EXPLANATION_ATTACKS: dict[str, ExplanationAttack] = {
         needs_ball=_needs_ball_under_l2,
     ),
 }
-"""name -> ExplanationAttack: `attack_explanation`, the ensemble, and the searches that see logits and maps alone."""
+"""name -> ExplanationAttack: `attack_explanation`, the ensemble, and the black-box searches."""
 
 
 def explanation_attack(name: str) -> ExplanationAttack:
-    """The explanation attack called `name`. Raises InputError that lists the known ones."""
+    """The explanation attack called `name`. Raises InputError, listing the known names, for any other."""
     check_choice("explanation attack", name, EXPLANATION_ATTACKS)
     return EXPLANATION_ATTACKS[name]
 
 
 def check_attack_settings(name: str, settings: Any, epsilon: float | None, norm: str) -> None:
-    """Raises InputError where `settings` is the configuration of another attack, or a needed budget is missing."""
+    """Raises InputError if `settings` is the configuration of another attack, or if a needed budget is missing."""
     entry = explanation_attack(name)
     if not isinstance(settings, entry.config):
         raise InputError(f"explanation attack {name!r} takes a {entry.config.__name__}, got {settings!r}")

@@ -17,11 +17,11 @@ from jsep.types import Array, Key, LogitsFn, MapFn
 class BlackBoxInfo(NamedTuple):
     """The record of a run of `attack_explanation_black_box`.
 
-    losses: (num_steps + 1,) explanation loss of the best image so far, of the clean one first.
+    losses: (num_steps + 1,) explanation loss of the best image so far, starting with the clean one.
     label_kept: () bool, the returned image has the clean image's predicted class.
     success: () bool, the returned image keeps the output and has a lower explanation loss than the clean one.
     num_queries: () int, evaluations of the model and its map; distance: () norm of the perturbation.
-    num_non_finite: () int, queries with a map or an output that is not finite, which are never kept.
+    num_non_finite: () int, queries with a non-finite map or output, which are never kept.
     """
 
     losses: Array
@@ -33,12 +33,12 @@ class BlackBoxInfo(NamedTuple):
 
 
 class _Visited(NamedTuple):
-    """A queried image and its score. `is_out`, the constraint is violated, sorts before `merit`."""
+    """A queried image and its score, ordered by `is_out` (whether it violates the constraint), then by `merit`."""
 
     image: Array
     is_out: Array
     merit: Array
-    """The loss where the constraint holds, the excess elsewhere."""
+    """The loss if the constraint holds, else the excess."""
 
     def beats(self, other: "_Visited") -> Array:
         return (~self.is_out & other.is_out) | ((self.is_out == other.is_out) & (self.merit < other.merit))
@@ -50,7 +50,7 @@ def _query(
     logits, loss = logits_fn(candidate), judge(map_fn(candidate))
     holds = constraint.holds(logits) & jnp.isfinite(loss)
     excess = constraint.excess(logits)
-    # A map or an output that is not finite is worse than any other.
+    # A query with a non-finite map or output ranks below any other.
     excess = jnp.where(jnp.isfinite(loss) & all_finite(logits), excess, jnp.inf)
     return _Visited(candidate, ~holds, jnp.where(holds, loss, excess))
 
@@ -76,15 +76,15 @@ def evolution_search(
     num_samples: int = 10,
     on_step: OnStep | None = None,
 ) -> tuple[Best, Array, Array]:
-    """Descends `judge` by a gradient estimated from pairs z + sigma d, z - sigma d of queried images.
+    """Minimises `judge` along a gradient estimated from pairs of queried images z + sigma d, z - sigma d.
 
-    The estimate is sum_i (rank(z - sigma d_i) - rank(z + sigma d_i)) d_i, over the ranks of all samples, those that
-    lose the output last: it needs no scale of the loss, and turns away from the decision boundary by itself. Step
-    length and sigma fall together from epsilon / 4 to a hundredth of that.
+    The estimate is sum_i (rank(z - sigma d_i) - rank(z + sigma d_i)) d_i, over the ranks of all samples, with those
+    that violate the output constraint last: it ignores the scale of the loss, and avoids the decision boundary.
+    Step length and sigma decrease together from epsilon / 4 to a hundredth of that.
 
-    Args: as `adaptive_search`; num_samples: pairs of samples a step.
-    Returns: (Best, (num_steps,) its loss after each step, () int how many queries were not finite); 2 num_samples
-      queries a step.
+    Args: as `adaptive_search`; num_samples: pairs of samples in each step.
+    Returns: (Best, (num_steps,) its loss after each step, () int number of non-finite queries); 2 num_samples queries
+      in each step.
     References: Wierstra et al. 2014 (rank-based evolution strategies); Ilyas et al. 2018 (antithetic pairs).
     """
 
@@ -94,7 +94,7 @@ def evolution_search(
         report_step(on_step, step, num_steps)
         length = epsilon / 4 * 0.01 ** (step / max(num_steps - 1, 1))
         noise = jax.random.normal(key, (num_samples, *image.shape)).astype(image.dtype)
-        # sigma is the length of a sample's move in the norm, up to the box.
+        # sigma is the size of a sample's move in the norm, before clipping to the box.
         sizes = jax.vmap(norm.size)(noise).reshape(-1, 1, 1, 1)
         moves = length * noise / sizes
         candidates = jax.vmap(lambda z: project_to_ball_and_box(norm, image, z, epsilon))(
@@ -131,15 +131,15 @@ def random_search(
     num_steps: int,
     on_step: OnStep | None = None,
 ) -> tuple[Best, Array, Array]:
-    """Replaces the perturbation inside one random square at a time, and keeps what lowers `judge`.
+    """Replaces the perturbation inside one random square at a time, and keeps changes that lower `judge`.
 
-    Half of the proposals put every channel of the square to + or - epsilon, as the Square attack does; the others draw
-    the channels uniformly between, since the best map need not lie at a corner of the ball. The square's area falls
-    from a tenth of the image to one pixel. Under l2 the proposal is added, scaled by the root of the square's area, and
-    projected.
+    Half of the proposals set every channel of the square to + or - epsilon, as in the Square attack; the others draw
+    the channels uniformly in between, since the best image need not lie at a corner of the ball. The area of the square
+    decreases from a tenth of the image to one pixel. Under l2 the proposal is added, scaled by the root of the square's
+    area, and the sum projected.
 
-    Args: as `adaptive_search`. Returns: (Best, (num_steps,) its loss after each step, () int how many queries were not
-      finite); one query a step.
+    Args: as `adaptive_search`. Returns: (Best, (num_steps,) its loss after each step, () int number of non-finite
+      queries); one query in each step.
     Reference: Andriushchenko et al. 2020 (Square; there on the classification margin).
     """
     height, width, channels = image.shape
@@ -152,7 +152,7 @@ def random_search(
         current, best = carry
         step, key = inputs
         report_step(on_step, step, num_steps)
-        # One draw for everything: place, kind, and two numbers a channel.
+        # One draw for everything: position, kind of proposal, and two numbers for each channel.
         numbers = jax.random.uniform(key, (3 + 2 * channels,))
         share = 0.1 * (10 / (height * width)) ** (step / max(num_steps - 1, 1))
         side = jnp.clip(jnp.round(jnp.sqrt(share * height * width)), 1, min(height, width)).astype(jnp.int32)
@@ -199,14 +199,14 @@ def attack_explanation_black_box(
     softmax_tolerance: Any = None,
     on_step: OnStep | None = None,
 ) -> tuple[Array, BlackBoxInfo]:
-    """The targeted attack without derivatives, from logits and maps alone: mean((I(z) - target)^2) is minimised, the
-    output kept.
+    """The derivative-free targeted attack: minimises mean((I(z) - target)^2) with the output kept, from logits and maps
+    alone.
 
     Args: key, map_fn, logits_fn, image, target_map, norm, epsilon: as `attack_explanation`; map_fn need not be
       differentiable.
-      search: "evolution" (2 num_samples queries a step, in the way of AttaXAI) or "random_search" (one, as Square).
-      num_steps: >= 0. softmax_tolerance: the largest change of an entry of the softmax; None: only the class is kept.
-      on_step: called on the host from inside the compiled loop with a number of steps just made.
+      search: "evolution" (2 num_samples queries in each step, as AttaXAI) or "random_search" (one, as Square).
+      num_steps: >= 0. softmax_tolerance: the largest change of a softmax entry; None: only the predicted class is kept.
+      on_step: called on the host from inside the compiled loop with the number of steps just made.
 
     Returns: (adversarial (H, W, C), BlackBoxInfo). One pair; batch with `jax.vmap`.
     Raises: InputError for a map, budget, count or image that does not fit.
@@ -229,7 +229,7 @@ def attack_explanation_black_box(
     info = BlackBoxInfo(
         losses=jnp.concatenate([loss_start[None], losses]),
         label_kept=jnp.argmax(logits_fn(best.image)) == constraint.label,
-        success=(best.loss < loss_start) & (distance > 0),  # not by the rounding of two programs
+        success=(best.loss < loss_start) & (distance > 0),  # not a difference by rounding between two programs
         num_queries=jnp.int32(1 + num_steps * (2 * num_samples if search == "evolution" else 1)),
         distance=distance,
         num_non_finite=non_finite,

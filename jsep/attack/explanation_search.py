@@ -1,5 +1,5 @@
-"""The search that every white-box member of the explanation ensemble makes: projected gradient descent with adaptive
-steps, under a constraint on the output."""
+"""The search of every white-box member of the explanation ensemble: projected gradient descent with adaptive step
+sizes, under a constraint on the output."""
 
 import itertools
 import math
@@ -16,40 +16,39 @@ from jsep.attack.norms import Norm, project_to_ball_and_box
 from jsep.types import Array, LogitsFn, MapFn
 
 MapObjective = Callable[[Array], Array]
-"""map (H, W) -> scalar, descended."""
+"""map (H, W) -> scalar, minimised."""
 
 OnStep = Callable[[Any], None]
-"""A callback on the host, with the number of steps made since its last call; one for all pairs of a `jax.vmap`."""
+"""A host callback that receives the number of steps since its last call; one for all pairs of a `jax.vmap`."""
 
 REPORT_EVERY = 10
 """Steps between two calls of `on_step`."""
 
 MOMENTUM = 0.75
-"""Share of the new step, the rest being the last move (Croce & Hein 2020)."""
+"""Weight of the new step; the last move has the rest (Croce & Hein 2020)."""
 
 
 class Best(NamedTuple):
-    """The best visited image that satisfies the constraint: image (H, W, C), loss () of its map; inf while there is
-    none."""
+    """The best iterate that satisfies the constraint: image (H, W, C); loss () of its map, inf while there is none."""
 
     image: Array
     loss: Array
 
     def with_visited(self, image: Array, loss: Array, holds: Array) -> "Best":
-        """The better of this and a visited image; one whose loss is not finite is never taken."""
+        """The better of this and another iterate, if that is feasible (`holds`) and has a finite loss."""
         better = holds & jnp.isfinite(loss) & (loss < self.loss)
         return jax.tree.map(lambda new, old: jnp.where(better, new, old), Best(image, loss), self)
 
 
 def steepest(ball: Norm, gradient: Array) -> Array:
-    """The direction of unit size that raises a linear objective most: the sign under linf."""
+    """The steepest ascent direction of unit size: the sign of the gradient under linf."""
     return ball.step(gradient)
 
 
 def proportional(ball: Norm, gradient: Array) -> Array:
-    """The gradient in units of its root mean square, cut at +-1 and brought to unit size.
+    """The gradient divided by its root mean square, clipped at +-1 and scaled to unit size.
 
-    Pixels that hardly matter move little, where the sign moves each of them as far as any other.
+    Pixels with small gradients move little, while sign steps move all pixels equally.
     """
     largest = jnp.max(jnp.abs(gradient))
     scaled = gradient / jnp.where(largest == 0, 1.0, largest)  # squares of small gradients underflow
@@ -68,7 +67,7 @@ class _State(NamedTuple):
     last_image: Array
     step_size: Array
     own: Best
-    """By the descended objective: where the search returns to."""
+    """Best by the minimised objective: the search returns to it."""
     judged: Best
     last_loss: Array
     num_improved: Array
@@ -79,7 +78,7 @@ class _State(NamedTuple):
 def checkpoint_windows(num_steps: int) -> np.ndarray:
     """(num_steps,) int: at a checkpoint the number of steps since the last one, 0 elsewhere.
 
-    Checkpoints lie at ceil(p_j num_steps), p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06).
+    Checkpoints are at ceil(p_j num_steps), p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06).
     Reference: Croce & Hein 2020, section 3.2.
     """
     shares = [0.0, 0.22]
@@ -109,23 +108,23 @@ def adaptive_search(
     alpha: Any = None,
     on_step: OnStep | None = None,
 ) -> tuple[Best, Array]:
-    """Descends objective(map_fn(z)) in the ball around `image`, among images that keep the output.
+    """Minimises objective(map_fn(z)) in the ball around `image`, among images that satisfy the output constraint.
 
-    A visited image that holds is left along the objective's gradient; one that does not, along the gradient of
+    From an iterate that satisfies it the step follows the gradient of the objective; otherwise that of
     `constraint.excess` (the switching subgradient method), so that the search follows the decision boundary instead of
-    being lost behind it. Steps have momentum, begin at epsilon and are halved, with a return to the best visited image
-    that holds, whenever fewer than three quarters of the steps since the last checkpoint improved, or neither the step
-    size nor the best loss changed.
+    staying behind it. Steps have momentum; the step size begins at epsilon and is halved, with a return to the best
+    feasible iterate, if fewer than three quarters of the steps since the last checkpoint improved, or if neither the
+    step size nor the best loss has changed.
 
     Args:
-      image: the centre of the ball, (H, W, C); start: where the search begins, in the ball.
-      objective: what is descended; judge: by what the returned image is the best of all visited ones that hold.
+      image: the centre of the ball, (H, W, C); start: the first iterate, in the ball.
+      objective: minimised by the search; judge: by which the best of all feasible iterates is chosen.
       direction: (norm, gradient) -> direction of unit size.
-      alpha: a fixed length of the step, without momentum and halving; None for the adaptive one.
+      alpha: a fixed step length, without momentum and halving; None for adaptive steps.
 
-    Returns: (Best by `judge`, with loss inf where no visited image holds; (num_steps,) judge's loss at every visited
-      image, before each step, NaN where the map, the output or the gradient is not finite: the search then returns to
-      the best image so far).
+    Returns: (Best by `judge`, with loss inf if no iterate is feasible; (num_steps,) judge's loss of every iterate,
+      before each step, NaN where the map, the output or the gradient is not finite: the search then returns to the best
+      iterate so far).
     References: Croce & Hein 2020, algorithm 1 (step size); Polyak 1967 (switching).
     """
 
@@ -157,12 +156,12 @@ def adaptive_search(
         halve = at_checkpoint & stalled
         step_size = jnp.where(halve, state.step_size / 2, state.step_size)
         stepped = put_back(state.image - step_size * direction(norm, gradient))
-        # At the first step the last image is the image itself: a momentum of zero, and three quarters of the step.
+        # At the first step last_image equals image: no momentum, and three quarters of the step.
         moved = put_back(
             state.image + MOMENTUM * (stepped - state.image) + (1 - MOMENTUM) * (state.image - state.last_image)
         )
         following = _State(
-            # Also from where nothing is finite, and no gradient leads on.
+            # Also from non-finite iterates, which have no usable gradient.
             image=jnp.where(halve | ~is_finite, own.image, moved),
             last_image=jnp.where(halve | ~is_finite, own.image, state.image),
             step_size=step_size,
@@ -177,7 +176,7 @@ def adaptive_search(
 
     size = jnp.asarray(epsilon, image.dtype)
     infinite = jnp.full((), jnp.inf, image.dtype)
-    # Until an image holds, a halving returns to the clean one, which does.
+    # Until an iterate is feasible, halving returns to the clean image, which is.
     nothing = Best(image, infinite)
     state = _State(start, start, size, nothing, nothing, infinite, jnp.int32(0), jnp.zeros_like(size), infinite)
     steps = (jnp.arange(num_steps, dtype=jnp.int32), jnp.asarray(checkpoint_windows(num_steps)))
@@ -186,7 +185,7 @@ def adaptive_search(
 
 
 def report_step(on_step: OnStep | None, step: Array, num_steps: int) -> None:
-    """Calls `on_step` from inside a scan after every few steps and after the last one."""
+    """Calls `on_step` from inside a scan every `REPORT_EVERY` steps and after the last one."""
     if on_step is None:
         return
     last = step == num_steps - 1

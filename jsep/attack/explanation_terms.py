@@ -1,4 +1,4 @@
-"""Parts of the attacks on explanations: losses between maps, and the constraint on the model's output."""
+"""Terms of the attacks on explanations: losses between maps, and the constraint on the model's output."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from jsep.numerics import absolute, all_finite, scaled
 from jsep.types import Array, LogitsFn, MapFn
 
 MapLoss = Callable[[Array, Array], Array]
-"""(map (H, W), target map (H, W)) -> scalar, 0 where they agree."""
+"""(map (H, W), target map (H, W)) -> scalar, 0 if they agree."""
 
 
 def mean_square(map_: Array, target: Array) -> Array:
@@ -21,7 +21,7 @@ def mean_square(map_: Array, target: Array) -> Array:
 
 
 def one_minus_cosine(map_: Array, target: Array) -> Array:
-    """1 - <a, b> / (|a| |b|) at every scale of the maps; 1 when one of them is zero."""
+    """1 - <a, b> / (|a| |b|), independent of the scale of the maps; 1 if one of them is zero."""
     map_, target = scaled(map_), scaled(target)
     square = jnp.sum(map_ * map_) * jnp.sum(target * target)
     is_zero = square == 0
@@ -29,13 +29,13 @@ def one_minus_cosine(map_: Array, target: Array) -> Array:
 
 
 def half_absolute_sum(map_: Array, target: Array) -> Array:
-    """sum |a - b| / 2: the total variation distance of maps that sum to 1."""
+    """sum |a - b| / 2: the total variation distance for maps that sum to 1."""
     return jnp.sum(absolute(map_ - target)) / 2
 
 
 def smoothed_divergence(map_: Array, target: Array) -> Array:
-    """KL(b' || a') of the maps mixed half and half with the uniform one, so that no logarithm and no derivative is
-    infinite at an empty pixel; sum (a' - b') is added, which is 0 for maps that sum to 1. Absolute values are taken."""
+    """KL(b' || a'), where a' and b' are the absolute maps averaged with the uniform one, so that logarithm and
+    derivative stay finite at empty pixels; plus sum (a' - b'), which is 0 for maps that sum to 1."""
     uniform = 1 / map_.size
     ours, theirs = ((absolute(m) + uniform) / 2 for m in (map_, target))
     return jnp.sum(theirs * (jnp.log(theirs) - jnp.log(ours)) + ours - theirs)
@@ -54,7 +54,7 @@ class OutputConstraint(NamedTuple):
     """The constraint of an explanation attack: the predicted class stays, and with a tolerance the whole softmax.
 
     label: () int, the class predicted on the clean image; clean_output: (K,) its softmax;
-    softmax_tolerance: () the largest change of an entry of the softmax, or None for any.
+    softmax_tolerance: () the largest change of a softmax entry, or None for no limit.
     """
 
     label: Array
@@ -62,7 +62,7 @@ class OutputConstraint(NamedTuple):
     softmax_tolerance: Any
 
     def holds(self, logits: Array) -> Array:
-        """() bool: the logits are finite, the class is the same, and the softmax within its tolerance."""
+        """() bool: the logits are finite, the class is kept, and the softmax within its tolerance."""
         kept = all_finite(logits) & (jnp.argmax(logits) == self.label)
         if self.softmax_tolerance is None:
             return kept
@@ -73,13 +73,13 @@ class OutputConstraint(NamedTuple):
         return jnp.max(absolute(jax.nn.softmax(logits) - self.clean_output))
 
     def excess(self, logits: Array) -> Array:
-        """() how far the output is from holding: the margin by which another class leads, in logits, or where the class
-        holds the softmax's change beyond its tolerance. To be descended where `holds` is false."""
+        """() violation of the constraint, to be minimised where `holds` is false: the lead of another class in logits,
+        or if the class is kept, the change of the softmax beyond its tolerance."""
         others = jnp.where(jnp.arange(logits.size) == self.label, -jnp.inf, logits)
         margin = jnp.max(others) - logits[self.label]
         if self.softmax_tolerance is None:
             return margin
-        # Squares, not the maximum: its derivative would move one class at a time.
+        # The sum of squares, since the derivative of the maximum involves one class only.
         change = jnp.sum((jax.nn.softmax(logits) - self.clean_output) ** 2)
         return jnp.where(jnp.argmax(logits) == self.label, change, margin)
 
@@ -87,8 +87,7 @@ class OutputConstraint(NamedTuple):
 def output_constraint(clean_logits: Array, softmax_tolerance: Any = None) -> OutputConstraint:
     """The constraint of an attack on an image with these logits (K,).
 
-    Raises: InputError when the tolerance is negative, or the logits are not (K,) or are probabilities (where their
-    values are known).
+    Raises: InputError if the tolerance is negative, or the logits are not (K,) or, if concrete, are probabilities.
     """
     if softmax_tolerance is not None:
         check_positive("softmax_tolerance", softmax_tolerance, allow_zero=True)
@@ -97,7 +96,7 @@ def output_constraint(clean_logits: Array, softmax_tolerance: Any = None) -> Out
 
 
 def check_map(map_fn: MapFn, image: Array, target_map: Any) -> None:
-    """Raises InputError when `map_fn` gives no (H, W) map, `target_map` has not its shape, or is known not finite."""
+    """Raises InputError if `map_fn` returns no (H, W) map, or `target_map` has another shape or is known non-finite."""
     found = jax.eval_shape(map_fn, image)
     shape = getattr(found, "shape", None)
     if shape is None or len(shape) != 2 or not jnp.issubdtype(found.dtype, jnp.floating):
@@ -112,14 +111,14 @@ def check_map(map_fn: MapFn, image: Array, target_map: Any) -> None:
 
 
 def check_finite_map(name: str, map_: Any) -> None:
-    """Raises InputError when a known map has values that are not finite."""
-    # In NumPy: under jit even constants become traced by what jax.numpy does to them.
+    """Raises InputError if a concrete map has non-finite values."""
+    # In NumPy: under jit jax.numpy turns even constants into tracers.
     if not isinstance(map_, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(map_))):
         raise InputError(f"{name} has values that are not finite: look at the model, the image and the map function")
 
 
 def checked_constraint(map_fn: MapFn, logits_fn: LogitsFn, image: Array, softmax_tolerance: Any) -> OutputConstraint:
-    """The constraint of an attack on `image`, after checks of both functions there, where its values are known."""
+    """The constraint of an attack on `image`, after checking both functions there if its values are concrete."""
     constraint = output_constraint(logits_fn(image), softmax_tolerance)
     if not isinstance(image, jax.core.Tracer):
         check_finite_map("map_fn's map of the image", map_fn(image))

@@ -1,4 +1,4 @@
-"""Untargeted attacks on an explanation: away from the top pixels, the centre of mass or the whole map of the clean
+"""Untargeted attacks on an explanation, which change the top pixels, the centre of mass or the whole map of the clean
 image."""
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ from jsep.types import Array, Key, LogitsFn, MapFn
 def top_k_mass(own_map: Array, k: int) -> MapObjective:
     """map -> the sum of its values at the k largest pixels of `own_map`; ties go to the first pixel in reading
     order."""
-    # The pixels are chosen once, on the clean map: no derivative passes through the choice.
+    # The pixels are chosen once, on the clean map: the choice is not differentiated.
     _, places = jax.lax.top_k(jax.lax.stop_gradient(own_map).ravel(), k)
     return lambda map_: jnp.sum(map_.ravel()[places])
 
 
 def centre_of_mass(map_: Array) -> Array:
-    """(2,) the mean row and column of a map, in pixels, weighted by its absolute values; the image's middle for a zero
-    map."""
+    """(2,) the mean row and column of a map, in pixels, weighted by its absolute values; the centre of the image for a
+    zero map."""
     height, width = map_.shape
     weights = absolute(scaled(map_))
     total = jnp.sum(weights)
@@ -37,21 +37,21 @@ def centre_of_mass(map_: Array) -> Array:
 
 
 def centre_shift(own_map: Array, k: int) -> MapObjective:
-    """map -> minus the squared distance of its centre of mass from that of `own_map`, in pixels; k is not used.
+    """map -> minus the squared distance between its centre of mass and that of `own_map`, in pixels; k is unused.
 
-    Squared, since the distance has no derivative at zero, where an attack begins.
+    Squared, since the distance is not differentiable at zero, where an attack starts.
     """
     own_centre = centre_of_mass(own_map)
     return lambda map_: -jnp.sum((centre_of_mass(map_) - own_centre) ** 2)
 
 
 def away_from_own(own_map: Array, k: int) -> MapObjective:
-    """map -> minus its mean squared difference from `own_map`; k is not used."""
+    """map -> minus its mean squared difference from `own_map`; k is unused."""
     return lambda map_: -mean_square(map_, own_map)
 
 
 def away_from_own_cosine(own_map: Array, k: int) -> MapObjective:
-    """map -> its cosine to `own_map`, which does not reward a mere concentration; k is not used."""
+    """map -> its cosine with `own_map`, which does not reward mere concentration; k is unused."""
     return lambda map_: 1 - one_minus_cosine(map_, own_map)
 
 
@@ -61,18 +61,18 @@ UNTARGETED_OBJECTIVES: dict[str, Callable[[Array, int], MapObjective]] = {
     "distance": away_from_own,
     "cosine": away_from_own_cosine,
 }
-"""name -> (map of the clean image, k) -> the function of a map that the attack descends."""
+"""name -> (map of the clean image, k) -> the function of a map that the attack minimises."""
 
 
 class UntargetedExplanationInfo(NamedTuple):
     """The record of a run of `untargeted_explanation_attack`.
 
-    objective_start, objective_end: () of the clean and the returned image's map; descended, so lower is a stronger
-      attack. objectives: (num_steps,) at every visited image.
+    objective_start, objective_end: () for the clean and the returned image's map; minimised, so lower is a stronger
+      attack. objectives: (num_steps,) of every iterate.
     label_kept: () bool, the returned image has the clean image's predicted class.
     success: () bool, the returned image keeps the output and has a lower objective than the clean one.
-    distance: () norm of the perturbation; num_non_finite: () int, how many of the objectives are not finite (NaN where
-      a gradient is not); those images are never returned.
+    distance: () norm of the perturbation; num_non_finite: () int, number of non-finite objectives (NaN also where only
+      the gradient is non-finite); such images are never returned.
     """
 
     objective_start: Array
@@ -101,26 +101,26 @@ def untargeted_explanation_attack(
     random_signs: bool = False,
     softmax_tolerance: Any = None,
 ) -> tuple[Array, UntargetedExplanationInfo]:
-    """The untargeted attack: makes the map of the image differ from that of the clean image, the predicted class kept.
+    """The untargeted attack: changes the map of the image as far as possible while the predicted class is kept.
 
     Args:
       key: for the random start and the random signs.
       map_fn: image -> map (H, W) of the class predicted on `image`; logits_fn: image -> logits (K,).
       image: (H, W, C) float in [0, 1].
-      objective: what is changed: "top_k" lowers the mass on the k largest pixels of the clean map, "centre_of_mass"
-        moves the map's centre, "distance" raises the mean squared difference from the clean map, "cosine" lowers the
-        cosine to it.
-      k: pixels, 1 .. N; for "top_k" only.
+      objective: "top_k" lowers the mass on the k largest pixels of the clean map, "centre_of_mass" moves the map's
+        centre of mass, "distance" raises the mean squared difference from the clean map, "cosine" lowers the cosine
+        with it.
+      k: number of pixels, 1 .. N; for "top_k" only.
       norm, epsilon: the ball, in pixel units; num_steps: gradient steps, or draws with `random_signs`, >= 0.
-      alpha: fixed length of the step, as published; None for steps that adapt.
-      random_start: begin at a random image of the ball. "distance" and "cosine" have a derivative of zero at the clean
-        image, so that an attack that begins there never moves.
+      alpha: fixed step length, as published; None for adaptive steps.
+      random_start: start at a random image of the ball. "distance" and "cosine" have a zero gradient at the clean
+        image, so that an attack started there never moves.
       random_signs: the published baseline instead of the attack: each draw is x + epsilon * (random signs).
-      softmax_tolerance: the largest change of an entry of the softmax; None: only the class is kept.
+      softmax_tolerance: the largest change of a softmax entry; None: only the predicted class is kept.
 
-    Returns: (adversarial, UntargetedExplanationInfo): the best visited image that keeps the output; the clean one where
-      none does. One image; batch with `jax.vmap`.
-    Raises: InputError for an unknown objective, or a k, budget, count or image that does not fit.
+    Returns: (adversarial, UntargetedExplanationInfo): the best iterate that keeps the output; the clean image if none
+      does. One image; batch with `jax.vmap`.
+    Raises: InputError for an unknown objective, or a k, budget, count or image out of range.
     Reference: Ghorbani et al. 2019, algorithm 1 and section 3 (random sign perturbation).
     """
     check_choice("objective", objective, UNTARGETED_OBJECTIVES)
@@ -140,7 +140,7 @@ def untargeted_explanation_attack(
 
     objective_start = descended(map_fn(image))
     if random_signs:
-        # The unit direction of signs in the norm: corners under linf.
+        # Unit directions of random signs in the norm: corners of the ball under linf.
         def draw(best: Best, key: Key) -> tuple[Best, Array]:
             signs = jnp.sign(jax.random.uniform(key, image.shape, image.dtype, -1, 1))
             candidate = put_back(image + epsilon * signs / ball.size(signs))
@@ -163,7 +163,7 @@ def untargeted_explanation_attack(
         objective_end=best.loss,
         objectives=objectives,
         label_kept=jnp.argmax(logits_fn(best.image)) == constraint.label,
-        success=(best.loss < objective_start) & (distance > 0),  # not by the rounding of two programs
+        success=(best.loss < objective_start) & (distance > 0),  # not a difference by rounding between two programs
         distance=distance,
         num_non_finite=num_non_finite(objectives),
     )

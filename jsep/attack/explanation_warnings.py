@@ -12,7 +12,7 @@ from jsep.types import Array, Key, LogitsFn
 
 
 class ExplanationWarnings(NamedTuple):
-    """The automatic warnings of one pair, () bool each ((P,) of P pairs); `WARNING_SENTENCES` says what each means."""
+    """The automatic warnings of one pair, () bool each ((P,) for P pairs); explained by `WARNING_SENTENCES`."""
 
     black_box_beats_white_box: Array
     loss_not_falling: Array
@@ -32,16 +32,16 @@ WARNING_SENTENCES = {
     "the cosine",
     "not_finite": "a loss on the way was not finite: those images were passed over, so the attack may be weaker",
 }
-"""field of `ExplanationWarnings` -> what it means, and what to do."""
+"""field of `ExplanationWarnings` -> its meaning, and what to do."""
 
 BEATS_BY = 0.01
-"""Share of the starting loss by which a black-box search must be lower to count."""
+"""How much lower than the white-box loss a black-box loss must be to count, as a fraction of the starting loss."""
 
 FALLS_BY = 1e-3
-"""Share of the starting loss that a working gradient takes off at the least."""
+"""The smallest reduction by a working gradient, as a fraction of the starting loss."""
 
 FEW_PIXELS = 0.02
-"""A map on fewer effective pixels than this share of them, or than two, has collapsed."""
+"""A map has collapsed if its effective pixels are fewer than two or than this fraction of its pixels."""
 
 
 def effective_share_is_small(map_: Array) -> Array:
@@ -53,7 +53,7 @@ def effective_share_is_small(map_: Array) -> Array:
 
 
 def has_no_second_derivative(key: Key, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
-    """() bool: the Hessian of the explained logit times a random vector is exactly zero, as of a ReLU network."""
+    """() bool: the Hessian of the explained logit times a random vector is exactly zero, as for a ReLU network."""
     vector = jax.random.normal(key, image.shape).astype(image.dtype)
     product = jax.jvp(jax.grad(lambda z: logits_fn(z)[label]), (image,), (vector,))[1]
     return jnp.all(product == 0)
@@ -72,14 +72,14 @@ def warnings_of_pair(
 ) -> ExplanationWarnings:
     """The warnings of one pair.
 
-    Args: losses () at the start, of the best white-box and the best black-box member (inf where there was none);
-      white_box_losses: at every visited image, any shape; from_clean_losses: those of searches from the clean image;
-      maps: the victim's, the target's and the manipulated one (H, W); has_budget: () bool, a radius above 0.
+    Args: loss_start: () of the clean image; white_box_loss, black_box_loss: () of the best member of each kind (inf for
+      none); white_box_losses: of every iterate, any shape; from_clean_losses: those of searches from the clean image;
+      maps: (H, W) of victim, target and manipulated image; has_budget: () bool, a radius above 0.
     """
     collapsed = jnp.stack([effective_share_is_small(map_) for map_ in maps])
     return ExplanationWarnings(
         black_box_beats_white_box=has_budget & (black_box_loss < white_box_loss - BEATS_BY * loss_start),
-        # From the clean image, which holds: a random start may be lower by itself, and be moved for its label alone.
+        # Searches from the clean image only: a random start may itself be lower, or move only to keep the output.
         loss_not_falling=has_budget & ~(jnp.min(from_clean_losses) < loss_start * (1 - FALLS_BY)),
         zero_second_derivative=no_second_derivative,
         collapsed_map=jnp.any(collapsed),
@@ -88,7 +88,7 @@ def warnings_of_pair(
 
 
 def warnings_in_words(warnings: ExplanationWarnings) -> list[str]:
-    """The raised warnings, one line each: the name, the number of pairs that raised it, and what it means."""
+    """The raised warnings, one line each: the name, the number of pairs, and its meaning."""
     lines = []
     for name, values in warnings._asdict().items():
         raised = np.atleast_1d(np.asarray(values))

@@ -1,4 +1,4 @@
-"""FAB: the smallest perturbation that changes the prediction, by projections onto linearised decision boundaries."""
+"""FAB: a minimal perturbation that changes the prediction, by projections onto linearised decision boundaries."""
 
 from typing import Any, NamedTuple
 
@@ -11,15 +11,15 @@ from jsep.attack.norms import norm_by_name
 from jsep.checks import at_label, check_count, check_label, check_output, check_positive
 from jsep.types import Array, LogitsFn
 
-_SMALL = 1e-8  # of a projection's length; keeps the share of two of them defined
+_SMALL = 1e-8  # added to the length of a projection, so that the ratio of two lengths is defined
 
 
 class FabInfo(NamedTuple):
     """The record of a run of `fab`.
 
     success: () bool, the returned image is misclassified; distance: () norm of its perturbation, inf without success.
-      num_steps: () int, the steps made; num_non_finite: () int, at how many images that it stepped from the logits or
-      their gradient are not finite; from there it is drawn back towards the clean image.
+      num_steps: () int, steps made; num_non_finite: () int, number of iterates with non-finite logits or gradient, from
+      which the next step leads back towards the clean image.
     """
 
     success: Array
@@ -50,24 +50,24 @@ def fab(
     eta: float = 1.05,
     beta: float = 0.9,
 ) -> tuple[Array, FabInfo]:
-    """FAB: the nearest misclassified image, searched across the decision boundary of `label` and `target`; no budget.
+    """FAB: the nearest misclassified image across the decision boundary between `label` and `target`; no budget.
 
-    With d(z) the smallest step from z to the boundary linearised at x (inside the box) the next point is
-    (1 - a)(x + eta d(x)) + a (x_0 + eta d(x_0)), clipped, a = min(|d(x)| / (|d(x)| + |d(x_0)|), alpha_max): near the
-    boundary, and drawn towards the clean image x_0. A misclassified point is kept where it is the nearest yet, and the
-    search goes on at x_0 + beta (x - x_0).
+    With d(z) the smallest step (inside the box) from z to the boundary linearised at x, the next iterate is
+    (1 - a)(x + eta d(x)) + a (x_0 + eta d(x_0)), clipped, with a = min(|d(x)| / (|d(x)| + |d(x_0)|), alpha_max): close
+    to the boundary, and biased towards the clean image x_0. A misclassified iterate is kept if it is the nearest so
+    far, and the search continues from x_0 + beta (x - x_0).
 
     Args:
       logits_fn: image -> logits (K,); image: (H, W, C) float in [0, 1].
-      label, target: classes; any misclassified image counts, `target` only gives the boundary.
+      label, target: classes; any misclassified image counts, `target` only selects the boundary.
       norm: of the distance, "linf" or "l2".
       num_steps: >= 0.
-      stop_within: end as soon as a misclassified image is as near as this; None for all steps.
-      alpha_max, eta, beta: largest pull to the clean image, overshoot, backward step.
+      stop_within: stop at a misclassified image within this distance; None for all steps.
+      alpha_max, eta, beta: largest bias towards the clean image, overshoot, backward step.
 
-    Returns: (the nearest misclassified image (H, W, C), or `image` without one, FabInfo). One image; batch with
+    Returns: (the nearest misclassified image (H, W, C), or `image` if there is none, FabInfo). One image; batch with
       `jax.vmap`.
-    Raises: InputError for a norm, count or image that does not fit.
+    Raises: InputError for a norm, count or image out of range.
     Reference: Croce and Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack".
     """
     ball = norm_by_name(norm)
@@ -88,7 +88,7 @@ def fab(
     def step(state: _State) -> _State:
         value, normal = value_and_gradient(difference, state.image)
         is_finite = jnp.isfinite(value)
-        value = jnp.where(is_finite, value, 0.0)  # with the gradient of zero: drawn back towards the clean image
+        value = jnp.where(is_finite, value, 0.0)  # with a zero gradient: the step leads back towards the clean image
         # On the linearised boundary the difference is 0: <normal, z + d - x> = -value.
         here = ball.to_hyperplane(state.image, normal, -value)
         back = ball.to_hyperplane(image, normal, -value - jnp.vdot(normal, image - state.image))

@@ -1,4 +1,4 @@
-"""The fast gradient method: one step as long as the budget."""
+"""The fast gradient method: one gradient step of the length of the budget."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from jsep.types import Array, Objective
 
 class FgsmInfo(NamedTuple):
     """success: () bool, the returned image is misclassified (see `PgdInfo`); distance: () norm of the perturbation;
-    num_non_finite: () int, as of `PgdInfo`: where it is not 0 the clean image is returned."""
+    num_non_finite: () int, as in `PgdInfo`; if it is not 0, the clean image is returned."""
 
     success: Array
     distance: Array
@@ -24,12 +24,12 @@ def fgsm(objective: Objective, image: Array, *, norm: str = "linf", epsilon: Any
     """clip(x + epsilon * step(grad objective(x))): the sign of the gradient under linf, its direction under l2.
 
     Args:
-      objective: image -> scalar, ascended; for example `cross_entropy(logits_fn, label)`.
+      objective: image -> scalar, maximised; for example `cross_entropy(logits_fn, label)`.
       image: (H, W, C) float in [0, 1].
       norm: "linf" or "l2"; epsilon: length of the step, pixel units.
 
     Returns: (adversarial (H, W, C), FgsmInfo). One image; batch with `jax.vmap`.
-    Raises: InputError for a norm, budget or image that does not fit.
+    Raises: InputError for a norm, budget or image out of range.
     Reference: Goodfellow et al. 2015, section 4.
     """
     ball = norm_by_name(norm)

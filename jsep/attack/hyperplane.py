@@ -1,4 +1,4 @@
-"""The smallest perturbation that takes an image to a hyperplane without leaving the valid pixels."""
+"""The smallest perturbation that moves an image onto a hyperplane within the box [0, 1]."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jsep.types import Array
 
-_MAX_ROUNDS = 64  # each saturates at least one more pixel; a handful suffices on images
+_MAX_ROUNDS = 64  # each round clips at least one more pixel; a handful suffices on images
 
 
 def linf_to_hyperplane(image: Array, normal: Array, gap: Array) -> Array:
@@ -21,11 +21,11 @@ def l2_to_hyperplane(image: Array, normal: Array, gap: Array) -> Array:
 
 
 def _to_hyperplane(image: Array, normal: Array, gap: Array, speed: Array) -> Array:
-    """d_i = s_i min(t speed_i, room_i), with s the sign of the helpful direction, room the way to the box's wall.
+    """d_i = s_i min(t speed_i, room_i), with s the sign towards the hyperplane and room the distance to the bound.
 
-    The gain sum_i |normal_i| min(t speed_i, room_i) is concave and piecewise linear in t, so that Newton's method from
-    t = 0 approaches its root from below and ends on it after finitely many rounds. Where the box ends before the
-    hyperplane, every pixel goes to its wall.
+    sum_i |normal_i| min(t speed_i, room_i) is concave and piecewise linear in t, so that Newton's method from t = 0
+    approaches the root from below and reaches it in finitely many rounds. If the box does not reach the hyperplane,
+    every pixel moves to its bound.
     """
     weight = jnp.abs(normal)
     direction = jnp.sign(normal) * jnp.where(gap < 0, -1.0, 1.0).astype(image.dtype)
@@ -36,7 +36,7 @@ def _to_hyperplane(image: Array, normal: Array, gap: Array, speed: Array) -> Arr
         moving = length * speed < room
         slope = jnp.sum(jnp.where(moving, weight * speed, 0.0))
         rest = needed - jnp.sum(jnp.where(moving, 0.0, weight * room))
-        # Without a pixel that can still move there is no root: everything goes to the wall.
+        # If no pixel can move further there is no root: every pixel moves to its bound.
         return jnp.where(slope > 0, rest / jnp.where(slope > 0, slope, 1.0), jnp.inf)
 
     def more(state: tuple[Array, Array, Any]) -> Array:
@@ -49,5 +49,5 @@ def _to_hyperplane(image: Array, normal: Array, gap: Array, speed: Array) -> Arr
 
     zero = jnp.zeros((), image.dtype)
     length, _, _ = jax.lax.while_loop(more, advance, (next_length(zero), zero, 0))
-    # A pixel of speed 0 does not move, however long the way.
+    # A pixel of speed 0 does not move, even for infinite t.
     return direction * jnp.minimum(jnp.where(speed > 0, length * jnp.where(speed > 0, speed, 1.0), 0.0), room)

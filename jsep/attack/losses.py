@@ -1,4 +1,4 @@
-"""Losses of the logits that attacks on predictions ascend, and the objectives of the image made of them."""
+"""Losses of the logits that attacks on predictions maximise, and the objectives of the image made from them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from jsep.types import Array, LogitsFn, Objective
 Loss = Callable[[Array, Array], Array]
 """(logits (K,), label ()) -> scalar, larger the less the logits favour the label."""
 
-_SMALL = 1e-12  # keeps a quotient of equal logits finite
+_SMALL = 1e-12  # keeps a ratio of equal logits finite
 
 
 def _need_classes(loss: str, logits: Array, minimum: int) -> None:
@@ -48,7 +48,7 @@ LOSSES: dict[str, Loss] = {"cross_entropy": _cross_entropy, "margin": _margin, "
 
 
 def targeted_margin_loss(target: Array) -> Loss:
-    """z_target - z_label: positive when `target` has overtaken the label."""
+    """z_target - z_label: positive if `target` has overtaken the label."""
     return lambda logits, label: at_label(logits, target) - at_label(logits, label)
 
 
@@ -65,10 +65,10 @@ def targeted_dlr_loss(target: Array) -> Loss:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PredictionObjective:
-    """The objective image -> loss(f(image), label), which also says whether the image is misclassified.
+    """The objective image -> loss(f(image), label), which can also tell whether the image is misclassified.
 
-    logits_fn: image -> logits (K,); label: () the class that the attack leads away from; loss: (logits (K,), label) ->
-    scalar, such as one of `LOSSES`. For a traced label outside 0 .. K-1, which cannot raise, the loss is NaN.
+    logits_fn: image -> logits (K,); label: () the class to move away from; loss: (logits (K,), label) -> scalar, such
+    as one of `LOSSES`. For a traced label outside 0 .. K-1, which cannot raise, the loss is NaN.
     Raises: InputError, when called, for an output that is not logits (K,), or a label that is not one of their classes.
     """
 
@@ -77,7 +77,7 @@ class PredictionObjective:
     loss: Loss
 
     def __call__(self, image: Array) -> Array:
-        """() the loss, ascended by attacks."""
+        """() the loss, maximised by attacks."""
         return self.loss(self._logits(image), self.label)
 
     def _logits(self, image: Array) -> Array:
@@ -94,15 +94,15 @@ class PredictionObjective:
 
 
 def is_misclassified(logits: Array, label: Array) -> Array:
-    """() bool: the largest logit is another class's, all logits being finite: an output with a NaN is no class."""
+    """() bool: the largest logit is not the label's, and all logits are finite."""
     return all_finite(logits) & (jnp.argmax(logits) != label)
 
 
 def value_and_gradient(objective: Callable[[Array], Any], image: Array, *, has_aux: bool = False) -> tuple[Any, Array]:
-    """(value, gradient) of an objective that an attack ascends; where one of them is not finite, NaN and zeros.
+    """(value, gradient) of an objective that an attack maximises; NaN and zeros if either is not finite.
 
-    A step along such a gradient would leave the finite numbers for good, and a part of it has no meaning.
-    Args: has_aux: the objective returns (value, more), and so does this.
+    A step along a non-finite gradient could never return to finite values, and its finite part is meaningless.
+    Args: has_aux: the objective returns (value, more), and so does this function.
     Raises: InputError for an objective that is not one real number.
     """
 
@@ -123,15 +123,15 @@ def value_and_gradient(objective: Callable[[Array], Any], image: Array, *, has_a
 
 
 def num_non_finite(values: Array) -> Array:
-    """() int: how many of the values along an attack are not finite."""
+    """() int: number of non-finite values along an attack."""
     return jnp.sum(~jnp.isfinite(values))
 
 
 def is_success(objective: Objective, image: Array, adversarial: Array) -> Array:
-    """() bool: what `success` means in the info of an attack that ascends `objective` from `image`.
+    """() bool: `success` in the info of an attack that maximises `objective` from `image`.
 
-    With a `PredictionObjective`, or any other objective that has its method `with_success`: that method's answer for
-    `adversarial`, whether it is misclassified. Otherwise: whether the objective is higher than at `image`.
+    For a `PredictionObjective`, or any other objective with its method `with_success`: whether `adversarial` is
+    misclassified, by that method. Otherwise: whether the objective is higher than at `image`.
     """
     with_success: Any = getattr(objective, "with_success", None)
     return objective(adversarial) > objective(image) if with_success is None else with_success(adversarial)[1]
@@ -143,7 +143,7 @@ def cross_entropy(logits_fn: LogitsFn, label: Array) -> PredictionObjective:
 
 
 def margin(logits_fn: LogitsFn, label: Array) -> PredictionObjective:
-    """The objective image -> max_{k != label} z_k - z_label: positive exactly where the image is misclassified.
+    """The objective image -> max_{k != label} z_k - z_label: positive if and only if the image is misclassified.
 
     Reference: Carlini and Wagner 2017, loss f_6 without its bound.
     """
@@ -153,7 +153,7 @@ def margin(logits_fn: LogitsFn, label: Array) -> PredictionObjective:
 def dlr(logits_fn: LogitsFn, label: Array) -> PredictionObjective:
     """The objective image -> (max_{k != label} z_k - z_label) / (z_(1) - z_(3)), z_(i) the i-th largest logit.
 
-    It does not change when the logits are shifted or scaled, so confidence alone does not make its gradient vanish.
+    Invariant to shifts and scaling of the logits, so that confidence alone does not make its gradient vanish.
     Raises: InputError for fewer than 3 classes.
     Reference: Croce and Hein 2020, equation 6.
     """

@@ -1,4 +1,4 @@
-"""The norms that bound a perturbation, each with its steepest step, projections and random start.
+"""The norms that bound a perturbation, each with its steepest ascent direction, projections and random start.
 
 Everything is per image: an (H, W, C) perturbation, never the norm of a whole batch.
 """
@@ -19,7 +19,7 @@ class Norm:
     """A norm on perturbations.
 
     size: (delta) -> (); its value.
-    step: (gradient) -> direction of unit size that raises a linear objective most; 0 for a zero gradient.
+    step: (gradient) -> steepest ascent direction of unit size; 0 for a zero gradient.
     project: (delta, epsilon) -> nearest delta of size <= epsilon.
     random: (key, shape, epsilon) -> a perturbation drawn uniformly from the ball.
     to_hyperplane: (image, normal, gap) -> the smallest delta with <normal, delta> = gap and image + delta in [0, 1].
@@ -37,7 +37,7 @@ def _l2_size(delta: Array) -> Array:
 
 
 def _l2_step(gradient: Array) -> Array:
-    # Scaled by the largest entry first: squares of small gradients underflow in float32.
+    # Divided by the largest entry first: squares of small gradients underflow in float32.
     largest = jnp.max(jnp.abs(gradient))
     scaled = gradient / jnp.where(largest == 0, 1.0, largest)
     return scaled / jnp.maximum(_l2_size(scaled), 1.0)  # the size is >= 1 unless the gradient is zero
@@ -71,14 +71,14 @@ NORMS: dict[str, Norm] = {
 
 
 def norm_by_name(name: str) -> Norm:
-    """The norm called `name`. Raises InputError that lists the known ones."""
+    """The norm called `name`. Raises InputError, listing the known names, for any other."""
     check_choice("norm", name, NORMS)
     return NORMS[name]
 
 
 def project_to_ball_and_box(norm: Norm, image: Array, perturbed: Array, epsilon: Array) -> Array:
-    """A valid image (in [0, 1]) within `epsilon` of `image`, near `perturbed`: the ball first, then the box.
+    """Projects `perturbed` to the ball of radius `epsilon` around `image`, then clips to [0, 1].
 
-    Clipping to the box moves every pixel towards `image`, which lies in it, so the result stays in the ball.
+    Clipping moves every pixel towards `image`, which lies in [0, 1], so the result stays in the ball.
     """
     return jnp.clip(image + norm.project(perturbed - image, epsilon), 0.0, 1.0)

@@ -15,13 +15,13 @@ from jsep.types import Array, Key, Objective
 class PgdInfo(NamedTuple):
     """The record of a run of `pgd`.
 
-    objectives: (num_steps,) the objective before each step, of the start that is returned, NaN where it or its gradient
-    is not finite; distance: () norm of the perturbation.
-    success: () bool, the returned image is misclassified, where the objective can tell (those of `cross_entropy`,
-    `margin`, `dlr` and `targeted_dlr`, see `PredictionObjective`); of any other objective, that it is higher than at
+    objectives: (num_steps,) the objective before each step, for the returned start, NaN where it or its gradient is not
+    finite; distance: () norm of the perturbation.
+    success: () bool, the returned image is misclassified, if the objective can tell (those of `cross_entropy`,
+    `margin`, `dlr` and `targeted_dlr`, see `PredictionObjective`); for any other objective, that it is higher than at
     the clean image.
-    num_non_finite: () int, at how many of the num_steps + 1 visited images the objective or its gradient is not finite;
-    such an image is left for the last one where both are, and never returned.
+    num_non_finite: () int, number of the num_steps + 1 iterates with a non-finite objective or gradient; from such an
+    iterate the search returns to the last finite one, and it is never returned.
     """
 
     objectives: Array
@@ -47,18 +47,18 @@ def pgd(
 
     Args:
       key: for the random start.
-      objective: image -> scalar, ascended; for example `cross_entropy(logits_fn, label)`.
+      objective: image -> scalar, maximised; for example `cross_entropy(logits_fn, label)`.
       image: (H, W, C) float in [0, 1].
       norm: "linf" (sign steps) or "l2" (normalised gradient steps).
       epsilon: radius of the ball, in pixel units (linf) or Euclidean pixel units (l2).
-      alpha: length of a step, in the same units.
+      alpha: step length, in the same units.
       num_steps: gradient steps, >= 0.
       random_start: start uniformly in the ball instead of at `image`.
-      num_starts: >= 1; of several (which need `random_start`) the one that ends with the highest objective is returned:
-        on `margin` one that is misclassified, if there is one.
+      num_starts: >= 1; with several (which need `random_start`) the result with the highest objective is returned; on
+        `margin` that is a misclassified one, if there is any.
 
-    Returns: (adversarial (H, W, C), PgdInfo). One image; batch with `jax.vmap`. Differentiable where `objective` is.
-    Raises: InputError for a norm, budget, count or image that does not fit.
+    Returns: (adversarial (H, W, C), PgdInfo). One image; batch with `jax.vmap`. Differentiable if `objective` is.
+    Raises: InputError for a norm, budget, count or image out of range.
     Reference: Madry et al. 2018.
     """
     check_count("num_starts", num_starts)
@@ -104,10 +104,10 @@ def ascend(
     num_steps: int,
     random_start: bool = True,
 ) -> tuple[Array, Array, Array]:
-    """The loop of `pgd`, for training: the objective is not evaluated where it ends.
+    """The loop of `pgd`, for training: the objective is not evaluated at the final image.
 
     Args: as `pgd`.
-    Returns: (end (H, W, C), the last visited image (H, W, C) with a finite objective and gradient, `image` where there
+    Returns: (final image (H, W, C); the last iterate (H, W, C) with a finite objective and gradient, `image` if there
       is none; objectives (num_steps,) before each step, NaN where one of the two was not finite).
     """
     ball = norm_by_name(norm)

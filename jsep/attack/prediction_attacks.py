@@ -26,11 +26,11 @@ from jsep.types import Array, Key, LogitsFn
 
 @dataclasses.dataclass(frozen=True)
 class AutoAttackConfig:
-    """A configuration of `auto_attack`: which attacks it runs, in order, and how long.
+    """A configuration of `auto_attack`: its attacks in order, and their lengths.
 
-    attacks: keys of `PREDICTION_ATTACKS`; num_steps: of APGD and FAB; num_targets: how many of the most likely other
-      classes a targeted attack tries, one after the other; num_queries: of Square; pgd_steps: of PGD, each a quarter of
-      the budget long.
+    attacks: keys of `PREDICTION_ATTACKS`; num_steps: of APGD and FAB; num_targets: number of most likely other classes
+      that a targeted attack tries in turn; num_queries: of Square; pgd_steps: of PGD, with a step length of a quarter
+      of the budget.
     """
 
     attacks: tuple[str, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
@@ -48,14 +48,14 @@ class AutoAttackConfig:
 
 Run = Callable[[Key, LogitsFn, Array, Array, Array, str, Any, AutoAttackConfig], tuple[Array, Array]]
 """(key, logits_fn, image, label, target, norm, epsilon, config) -> (adversarial, best objective after each step (T,));
-T is 0 where there is no such objective. `target` is one of the other classes."""
+T is 0 if the attack records no objectives. `target` is one of the other classes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PredictionAttack:
     """An attack that `auto_attack` can run.
 
-    run: the attack on one image, see `Run`; targeted: whether it is run for one target class after the other.
+    run: the attack on one image, see `Run`; targeted: whether it is run for several target classes in turn.
     """
 
     run: Run
@@ -95,7 +95,7 @@ def _pgd(
 
 
 def _make_apgd(make_loss: Callable[[int, Array], Loss]) -> Run:
-    """APGD on the loss that `make_loss` gives for (number of classes, target)."""
+    """APGD on the loss that `make_loss` returns for (number of classes, target)."""
 
     def run(
         key: Key,
@@ -160,12 +160,12 @@ PREDICTION_ATTACKS: dict[str, PredictionAttack] = {
     "fab-t": PredictionAttack(_fab_t, targeted=True),
     "square": PredictionAttack(_square),
 }
-"""name -> attack that `AutoAttackConfig.attacks` may name. With too few classes for a DLR loss its attack ascends the
-margin, which needs two."""
+"""name -> attack that `AutoAttackConfig.attacks` may name. With too few classes for its DLR loss an attack maximises
+the margin, which needs two."""
 
 AUTO_ATTACK_VERSIONS: dict[str, AutoAttackConfig] = {
     "standard": AutoAttackConfig(),
     "fast": AutoAttackConfig(attacks=("apgd-ce", "apgd-t", "square"), num_steps=25, num_targets=3, num_queries=250),
 }
-"""version of AutoAttack -> its configuration. "standard" has the published settings; "fast" is for a CPU and gives an
-upper bound of its robust accuracy."""
+"""version of AutoAttack -> its configuration. "standard" has the published settings; "fast" is for CPUs and gives an
+upper bound on the robust accuracy of "standard"."""

@@ -10,17 +10,17 @@ import numpy as np
 from jsep.attack.losses import cross_entropy, margin
 from jsep.types import Array, LogitsFn
 
-_SAME_LOGITS = 1e-4  # of logits divided by their norm, between two evaluations of the same images
-_SAME_SUM = 1e-5  # of probabilities from 1
-_SQUARE_GAIN = 0.002  # share of the images that random search may break after the others
-_FLAT_SHARE = 0.05  # share of the attacked images whose loss may stay where it started
+_SAME_LOGITS = 1e-4  # tolerance for logits divided by their norm, between two evaluations of the same images
+_SAME_SUM = 1e-5  # tolerance for the sum of probabilities
+_SQUARE_GAIN = 0.002  # fraction of the images that random search may break after the other attacks
+_FLAT_SHARE = 0.05  # fraction of the attacked images whose loss may fail to rise
 
 
 @dataclasses.dataclass(frozen=True)
 class ReliabilityCheck:
     """One automatic check of `auto_attack`.
 
-    name; raised: whether it found a sign that the robust accuracy is overestimated; sentence: what it found, with the
+    name; raised: whether it found a sign that the robust accuracy is overestimated; sentence: what it found, with
     numbers.
     """
 
@@ -30,14 +30,14 @@ class ReliabilityCheck:
 
 
 def is_probability(logits: np.ndarray) -> bool:
-    """Whether every row of (B, K) is non-negative and sums to 1: a softmax has been applied already."""
+    """Whether every row of (B, K) is non-negative and sums to 1, as after a softmax."""
     return bool(
         np.all(logits >= -_SAME_SUM) and np.all(np.abs(np.sum(logits, axis=-1, dtype=np.float64) - 1) < _SAME_SUM)
     )
 
 
 def probabilities(logits: np.ndarray) -> ReliabilityCheck:
-    """A softmax flattens the losses where the model is confident, so that their gradients vanish."""
+    """Checks for probabilities: a softmax makes the gradients vanish where the model is confident."""
     if is_probability(logits):
         return ReliabilityCheck(
             "probabilities",
@@ -49,7 +49,7 @@ def probabilities(logits: np.ndarray) -> ReliabilityCheck:
 
 
 def randomised(outputs: Sequence[np.ndarray]) -> ReliabilityCheck:
-    """From the logits (B, K) of the same images, evaluated at least twice."""
+    """Checks for random outputs, from logits (B, K) of the same images evaluated at least twice."""
     scaled = [logits / (np.linalg.norm(logits, axis=-1, keepdims=True) + 1e-12) for logits in outputs]
     difference = max(float(np.linalg.norm(scaled[0] - other, axis=-1).max()) for other in scaled[1:])
     changed = max(int(np.sum(outputs[0].argmax(-1) != other.argmax(-1))) for other in outputs[1:])
@@ -65,14 +65,14 @@ def randomised(outputs: Sequence[np.ndarray]) -> ReliabilityCheck:
 
 
 def gradient_sizes(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
-    """(2,) the largest entry of the gradient of the cross-entropy and of the margin at `image`."""
+    """(2,) the largest entries of the gradients of the cross-entropy and of the margin at `image`."""
     return jnp.stack(
         [jnp.max(jnp.abs(jax.grad(objective(logits_fn, label))(image))) for objective in (cross_entropy, margin)]
     )
 
 
 def zero_gradients(sizes: np.ndarray) -> ReliabilityCheck:
-    """From the `gradient_sizes` (B, 2) of the correctly classified images."""
+    """Checks for zero gradients, from the `gradient_sizes` (B, 2) of the correctly classified images."""
     zeros = np.sum(sizes == 0, axis=0) if len(sizes) else np.zeros(2, int)
     sentence = (
         f"The gradient is exactly zero at {zeros[0]} (cross-entropy) and {zeros[1]} (margin) of {len(sizes)} images"
@@ -84,7 +84,7 @@ def zero_gradients(sizes: np.ndarray) -> ReliabilityCheck:
 
 
 def square_beats_white_box(before: float, after: float) -> ReliabilityCheck:
-    """From the robust accuracy before and after random search, which runs last."""
+    """Checks whether random search, which runs last, breaks further images, from both robust accuracies."""
     gain = before - after
     raised = gain > _SQUARE_GAIN
     sentence = f"Random search without gradients lowered the robust accuracy by {100 * max(gain, 0):.2f} points"
@@ -94,7 +94,7 @@ def square_beats_white_box(before: float, after: float) -> ReliabilityCheck:
 
 
 def loss_not_rising(objectives: np.ndarray) -> ReliabilityCheck:
-    """From the best objectives (B, num_steps + 1) of the images that withstood the attack."""
+    """Checks whether the loss rises, from the best objectives (B, num_steps + 1) of images that stayed robust."""
     if objectives.shape[0] == 0 or objectives.shape[1] < 2:
         return ReliabilityCheck("loss_not_rising", False, "No image withstood the attack whose loss is looked at.")
     flat = int(np.sum(~(objectives[:, -1] > objectives[:, 0])))
@@ -106,7 +106,7 @@ def loss_not_rising(objectives: np.ndarray) -> ReliabilityCheck:
 
 
 def few_classes(num_classes: int, num_targets: int) -> ReliabilityCheck:
-    """Targeted attacks need other classes, the targeted DLR loss at least 4 in all."""
+    """Checks for too few classes: targeted attacks need other classes, the targeted DLR loss at least 4 in all."""
     possible = min(num_targets, num_classes - 1)
     sentence = f"{possible} target classes were attacked"
     if possible < num_targets:
@@ -118,7 +118,7 @@ def few_classes(num_classes: int, num_targets: int) -> ReliabilityCheck:
 
 
 def not_finite(num_images: int, total: int) -> ReliabilityCheck:
-    """From the number of images, above 0, where an attack ended at logits that are not finite, and none succeeded."""
+    """Reports the number of images, above 0, where an attack ended at non-finite logits and none succeeded."""
     return ReliabilityCheck(
         "not_finite",
         True,

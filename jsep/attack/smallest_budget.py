@@ -17,16 +17,16 @@ from jsep.types import Array, Key, LogitsFn, MapFn
 class SmallestBudgetInfo(NamedTuple):
     """The record of a run of `smallest_budget`: the bracket of the smallest budget.
 
-    success: () bool, the returned image keeps the output and its map reaches the cosine; also where the clean image's
-      map has it.
+    success: () bool, the returned image keeps the output and its map reaches the cosine; also if the clean image's map
+      does.
 
-    epsilon: () norm of the returned perturbation, an upper bound of the smallest budget; inf without success, 0 where
-      the clean image's map has the cosine.
+    epsilon: () norm of the returned perturbation, an upper bound of the smallest budget; inf without success, 0 if the
+      clean image's map reaches the cosine.
     failed_epsilon: () the largest budget at which the search did not reach the cosine; a stronger search might.
-    cosine: () of the returned image's map to the target; label_kept: () bool.
-    tried, reached: (num_bisections + 1,) the budgets in the order tried, and whether each was enough.
-    num_non_finite: () int, at how many visited images the map, the output or the gradient is not finite: above 0 the
-      budget is an upper bound that a sound search might lower.
+    cosine: () between the returned image's map and the target; label_kept: () bool.
+    tried, reached: (num_bisections + 1,) the budgets in the order tried, and whether each sufficed.
+    num_non_finite: () int, number of iterates with a non-finite map, output or gradient: above 0 the upper bound may be
+      looser than that of an undisturbed search.
     """
 
     success: Array
@@ -56,17 +56,17 @@ def smallest_budget(
 ) -> tuple[Array, SmallestBudgetInfo]:
     """The least epsilon with max cos(I(z), target) >= cosine over |z - x| <= epsilon and the output kept, by bisection.
 
-    At every budget an `adaptive_search` on 1 - cosine begins at the smallest success so far, put into the ball; a
-    success shrinks the bracket to the norm that it really used.
+    At every budget an `adaptive_search` on 1 - cosine starts from the smallest success so far, projected into the ball;
+    a success shrinks the bracket to the norm actually used.
 
     Args:
-      key: for the random start of the first search, at half of `largest_epsilon`'s ball.
+      key: for the random start of the first search, in the ball of half of `largest_epsilon`.
       map_fn, logits_fn, image, target_map, softmax_tolerance: as `attack_explanation`.
       cosine: the cosine similarity to reach, in [-1, 1].
-      norm: "linf" or "l2"; largest_epsilon: where the search begins, in pixel units.
+      norm: "linf" or "l2"; largest_epsilon: the first budget tried, in pixel units.
       num_bisections: halvings of the bracket after the first search; num_steps: steps of each search.
 
-    Returns: (image (H, W, C) at the smallest success, the clean one where there is none; SmallestBudgetInfo). One pair;
+    Returns: (image (H, W, C) of the smallest success, the clean one if there is none; SmallestBudgetInfo). One pair;
       batch with `jax.vmap`.
     Raises: InputError for a map, budget, count, cosine or image that does not fit.
     """
@@ -93,10 +93,10 @@ def smallest_budget(
         low, high, epsilon, nearest = carry
         found, losses = search(put_back(nearest, epsilon), epsilon)
         enough = (1 - found.loss) >= cosine
-        # What a success used may be less than it was given, and that is the better bound.
+        # A success may use less than its budget, which gives the tighter bound.
         high = jnp.where(enough, jnp.minimum(high, ball.size(found.image - image)), high)
         low = jnp.where(enough, low, jnp.maximum(low, epsilon))
-        # A failure after rounding may lie above the bracket's upper end.
+        # By rounding, a failure may lie above the upper end of the bracket.
         low = jnp.minimum(low, high)
         nearest = jnp.where(enough, found.image, nearest)
         middle = jnp.where(jnp.isfinite(high), (low + high) / 2, low)

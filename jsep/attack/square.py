@@ -1,4 +1,4 @@
-"""Square: random search with square patches; it sees logits only, no gradient."""
+"""Square: random search with square patches, from logits only, without gradients."""
 
 from typing import Any, NamedTuple
 
@@ -13,19 +13,18 @@ from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.types import Array, Key, LogitsFn
 
 _HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Queries after which the share of changed pixels is halved: the published schedule, whatever the number of queries."""
+"""Queries after which the fraction of changed pixels is halved: the published schedule, for any number of queries."""
 
-_TILES = 5  # along each side of the start under l2
+_TILES = 5  # along each side of the image, at the start under l2
 _SMALL = 1e-12
 
 
 class SquareInfo(NamedTuple):
     """The record of a run of `square`.
 
-    margin: () the best margin, max_{k != label} z_k - z_label: > 0 when the image is misclassified.
+    margin: () the best margin, max_{k != label} z_k - z_label: > 0 if the image is misclassified.
     success: () bool, the returned image is misclassified; num_queries: () int, evaluations of the model.
-    distance: () norm of the perturbation; num_non_finite: () int, queries with logits that are not finite, which are
-    never kept.
+    distance: () norm of the perturbation; num_non_finite: () int, queries with non-finite logits, which are never kept.
     """
 
     margin: Array
@@ -57,19 +56,20 @@ def square(
 ) -> tuple[Array, SquareInfo]:
     """Square: random search on the margin, which changes a square of pixels and keeps the change if the margin grows.
 
-    The square covers the share `p_init` of the pixels, halved after 10, 50, 200, 500, ... queries. Under linf it is
-    shifted by 2 epsilon with one random sign a channel and put back into the ball, from vertical stripes of +-epsilon;
-    under l2 the budget of two windows is gathered in one of them, from tiles of opposite peaks.
+    The square covers the fraction `p_init` of the pixels, halved after 10, 50, 200, 500, ... queries. Under linf the
+    search starts from vertical stripes of +-epsilon, and the square is shifted by 2 epsilon with a random sign for each
+    channel and projected into the ball; under l2 it starts from tiles of opposite peaks, and the budget of two windows
+    is moved into one of them.
 
     Args:
-      key: for everything that is drawn.
+      key: for all random draws.
       logits_fn: image -> logits (K,), not differentiated; image: (H, W, C) float in [0, 1]; label: its class.
       norm: "linf" or "l2"; epsilon: radius of the ball, pixel units.
-      num_queries: changes tried at most, >= 0; it ends at the first misclassified image.
-      p_init: share of the pixels that the first squares cover, in (0, 1].
+      num_queries: largest number of changes tried, >= 0; it stops at the first misclassified image.
+      p_init: fraction of the pixels that the first squares cover, in (0, 1].
 
     Returns: (adversarial (H, W, C), SquareInfo). One image; batch with `jax.vmap`.
-    Raises: InputError for a setting or image that does not fit, or a norm without a rule here.
+    Raises: InputError for a setting or image out of range, or a norm without a rule here.
     Reference: Andriushchenko et al. 2020, algorithms 1 to 3.
     """
     check_choice("norm", norm, _RULES)
@@ -86,7 +86,7 @@ def square(
 
     def queried(candidate: Array) -> tuple[Array, Array]:
         value, success = objective.with_success(candidate)
-        return jnp.where(jnp.isfinite(value), value, -jnp.inf), success  # worse than any other
+        return jnp.where(jnp.isfinite(value), value, -jnp.inf), success  # ranks below any other
 
     def step(state: _State) -> _State:
         stage = jnp.sum(state.query > jnp.asarray(_HALVED_AFTER))
@@ -108,7 +108,7 @@ def square(
         step,
         _State(jnp.int32(0), start, value, success, (~jnp.isfinite(value)).astype(jnp.int32)),
     )
-    # Where no query was finite the clean image is the last one that may be.
+    # If no query was finite, the clean image is returned.
     adversarial = jnp.where(jnp.isfinite(final.margin), final.image, image)
     distance = ball.size(adversarial - image)
     return adversarial, SquareInfo(final.margin, final.success, final.query + 1, distance, final.num_non_finite)
@@ -125,7 +125,7 @@ def _sizes(image: Array, p_init: float, *, smallest: int, odd: bool) -> np.ndarr
 
 
 def _random_window(key: Key, image: Array, side: Array) -> tuple[Array, Array]:
-    """(the corner (2,) of a window that lies in the image, its pixels (H, W, 1) bool)."""
+    """(the corner (2,) of a random window inside the image, its pixels (H, W, 1) bool)."""
     room = jnp.asarray(image.shape[:2]) - side
     corner = jnp.minimum(jnp.floor(jax.random.uniform(key, (2,)) * (room + 1)).astype(jnp.int32), room)
     rows, columns = (jnp.arange(length) - corner[axis] for axis, length in enumerate(image.shape[:2]))
@@ -153,17 +153,17 @@ def _linf_rules(image: Array, epsilon: Any, p_init: float) -> tuple[Any, Any]:
 
 
 def _hill(height: int, width: int) -> np.ndarray:
-    """Nested rectangles around the middle, the r-th adding 1 / r^2: a peak whose squares sum to 1."""
+    """A peak of nested rectangles around the centre, the r-th adding 1 / r^2, scaled to unit L2 norm."""
     rows, columns = (np.abs(np.arange(length) - length // 2) for length in (height, width))
     radius = np.maximum(rows[:, None], columns[None, :])
-    # The pixel at distance r lies in the rectangles r + 1, r + 2, ... up to the last one.
+    # The pixel at distance r lies in rectangles r + 1, r + 2, ... up to the last one.
     terms = 1.0 / np.arange(1, max(height, width) // 2 + 2) ** 2
     values = np.array([terms[r:].sum() for r in range(len(terms))])[radius]
     return values / np.sqrt((values**2).sum())
 
 
 def _peaks(side: int) -> np.ndarray:
-    """(side, side): a hill in the upper half and its opposite in the lower one; squares sum to 1."""
+    """(side, side): a peak in the upper half and a negative one in the lower half, scaled to unit L2 norm."""
     upper, lower = side // 2, side - side // 2
     peaks = np.concatenate([_hill(upper, side) if upper else np.zeros((0, side)), -_hill(lower, side)])
     return peaks / np.sqrt((peaks**2).sum())
@@ -206,7 +206,7 @@ def _l2_rules(image: Array, epsilon: Any, p_init: float) -> tuple[Any, Any]:
         pattern = patterns[stage, jax.random.bernoulli(turn_key).astype(jnp.int32)]
         pattern = jnp.roll(pattern, corner, (0, 1))[:, :, None]
         new = pattern * _random_signs(sign_key, (channels,), image.dtype) + old / (_channel_size(old) + _SMALL)
-        # What the two windows had, and what the ball has left, a channel.
+        # For each channel: the budget of the two windows, and its part of what the ball has left.
         unused = jnp.maximum(epsilon**2 - jnp.sum(delta**2), 0.0) / channels
         budget = jnp.sqrt(unused + _channel_size(jnp.where(into | source, delta, 0.0)) ** 2)
         new = budget * new / (_channel_size(new) + _SMALL)

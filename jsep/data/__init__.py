@@ -1,7 +1,7 @@
 """Data sets, loaded by name: images in [0, 1] with integer labels.
 
-A new data set is one file with a `load(data_dir, split)` and a `DataSource`, and one line in `DATASETS`; from outside,
-`data.DATASETS["mine"] = data.DataSource(load)` before a configuration names it.
+A new data set is one file with a `load(data_dir, split)` and a `DataSource`, and one line in `DATASETS`. Users register
+their own with `data.DATASETS["mine"] = data.DataSource(load)` before a configuration names it.
 """
 
 import os

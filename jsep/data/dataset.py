@@ -1,4 +1,4 @@
-"""The in-memory or lazily read split of a data set, and its metadata."""
+"""One split of a data set, in memory or read on access, and its metadata."""
 
 import dataclasses
 

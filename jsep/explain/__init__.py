@@ -1,7 +1,7 @@
-"""Explanations of a classifier: saliency (H, W, C) or (H, W, 1) by method, map (H, W) by `explanation_map`.
+"""Explanations of a classifier: a saliency (H, W, C) or (H, W, 1) by method, and its map (H, W) by `explanation_map`.
 
-Every method is a function (logits_fn, image, label, *, key=None, ...) of one image; batch it with `jax.vmap`. A new one
-is a function and a line in `METHODS`.
+Every method is a function (logits_fn, image, label, *, key=None, ...) of one image; batch it with `jax.vmap`. A new
+method is a function and a line in `METHODS`.
 """
 
 import dataclasses
@@ -64,13 +64,13 @@ __all__ = [
 class Method:
     """An explanation method.
 
-    saliency: (logits_fn, image, label, *, key=None, **options) -> saliency (H, W, C), or (H, W, 1) of a method that
-      explains pixels.
-    from_gradient: (image, input gradient) -> the same saliency, for a method that is a function of these two alone: the
-      SEP regulariser then differentiates it by directional derivatives. None for other methods.
-    draws: whether it samples, and needs the key; other methods ignore it.
-    differentiable: whether it has derivatives in the image and the parameters.
-    needs: what the model must have: "feature maps", "attention", or "" for any model.
+    saliency: (logits_fn, image, label, *, key=None, **options) -> saliency (H, W, C), or (H, W, 1) for a method that
+      explains pixels rather than channels.
+    from_gradient: (image, input gradient) -> the same saliency, for a method that is a function of these two alone,
+      which the SEP regulariser differentiates by directional derivatives. None for other methods.
+    draws: whether it samples and needs the key; other methods ignore it.
+    differentiable: whether it has derivatives with respect to the image and the parameters.
+    needs: required of the model: "feature maps", "attention", or "" for any model.
     """
 
     saliency: Callable[..., Array]
@@ -117,11 +117,11 @@ def method(name: str) -> Method:
 
 
 Options = tuple[tuple[str, Any], ...]
-"""Options of a method as a value that can be compared and hashed: ((name, value), ...)."""
+"""Options of a method as a hashable value: ((name, value), ...)."""
 
 
 def option_kinds(name: str) -> dict[str, Any]:
-    """The options of method `name` that a number or a word can set -> int, float, bool or str, Any for either.
+    """The options of method `name` that can be set by a number or a string -> int, float, bool or str, Any for either.
 
     Raises: InputError for an unknown method.
     """
@@ -133,13 +133,13 @@ def option_kinds(name: str) -> dict[str, Any]:
         if parameter.kind is parameter.KEYWORD_ONLY
         and parameter.name not in bound
         and parameter.annotation in (int, float, bool, str, Any)
-        # It would hand back more than a saliency.
+        # Such an option makes the method return more than a saliency.
         and not parameter.name.startswith("return_")
     }
 
 
 def check_options(name: str, options: Iterable[tuple[str, Any]]) -> None:
-    """Raises InputError when method `name` is unknown or has no option of one of these names.
+    """Raises InputError if method `name` is unknown or lacks an option with one of these names.
 
     The values are checked when the method is called.
     """
@@ -152,8 +152,8 @@ def check_options(name: str, options: Iterable[tuple[str, Any]]) -> None:
 
 
 def check_differentiable(name: str) -> None:
-    """Raises InputError when method `name` is unknown or has no derivative, so that nothing can attack or regularise
-    it directly."""
+    """Raises InputError if method `name` is unknown or not differentiable, and so cannot be attacked or regularised
+    directly."""
     if not method(name).differentiable:
         others = ", ".join(other for other, entry in METHODS.items() if entry.differentiable)
         raise InputError(
@@ -173,9 +173,9 @@ def make_map_fn(
 ) -> MapFn:
     """image (H, W, C) -> map (H, W) of method `name` for the class `label`.
 
-    Args: map_config: how the saliency becomes a map, default: `MapConfig()`; key: for a method that samples; the same
-      at every call, so that the map is one function of the image, which an attack can descend; others ignore it.
-      options: further keyword arguments of the method.
+    Args: map_config: how the saliency becomes a map, default: `MapConfig()`; key: for a method that samples, used at
+      every call, so that the map is a deterministic function of the image, which an attack can descend; ignored by
+      others. options: further keyword arguments of the method.
     Raises: InputError for an unknown method or a missing key; as the method itself when called.
     """
     chosen = method(name)

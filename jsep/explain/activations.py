@@ -1,4 +1,4 @@
-"""Activations of a traced model, recognised by what they do and not by how they are written."""
+"""Activations of a traced model, recognised by their values rather than by name."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from jax.extend import core
 from jsep.explain.program import ELEMENTWISE, INLINED, SHAPE_STEPS, Program, Step, Var, body_of, is_affine
 
 _SIZES = (1 / 16, 1 / 4, 1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
-"""Distances from 0 at which an elementwise function is looked at, on both sides."""
+"""Distances from 0 at which an elementwise function is evaluated, on both sides."""
 
-_TRACED = 0.3  # stands for a traced parameter: a slope of a leaky ReLU, or a sharpness
-_LESS = 0.9  # the mean slope of the weaker side over that of the stronger one, at most
-_BELOW = -0.3  # the same at least: SiLU and GELU turn down a little before they vanish
-_GROWTH = 20.0  # of the mean slope from one distance to the next, four times as far: exp grows faster, x^2 four times
+_TRACED = 0.3  # in place of a traced parameter, such as the slope of a leaky ReLU or a softplus beta
+_LESS = 0.9  # upper limit on the mean slope of the weaker side over that of the stronger one
+_BELOW = -0.3  # lower limit on the same ratio: SiLU and GELU decrease a little before they vanish
+_GROWTH = 20.0  # limit on the growth of the mean slope over a fourfold distance: exp grows faster, x^2 fourfold
 
 
 @dataclasses.dataclass(frozen=True)
 class Rectifier:
     """An activation that passes one side of its input more than the other: ReLU, softplus, GELU, SiLU, ELU, ...
 
-    sign: -1 where it passes the negative side, as max(-x, 0) does, else 1; is_relu: it is max(x, 0) exactly.
+    sign: -1 if it passes the negative side, as max(-x, 0) does, else 1; is_relu: whether it is exactly max(x, 0).
     """
 
     sign: int
@@ -34,8 +34,8 @@ class Rectifier:
 class Activations:
     """The elementwise non-linearities of a model.
 
-    rectifiers: step -> Rectifier; unrecognised: those that are neither one nor monotone and alike on both sides (tanh,
-    logistic), such as |x| or sin(x): no rule of guided backpropagation is made for them.
+    rectifiers: step -> Rectifier; unrecognised: those that are neither rectifiers nor monotone and alike on both sides
+    (tanh, logistic), such as |x| or sin(x); guided backpropagation has no rule for them.
     """
 
     rectifiers: dict[Step, Rectifier]
@@ -43,7 +43,7 @@ class Activations:
 
 
 def find_activations(program: Program) -> Activations:
-    """The activations of a program; what only normalises (variances under a root, softmax) is none."""
+    """The activations of a program; normalising functions (a variance before its root, a softmax) do not count."""
     followers: dict[Var, list[Step]] = {}
     for step in program.steps:
         for var in step.inputs:
@@ -75,7 +75,7 @@ _SUMS = ("reduce_sum", "rsqrt", "sqrt")
 
 
 def _ends_in(step: Step, followers: dict[Var, list[Step]], ends_of: tuple[str, ...]) -> bool:
-    """Whether all its values end under a root (max(variance, 0) is no activation), or in sums (of squares)."""
+    """Whether every path from its output reaches one of `ends_of` through elementwise and shape steps."""
 
     def ends(after: Step) -> bool:
         if set(ends_of) & after.inside:
@@ -87,7 +87,7 @@ def _ends_in(step: Step, followers: dict[Var, list[Step]], ends_of: tuple[str, .
 
 
 def _values(step: Step) -> np.ndarray | None:
-    """The function at -1024 .. 0 .. 1024, float64; None where it cannot be evaluated."""
+    """The function at -1024 .. 0 .. 1024, float64; None if it cannot be evaluated."""
     points = np.array([*(-size for size in reversed(_SIZES)), 0.0, *_SIZES])
     start = step.inputs[0]
     try:
@@ -97,12 +97,12 @@ def _values(step: Step) -> np.ndarray | None:
                 operands = [env[o] if isinstance(o, Var) else _alike(o, len(points)) for o in part.operands]
                 env.update(zip(part.outputs, _bind(part.equation, operands), strict=True))
             return np.asarray(env[step.outputs[0]], np.float64)
-    except Exception:  # whatever a primitive of a library raises for other shapes than it was traced with
+    except Exception:  # primitives of other libraries may raise anything at shapes other than traced
         return None
 
 
 def _alike(constant: Any, length: int) -> Any:
-    """One entry of a constant, repeated; a traced one by a number that stands for it."""
+    """One entry of a constant, repeated; `_TRACED` in place of a traced one."""
     dtype = np.result_type(constant)
     if isinstance(constant, jax.core.Tracer):
         return np.full(length, _TRACED, dtype)
@@ -110,7 +110,7 @@ def _alike(constant: Any, length: int) -> Any:
 
 
 def _bind(equation: Any, operands: Sequence[Any]) -> Sequence[Any]:
-    """The equation at values of another shape than it was traced with; it is elementwise."""
+    """Evaluates an elementwise equation at values of another shape than it was traced with."""
     if equation.primitive.name not in INLINED:
         found = equation.primitive.bind(*operands, **equation.params)
         return found if equation.primitive.multiple_results else [found]
@@ -129,7 +129,7 @@ def _bind(equation: Any, operands: Sequence[Any]) -> Sequence[Any]:
 
 
 def _finite_sides(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(distances, mean slopes from 0 to each of them, the same from minus each to 0), as far as both are finite."""
+    """(distances, mean slopes from 0 to each of them, mean slopes from minus each to 0), as far as both are finite."""
     middle = len(_SIZES)
     above, below = values[middle + 1 :], values[:middle][::-1]
     usable = np.cumprod(np.isfinite(above) & np.isfinite(below) & np.isfinite(values[middle])).astype(bool)
@@ -144,7 +144,7 @@ def _as_rectifier(values: np.ndarray) -> Rectifier | None:
     for sign, strong, weak in ((1, above, below), (-1, -below, -above)):
         grows = np.any(np.abs(strong[1:]) > _GROWTH * np.abs(strong[:-1])) if len(strong) > 1 else False
         one_sided = (strong > 0) & (weak < _LESS * strong) & (weak >= _BELOW * strong)
-        # With the opposite slope a reflected rectifier is a decreasing function.
+        # A decreasing function is tested as the reflected rectifier, with opposite slopes.
         if not grows and np.any(one_sided) and np.all(weak >= _BELOW * np.abs(strong) - 1e-6):
             points = np.concatenate([-sizes[::-1], [0.0], sizes])
             middle = len(_SIZES)
@@ -154,6 +154,6 @@ def _as_rectifier(values: np.ndarray) -> Rectifier | None:
 
 
 def _is_monotone(values: np.ndarray) -> bool:
-    """Of what is finite; a root or a logarithm has one side only."""
+    """Whether the finite values are monotone; a root or a logarithm is finite on one side only."""
     steps = np.diff(values[np.isfinite(values)])
     return bool(np.all(steps >= 0) or np.all(steps <= 0))

@@ -1,4 +1,4 @@
-"""Explanations of vision transformers by their attention maps, which are found in any JAX model."""
+"""Attention-based explanations of vision transformers; the attention maps are found in the jaxpr of any JAX model."""
 
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ def softmax_outputs(program: Program) -> list[Var]:
     made_by: dict[Var, Step] = {var: step for step in program.steps for var in step.outputs}
 
     def source(var: Var) -> Var:
-        """The variable before reshapes, broadcasts and changes of dtype (softmaxes of half precision have them)."""
+        """The variable before reshapes, broadcasts and casts (present in softmaxes of half precision)."""
         while var in made_by and made_by[var].name in SHAPE_STEPS | {"convert_element_type"}:
             var = made_by[var].inputs[0]
         return var
@@ -38,7 +38,7 @@ def softmax_outputs(program: Program) -> list[Var]:
 
 
 def _attention_outputs(program: Program) -> list[Var]:
-    """The softmaxes over keys, of shape (..., T, T), in order."""
+    """The attention softmaxes, of shape (..., T, T), in order."""
     found = [var for var in softmax_outputs(program) if len(var.shape) >= 2 and var.shape[-1] == var.shape[-2] > 1]
     if not found:
         raise InputError(
@@ -49,7 +49,7 @@ def _attention_outputs(program: Program) -> list[Var]:
 
 
 def attention_maps(logits_fn: LogitsFn, image: Array) -> list[Array]:
-    """The attention maps of every layer, (heads, T, T) each, rows summing to 1.
+    """The attention maps of every layer, (heads, T, T) each, with rows that sum to 1.
 
     Raises: InputError for a model without attention.
     """
@@ -64,7 +64,7 @@ def _by_head(attention: Array) -> Array:
 
 
 class _Layout(NamedTuple):
-    """grid: (rows, columns) of patches; num_extra: tokens before them; read: the tokens whose rows are averaged."""
+    """grid: (rows, columns) of patches; num_extra: tokens before the patches; read: tokens whose rows are averaged."""
 
     grid: tuple[int, int]
     num_extra: int
@@ -74,7 +74,7 @@ class _Layout(NamedTuple):
 def _layout(
     program: Program, num_tokens: int, shape: tuple[int, ...], grid: Any, num_extra_tokens: int | None, token: Any
 ) -> _Layout:
-    """Where the tokens lie, as given, or as only one answer is possible. Raises: InputError where several are."""
+    """The layout of the tokens: as given, else the only one possible. Raises: InputError if several are possible."""
     if num_extra_tokens is not None:
         check_count("num_extra_tokens", num_extra_tokens, minimum=0)
     found = _given_grid(grid, num_tokens, num_extra_tokens) if grid is not None else None
@@ -112,7 +112,7 @@ def _given_grid(grid: Any, num_tokens: int, num_extra_tokens: int | None) -> tup
 def _grids_of_patches(
     program: Program, num_tokens: int, shape: tuple[int, ...], num_extra_tokens: int | None
 ) -> set[tuple[int, int]]:
-    """The grids in which the model itself cuts the image, by a convolution that strides by its kernel or a reshape."""
+    """The patch grids into which the model splits the image, by a reshape or a convolution with stride = kernel."""
     found = set()
     for step in program.steps:
         sizes = step.outputs[0].shape
@@ -131,7 +131,7 @@ def _grids_of_patches(
 
 
 def _possible_grids(num_tokens: int, shape: tuple[int, ...], num_extra_tokens: int | None) -> set[tuple[int, int]]:
-    """The grids of equal patches that have so many tokens, with at most one extra token unless it is said."""
+    """The grids of equal patches with this number of tokens, with at most one extra token unless specified."""
     height, width, _ = shape
     extra = (0, 1) if num_extra_tokens is None else (num_extra_tokens,)
     return {
@@ -146,7 +146,7 @@ def _possible_grids(num_tokens: int, shape: tuple[int, ...], num_extra_tokens: i
 
 
 def _rows_read(program: Program, num_tokens: int, num_extra: int, token: Any) -> tuple[int, ...]:
-    """The tokens that the logits are made of after the last attention: one of the extra ones, or the mean of many."""
+    """The tokens that the logits are computed from after the last attention: an extra one, or the mean of many."""
     if token == "mean":
         return tuple(range(num_tokens))
     if token is not None:
@@ -164,7 +164,7 @@ def _rows_read(program: Program, num_tokens: int, num_extra: int, token: Any) ->
         sizes = step.inputs[0].shape
         if not begun or len(sizes) < 2:
             continue
-        # The last axis has the features.
+        # The last axis holds the features.
         axes = [axis for axis, size in enumerate(sizes[:-1]) if size == len(rows)]
         if step.name == "slice" and axes:
             start, limit = (step.params[f"{name}_indices"] for name in ("start", "limit"))
@@ -185,7 +185,7 @@ def _reduced_axes(step: Step) -> tuple[int, ...]:
 
 
 def _as_image(relevance: Array, layout: _Layout, shape: tuple[int, ...]) -> Array:
-    """Relevance (T, T) of tokens for tokens -> (H, W, 1): the mean of the rows that are read, at the patches."""
+    """Relevance (T, T) of tokens for tokens -> (H, W, 1): the mean of the rows in `layout.read`, at the patches."""
     rows = np.array(layout.read)
     row = relevance[layout.read[0]] if len(rows) == 1 else jnp.mean(relevance[rows], axis=0)
     low = row[layout.num_extra :].reshape(*layout.grid, 1)
@@ -208,15 +208,15 @@ def attention_rollout(
     It does not depend on the label.
     Args:
       logits_fn: any JAX vision transformer (attention maps are found in its jaxpr); image, label, key: as `gradient`.
-      grid: (rows, columns) of the patches, of any shape; the tokens are theirs in reading order.
+      grid: (rows, columns) of the patches, whose tokens are in reading order; patches may have any shape.
       num_extra_tokens: tokens before those of the patches, such as a class token.
       token: whose row of the relevance is shown: the index of a token, or "mean" for the mean of all rows.
-      What is not given is read from the model: the grid from how it cuts the image (or because only one grid of equal
-      patches has so many tokens), the token from what its head reads.
+      Defaults are inferred from the model: the grid from how it splits the image (or from the number of tokens, if only
+      one grid of equal patches has it), the token from what its classification head reads.
 
-    Returns: (H, W, 1), non-negative, enlarged bilinearly from the patches; differentiable in the image and the
+    Returns: (H, W, 1), non-negative, upsampled bilinearly from the patches; differentiable in the image and the
       parameters.
-    Raises: InputError as in `score`, for a model without attention, or where more than one grid or token is possible.
+    Raises: InputError as in `score`, for a model without attention, or if more than one grid or token is possible.
     Reference: Abnar and Zuidema 2020, section 3.
     """
     program = trace(lambda z: score(logits_fn, z, label), image)
@@ -242,8 +242,8 @@ def attention_relevance(
 ) -> Array:
     """Gradient-weighted attention relevance: R <- R + mean_h(max(dA * A, 0)) R over the layers, from R = I.
 
-    dA is the gradient of the logit of `label` in the attention map A.
-    Args, Returns, Raises: as `attention_rollout`, and it depends on the label.
+    dA is the gradient of the logit of `label` with respect to the attention map A.
+    Args, Returns, Raises: as `attention_rollout`; it depends on the label.
     Reference: Chefer et al. 2021 (generic attention explainability), equations 5 and 6.
     """
     program = trace(lambda z: score(logits_fn, z, label), image)

@@ -20,11 +20,11 @@ Split = tuple[Callable[[Array], Array], Callable[[Array], Array]]
 def split_at_last_features(logits_fn: LogitsFn, image: Array) -> Split:
     """The model split at its last feature maps: logits_fn(image) = head(features(image)).
 
-    The feature maps are the last value of shape (h, w, F) or (1, h, w, F), h and w above 1 (the channels on the axis
-    where the last convolution has them), that every path from the image to the logits goes through: after the last
+    The feature maps are the last value of shape (h, w, F) or (1, h, w, F), h and w above 1 (with the channels on the
+    axis of the last convolution's), through which every path from the image to the logits passes: after the last
     activation, before pooling.
     Returns: (image -> features (h, w, F), features -> logits (K,)).
-    Raises: InputError when there are none; give Grad-CAM your own `split` then.
+    Raises: InputError if there are none; pass your own `split` to Grad-CAM then.
     """
     image = jnp.asarray(image)
     program = trace(logits_fn, image)
@@ -42,7 +42,7 @@ def split_at_last_features(logits_fn: LogitsFn, image: Array) -> Split:
 
 
 def _last_features(program: Program) -> tuple[Var, int]:
-    """The last value of that kind and the axis of its channels among its last three."""
+    """The last value that qualifies as feature maps, and its channel axis among its last three axes."""
     last_use = {program.output: len(program.steps)}
     for index, step in enumerate(program.steps):
         last_use.update(dict.fromkeys(step.inputs, index))
@@ -104,9 +104,9 @@ def score_cam(
 ) -> Array:
     """Score-CAM: the feature maps, each weighted by the logit of the image masked with it.
 
-        s = max(sum_f alpha_f A_f, 0),    alpha = softmax_f(f_label(x * M_f)),    M_f = A_f enlarged, scaled to [0, 1]
+        s = max(sum_f alpha_f A_f, 0),    alpha = softmax_f(f_label(x * M_f)),    M_f = A_f upsampled, scaled to [0, 1]
 
-    A constant feature map lets nothing through (M_f = 0).
+    A constant feature map masks everything (M_f = 0).
     Args: logits_fn, image, label, key: as `gradient`; split: as `grad_cam`; chunk_size: masked images in memory at
       once.
     Returns: (H, W, 1), non-negative; differentiable in the image and the parameters.

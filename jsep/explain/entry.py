@@ -1,4 +1,4 @@
-"""What every explanation method does with its input, in one place: checks, and float32 inside."""
+"""The input handling shared by all explanation methods: checks, and computation in float32."""
 
 import functools
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Saliency = TypeVar("Saliency", bound=Callable[..., Any])
 def score(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
     """The explained scalar: the logit of class `label`; NaN for a traced label outside 0 .. K-1.
 
-    Raises: InputError when the image is not (H, W, C) floating point, the output is not logits (K,) of two or more
+    Raises: InputError if the image is not (H, W, C) floating point, the output is not logits (K,) of two or more
     classes, or the label is not one integer in 0 .. K-1.
     """
     check_image(image)
@@ -29,11 +29,11 @@ def score(logits_fn: LogitsFn, image: Array, label: Array) -> Array:
 
 
 def explanation_method(method: Saliency) -> Saliency:
-    """Decorates (logits_fn, image, label, *, key=None, **options) -> saliency with what all methods share.
+    """Decorates (logits_fn, image, label, *, key=None, **options) -> saliency with the input handling of all methods.
 
-    Image, label and output are checked; where their values are known (outside of jit and vmap), for NaN and for
-    probabilities too, by one more evaluation of the model. An image of half precision is explained in float32, and the
-    saliency has its type.
+    Image, label and output are checked; concrete values (outside of jit and vmap) also for NaN and for probabilities,
+    which takes one more evaluation of the model. An image of half precision is explained in float32, and the saliency
+    is cast to its dtype.
     """
 
     @functools.wraps(method)

@@ -1,4 +1,4 @@
-"""Saliencies that are a function of the image and of the input gradient alone."""
+"""Saliencies that are functions of the image and of the input gradient alone."""
 
 import jax
 
@@ -10,8 +10,8 @@ from jsep.types import Array, Key, LogitsFn
 def gradient(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
     """The input gradient g = d f_label / d x.
 
-    Args: logits_fn: image -> logits (K,); image: (H, W, C) float in [0, 1]; label: () integer in 0 .. K-1; key: not
-      used, as by every method that draws nothing.
+    Args: logits_fn: image -> logits (K,); image: (H, W, C) float in [0, 1]; label: () integer in 0 .. K-1; key: unused,
+      as in every method that does not sample.
     Returns: (H, W, C), signed, in logits per unit of pixel value; differentiable in the image and the parameters.
     Raises: InputError as in `score`.
     Reference: Simonyan et al. 2014.
@@ -21,7 +21,7 @@ def gradient(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None
 
 @explanation_method
 def gradient_x_input(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
-    """x * d f_label / d x, pixel by pixel.
+    """x * d f_label / d x, elementwise.
 
     Args, Returns, Raises: as `gradient`; the unit is logits.
     Reference: Shrikumar et al. 2017.

@@ -1,4 +1,4 @@
-"""Guided backpropagation and deconvnet: the gradient, with another rule at the activations."""
+"""Guided backpropagation and deconvnet: the gradient with a modified backward rule at the activations."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,11 +11,11 @@ from jsep.explain.entry import explanation_method, score
 from jsep.explain.program import Step, backpropagate, trace, vjp_rule
 from jsep.types import Array, Key, LogitsFn
 
-# Loops and branches hide activations from a rule that would have to change them.
+# Control flow and callbacks hide activations from the backward rule.
 _UNREADABLE = {"scan", "while", "cond", "pure_callback", "io_callback", "ffi_call"}
 
 Backward = Callable[[Array, Array, Array, Rectifier], Array]
-"""(relevance at the output, derivative, activation of the relevance, which kind it is) -> relevance at the input."""
+"""(relevance at the output, derivative, activation applied to the relevance, Rectifier) -> relevance at the input."""
 
 
 def _guided_relu(back: Array, derivative: Array, activated: Array, kind: Rectifier) -> Array:
@@ -48,19 +48,19 @@ def guided_backprop(
 ) -> Array:
     """The input gradient, with only its positive part propagated back through every activation a(z).
 
-    The gradient's rule R_in = R a'(z) becomes, by `variant`,
-      "relu":       max(R, 0) a'(z), Springenberg et al.'s on a ReLU network;
-      "dombrowski": a(R) a'(z), the same on a ReLU network and smooth on a softplus one;
-      "captum":     "relu" at exact ReLUs and the plain gradient at every other activation, which is what captum
-                    computes (its hooks see only `nn.ReLU`): on a softplus network it is the gradient.
+    The gradient's rule R_in = R a'(z) is replaced, by `variant`, with
+      "relu":       max(R, 0) a'(z), the rule of Springenberg et al. on a ReLU network;
+      "dombrowski": a(R) a'(z), equal to "relu" on a ReLU network and smooth on a softplus one;
+      "captum":     "relu" at exact ReLUs and the plain gradient at every other activation, as captum computes it (its
+                    hooks see only `nn.ReLU`): on a softplus network it is the gradient.
 
-    `logits_fn` may be any JAX function: activations are found in its jaxpr by what they do, in whatever way they are
-    written: an elementwise function that passes one side of its input more than the other (ReLU, leaky ReLU, softplus,
-    GELU, SiLU, ELU, ...). Functions that are alike on both sides (logistic, tanh) are differentiated as usual, and so
-    are others (|x|, sin x), with a warning that names them.
+    `logits_fn` may be any JAX function: activations are found in its jaxpr by their values, however they are written:
+    an elementwise function that passes one side of its input more than the other (ReLU, leaky ReLU, softplus, GELU,
+    SiLU, ELU, ...). Monotone functions alike on both sides (logistic, tanh) are differentiated as usual, and so are all
+    others (|x|, sin x), with a warning that names them.
     Args, Returns: as `gradient`. With "relu" the derivative in the image jumps where R changes its sign; "dombrowski"
     on a smooth network is smooth.
-    Raises: InputError as in `score`, for an unknown variant, or a model with a loop or branch inside.
+    Raises: InputError as in `score`, for an unknown variant, or a model that contains a loop or branch.
     Reference: Springenberg et al. 2015, section 3; Dombrowski et al. 2019, appendix (softplus rule).
     """
     check_choice("variant of guided backpropagation", variant, GUIDED_VARIANTS)
@@ -69,8 +69,7 @@ def guided_backprop(
 
 @explanation_method
 def deconvnet(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
-    """The input gradient with a ReLU of the backward signal in place of every activation's derivative: R_in = max(R,
-    0).
+    """The input gradient with a ReLU of the backward signal in place of each activation's derivative: R_in = max(R, 0).
 
     Args, Returns, Raises: as `guided_backprop`. Reference: Zeiler and Fergus 2014, section 2.1.
     """

@@ -12,7 +12,7 @@ from jsep.explain.sampling import map_in_chunks
 from jsep.types import Array, Key, LogitsFn
 
 QUADRATURES = ("gauss_legendre", "midpoint", "trapezoid")
-"""Quadrature rules of the integral over the line from the baseline to the image."""
+"""Quadrature rules for the integral along the line from the baseline to the image."""
 
 
 def nodes_and_weights(quadrature: str, num_steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,11 +52,11 @@ def integrated_gradients(
       num_steps: gradients on the line.
       quadrature: "gauss_legendre", "midpoint" or "trapezoid".
       chunk_size: gradients in memory at once.
-      return_gap: return the completeness gap too.
+      return_gap: also return the completeness gap.
 
     Returns: (H, W, C), signed, in logits; with `return_gap` also sum(s) - (f_label(x) - f_label(b)), (). Differentiable
       in the image, the baseline and the parameters.
-    Raises: InputError as in `score`, for an unknown quadrature, a count below 1 or a baseline that does not fit.
+    Raises: InputError as in `score`, for an unknown quadrature, a count below 1 or a baseline of the wrong shape.
     Reference: Sundararajan et al. 2017, equations 1 and 3 and proposition 1.
     """
     check_count("num_steps", num_steps)

@@ -11,7 +11,7 @@ from jsep.explain.program import SHAPE_STEPS, Program, Step, Var, as_one, is_aff
 from jsep.types import Array
 
 CONVOLUTIONS = frozenset({"conv_general_dilated", "jsep_conv2d", "strided_conv2d", "depthwise_conv2d"})
-"""Primitives, and calls that the reader keeps whole, that take images and a kernel."""
+"""Primitives, and calls kept whole by `trace`, that convolve images with a kernel."""
 
 SUMS = frozenset({"reduce_sum", "reduce_window_sum", "cumsum"})
 
@@ -20,7 +20,7 @@ SUMS = frozenset({"reduce_sum", "reduce_window_sum", "cumsum"})
 class Layer(Step):
     """z = s (W x) + t: a product with constant weights W and the elementwise affine steps (s, t) after it.
 
-    product: the convolution or dot product; tail: the affine and arranging steps after it, in order.
+    product: the convolution or dot product; tail: the affine and shape steps after it, in order.
     """
 
     product: Step
@@ -31,7 +31,7 @@ class Layer(Step):
         return self.product.name in CONVOLUTIONS
 
     def apply(self, x: Array, *, sign: int = 0, bias: bool = True) -> Array:
-        """z with, for `sign` 1 (-1), only the positive (negative) parts of the folded weights s W and of the bias t."""
+        """z; for `sign` 1 (-1) with only the positive (negative) parts of the folded weights s W and of the bias t."""
         if sign == 0:
             return self._through(self._product(x, lambda w: w))
         part, other = (jnp.maximum, jnp.minimum) if sign > 0 else (jnp.minimum, jnp.maximum)
@@ -45,7 +45,7 @@ class Layer(Step):
         return z + part(self._through(jnp.zeros(y.shape, y.dtype)), 0) if bias else z
 
     def apply_ones(self, x: Array) -> Array:
-        """W x with every weight 1, arranged as z."""
+        """W x with all weights set to 1, in the shape of z."""
         return self._through(self._product(x, jnp.ones_like), only_arrange=True)
 
     def _product(self, x: Array, change: Callable[[Array], Array]) -> Array:
@@ -61,7 +61,7 @@ class Layer(Step):
         return y
 
     def _scale(self, y: jax.ShapeDtypeStruct) -> Array | None:
-        """s as an array like W x; None where nothing scales."""
+        """s as an array in the shape of W x; None if nothing scales."""
         if all(step.name in SHAPE_STEPS | {"add"} or _subtracts_constant(step) for step in self.tail):
             return None
         z, pull = jax.vjp(self._through, jnp.zeros(y.shape, y.dtype))
@@ -83,10 +83,10 @@ def _only_arranges(step: Step) -> bool:
 
 
 def join_layers(program: Program) -> Program:
-    """The program with its layers joined.
+    """The program with steps joined into layers.
 
-    Each product with constant weights and the affine steps after it become one `Layer`; each sum and the division that
-    makes it a mean become one step called "mean".
+    Each product with constant weights becomes one `Layer` together with the affine steps after it; each sum followed by
+    the division that makes it a mean becomes one step called "mean".
     """
     uses = program.uses()
     reader: dict[Var, Step] = {var: step for step in program.steps for var in step.inputs}

@@ -1,4 +1,4 @@
-"""LIME: a local linear model of the score in segments of the image."""
+"""LIME: a local linear model of the logit in segments of the image."""
 
 from typing import Any
 
@@ -48,19 +48,19 @@ def lime(
 ) -> Array:
     """LIME: the coefficients of a weighted ridge regression of the logit on the presence of segments.
 
-    Sample i keeps each segment with probability 1/2 (z_i in {0, 1}^S; the first sample keeps all) and weighs
+    Sample i keeps each segment with probability 1/2 (z_i in {0, 1}^S; the first sample keeps all) and has the weight
     exp(-d_i^2 / kernel_width^2), d_i = 1 - cos(z_i, 1).
 
     Args:
       logits_fn, image, label: as `gradient`.
       key: for the samples; required.
-      segments: side of square segments in pixels, or (H, W) integers 0 .. S-1 (e.g. of scikit-image's SLIC).
+      segments: side of square segments in pixels, or (H, W) integers 0 .. S-1 (e.g. from scikit-image's SLIC).
       num_samples: >= 1; kernel_width: > 0; ridge: penalty on the coefficients, > 0.
-      baseline: pixels of segments that are absent, a number or an array that broadcasts to the image, pixel units.
-      chunk_size: covered images in memory at once.
+      baseline: pixels of absent segments, a number or an array that broadcasts to the image, pixel units.
+      chunk_size: masked images in memory at once.
 
-    Returns: (H, W, 1), signed, in logits, one value a segment. It has no derivative (InputError when asked): its
-      samples are drawn for one image, so an attack takes another method and transfers.
+    Returns: (H, W, 1), signed, in logits, one value for each segment. Its derivative raises InputError,
+      since the samples are drawn for one image; an attack uses another method and transfers.
     Raises: InputError as in `score`, without a key, or for segments that do not fit the image.
     Reference: Ribeiro et al. 2016, equation 2 and algorithm 1.
     """

@@ -31,15 +31,15 @@ LRP_COMPOSITES: dict[str, tuple[str, str, str]] = {
     "epsilon_plus_flat": ("flat", "z_plus", "epsilon"),
     "epsilon_gamma": ("epsilon", "gamma", "epsilon"),
 }
-"""name -> rule of the first convolution or dense layer, of the other convolutions, of the other dense layers."""
+"""name -> rules of the first convolution or dense layer, of the other convolutions, and of the other dense layers."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LrpConfig:
-    """Which propagation rule each layer has.
+    """The propagation rule of each layer.
 
-    composite: a key of `LRP_COMPOSITES`; epsilon: the stabiliser, added to every denominator with its sign, > 0;
-    gamma: weight of the positive parts under the gamma rule, > 0.
+    composite: a key of `LRP_COMPOSITES`; epsilon: the stabiliser, added to every denominator with the denominator's
+    sign, > 0; gamma: weight of the positive parts in the gamma rule, > 0.
     """
 
     composite: str = "epsilon"
@@ -64,31 +64,31 @@ def lrp(
     gamma: float = 0.25,
     rules: Mapping[str, BackwardRule] | None = None,
 ) -> Array:
-    """The logit of `label`, redistributed layer by layer to the pixels: layer-wise relevance propagation.
+    """Layer-wise relevance propagation: the logit of `label`, redistributed layer by layer to the pixels.
 
     A layer z = W x + b passes relevance to its inputs in proportion to their contributions, R_i = x_i sum_j w_ij R_j /
-    z_j, with, by rule,
-      "epsilon": z_j + epsilon sign(z_j) in the denominator;
-      "gamma":   W + gamma max(W, 0) for W (for negative inputs min, and both exchanged where z_j < 0);
-      "z_plus":  the positive products x_i w_ij and biases alone, in numerator and denominator;
-      "flat":    the same share for every input in the receptive field.
-    Batch normalisation is folded into the layer before it; relevance passes unchanged through activations and through
-    scaling or shift of single values, goes to the maximum in max-pooling, and splits in proportion at sums. In
-    transformers attention maps count as constant weights (rule "epsilon"), and so does the factor that a layer
-    normalisation divides by: relevance goes to the values, not to queries and keys.
+    z_j, modified by the rule:
+      "epsilon": z_j + epsilon sign(z_j) as the denominator;
+      "gamma":   W + gamma max(W, 0) in place of W (min for negative inputs, and both exchanged where z_j < 0);
+      "z_plus":  only positive products x_i w_ij and positive biases, in numerator and denominator;
+      "flat":    the same relevance for every input in the receptive field.
+    Batch normalisation is folded into the layer before it. Relevance passes unchanged through activations and through
+    elementwise scaling or shifts, goes to the maximum in max-pooling, and is split in proportion to the terms of a sum.
+    In transformers attention maps count as constant weights (rule "epsilon"), and so does the divisor of a layer
+    normalisation: relevance goes to the values, not to queries and keys.
 
     Args:
       logits_fn: any JAX function of one image; the layers are found in its jaxpr.
       image, label, key: as `gradient`.
-      composite: a key of `LRP_COMPOSITES`, which rule each layer has.
+      composite: a key of `LRP_COMPOSITES`, which gives the rule of each layer.
       epsilon, gamma: as in `LrpConfig`.
       rules: primitive name -> `explain.program.BackwardRule` (step, values of its inputs, values of its outputs,
-        relevance of its outputs) -> relevance of its inputs; replaces or adds to the built-in ones.
+        relevance of its outputs) -> relevance of its inputs; they replace or extend the built-in ones.
 
-    Returns: (H, W, C), signed, in logits. It sums to the logit minus what biases absorb ("epsilon", "gamma", as
-      epsilon -> 0), exactly to it without biases. Differentiable in the image and the parameters.
+    Returns: (H, W, C), signed, in logits. Its sum is the logit minus the part absorbed by biases ("epsilon", "gamma",
+      as epsilon -> 0), and exactly the logit without biases. Differentiable in the image and the parameters.
     Raises: InputError as in `score`, for a softmax or log-softmax of the logits, or for a primitive without a rule
-      (named).
+      (named in the message).
     Reference: Bach et al. 2015; Montavon et al. 2019, section 10.2 (rules); Kohlbrenner et al. 2020 (composites); Ali
       et al. 2022, section 4 (transformers).
     """
@@ -126,14 +126,14 @@ def lrp(
 
 
 def _check_no_softmax_head(program: Program) -> None:
-    """Raises InputError for a logarithm of a sum of exponentials, or logits that are a softmax.
+    """Raises InputError for logits that are a softmax, or computed with a logarithm of a sum of exponentials.
 
-    Every rule would hand a part of the relevance to the normalising sum, and it would be lost.
+    Every rule would pass part of the relevance to the normalising sum, where it would be lost.
     """
     made_by = {var: step for step in program.steps for var in step.outputs}
 
     def behind(var: Var) -> Step | None:
-        """The step that made the value, before steps that arrange it or act on it by constants alone."""
+        """The step that made the value, skipping steps that reshape it or combine it with constants only."""
         step = made_by.get(var)
         while step is not None and (step.name in _ARRANGING or is_affine(step)):
             step = made_by.get(step.inputs[0])
@@ -164,8 +164,8 @@ _PRODUCTS = ("dot_general", "mul", "div")
 
 
 def _weighting_variables(program: Program) -> dict[Var, float]:
-    """The values that weigh others, attention maps and roots of variances and all that follows from them alone, each
-    with the number of values that it was made of: an activation has as many as what it is multiplied with."""
+    """Attention maps, roots, and variables computed from these alone -> the size of the array under the root (0 for
+    attention maps). It tells roots of variances, constant weights, from activations, as large as what they multiply."""
     found = dict.fromkeys(softmax_outputs(program), 0.0)
     for step in program.steps:
         if all(var in found for var in step.inputs):
@@ -178,7 +178,7 @@ def _weighting_variables(program: Program) -> dict[Var, float]:
 def _weighted_values(
     step: Step, inputs: Sequence[Array], relevance: Array, which: int, config: LrpConfig
 ) -> Sequence[Array | None]:
-    """The product of values, input `which`, and weights."""
+    """The product of values (input `which`) and weights: all relevance goes to the values."""
 
     def apply(x: Array) -> Array:
         return step(*(x if i == which else weight for i, weight in enumerate(inputs)))[0]
@@ -187,7 +187,7 @@ def _weighted_values(
         z, pull = jax.vjp(apply, inputs[which])
         passed = inputs[which] * pull(relevance / _stabilised(z, config.epsilon))[0]
     else:
-        passed = relevance  # scaled one by one
+        passed = relevance  # elementwise scaling
     return [passed.astype(x.dtype) if i == which else None for i, x in enumerate(inputs)]
 
 
@@ -238,14 +238,14 @@ _LAYER_RULES = {"epsilon": _epsilon_rule, "gamma": _gamma_rule, "z_plus": _z_plu
 
 
 def _arrange(step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array], config: LrpConfig):
-    """Relevance goes where the value came from: shapes, slices, maxima."""
+    """Relevance goes to the entry that the value came from: reshapes, slices, maxima."""
     return vjp_rule(step, inputs, outputs, back)
 
 
 def _in_proportion(
     step: Step, inputs: Sequence[Array], outputs: Sequence[Array], back: Sequence[Array], config: LrpConfig
 ) -> Sequence[Array]:
-    """Sums of values: every term gets its share."""
+    """Sums of values: every term gets relevance in proportion to its value."""
     parts = vjp_rule(step, inputs, outputs, [back[0] / _stabilised(outputs[0], config.epsilon)])
     return [x * part for x, part in zip(inputs, parts, strict=True)]
 

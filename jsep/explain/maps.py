@@ -10,7 +10,7 @@ from jsep.numerics import absolute, norm, to_single
 from jsep.types import Array
 
 REDUCTIONS = ("abs_sum", "sum", "max", "norm")
-"""Reductions of the channels of a saliency to one."""
+"""Reductions of the channels of a saliency to one value."""
 
 NORMALIZATIONS = ("l1", "l2", "max", "none")
 """Norms by which a map is divided."""
@@ -19,7 +19,7 @@ ON_ZERO = ("uniform", "error")
 
 
 def _check_values(saliency: Array, normalize: str, on_zero: str) -> None:
-    """What only concrete values tell."""
+    """The checks that need concrete values."""
     if isinstance(saliency, jax.core.Tracer):
         return
     if not bool(jnp.all(jnp.isfinite(saliency))):
@@ -38,15 +38,15 @@ def explanation_map(
 
     Args:
       saliency: (H, W, C), raw and signed.
-      reduce: "abs_sum" (sum_c |s_c|, the paper's and Dombrowski et al.'s), "sum" (signed), "max" (max_c |s_c|) or
-        "norm" (Euclidean over the channels).
+      reduce: "abs_sum" (sum_c |s_c|, used in the paper and by Dombrowski et al.), "sum" (signed), "max" (max_c |s_c|)
+        or "norm" (Euclidean over the channels).
       normalize: "l1" (sum |I| = 1; with "abs_sum" the map is non-negative and sums to 1), "l2", "max" or "none".
-      on_zero: what a saliency that is zero everywhere gives: "uniform", the uniform map of the chosen norm, or "error".
+      on_zero: result for a saliency that is zero everywhere: "uniform", the uniform map of the chosen norm, or "error".
 
-    Returns: (H, W). Under jit no value can raise: zero gives the uniform map there whatever `on_zero` says, and a
-      saliency with NaN a map of NaN, at which training and evaluation stop.
-    Raises: InputError for an unknown reduction, normalisation or `on_zero`, a saliency that is not (H, W, C), one that
-      is not finite, or one that is zero with "error".
+    Returns: (H, W). Under jit no value can raise: a zero saliency then gives the uniform map whatever `on_zero` is, and
+      a saliency with NaN a map of NaN, at which training and evaluation stop.
+    Raises: InputError for an unknown reduction, normalisation or `on_zero`, a saliency that is not (H, W, C) or not
+      finite, or a zero one with on_zero="error".
     Reference: Dombrowski et al. 2019, section 2; PAPER Definition 1 compares two such maps.
     """
     check_choice("channel reduction", reduce, REDUCTIONS)
@@ -80,13 +80,13 @@ def _map(saliency: Array, reduce: str, normalize: str) -> Array:
     else:
         total, total_uniform = jnp.max(absolute(reduced)), 1
     is_zero = total == 0
-    # Both branches of where are differentiated: the divisor must be harmless on the branch not taken.
+    # Both branches of where are differentiated, so the divisor must be non-zero in the branch not taken.
     return jnp.where(is_zero, uniform / total_uniform, reduced / jnp.where(is_zero, 1.0, total))
 
 
 @dataclasses.dataclass(frozen=True)
 class MapConfig:
-    """The settings of `explanation_map` as one value, which is recorded with every result: conclusions depend on them.
+    """The settings of `explanation_map` as one value, recorded with every result, since conclusions depend on them.
 
     reduce, normalize, on_zero: see `explanation_map`.
     Raises: InputError for an unknown choice.

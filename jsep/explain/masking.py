@@ -1,4 +1,4 @@
-"""Perturbation methods, which compare the score of the image and of masked images: occlusion and RISE."""
+"""Perturbation methods, which compare the scores of the image and of masked images: occlusion and RISE."""
 
 import math
 from typing import Any
@@ -29,14 +29,14 @@ def occlusion(
     baseline: Any = 0.0,
     chunk_size: int = 64,
 ) -> Array:
-    """Occlusion: the decrease of the logit when a window is covered, averaged over the windows that cover a pixel.
+    """Occlusion: the decrease of the logit when a window is masked, averaged over the windows that cover a pixel.
 
-    Windows lie at multiples of `stride`; the last of a row or column may reach beyond the image.
+    Windows lie at multiples of `stride`; the last of a row or column may extend beyond the image.
     Args:
       logits_fn, image, label, key: as `gradient`.
-      window, stride: side of the square window and distance of two, pixels.
-      baseline: pixels of the covered window, a number or an array that broadcasts to the image, pixel units.
-      chunk_size: covered images in memory at once.
+      window: side of the square window, pixels; stride: distance between windows, pixels.
+      baseline: pixels of the masked window, a number or an array that broadcasts to the image, pixel units.
+      chunk_size: masked images in memory at once.
 
     Returns: (H, W, 1), signed, in logits; 0 at pixels that no window covers. Differentiable in the image and the
       parameters.
@@ -74,7 +74,7 @@ def occlusion(
 
 
 def rise_masks(key: Key, shape: tuple[int, int], *, num_samples: int, grid: int = 4, keep: float = 0.5) -> Array:
-    """Random smooth masks (num_samples, H, W) in [0, 1]: a coarse random grid of zeros and ones, enlarged bilinearly
+    """Random smooth masks (num_samples, H, W) in [0, 1]: a coarse random grid of zeros and ones, upsampled bilinearly
     and shifted by less than a cell.
 
     Args: grid: cells along a side; keep: probability of a one, in (0, 1]. Reference: Petsiuk et al. 2018, section 3.2.
@@ -129,9 +129,9 @@ def rise(
 
     Args: key: for the masks; required; num_samples, grid, keep: as `rise_masks`; chunk_size: masked images in memory at
       once; the rest as `gradient`.
-    Returns: (H, W, 1), non-negative. It has no derivative (InputError when asked): its masks are drawn for one image,
-      so an attack takes another method and transfers.
-    Raises: InputError as in `score`, without a key, or for a count or share out of range.
+    Returns: (H, W, 1), non-negative. Its derivative raises InputError, since its masks are drawn for one image;
+      an attack uses another method and transfers.
+    Raises: InputError as in `score`, without a key, or for a count or probability out of range.
     Reference: Petsiuk et al. 2018, equation 6.
     """
     key = check_key(key, "rise")

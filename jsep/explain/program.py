@@ -1,9 +1,9 @@
-"""Any `logits_fn` as a list of steps that can be run forwards, and backwards by other rules than those of autodiff.
+"""Any `logits_fn` as a list of steps that can be run forwards, and backwards by rules other than differentiation.
 
-`trace` re-reads the function's jaxpr: calls are inlined, whatever does not depend on the image is computed at once, and
+`trace` reads the function's jaxpr: calls are inlined, values that do not depend on the image are computed at once, and
 each elementwise non-linearity (ReLU, softplus, GELU, ..., from a library or written by hand) becomes one step called
-"activation". Guided backpropagation, deconvnet, LRP, Grad-CAM and the attention methods are rules over that list: the
-model needs no hook and no special layer.
+"activation". Guided backpropagation, deconvnet, LRP, Grad-CAM and the attention methods work on that list, so that the
+model needs no hooks and no special layers.
 """
 
 import dataclasses
@@ -22,10 +22,10 @@ INLINED = {
     "jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint",
     "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin",
 }  # fmt: skip
-"""Calls whose body is read in place of them."""
-# Calls with these names are one operation for the rules: see `jsep.models.cpu`.
+"""Calls that are inlined."""
+# Calls with these names count as one operation: see `jsep.models.cpu`.
 _WHOLE = {"strided_conv2d", "depthwise_conv2d"}
-# Calls with a derivative of their own: kept whole where they are elementwise.
+# Calls with a custom derivative: kept whole if they are elementwise.
 _CUSTOM = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
 
 _AFFINE = {"add", "sub", "mul", "div", "neg", "convert_element_type", "copy", "stop_gradient"}
@@ -34,10 +34,10 @@ ELEMENTWISE = _AFFINE | {
     "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "ne", "not",
     "or", "pow", "round", "rsqrt", "select_n", "sign", "sin", "sqrt", "square", "tanh", "xor",
 }  # fmt: skip
-"""Primitives that act on each entry alone."""
+"""Elementwise primitives."""
 
 SHAPE_STEPS = frozenset({"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "copy"})
-"""Steps that only arrange values (a broadcast may repeat them)."""
+"""Steps that only rearrange values (a broadcast may repeat them)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,17 +54,17 @@ class Var:
 
 
 Operand = Any
-"""A Var, or a constant array where the value does not depend on the image."""
+"""A Var, or a constant array if the value does not depend on the image."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Step:
     """One operation of a program.
 
-    name: the primitive's, or "activation" for a whole elementwise non-linearity.
-    operands, outputs: what goes in (Var or constant) and comes out.
-    bind: operands' values -> outputs' values. params: the primitive's own.
-    inside: names of all primitives in it. equation: of the jaxpr, None for a merged step, which has parts.
+    name: that of the primitive, or "activation" for a whole elementwise non-linearity.
+    operands: its inputs (Var or constant); outputs: its outputs.
+    bind: operands' values -> outputs' values. params: those of the primitive.
+    inside: names of all primitives in it. equation: of the jaxpr; None for a merged step, whose steps are its parts.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Step:
 
     @property
     def inputs(self) -> tuple[Var, ...]:
-        """The operands that depend on the image, each once."""
+        """The operands that depend on the image, without duplicates."""
         return tuple(dict.fromkeys(operand for operand in self.operands if isinstance(operand, Var)))
 
     def __call__(self, *values: Array) -> tuple[Array, ...]:
@@ -96,7 +96,7 @@ class Program:
     steps: tuple[Step, ...]
 
     def run(self, values: dict[Var, Array], add: dict[Var, Array] | None = None) -> dict[Var, Array]:
-        """All values that follow from the given ones, each with its entry of `add` added where it has one."""
+        """All values computed from the given ones; an entry of `add` is added to the value of its variable."""
         values = dict(values)
         for step in self.steps:
             if all(var in values for var in step.inputs):
@@ -106,7 +106,7 @@ class Program:
         return values
 
     def uses(self) -> dict[Var, int]:
-        """How many steps read each value; the output counts as one more."""
+        """The number of steps that read each value; being the program's output counts as one more."""
         count = {self.output: 1}
         for step in self.steps:
             for var in step.inputs:
@@ -115,9 +115,9 @@ class Program:
 
 
 def trace(fn: Callable[[Array], Array], image: Array) -> Program:
-    """The steps of `fn` at images of this shape and dtype, with elementwise non-linearities merged.
+    """The steps of `fn` for images of this shape and dtype, with elementwise non-linearities merged.
 
-    Raises: InputError when the output does not depend on the image.
+    Raises: InputError if the output does not depend on the image.
     """
     closed = jax.make_jaxpr(fn)(image)
     reader = _Reader()
@@ -129,7 +129,7 @@ def trace(fn: Callable[[Array], Array], image: Array) -> Program:
 
 
 class _Reader:
-    """Reads a jaxpr into steps; constants are computed on the way."""
+    """Reads a jaxpr into steps; constants are evaluated immediately."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
@@ -170,7 +170,7 @@ class _Reader:
 
 
 def body_of(eqn: Any) -> tuple[Any, Sequence[Any]]:
-    """(jaxpr, constants) of a call. Raises: InputError for one that has none."""
+    """(jaxpr, constants) of a call. Raises: InputError if it has none."""
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         if key in eqn.params:
             body = eqn.params[key]
@@ -179,7 +179,7 @@ def body_of(eqn: Any) -> tuple[Any, Sequence[Any]]:
 
 
 def _names(eqn: Any) -> Iterable[str]:
-    """The primitives of an equation, those of its body in place of an inlined call."""
+    """The primitives of an equation; for an inlined call those of its body."""
     if eqn.primitive.name in INLINED:
         for inner in body_of(eqn)[0].eqns:
             yield from _names(inner)
@@ -188,8 +188,8 @@ def _names(eqn: Any) -> Iterable[str]:
 
 
 def _bind_fn(eqn: Any) -> Callable[..., Sequence[Array]]:
-    """The equation as a function of its operands: evaluated as a jaxpr of its own, so that JAX hands over what a call
-    needs beside its operands."""
+    """The equation as a function of its operands, evaluated as a jaxpr of its own, so that JAX supplies what a call
+    needs besides its operands."""
     variables = [i for i, atom in enumerate(eqn.invars) if not isinstance(atom, core.Literal)]
     first = {eqn.invars[i]: i for i in reversed(variables)}
     alone = core.Jaxpr((), list(first), eqn.outvars, [eqn], eqn.effects)
@@ -221,8 +221,8 @@ def _is_elementwise(step: Step) -> bool:
 
 
 def _merge_activations(program: Program) -> Program:
-    """Replaces every elementwise region with one entry, one exit and a non-linearity in it by one step."""
-    # The entry of a value: the value that it is an elementwise function of.
+    """Merges every elementwise region with one entry, one exit and a non-linearity into a single step."""
+    # value -> the value that it is an elementwise function of.
     entry: dict[Var, Var] = {}
     regions: dict[Var, list[Step]] = {}
     for step in program.steps:
@@ -250,15 +250,15 @@ def _merge_activations(program: Program) -> Program:
 def _peel(region: list[Step], readers: dict[Var, list[Step | None]]) -> list[Step]:
     """The steps of a region without the affine ones before and after its non-linearity, which belong to layers.
 
-    Products with one number stay: softplus(beta * x) / beta is one activation. Empty when nothing is non-linear or
-    when more than one value leaves the region.
+    Products with one number stay: softplus(beta * x) / beta is one activation. Empty if nothing is non-linear or if
+    more than one value leaves the region.
     """
 
     def read_once_by(first: Step, second: Step) -> bool:
         return readers.get(first.outputs[0], []) == [second]
 
     steps = list(region)
-    # As long as all that follows goes through it.
+    # Dropped only if no later step of the region reads the value before it.
     while len(steps) > 1 and is_affine(steps[0]) and not any(steps[0].inputs[0] in s.inputs for s in steps[1:]):
         steps.pop(0)
     while steps and is_affine(steps[-1]):
@@ -283,7 +283,7 @@ def _peel(region: list[Step], readers: dict[Var, list[Step | None]]) -> list[Ste
 
 
 def as_one(name: str, steps: Sequence[Step]) -> Step:
-    """Steps with one input and one output between them, as one step called `name`."""
+    """Merges steps with one input and one output overall into one step called `name`."""
     made = {var for step in steps for var in step.outputs}
     (start,) = {var for step in steps for var in step.inputs} - made
 
@@ -299,14 +299,14 @@ def as_one(name: str, steps: Sequence[Step]) -> Step:
 
 BackwardRule = Callable[[Step, Sequence[Array], Sequence[Array], Sequence[Array]], Sequence[Array | None]]
 """(step, values of its inputs, values of its outputs, relevance of its outputs) -> relevance of its inputs, None for an
-input that counts as a constant. With `vjp_rule` the relevance is the gradient."""
+input treated as a constant. With `vjp_rule` the relevance is the gradient."""
 
 
 def backpropagate(program: Program, values: dict[Var, Array], at_output: Array, rule: BackwardRule) -> Array:
-    """A backward pass with another rule than differentiation: the relevance `at_output` of the output, propagated step
-    by step by `rule` to the image; what reaches one variable by several paths is added up.
+    """A backward pass by `rule` in place of differentiation: the relevance `at_output` is propagated step by step to
+    the image; relevance that reaches a variable by several paths is summed.
 
-    Args: values: of `Program.run`; at_output: as the program's output. Returns: as the image.
+    Args: values: from `Program.run`; at_output: in the shape of the output. Returns: in the shape of the image.
     """
     back: dict[Var, Array] = {program.output: at_output}
     for step in reversed(program.steps):

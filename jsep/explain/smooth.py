@@ -23,7 +23,7 @@ def _noisy(
     saliency: SaliencyFn,
     chunk_size: int,
 ) -> Array:
-    """(num_samples, H, W, C)."""
+    """Saliencies of noisy images, (num_samples, H, W, C)."""
     checked = check_key(key, method)
     check_positive("sigma", sigma, allow_zero=True)
     check_count("num_samples", num_samples)
@@ -50,10 +50,10 @@ def smooth_grad(
 
     Args:
       logits_fn, image, label: as `gradient`.
-      key: for the noise; required. The same key gives the same noise, so that the saliency is one function of the
-        image, which an attack can descend.
+      key: for the noise; required. The same key gives the same noise, so that the saliency is a deterministic function
+        of the image, which an attack can descend.
       sigma: standard deviation of the noise, pixel units, >= 0. Noisy images are not clipped.
-      num_samples: noisy images.
+      num_samples: number of noisy images.
       saliency: the saliency that is averaged.
       chunk_size: noisy images in memory at once.
 

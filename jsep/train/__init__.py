@@ -1,4 +1,4 @@
-"""Training: objectives, the SEP regulariser, the compiled step, the loop, checkpoints."""
+"""Training: objectives, the SEP and other explanation regularisers, the compiled step, the loop, checkpoints."""
 
 from jsep.train.augment import crop_and_flip
 from jsep.train.batch_attack import BATCH_NORM_MODES

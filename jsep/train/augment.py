@@ -9,8 +9,7 @@ _PAD = 4
 
 
 def crop_and_flip(key: Key, images: Array) -> Array:
-    """Each image padded by 4 zero pixels, cropped back at a random place, and mirrored left to right with probability
-    1/2.
+    """Random crops after padding by 4 zero pixels, and horizontal flips with probability 1/2, drawn for each image.
 
     Args: images: (B, H, W, C). Returns: the same shape and dtype.
     """

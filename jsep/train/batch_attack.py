@@ -1,4 +1,4 @@
-"""Attacks inside adversarial training on a whole batch at once, as batch normalisation in training mode needs it."""
+"""Attacks of a whole batch at once, as adversarial training with batch normalisation in training mode needs them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +11,13 @@ from jsep.numerics import all_finite
 from jsep.types import Array
 
 BATCH_NORM_MODES = ("evaluation", "training")
-"""How the inner attack normalises: by the running statistics, each image alone (Pang et al. 2021: robust accuracy moves
-by points), or by the statistics of the perturbed batch, through which gradients flow.
+"""Modes of batch normalisation in the inner attack: with the running statistics, each image attacked independently, or
+with the statistics of the perturbed batch, through which gradients flow. The choice changes robust accuracy by
+percentage points (Pang et al. 2021).
 
-The loss that is minimised is computed in training mode, on the clean or attacked batch, and is what updates the running
-statistics; the explanation regularisers and every test are in evaluation mode. The SEP term has a choice of its own
-between the same modes, where "training" stands for the statistics of the clean batch (`SepConfig`)."""
+The training loss itself is computed in training mode, on the clean or attacked batch, and updates the running
+statistics; explanation regularisers and evaluation use evaluation mode. The SEP term has its own choice between the
+same modes, in which "training" uses the statistics of the clean batch (`SepConfig`)."""
 
 
 def ascend_batch(
@@ -29,10 +30,10 @@ def ascend_batch(
     alpha: Any,
     num_steps: int,
 ) -> Array:
-    """Projected gradient ascent on an objective of all images together: each image steps along its own gradient.
+    """Projected gradient ascent on an objective of the whole batch; each image steps along its own gradient.
 
-    Args: objective: (B, H, W, C) -> (), a sum over the images; images: (B, H, W, C) in [0, 1]; start: where the ascent
-      begins, as images; norm, epsilon, alpha, num_steps: as `attack.pgd`, for each image.
+    Args: objective: (B, H, W, C) -> (), a sum over the images; images: (B, H, W, C) in [0, 1]; start: (B, H, W, C), the
+      starting points; norm, epsilon, alpha, num_steps: as `attack.pgd`, for each image.
     Returns: (B, H, W, C), each in the ball around its image and in [0, 1].
     """
     ball = attack.norm_by_name(norm)
@@ -41,7 +42,7 @@ def ascend_batch(
         gradients = jax.grad(objective)(perturbed)
 
         def move(image: Array, at: Array, gradient: Array) -> Array:
-            gradient = jnp.where(all_finite(gradient), gradient, 0.0)  # never out of the finite numbers
+            gradient = jnp.where(all_finite(gradient), gradient, 0.0)  # no step where it is not finite
             return attack.project_to_ball_and_box(ball, image, at + alpha * ball.step(gradient), epsilon)
 
         return jax.vmap(move)(images, perturbed, gradients), None

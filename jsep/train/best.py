@@ -1,4 +1,4 @@
-"""The best state so far: adversarial training over-fits, and its last epoch is rarely its most robust one."""
+"""Selection of the best epoch: robust overfitting makes the last epoch of adversarial training rarely the best."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,11 +9,11 @@ from jsep.train.checkpoint import Checkpoints
 from jsep.types import Array, PyTree
 
 SCORE = "validation_robust_accuracy"
-"""The name in a validation record by which the best state is chosen."""
+"""The key of the validation record whose value selects the best state."""
 
 
 class Best(NamedTuple):
-    """The variables with the highest validation score so far; epoch, score: () of that validation."""
+    """The variables with the highest validation score so far, and the epoch () and score () of that validation."""
 
     variables: PyTree
     epoch: Array
@@ -21,10 +21,10 @@ class Best(NamedTuple):
 
 
 class BestCheckpoint:
-    """Keeps the validated variables with the highest score, the first of equals, in `checkpoints` of their own.
+    """Keeps the validated variables with the highest score, the earliest in case of ties, in separate `checkpoints`.
 
-    A resumed run may find a best state of an epoch that it has yet to repeat. That changes nothing: the repeated epoch
-    has the same score, and beats every epoch before it as it did then.
+    A resumed run may find a best state from an epoch that it is about to repeat. This does not change the result: the
+    repeated epoch is identical, so its score again exceeds those of all earlier epochs.
     """
 
     def __init__(self, checkpoints: Checkpoints, *, score: str = SCORE) -> None:
@@ -33,12 +33,12 @@ class BestCheckpoint:
         self._best: float | None = None
 
     def begin(self, variables: PyTree) -> None:
-        """Reads the score of an earlier part of the run. Args: variables: in the structure of those to come."""
+        """Reads the best score of an interrupted run. Args: variables: of the structure that `offer` will get."""
         found = self.restore(variables)
         self._best = None if found is None else float(found.score)
 
     def offer(self, epoch: int, step: int, variables: PyTree, record: Mapping[str, Any]) -> bool:
-        """Saves the variables if their record has the highest score so far; returns whether it did."""
+        """Saves the variables if their record has the highest score so far; returns whether they were saved."""
         if self._name not in record:
             return False
         score = float(jnp.float32(record[self._name]))
@@ -49,5 +49,5 @@ class BestCheckpoint:
         return True
 
     def restore(self, like: PyTree) -> Best | None:
-        """The best state, or None where no readable one was kept. Args: like: variables of its structure."""
+        """The best state, or None if there is no readable one. Args: like: variables of the same structure."""
         return self._checkpoints.restore(Best(like, jnp.int32(0), jnp.float32(0)))

@@ -1,5 +1,4 @@
-"""Checkpoints of a training run: written whole or not at all, read back exactly, refused when they belong to another
-run."""
+"""Checkpoints of a training run: written atomically, restored exactly, rejected if they belong to another run."""
 
 import contextlib
 import errno
@@ -23,7 +22,7 @@ _CONFIG_FILE = "config.json"
 
 
 def _as_stored(state: PyTree) -> PyTree:
-    """A named tuple by its fields' names, without those that are None: a field that came later is no other format."""
+    """A named tuple as a dict without the fields that are None: new optional fields then leave the format unchanged."""
     if not hasattr(state, "_asdict"):
         return state
     return {name: value for name, value in state._asdict().items() if value is not None}
@@ -31,7 +30,7 @@ def _as_stored(state: PyTree) -> PyTree:
 
 @contextlib.contextmanager
 def _interrupt_afterwards() -> Iterator[None]:
-    """Holds Ctrl-C back until the block is done: an interrupted save leaves Orbax's threads in the air."""
+    """Delays Ctrl-C until the block is done, since an interrupted save leaves threads of Orbax running."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread receives signals
         return
@@ -46,20 +45,20 @@ def _interrupt_afterwards() -> Iterator[None]:
 
 
 class Checkpoints:
-    """The checkpoints below one directory, by step (Orbax). Use as a context manager.
+    """The checkpoints of one run in `directory`, one for each saved step (Orbax); a context manager.
 
-    `config` is any JSON-like description of what the checkpoints belong to; it is stored beside them.
-    Of several processes the first alone reads and writes; the others get from it what it has read. A checkpoint knows
-    nothing of devices: it is restored on any number of them.
-    Raises InputError when the directory holds checkpoints of another configuration, naming what differs.
+    `config` is a JSON-like description of the run, stored with the checkpoints.
+    With several processes only the first reads and writes, and broadcasts what it has read. Checkpoints do not depend
+    on devices: they can be restored on any number of them.
+    Raises InputError, naming the differences, if the directory holds checkpoints of another configuration.
     """
 
     def __init__(self, directory: str | Path, config: dict[str, Any], *, max_to_keep: int = 2) -> None:
         # Imported here: it takes a second, and only training needs it.
         import orbax.checkpoint as ocp
 
-        # Orbax reports every save at INFO, a single-process notice at WARNING, and at ERROR the tracebacks of its
-        # writers, whose error the save raises as well.
+        # Orbax logs every save at INFO, a single-process notice at WARNING, and at ERROR tracebacks of errors that
+        # `save` raises anyway.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         self._ocp = ocp
         self.directory = Path(directory).expanduser().absolute()
@@ -82,7 +81,7 @@ class Checkpoints:
         if stored is None:
             (self.directory / _CONFIG_FILE).write_text(json.dumps(self._config, indent=1, sort_keys=True) + "\n")
         options_here: dict[str, Any] = {"cleanup_tmp_directories": True}
-        if jax.process_count() > 1:  # Orbax would wait for the others
+        if jax.process_count() > 1:  # by default Orbax waits for all processes
             processes = ocp.options.MultiprocessingOptions(active_processes={0}, barrier_sync_key_prefix="first")
             options_here |= {"multiprocessing_options": processes, "create": False}
         options = ocp.CheckpointManagerOptions(
@@ -109,9 +108,9 @@ class Checkpoints:
             self._manager.close()
 
     def save(self, step: int, state: PyTree) -> None:
-        """Writes `state` as step `step`, before any Ctrl-C counts; a checkpoint that is already there stays.
+        """Saves `state` as the checkpoint of `step`, unless there is one; Ctrl-C takes effect only afterwards.
 
-        Raises: OSError when the disk is full; the checkpoints that were there before are whole.
+        Raises: OSError when the disk is full; earlier checkpoints remain intact.
         """
         mesh = devices.mesh_of(state)
         state = state if mesh is None else devices.to_host(state, mesh)
@@ -124,7 +123,7 @@ class Checkpoints:
         try:
             with _interrupt_afterwards():
                 self._manager.save(step, args=self._ocp.args.StandardSave(_as_stored(state)))
-        except Exception as error:  # Orbax's own types, whatever the reason
+        except Exception as error:  # Orbax raises many types for a full disk
             if not is_disk_full(error):
                 raise
             intact = f"checkpoint {kept[-1]} is intact" if kept else "there is none before it"
@@ -132,9 +131,9 @@ class Checkpoints:
             raise OSError(errno.ENOSPC, message) from error
 
     def restore(self, like: PyTree) -> PyTree | None:
-        """The newest readable checkpoint in the structure, shapes and dtypes of `like`, or None when there is none.
+        """The newest readable checkpoint, with the structure, shapes and dtypes of `like`; None if there is none.
 
-        A damaged checkpoint is passed over with a warning, for the one before.
+        A damaged checkpoint is skipped with a warning, and the one before it is tried.
         """
         found: list[PyTree] = []
         if not devices.call_on_first_process(lambda: self._restore(like, found)):
@@ -148,7 +147,7 @@ class Checkpoints:
                     stored = self._manager.restore(step, args=self._ocp.args.StandardRestore(_as_stored(like)))
                 found.append(like._replace(**stored) if hasattr(like, "_replace") else stored)
                 return True
-            except Exception as error:  # a truncated file shows up as one of many types
+            except Exception as error:  # a truncated file raises one of many types
                 warnings.warn(
                     f"{self.directory.name}: checkpoint {step} is damaged ({type(error).__name__}); "
                     "trying the one before",

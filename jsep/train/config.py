@@ -1,4 +1,4 @@
-"""Everything that decides what a training run computes, but for the model, the data and the key."""
+"""The configuration of a training run."""
 
 import dataclasses
 from typing import Any
@@ -12,29 +12,28 @@ from jsep.train.regularisers import RegulariserConfig
 from jsep.train.sep import SepConfig
 
 TERMS = ("sep", "regulariser")
-"""What may be added to an objective."""
+"""Names of the terms that can be added to an objective."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides what a training run computes, but for the model, the data and the key.
+    """The configuration of a training run: with the model, the data and the key it determines the result.
 
-    objective: what is minimised, a key of `OBJECTIVES`.
-    objective_config: its configuration, of the objective's own class; None for its defaults.
-    epochs, batch_size: >= 1. The images that do not fill the last batch of an epoch are left out of that epoch; the
-      order is drawn anew every epoch.
+    objective: the loss to minimise, a key of `OBJECTIVES`.
+    objective_config: the configuration of the objective, an instance of its `config` class; None for the defaults.
+    epochs, batch_size: >= 1. Images are reshuffled every epoch; an incomplete last batch is dropped.
     augment: random crops and flips.
     optimizer: optimiser and learning-rate schedule.
-    attack: the PGD attack on the training images, for objectives that attack.
-    sep_weight: lambda of the paper, of either sign, per unit of `sep.form`; 0 switches SEP off.
+    attack: the PGD attack on the training images, for adversarial objectives.
+    sep_weight: lambda of the paper, of either sign, per unit of `sep.form`; 0 disables SEP.
     sep: how the SEP term is computed.
     sep_warmup_epochs: epochs over which the SEP weight rises linearly from 0; 0 for none.
-    regulariser: an explanation regulariser of another paper, None for none; regulariser_weight: its weight, of either
-      sign.
-    ema_decay: decay of an exponential moving average of parameters and batch statistics, in [0, 1); 0 for none. With
-      an average, the averaged model is the one that is validated and returned.
-    precision: of `PRECISIONS`, for the forward and backward passes of a step (see `in_precision`).
-    attack_batch_norm: of `BATCH_NORM_MODES`, how batch normalisation normalises during the attack.
+    regulariser: an explanation regulariser from the literature, None for none; regulariser_weight: its weight, of
+      either sign.
+    ema_decay: decay of an exponential moving average of parameters and batch statistics, in [0, 1); 0 for none.
+      Otherwise the averaged model is validated and returned.
+    precision: one of `PRECISIONS`, the format of the forward and backward passes (see `in_precision`).
+    attack_batch_norm: mode of batch normalisation during the attack, one of `BATCH_NORM_MODES`.
 
     Raises: InputError for an unknown name or a value out of range.
     """
@@ -76,7 +75,7 @@ class TrainConfig:
         chosen = objective(self.objective)
         if self.objective_config is not None:
             chosen.check_config(self.objective_config)
-        # Checkpoints keep both side by side (`describe`).
+        # `describe` merges the fields of both into one dict for checkpoints.
         shared = {field.name for field in dataclasses.fields(chosen.config)}
         shared &= {field.name for field in dataclasses.fields(self)}
         if shared:
@@ -86,19 +85,19 @@ class TrainConfig:
 
     @property
     def objective_settings(self) -> Any:
-        """The configuration of the objective: `objective_config`, or its defaults."""
+        """The configuration of the objective: `objective_config`, or the defaults."""
         return objective(self.objective).config() if self.objective_config is None else self.objective_config
 
     def describe(self) -> dict[str, Any]:
-        """What decides the numbers of the run, by name: a checkpoint's owner. What takes no part is left out, and so is
-        what is younger than the first checkpoints at the value that they were made with."""
+        """The settings that determine the result of the run, by name, stored with checkpoints. Unused settings are left
+        out, and newer settings at their default too, so that older checkpoints remain valid."""
         settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del settings["objective_config"]
         regulariser, weight = settings.pop("regulariser"), settings.pop("regulariser_weight")
         for name in ("attack", "optimizer"):
             settings[name] = dataclasses.asdict(settings[name])
         settings["sep"] = self.sep.describe()
-        if regulariser is not None:  # by the names that the first checkpoints have
+        if regulariser is not None:  # under the names in older checkpoints
             settings |= {"rival": dataclasses.asdict(regulariser), "rival_weight": weight}
         for name in ("sep_warmup_epochs", "ema_decay", "attack_batch_norm", "precision"):
             if settings[name] == getattr(type(self), name):
@@ -106,12 +105,12 @@ class TrainConfig:
         return {**settings, **dataclasses.asdict(self.objective_settings)}
 
     def weights(self) -> dict[str, float]:
-        """The weight of each term that is added to the objective."""
+        """The non-zero weights of the terms added to the objective, by name."""
         weights = zip(TERMS, (self.sep_weight, self.regulariser_weight), strict=True)
         return {name: weight for name, weight in weights if weight != 0}
 
     def steps_per_epoch(self, num_images: int) -> int:
-        """The whole batches in `num_images`. Raises InputError when there is none."""
+        """The number of full batches in `num_images`. Raises InputError if there is none."""
         if num_images < self.batch_size:
             raise InputError(f"batch_size must be at most the {num_images} training images, got {self.batch_size}")
         return num_images // self.batch_size

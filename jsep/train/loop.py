@@ -27,10 +27,10 @@ Record = dict[str, Any]
 
 
 class TrainingDiverged(RuntimeError):
-    """Training was stopped by a loss or gradient that is not finite, or by collapsed maps.
+    """Training stopped because a loss, gradient or state was not finite, or because maps collapsed.
 
-    The message names the step and the term. state: the TrainState before the step that failed; after collapsed maps,
-    the state whose maps have collapsed.
+    The message names the step and the term. state: the TrainState before the failed step, or the one with collapsed
+    maps.
     """
 
     def __init__(self, message: str, state: TrainState) -> None:
@@ -57,30 +57,31 @@ def fit(
     mesh: Mesh | None = None,
     stream: bool | None = None,
 ) -> TrainState:
-    """Trains `model` on `dataset`, from the newest of `checkpoints` if there is one.
+    """Trains `model` on `dataset`, resuming from the newest of `checkpoints` if there is one.
 
-    Everything drawn depends on `key` and the step alone, so a resumed run equals an uninterrupted one bit for bit.
+    All random numbers depend only on `key` and the step, so a resumed run equals an uninterrupted one bit for bit.
 
     Args:
       key: for the initial parameters, the order of images, augmentation, attacks and noise.
-      dataset: the training images; they are put on the device once, or streamed.
-      initial: variables of `model` to start from, such as those of a trained one; default: drawn with `key`.
-      log_every: steps between two records, which are the only host synchronisations; an epoch's last step has one too.
+      dataset: the training images; they are copied to the device once, or streamed.
+      initial: variables of `model` to start from, such as pretrained ones; default: initialised with `key`.
+      log_every: steps between two log records, the only synchronisations with the host; the last step of an epoch is
+        always logged.
       on_log: called with {"epoch", "step", "num_steps", "images_per_second", "seconds_left", "learning_rate", loss
-      terms...}, the means over the steps since the last record, and after an epoch with what `validate` returned.
-      validate: evaluated variables (the moving average, where there is one) -> record; called every `validate_every`
+        terms...}, means over the steps since the last record, and after each validation with its record.
+      validate: variables (of the moving average if there is one) -> validation record; called every `validate_every`
         epochs and after the last; the record is logged with the memory in use.
       checkpoints: where to save every `checkpoint_every` epochs, after the last epoch, and on divergence.
-      best: keeps the variables with the best validation record.
-      collapse: what happens when a validation record shows collapsed maps; flagged ones have "collapsed" 1.
+      best: keeps the variables with the best validation score.
+      collapse: how to detect collapsed maps in a validation record, and what to do then.
       on_resume: called once with the number of steps already done.
-      mesh: of `devices.make_mesh`, over which every batch is cut; its size changes no draw, and no number but by the
-      rounding of sums. A checkpoint fits every mesh.
+      mesh: from `devices.make_mesh`; every batch is sharded over it. Random numbers do not depend on its size, and
+        results only through the rounding of sums. Checkpoints can be restored on any mesh.
       stream: see `make_runner`.
 
     Returns: the trained TrainState.
-    Raises: TrainingDiverged on a non-finite term or, where `collapse` says so, on collapsed maps; InputError for counts
-      or variables that do not fit.
+    Raises: TrainingDiverged on a non-finite term or, if `collapse` has the action "stop", on collapsed maps; InputError
+      for invalid counts or variables.
     """
     for name, count in {
         "log_every": log_every,
@@ -112,7 +113,7 @@ def fit(
         stop = min(step + log_every, epoch_end)
         before = time.perf_counter()
         state, sums, fault = run_steps(state, config.weights(), stop)
-        sums, fault = jax.device_get((sums, fault))  # the one host synchronisation of this stretch
+        sums, fault = jax.device_get((sums, fault))  # the only host synchronisation until the next record
         now = time.perf_counter()
         if fault.step >= 0:
             _stop_diverged(fault, state, checkpoints, config)
@@ -157,17 +158,17 @@ def sep_weight_for_ratio(
     mesh: Mesh | None = None,
     stream: bool | None = None,
 ) -> float:
-    """The SEP weight whose gradient has |ratio| times the norm of the objective's, measured at the start of training.
+    """The SEP weight for a given ratio of gradient norms, SEP term to objective, measured at initialisation.
 
         weight = ratio / mean_b(|grad SEP_b| / |grad objective_b|)
 
-    over the first batches b, with the parameters of the start: nothing is updated. The sign of the weight is that of
-    `ratio`; `config.sep_weight` takes no part.
+    over the first batches b, all with the initial parameters: nothing is updated. The weight has the sign of `ratio`;
+    `config.sep_weight` is ignored.
 
-    Args: as `fit`, with the same key for the same start and batches; ratio: not 0; num_batches: at most those of an
-      epoch.
-    Raises: InputError for a ratio of 0 or that is not finite, a count < 1, or where one of the gradients is 0 or not
-      finite, so that no weight gives the ratio.
+    Args: as `fit`; the same key gives the same initial parameters and batches. ratio: not 0; num_batches: at most
+      those of an epoch.
+    Raises: InputError for a ratio that is 0 or not finite, a count < 1, or a gradient that is 0 or not finite, for
+      which no weight gives the ratio.
     """
     if not math.isfinite(ratio) or ratio == 0:
         raise InputError(f"the ratio of the gradient norms must be a finite number and not 0, got {ratio}")
@@ -209,7 +210,7 @@ def _stop_diverged(fault: Fault, state: TrainState, checkpoints: Checkpoints | N
 def _stop_collapsed(
     step: int, state: TrainState, effective_pixels: float, collapse: CollapseRule, config: TrainConfig
 ) -> None:
-    # Without a checkpoint: a resumed run comes here again from the one before, and ends here again.
+    # No checkpoint is saved: a run resumed from the previous one stops here again.
     advice = " or ".join(f"lower the size of {name}_weight" for name in config.weights()) or "lower learning_rate"
     raise TrainingDiverged(
         f"training stopped: the maps have collapsed at step {step}: they lie on {effective_pixels:.3g} effective "
@@ -219,7 +220,7 @@ def _stop_collapsed(
 
 
 def describe(key: Key, config: TrainConfig, model: models.Classifier, dataset: Dataset) -> dict[str, Any]:
-    """What a checkpoint belongs to, as JSON-like values: the configuration, the model, the data and the key."""
+    """The JSON-like description of a run, stored with its checkpoints: configuration, model, data and key."""
     digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.image_sum()])
     return {
         **config.describe(),

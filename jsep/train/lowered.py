@@ -1,4 +1,4 @@
-"""The training step of a run as the compiler sees it, from shapes alone: what it costs before anything is trained."""
+"""The compiled training step from shapes alone, to know its cost before training."""
 
 import dataclasses
 from typing import Any
@@ -22,10 +22,10 @@ def step_program(
     dtype: Any = np.uint8,
     mesh: Mesh | None = None,
 ) -> tuple[RunSteps, tuple[Any, ...]]:
-    """The jitted steps of `fit` over `num_images` images that lie on the device, and the shapes of their arguments.
+    """The jitted loop of steps of `fit` over `num_images` images stored on the device, and the shapes of its arguments.
 
-    A loop whose length is an argument: its operations are counted once, which is one step.
-    `program.lower(*shapes).compile()` compiles what `fit` compiles: where JAX keeps programs on disk, the run finds it.
+    The number of steps is an argument, so XLA's operation counts are those of one step.
+    `program.lower(*shapes).compile()` compiles the same program as `fit`, which reuses it with JAX's compilation cache.
     Args: image_shape: (H, W, C); dtype: of the stored images; mesh: as in `fit`.
     """
 
@@ -42,22 +42,22 @@ def step_program(
 
 @dataclasses.dataclass(frozen=True)
 class StepMemory:
-    """Bytes on one device, by XLA's assignment of buffers: kept between steps (images, state) and working."""
+    """Bytes on one device by XLA's buffer assignment; kept: between steps (images, state); working: during a step."""
 
     kept: int
     working: int
 
     @property
     def total(self) -> int:
-        """Both together."""
+        """kept + working, bytes."""
         return self.kept + self.working
 
 
 def step_memory(compiled: jax.stages.Compiled) -> StepMemory | None:
-    """The memory of compiled training steps; None where the backend does not say."""
+    """The memory of compiled training steps; None if the backend does not report it."""
     found = compiled.memory_analysis()
     if found is None:
         return None
-    # The state is donated: its new value takes the place of the old one.
+    # The state is donated: its new value is written into the buffers of the old one.
     outputs = found.output_size_in_bytes - found.alias_size_in_bytes
     return StepMemory(found.argument_size_in_bytes, found.temp_size_in_bytes + outputs)

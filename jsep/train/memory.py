@@ -1,4 +1,4 @@
-"""How much memory a process holds, for the log."""
+"""The memory use of a process, for the log."""
 
 import resource
 import sys
@@ -9,10 +9,10 @@ _MIB = 2**20
 
 
 def memory_in_use() -> dict[str, float]:
-    """The largest memory that the process has held, and what the first device holds and has held, in MiB.
+    """The peak memory of the process, and the current and peak memory of its first device, in MiB.
 
-    Returns: {"host_peak_memory_mib"}, with "device_memory_mib" and "device_peak_memory_mib" where the device counts
-    (GPU and TPU; on CPU the arrays lie in the host's memory).
+    Returns: {"host_peak_memory_mib"}; also "device_memory_mib" and "device_peak_memory_mib" if the device reports them
+    (GPU and TPU; on CPU arrays are in host memory).
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = {"host_peak_memory_mib": peak / (_MIB if sys.platform == "darwin" else 1024)}

@@ -24,11 +24,11 @@ SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
     "cosine": lambda peak, num_steps: optax.cosine_decay_schedule(peak, num_steps),
     "one_cycle": _one_cycle,
 }
-"""name -> (peak learning rate, number of steps) -> schedule. "piecewise": divided by 10 after 1/2 and 3/4 of the
-steps."""
+"""name -> function (peak learning rate, number of steps) -> schedule. "piecewise": the rate is divided by 10 after 1/2
+and after 3/4 of the steps."""
 
 OPTIMIZERS = ("sgd", "adamw")
-"""The optimisers of `OptimizerConfig`."""
+"""The names of the optimisers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +36,8 @@ class OptimizerConfig:
     """The optimiser and its learning-rate schedule.
 
     name: "sgd" (with momentum; weight decay is added to the gradient) or "adamw" (decoupled weight decay).
-    learning_rate: largest value of the schedule, > 0; schedule: a key of `SCHEDULES`.
-    momentum: of "sgd", in [0, 1); weight_decay: >= 0; gradient_clip: largest global norm of the gradient, 0 for none.
+    learning_rate: peak of the schedule, > 0; schedule: a key of `SCHEDULES`.
+    momentum: of "sgd", in [0, 1); weight_decay: >= 0; gradient_clip: global norm to clip gradients to, 0 for none.
 
     Raises: InputError for an unknown name or a value out of range.
     """
@@ -64,7 +64,7 @@ def make_schedule(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
-    """The optax transformation of `config` for a training of `num_steps` steps."""
+    """The optax transformation of `config` for `num_steps` training steps."""
     schedule = make_schedule(config, num_steps)
     clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
     if config.name == "adamw":

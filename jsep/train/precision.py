@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jsep.types import Array, ModelFn, PyTree
 
 PRECISIONS = ("float32", "bfloat16")
-"""In what the passes of a training step compute; parameters, optimiser and evaluation stay float32."""
+"""Formats of the forward and backward passes of a training step; parameters, optimiser and evaluation stay float32."""
 
 BatchFn = Callable[..., tuple[Array, PyTree]]
 
@@ -19,19 +19,19 @@ def _low(tree: PyTree) -> PyTree:
 
 
 def _with_low_params(variables: PyTree) -> PyTree:
-    # The batch statistics stay float32: they are sums over a batch and over steps.
+    # Batch statistics stay float32, because they accumulate over a batch and over steps.
     return {**variables, "params": _low(variables["params"])}
 
 
 def in_precision(precision: str, model_fn: ModelFn, batch_fn: BatchFn) -> tuple[ModelFn, BatchFn]:
-    """The two functions of a model, computed in `precision` between float32 ends.
+    """The two functions of a model, computed in `precision` with float32 inputs and outputs.
 
-    "bfloat16": images and parameters are rounded to bfloat16 (8 bits of mantissa) on the way in and the logits are
-    float32 on the way out, so that losses, the ball of an attack, gradients in the parameters, the optimiser and the
-    batch statistics are float32. Pixels that differ by less than about 1/512 may become equal inside the model.
+    "bfloat16": images and parameters are rounded to bfloat16 (8 bits of precision) at the input and logits converted to
+    float32 at the output, so that losses, attack balls, parameter gradients, the optimiser and the batch statistics are
+    float32. Pixels that differ by less than about 1/512 may become equal inside the model.
 
-    Args: precision: of `PRECISIONS`; model_fn: (variables, image, ...) -> logits; batch_fn: (variables, images, train=)
-    -> (logits, batch statistics). Returns: functions of the same kind; the given ones for "float32".
+    Args: precision: one of `PRECISIONS`; model_fn: (variables, image, ...) -> logits; batch_fn: (variables, images,
+      train=) -> (logits, batch statistics). Returns: functions of the same types; for "float32" the given ones.
     """
     if precision == "float32":
         return model_fn, batch_fn

@@ -1,4 +1,4 @@
-"""Explanation regularisers: terms of other papers that are meant to make explanations robust, one interface beside SEP.
+"""Explanation regularisers: loss terms from the literature for robust explanations, as alternatives to SEP.
 
 A regulariser is a function (key, config, logits_fn, image, label) -> () of one image, differentiated in the parameters
 inside `logits_fn`. A new one is one function and one line in `EXPLANATION_REGULARISERS`.
@@ -18,15 +18,15 @@ from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 @dataclasses.dataclass(frozen=True)
 class RegulariserConfig:
-    """Which explanation regulariser, and its settings; each reads those that its formula names.
+    """An explanation regulariser and its settings; settings of other regularisers are ignored.
 
     name: a key of `EXPLANATION_REGULARISERS`.
-    noise_scale: half width of the uniform noise of "lga", pixel units.
-    cosine_weight: of the cosine term in "lga", over that of the squared distance.
-    cure_step: h of "cure", Euclidean pixel units.
-    epsilon, alpha, num_steps: linf ball, step and number of steps of the inner attack of "ig_norm", pixel units.
-    path_steps: points on the path of its integrated gradients.
-    top_k, num_gaps: k and k' of "r2et"; hessian_weight: of its Hessian norm.
+    noise_scale: "lga": half width of the uniform noise, pixel units.
+    cosine_weight: "lga": weight of the cosine term relative to the squared distance.
+    cure_step: "cure": h, L2 norm in pixel units.
+    epsilon, alpha, num_steps: "ig_norm": linf radius and step size (pixel units) and number of steps of the attack.
+    path_steps: "ig_norm": number of points on the path of integrated gradients.
+    top_k, num_gaps, hessian_weight: "r2et": k, k' and the weight of the Hessian norm.
     """
 
     name: str
@@ -60,9 +60,9 @@ RegulariserFn = Callable[[Key, RegulariserConfig, LogitsFn, Array, Array], Array
 def lga(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
     """Local gradient alignment: |g(x + z) - g(x)|^2 + cosine_weight (1 - cos(g(x + z), g(x))) / 2.
 
-    g: the gradient of the logit of `label`; z: uniform noise. As in the published program, g(x) counts as a constant.
+    g: the gradient of the logit of `label`; z: uniform noise. As in the published code, g(x) is held constant.
     Returns: () >= 0; the derivative of the cosine is 0 where a gradient vanishes.
-    Reference: Joo et al. 2023, section 4 (the published program's form and constants).
+    Reference: Joo et al. 2023, section 4 (form and constants of the published code).
     """
     noise = jax.random.uniform(key, image.shape, image.dtype, -config.noise_scale, config.noise_scale)
     moved = explain.gradient(logits_fn, image + noise, label)
@@ -90,7 +90,7 @@ def hessian(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Arr
 def cure(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
     """|grad l(x + h z) - grad l(x)|^2 with z = sign(grad l(x)) / |sign(grad l(x))|, l the cross-entropy, h = cure_step.
 
-    z counts as a constant. Draws nothing.
+    z is held constant; `key` is not used.
     Reference: Moosavi-Dezfooli et al. 2019, equation 6.
     """
     slope = jax.grad(attack.cross_entropy(logits_fn, label))
@@ -100,10 +100,10 @@ def cure(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Array,
 
 
 def ig_norm(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
-    """|IG(x, x')|_1 for the x' of the ball that maximises l(x') + |IG(x, x')|_1, l the cross-entropy.
+    """|IG(x, x')|_1 at the x' in the ball that maximises l(x') + |IG(x, x')|_1, l the cross-entropy.
 
-    IG(x, x') = (x' - x) * mean of grad l at path_steps midpoints of the line from x to x'; its sum is l(x') - l(x). The
-    inner maximum by sign steps from a random start; x' counts as a constant.
+    IG(x, x') = (x' - x) * mean of grad l at path_steps midpoints of the line from x to x'; its sum approximates
+    l(x') - l(x). x' is found by sign steps from a random start and is held constant.
     Reference: Chen et al. 2019 (robust attribution regularisation), equation 7 with the 1-norm (IG-NORM).
     """
     loss = attack.cross_entropy(logits_fn, label)
@@ -125,10 +125,10 @@ def ig_norm(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Arr
 
 
 def r2et(key: Key, config: RegulariserConfig, logits_fn: LogitsFn, image: Array, label: Array) -> Array:
-    """hessian_weight |H| minus the thickness of the ranking, sum over i = 1..k' of a_(k - k' + i) - a_(k + i).
+    """hessian_weight |H| - ranking thickness, the latter sum_(i = 1..k') a_(k - k' + i) - a_(k + i).
 
-    a_(1) >= a_(2) >= ...: the pixels' |gradient of the label's logit| summed over channels, in order; |H|: the root of
-    `hessian`. The sum holds the last k' of the k largest pixels apart from the first k' behind them.
+    a_(1) >= a_(2) >= ...: the sorted |gradient of the label's logit|, summed over channels; |H|: the square root of
+    `hessian`. The thickness is the margin between the last k' of the top k pixels and the k' pixels that follow.
     Returns: () of either sign, in units of the gradient. Raises: InputError when an image has fewer pixels than k + k'.
     Reference: Chen et al. 2024 (R2ET), section 4: the ranking thickness is bounded by the margins and the Hessian.
     """
@@ -158,9 +158,9 @@ EXPLANATION_REGULARISERS: dict[str, RegulariserFn] = {
 def batch_regulariser(
     key: Key, config: RegulariserConfig, model_fn: ModelFn, variables: PyTree, images: Array, labels: Array
 ) -> Array:
-    """The mean regularisation term of a batch, to be differentiated in `variables`.
+    """The mean regularisation term of a batch, a function to differentiate in `variables`.
 
-    Args, Returns: as `batch_penalty`; labels are the true classes. Of either sign for "r2et".
+    Args: as `batch_penalty`; labels: the true classes. Returns: (); of either sign for "r2et", else >= 0.
     """
 
     def one(key: Key, image: Array, label: Array) -> Array:

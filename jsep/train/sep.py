@@ -15,13 +15,13 @@ from jsep.train.batch_attack import BATCH_NORM_MODES
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
 NOISES = ("gaussian", "uniform", "worst")
-"""How the noise of the SEP term is made."""
+"""Kinds of noise in the SEP term; see `SepConfig`."""
 
 FORMS = ("mse", "sum", "root")
-"""Distances of maps in the SEP term."""
+"""Distances between maps in the SEP term; see `SepConfig`."""
 
 GRADIENTS = ("directional", "reverse")
-"""How the SEP term is differentiated; both give the same gradient."""
+"""Methods of differentiating the SEP term; both give the same gradient."""
 
 
 def sep_penalty(map_fn: MapFn, image: Array, noise: Array) -> Array:
@@ -30,7 +30,7 @@ def sep_penalty(map_fn: MapFn, image: Array, noise: Array) -> Array:
     Args: map_fn: image -> map (H, W); image: (H, W, C) in [0, 1]; noise: (H, W, C), not clipped to [0, 1].
     Returns: () >= 0; at most 2/N for maps that sum to 1.
     Raises: InputError when noise and image differ in shape.
-    Reference: PAPER Algorithm 1, L_f.
+    Reference: the paper, Algorithm 1, L_f.
     """
     if jnp.shape(noise) != jnp.shape(image):
         raise InputError(f"noise must have the image's shape {jnp.shape(image)}, got {jnp.shape(noise)}")
@@ -44,15 +44,15 @@ class SepConfig:
     method: the explanation method, a key of `explain.METHODS`; method_options: its options, ((name, value), ...).
     map_config: how a saliency becomes a map.
     noise: "gaussian" with standard deviation `noise_scale`, "uniform" in [-noise_scale, noise_scale], or "worst": the
-      min-max variant, in which `noise_steps` sign steps from a uniform start raise the term inside that box and [0, 1].
-    form: distance of two maps: "mse" (mean of squares over the N pixels), "sum" (of squares) or "root" (Euclidean
-      norm). The paper's text allows each of them.
-    gradient: "directional" (the directional-derivative identity, for methods that are a function of the input gradient)
-      or "reverse" (reverse over reverse, for every differentiable method). Both give the same parameter gradient.
-    batch_norm: statistics with which batch normalisation computes the maps in training: the running ones
-      ("evaluation") or those of the clean batch ("training").
+      min-max variant, which maximises the term in that box and [0, 1] by `noise_steps` sign steps from a uniform start.
+    form: distance between two maps: "mse" (mean of squares over the N pixels), "sum" (of squares) or "root" (Euclidean
+      norm). The text of the paper allows all three.
+    gradient: "directional" (identity with directional derivatives, for methods that are a function of the input
+      gradient alone) or "reverse" (reverse over reverse, for every differentiable method); same parameter gradient.
+    batch_norm: statistics of batch normalisation in the SEP term during training: the running ones ("evaluation") or
+      those of the clean batch ("training").
 
-    Raises: InputError for an unknown name, or "directional" with a method that is no function of the input gradient.
+    Raises: InputError for an unknown name, or "directional" with a method that is not a function of the input gradient.
     """
 
     method: str = "gradient_x_input"
@@ -82,7 +82,7 @@ class SepConfig:
             )
 
     def describe(self) -> dict[str, Any]:
-        """Its settings by name, as `TrainConfig.describe`."""
+        """The settings that determine the term, by name; see `TrainConfig.describe`."""
         settings = dataclasses.asdict(self)
         if self.batch_norm == "evaluation":
             del settings["batch_norm"]
@@ -94,16 +94,16 @@ class SepConfig:
 
 
 def draw_noise(key: Key, config: SepConfig, shape: tuple[int, ...]) -> Array:
-    """The noise zeta of Algorithm 1, `shape` float32 in pixel units; for "worst" its start."""
+    """The noise zeta of Algorithm 1, `shape` float32 in pixel units; for "worst" its random start."""
     if config.noise == "gaussian":
         return config.noise_scale * jax.random.normal(key, shape)
     return jax.random.uniform(key, shape, minval=-config.noise_scale, maxval=config.noise_scale)
 
 
 def worst_noise(key: Key, config: SepConfig, map_fn: MapFn, image: Array) -> Array:
-    """The noise (H, W, C) within the linf ball of radius noise_scale that moves the map of `image` most, by PGD.
+    """The noise (H, W, C) in the linf ball of radius noise_scale that changes the map of `image` most, found by PGD.
 
-    Steps are 2.5 radii over their number, so that every point of the ball can be reached.
+    The step size is 2.5 * noise_scale / noise_steps, so that every point of the ball can be reached.
     """
     own = map_fn(image)
     moved, *_ = ascend(
@@ -118,7 +118,7 @@ def worst_noise(key: Key, config: SepConfig, map_fn: MapFn, image: Array) -> Arr
 
 
 def map_distance(form: str, first: Array, second: Array) -> Array:
-    """The distance of two maps (H, W) in the chosen `form`; () >= 0, with derivative 0 where they are equal."""
+    """The distance between two maps (H, W), `form` one of `FORMS`; () >= 0, with derivative 0 for equal maps."""
     square = jnp.sum((first - second) ** 2)
     if form == "mse":
         return square / first.size
@@ -165,14 +165,14 @@ def _penalty_directional(
         return jax.jvp(lambda z: model_fn(variables, z)[label], (point,), (direction,))[1]
 
     derivative = jnp.sum(jax.vmap(derivative_along)(points, jax.lax.stop_gradient(cotangents)))
-    # The value of the penalty with the parameter gradient of the directional derivatives.
+    # Has the value of the penalty and the parameter gradient of the sum of directional derivatives.
     return value + derivative - jax.lax.stop_gradient(derivative)
 
 
 def batch_penalty(
     key: Key, config: SepConfig, model_fn: ModelFn, variables: PyTree, images: Array, labels: Array
 ) -> Array:
-    """The mean SEP term of a batch, to be differentiated in `variables`.
+    """The mean SEP term of a batch, a function to differentiate in `variables`.
 
     With R(g1, g2) the term as a function of the input gradients g1, g2 at x and x + noise, v = dR/dg held constant,
 
@@ -181,9 +181,9 @@ def batch_penalty(
     and the inner product is a forward directional derivative: one reverse pass over one forward-mode pass
     ("directional"), cheaper than differentiating a reverse pass in reverse ("reverse").
 
-    Args: key: for the noise; variables: as `model_fn` takes them; images: (B, H, W, C) in [0, 1]; labels: (B,), the
-      explained classes. Returns: () >= 0.
-    Reference: PAPER Algorithm 1.
+    Args: key: for the noise; variables: of `model_fn`; images: (B, H, W, C) in [0, 1]; labels: (B,), the explained
+      classes. Returns: () >= 0.
+    Reference: the paper, Algorithm 1.
     """
     return jnp.mean(image_penalties(jax.random.split(key, len(images)), config, model_fn, variables, images, labels))
 
@@ -195,7 +195,7 @@ def image_penalties(
 
     Args: keys: (B,), one for each image; the others as `batch_penalty`.
     """
-    # A key for what the explanation itself draws, apart from the noise's.
+    # Keys for random explanation methods, independent of the keys of the noise.
     method_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
     if config.noise == "worst":
         held = jax.lax.stop_gradient(variables)
@@ -228,5 +228,5 @@ def image_penalties(
 
 
 def scale_free_weight(sep_weight: float, num_pixels: int) -> float:
-    """The weight per N^2 * MSE that equals `sep_weight` per MSE: sep_weight / N^2. +50000 at 32x32 is 0.048."""
+    """sep_weight / N^2: the weight for N^2 * MSE equivalent to `sep_weight` for MSE; 50,000 at 32x32 gives 0.048."""
     return sep_weight / num_pixels**2

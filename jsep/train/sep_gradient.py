@@ -1,4 +1,4 @@
-"""The SEP term of a batch and its gradient in the parameters, a part of the batch at a time."""
+"""The SEP term of a batch and its gradient in the parameters, computed in chunks of the batch."""
 
 import functools
 from collections.abc import Callable
@@ -24,13 +24,14 @@ def sep_value_and_gradient(
     *,
     chunk_size: int,
 ) -> tuple[Array, PyTree]:
-    """The value of `batch_penalty` and its gradient in `params`, chunk after chunk.
+    """The value of `batch_penalty` and its gradient in `params`, summed over chunks of the batch.
 
-    With config.batch_norm "training" the maps are those of the network normalised by the statistics of `images`, a
-    function of the parameters through which the gradient flows.
+    With config.batch_norm "training" the maps are those of the network normalised by the statistics of `images`, and
+    the gradient flows through these statistics.
 
     Args: batch_stats: the running statistics, {} for a model without batch normalisation; images: (B, H, W, C) in
-      [0, 1]; labels: (B,); chunk_size: images in memory at once, a divisor of B.
+      [0, 1]; labels: (B,); chunk_size: images per chunk, a divisor of B.
+    Returns: (value (), gradient as `params`).
     """
     if config.batch_norm == "training" and batch_stats:
         statistics, pull_back = jax.vjp(lambda p: _batch_statistics(batch_fn, p, batch_stats, images), params)
@@ -62,7 +63,7 @@ def _sum_over_chunks(function: Callable[[Any], PyTree], rows: PyTree, chunk_size
 def _batch_statistics(
     batch_fn: Callable[..., tuple[Array, PyTree]], params: PyTree, batch_stats: PyTree, images: Array
 ) -> PyTree:
-    """Mean and variance of the batch in every layer: what it adds to running statistics of zero, by its share."""
+    """Mean and variance of the batch in every layer: the update of zero running statistics, divided by 1 - momentum."""
     zeros = jax.tree.map(jnp.zeros_like, batch_stats)
     _, updated = batch_fn({"params": params, "batch_stats": zeros}, images, train=True)
     return jax.tree.map(lambda leaf: leaf / (1 - models.BATCH_NORM_MOMENTUM), updated)

@@ -1,4 +1,4 @@
-"""A stretch of training steps as one compiled loop over data that lie on the device."""
+"""Training steps as one compiled loop over images stored on the device."""
 
 import dataclasses
 import functools
@@ -24,10 +24,10 @@ from jsep.types import Array, Key, PyTree
 
 
 class TrainState(NamedTuple):
-    """What a training run carries from step to step, and all that a checkpoint holds.
+    """The state of a training run between steps, and the content of a checkpoint.
 
-    step: () int32, the number of steps done; everything drawn at a step depends on it and the run's key alone.
-    ema: the moving average of `variables`, None without one.
+    step: () int32, the number of steps done; the random numbers of a step depend only on it and the key of the run.
+    ema: the moving average of `variables`, or None.
     """
 
     params: PyTree
@@ -38,26 +38,26 @@ class TrainState(NamedTuple):
 
     @property
     def variables(self) -> PyTree:
-        """What is trained, as the functions of `jsep.models` take it."""
+        """The parameters and batch statistics in training, in the format of `jsep.models`."""
         return {"params": self.params, "batch_stats": self.batch_stats} if self.batch_stats else {"params": self.params}
 
     @property
     def evaluated(self) -> PyTree:
-        """What is validated, tested and explained: the moving average where there is one, else `variables`."""
+        """The variables to validate, test and explain: the moving average if there is one, else `variables`."""
         return self.variables if self.ema is None else self.ema
 
 
 class Fault(NamedTuple):
-    """Where a term was not finite for the first time.
+    """The first non-finite term.
 
-    step: () int32, the training step, -1 where all were finite; term: () int32, which one, an index into `FAULT_TERMS`.
+    step: () int32, the training step, -1 if all terms were finite; term: () int32, an index into `FAULT_TERMS`.
     """
 
     step: Array
     term: Array
 
 
-_MANY_PARAMETERS = 4_000_000  # of a model that is attacked in larger chunks
+_MANY_PARAMETERS = 4_000_000  # models with more parameters are attacked in larger chunks
 
 FAULT_TERMS = (
     "the loss of the objective",
@@ -82,9 +82,9 @@ def init_state(
     num_images: int,
     initial: PyTree | None = None,
 ) -> TrainState:
-    """The state before the first step: empty optimiser state, fresh parameters or a copy of the variables `initial`.
+    """The state before the first step: initial optimiser state, random parameters or a copy of the variables `initial`.
 
-    Raises: InputError where `initial` are not the variables of such a model.
+    Raises: InputError if `initial` does not have the structure and shapes of the model's variables.
     """
     variables = models.init(key, model, input_shape)
     if initial is not None:
@@ -93,7 +93,7 @@ def init_state(
     optimizer = make_optimizer(config.optimizer, config.epochs * config.steps_per_epoch(num_images))
     params = variables["params"]
     state = TrainState(params, variables.get("batch_stats", {}), optimizer.init(params), jnp.int32(0))
-    # Copies: a step may write over its state in place.
+    # Copies, because a step may overwrite its input state in place (donation).
     return state._replace(ema=jax.tree.map(jnp.copy, state.variables)) if config.ema_decay else state
 
 
@@ -116,19 +116,19 @@ def make_run_steps(
 ) -> RunSteps:
     """Compiled training steps: run_steps(state, images, labels, key, weights, stop) -> (state, sums, fault).
 
-    It runs from `state.step` up to step `stop` (of the whole run; within one epoch), and returns the metrics summed
-    over those steps. `images` (N, H, W, C) uint8 or float32 and `labels` (N,) stay on the device; the epoch's order,
-    the augmentation, the attack and the noise are drawn inside from `key` and the step. `weights`: as
-    `config.weights()`, float32. `state` is donated. After a non-finite term nothing is updated any more, so the
-    returned state is the last good one.
+    It runs from `state.step` up to step `stop` (counted over the whole run; in the same epoch) and returns `sums`, the
+    metrics summed over these steps. `images` (num_images, H, W, C) uint8 or float32 and `labels` (num_images,) stay on
+    the device; the order of images, augmentation, attack and noise are drawn from `key` and the step. `weights`: as
+    `config.weights()`, float32. `state` is donated. After a non-finite term there are no further updates, so the
+    returned state is the last finite one.
 
     Metrics: loss (objective + weighted terms), cross_entropy, accuracy, gradient_norm (of the objective); with SEP also
     sep_penalty, sep_gradient_norm (of the weighted SEP gradient) and sep_gradient_ratio, that norm over the
     objective's; likewise regulariser_penalty, regulariser_gradient_norm and regulariser_gradient_ratio.
 
-    With a `mesh` every batch is cut over its devices; the other arguments lie on all of them (`devices.replicate`).
+    With a `mesh` every batch is sharded over its devices; all arguments are replicated (`devices.replicate`).
 
-    One compilation serves every key, weight, epoch and stretch of the same configuration.
+    Compiled once for all keys, weights, epochs and numbers of steps of a configuration.
     """
     return _compiled_steps(model, _without_weights(config), num_images, mesh)[0]
 
@@ -139,14 +139,14 @@ def make_run_batch(
     """One compiled training step on a given batch: run_batch(state, progress, images, labels, key, weights, step, stop)
     -> (state, progress).
 
-    The step of `make_run_steps` on images (batch_size, H, W, C), cut over the mesh, and their labels; stop = step + 1.
-    progress: (sums, fault) of the stretch so far, at its start `empty_progress(config)`. `state` is donated.
+    The step of `make_run_steps` on images (batch_size, H, W, C), sharded over the mesh, and their labels;
+    stop = step + 1. progress: (sums, fault) so far, initially `empty_progress(config)`. `state` is donated.
     """
     return _compiled_steps(model, _without_weights(config), num_images, mesh)[1]
 
 
 def _without_weights(config: TrainConfig) -> TrainConfig:
-    # The weights are arguments of the compiled function: only whether there are any matters to it.
+    # The compiled function takes the weights as arguments and depends only on which of them are non-zero.
     there = config.weights()
     return dataclasses.replace(
         config,
@@ -157,27 +157,27 @@ def _without_weights(config: TrainConfig) -> TrainConfig:
 
 
 def empty_progress(config: TrainConfig) -> Progress:
-    """The sums and the fault before the first step of a stretch."""
+    """The (sums, fault) before the first of several steps: all sums 0, no fault."""
     names = ["loss", "gradient_norm", "cross_entropy", "accuracy"]
     names += [f"{name}_{what}" for name in config.weights() for what in ("penalty", "gradient_norm", "gradient_ratio")]
     return {name: jnp.float32(0) for name in names}, Fault(jnp.int32(-1), jnp.int32(0))
 
 
 def epoch_order(key: Key, epoch: Array | int, num_images: int) -> Array:
-    """The order (num_images,) in which the epoch visits the images; `key` is the run's."""
+    """The order (num_images,) of the images in an epoch, a random permutation; `key` is that of the run."""
     return jax.random.permutation(jax.random.fold_in(jax.random.split(key)[0], epoch), num_images)
 
 
 def _chunk_size(batch_size: int, most: int = 32) -> int:
-    """How many images of a batch a processor works on at once: the largest divisor from 8 to `most`, or all. The
-    activations of more leave the caches, which made the attack on 128 images a quarter slower."""
+    """Images per chunk on CPU: the largest divisor of the batch size from 8 to `most`, or else the whole batch. The
+    activations of larger chunks exceed the caches, which made the attack on 128 images a quarter slower."""
     size = max(size for size in range(1, min(batch_size, most) + 1) if batch_size % size == 0)
     return size if size >= 8 else batch_size
 
 
 def _attack_chunk_size(batch_size: int, params: PyTree) -> int:
-    """That of the attack. Many parameters leave the caches too, and are read once a chunk: a ResNet-18 takes 12.4 ms an
-    image on 32, 9.7 on 64 and 9.8 on 128; a ConvNet of 0.2 M parameters 0.27, 0.32 and 0.31."""
+    """Images per chunk of the attack. Many parameters exceed the caches too and are read again for each chunk: with 32,
+    64, 128 images a ResNet-18 takes 12.4, 9.7, 9.8 ms per image; a ConvNet of 0.2 M parameters 0.27, 0.32, 0.31 ms."""
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     return _chunk_size(batch_size, 64 if num_parameters > _MANY_PARAMETERS else 32)
 
@@ -229,8 +229,8 @@ def _compiled_steps(
             if name == "sep" and warmup_steps:
                 weight = weight * jnp.minimum((state.step + 1) / warmup_steps, 1.0)
 
-            # Its own backward pass: it costs nothing extra, as the images differ, and shows how strong
-            # the term really is.
+            # A separate backward pass costs nothing extra, since the term is evaluated at other images, and gives the
+            # norm of its gradient.
             if name == "sep":
                 value, term_gradient = sep_value_and_gradient(
                     noise_key, config.sep, model_fn, batch_fn, state.params, state.batch_stats, images, labels,
@@ -249,7 +249,7 @@ def _compiled_steps(
         if config.ema_decay:
             ema = moving_average(config.ema_decay, state.ema, new_state.variables, new_state.step)
             new_state = new_state._replace(ema=ema)
-        # Finite terms can still overflow in the update, or in the batch statistics.
+        # The update or the batch statistics can overflow even if all terms are finite.
         state_is_finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(new_state)]
         finite = [*(jnp.isfinite(value) for value in checked), jnp.all(jnp.stack(state_is_finite))]
         return new_state, metrics, jnp.stack(finite)
@@ -271,7 +271,7 @@ def _compiled_steps(
             state, (sums, fault) = carry
             images, labels = batch_of(index)
             if mesh is not None:
-                # All that the partitioner needs to know: what follows from a cut batch is cut too.
+                # XLA's partitioner derives all other shardings from that of the batch.
                 images, labels = jax.lax.with_sharding_constraint((images, labels), devices.along_batch(mesh))
             key = jax.random.fold_in(step_key, index)
             new_state, metrics, finite = one_step(state, images, labels, key, weights)
@@ -309,8 +309,8 @@ def _compiled_steps(
         step: Array,
         stop: Array,
     ) -> tuple[TrainState, Progress]:
-        # A loop of one step, whose length the compiler does not know: the same program as in the loop over many, so
-        # that the numbers are the same.
+        # A loop of one step whose length XLA does not know: it compiles to the same program as the loop over many
+        # steps, so that the results are identical.
         return loop(state, progress, lambda index: (images, labels), key, weights, step, stop)
 
     return run_steps, run_batch

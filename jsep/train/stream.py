@@ -1,8 +1,8 @@
-"""Where the batches of a training run come from: images that lie on the devices, or a stream of batches to them.
+"""The batches of a training run: taken from images stored on the devices, or streamed to the devices.
 
-Both run the same compiled steps on the same batches in the same order. A batch is a function of the run's key and the
-step alone, so there is no sampler whose state a checkpoint would have to hold; what is left to do is to read ahead,
-which a pool of threads does. (Grain would add its processes and iterator states to that, and nothing else here.)
+Both run the same compiled steps on the same batches in the same order. A batch depends only on the key of the run and
+the step, so checkpoints need no sampler state, and a pool of threads that reads ahead suffices. (Grain would add only
+its processes and iterator states.)
 """
 
 import collections
@@ -30,7 +30,7 @@ from jsep.train.step import (
 from jsep.types import Array, Key
 
 Runner = Callable[[TrainState, dict[str, float], int], tuple[TrainState, dict[str, Array], Fault]]
-"""(state, weights, stop) -> (state, sums, fault), as `make_run_steps`."""
+"""(state, weights, stop) -> (state, sums, fault); see `make_run_steps`."""
 
 _NUM_READERS = 4
 _BATCHES_AHEAD = 4
@@ -46,11 +46,11 @@ def make_runner(
     mesh: Mesh | None = None,
     stream: bool | None = None,
 ) -> Runner:
-    """The training steps of a run over `dataset`, batches sharded over the devices of `mesh`.
+    """The training steps of a run over `dataset`, with batches sharded over the devices of `mesh`.
 
-    Args: key: of the run; stream: whether batches are read and sent one by one, which needs no room for the whole on a
-      device; None: where the images take more than `data.STREAM_ABOVE` bytes.
-    Raises: InputError when the devices do not share a batch evenly.
+    Args: key: of the run; stream: whether to read and send batches one by one instead of storing all images on the
+      device; None: if the images take more than `data.STREAM_ABOVE` bytes.
+    Raises: InputError unless the batch size divides evenly among the devices.
     """
     devices.check_batch_size(config.batch_size, mesh)
     if dataset.images.nbytes > STREAM_ABOVE if stream is None else stream:
@@ -74,7 +74,7 @@ def _streamed(model: models.Classifier, dataset: Dataset, config: TrainConfig, k
     def run(state: TrainState, weights: dict[str, float], stop: int) -> tuple[TrainState, dict[str, Array], Fault]:
         nonlocal batches, expected
         first = int(state.step)
-        if first != expected:  # the start of the run; afterwards the stream just goes on
+        if first != expected:  # at the start of the run; later calls continue the same stream
             batches = _read_ahead(dataset, config, key, mesh, first)
         placed_weights = devices.replicate({name: np.float32(w) for name, w in weights.items()}, mesh)
         progress: Progress = devices.replicate(empty_progress(config), mesh)
@@ -83,7 +83,7 @@ def _streamed(model: models.Classifier, dataset: Dataset, config: TrainConfig, k
             images, labels = next(batches)
             numbers = devices.replicate((np.int32(step), np.int32(step + 1)), mesh)
             state, progress = run_batch(state, progress, images, labels, placed_key, placed_weights, *numbers)
-            # The host runs ahead by a few steps and no further: every batch that waits takes memory of the device.
+            # The host runs only a few steps ahead, because every waiting batch takes device memory.
             in_flight.append(progress[1].step)
             if len(in_flight) > _STEPS_IN_FLIGHT:
                 in_flight.popleft().block_until_ready()
@@ -96,7 +96,7 @@ def _streamed(model: models.Classifier, dataset: Dataset, config: TrainConfig, k
 def _read_ahead(
     dataset: Dataset, config: TrainConfig, key: Key, mesh: Mesh | None, first: int
 ) -> Iterator[tuple[Array, Array]]:
-    """The batches of step `first` and of all that follow, on the devices before they are asked for."""
+    """The batches of step `first` and all later steps, read and copied to the devices in advance."""
     steps_per_epoch = config.steps_per_epoch(len(dataset))
     num_steps = config.epochs * steps_per_epoch
     order_of = functools.lru_cache(maxsize=2)(

@@ -1,7 +1,8 @@
-"""What a training step minimises on a batch, before any regulariser: standard, Madry adversarial training, TRADES.
+"""Training objectives, the loss of a batch without regularisers: standard, Madry adversarial training and TRADES.
 
-A new objective is one file with a `make_*`, its configuration and an `Objective`, and one line in `OBJECTIVES`; from
-outside, `train.OBJECTIVES["mine"] = train.Objective(make_mine, MineConfig)` before a configuration names it.
+A new objective is one file with a `make_*`, its configuration and an `Objective`, and one line in `OBJECTIVES`. Users
+register their own with `train.OBJECTIVES["mine"] = train.Objective(make_mine, MineConfig)` before a configuration names
+it.
 """
 
 from jsep.checks import check_choice
@@ -27,6 +28,6 @@ OBJECTIVES: dict[str, Objective] = {"standard": STANDARD, "mat": MAT, "trades": 
 
 
 def objective(name: str) -> Objective:
-    """The training objective called `name`. Raises InputError that lists the known ones."""
+    """The training objective called `name`. Raises InputError for an unknown name."""
     check_choice("training objective", name, OBJECTIVES)
     return OBJECTIVES[name]

@@ -1,4 +1,4 @@
-"""What a training objective is: the interface of everything that a step can minimise, and what objectives share."""
+"""The interface of training objectives, and functions that they share."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from jsep.types import Array, Key, PyTree
 
 
 class Auxiliary(NamedTuple):
-    """What a training objective returns beside its loss: new batch statistics and () float metrics by name."""
+    """The auxiliary output of a training objective: updated batch statistics, and () float metrics by name."""
 
     batch_stats: PyTree
     metrics: dict[str, Array]
@@ -22,8 +22,8 @@ class Auxiliary(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PgdConfig:
-    """The settings of the PGD attack on predictions in training and evaluation: norm, epsilon, alpha and num_steps as
-    `attack.pgd`, epsilon and alpha in pixel units."""
+    """Settings of the PGD attack on predictions, in training and evaluation; see `attack.pgd`. epsilon and alpha are in
+    pixel units."""
 
     norm: str = "linf"
     epsilon: float = 8 / 255
@@ -43,11 +43,11 @@ TrainObjective = Callable[[Key, PyTree, PyTree, Array, Array], tuple[Array, Auxi
 
 @dataclasses.dataclass(frozen=True)
 class InnerAttack:
-    """How an objective attacks the training images; objectives without an attack ignore it.
+    """How an objective attacks the training images; ignored by objectives without an attack.
 
-    pgd: the attack; batch_norm: of `BATCH_NORM_MODES`, how batch normalisation normalises during the attack.
-    chunk_size: images attacked at once, None for the whole batch; only where each image is attacked by itself
-      (batch_norm "evaluation"). It changes memory, and no number.
+    pgd: the attack; batch_norm: mode of batch normalisation during the attack, one of `BATCH_NORM_MODES`.
+    chunk_size: images attacked at once, None for the whole batch; used only if images are attacked independently
+      (batch_norm "evaluation"). It affects memory, not results.
     """
 
     pgd: PgdConfig = PgdConfig()
@@ -58,29 +58,29 @@ class InnerAttack:
         check_choice("attack_batch_norm", self.batch_norm, BATCH_NORM_MODES)
 
     def train_batch_fn(self, batch_fn: BatchFn) -> Callable[[PyTree, Array], Array] | None:
-        """(variables, images) -> logits (B, K) in training mode, or None where the attack is in evaluation mode."""
+        """(variables, images) -> logits (B, K) in training mode; None if the attack uses evaluation mode."""
         if self.batch_norm == "evaluation":
             return None
-        # The statistics that an attack leaves behind are dropped: the loss updates them.
+        # Batch statistics of the attack are discarded; only the loss updates the running statistics.
         return lambda variables, images: batch_fn(variables, images, train=True)[0]
 
 
 @dataclasses.dataclass(frozen=True)
 class NoSettings:
-    """The configuration of an objective that has nothing to choose."""
+    """The configuration of an objective without settings."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """An entry of `OBJECTIVES`: a training objective and what the rest of the package must know about it.
+    """A training objective and its metadata, an entry of `OBJECTIVES`.
 
     make: (model_fn, batch_fn, InnerAttack, configuration) -> objective, a function (key, params, batch_stats, images,
       labels) -> (loss (), Auxiliary) that a training step differentiates in `params`. The metrics of its Auxiliary
-      contain "cross_entropy" and "accuracy".
-    config: class of the configuration, a frozen dataclass with a default for every field; no field may have the name of
-      a field of `TrainConfig`.
-    baseline: name of the objective that a study compares it with; None where it is a baseline itself.
-    weight: name of the configuration's field that a study sets by "<objective>@<weight>"; None for none.
+      include "cross_entropy" and "accuracy".
+    config: class of the configuration, a frozen dataclass with a default for every field; its field names must differ
+      from those of `TrainConfig`.
+    baseline: name of the objective that a study compares it with; None for a baseline.
+    weight: name of the field of the configuration that "<objective>@<weight>" sets in a study; None for none.
     adversarial: whether it attacks the training images.
     """
 
@@ -91,14 +91,14 @@ class Objective:
     adversarial: bool = True
 
     def check_config(self, config: Any) -> None:
-        """Raises InputError where `config` is not of the objective's own class."""
+        """Raises InputError unless `config` is an instance of the class `self.config`."""
         if not isinstance(config, self.config):
             expected = f"expected {self.config.__name__}"
             raise InputError(f"the objective's configuration is of another one: {expected}, got {config!r}")
 
 
 def as_variables(params: PyTree, batch_stats: PyTree) -> PyTree:
-    """What the functions of `jsep.models` take."""
+    """The variables of `jsep.models`: {"params": ..., "batch_stats": ...}, without "batch_stats" if they are empty."""
     return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
 
 
@@ -108,14 +108,14 @@ def mean_cross_entropy(logits: Array, labels: Array) -> Array:
 
 
 def accuracy(logits: Array, labels: Array) -> Array:
-    """The share of a batch whose largest logit is the label's; logits: (B, K), labels: (B,). Returns: () in [0, 1]."""
+    """The fraction of correctly classified images; logits: (B, K), labels: (B,). Returns: () in [0, 1]."""
     return jnp.mean(jnp.argmax(logits, axis=1) == labels)
 
 
 def cross_entropy_and_accuracy(
     batch_fn: BatchFn, params: PyTree, batch_stats: PyTree, images: Array, labels: Array
 ) -> tuple[Array, Auxiliary]:
-    """Mean cross-entropy of a batch in training mode, with both metrics and the new batch statistics."""
+    """The mean cross-entropy of a batch in training mode, with updated batch statistics and both metrics."""
     logits, batch_stats = batch_fn(as_variables(params, batch_stats), images, train=True)
     loss = mean_cross_entropy(logits, labels)
     return loss, Auxiliary(batch_stats, {"cross_entropy": loss, "accuracy": accuracy(logits, labels)})

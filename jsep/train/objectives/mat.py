@@ -1,4 +1,4 @@
-"""MAT, Madry adversarial training: the cross-entropy of the images that PGD makes of the batch."""
+"""MAT, Madry adversarial training: the cross-entropy of PGD adversarial images."""
 
 import dataclasses
 from collections.abc import Callable
@@ -34,12 +34,12 @@ def adversarial_images(
     train_batch_fn: Callable[[PyTree, Array], Array] | None = None,
     chunk_size: int | None = None,
 ) -> Array:
-    """PGD on the cross-entropy of every image of a batch; no gradient flows back through it.
+    """PGD on the cross-entropy of each image of a batch; no gradient flows through the attack.
 
-    The batch normalisation is in evaluation mode (Pang et al. 2021), each image attacked alone, and in training mode
-    with `train_batch_fn`: (variables, images) -> logits (B, K), where the images of a batch act on one another.
-    Args: images: (B, H, W, C) in [0, 1]; labels: (B,); chunk_size: images that are attacked at once where each is
-      attacked alone, None for all. Returns: (B, H, W, C).
+    Batch normalisation is in evaluation mode (Pang et al. 2021), so images are attacked independently; with
+    `train_batch_fn` it is in training mode and the images of a batch affect each other.
+    Args: images: (B, H, W, C) in [0, 1]; labels: (B,); train_batch_fn: (variables, images) -> logits (B, K);
+      chunk_size: images attacked at once if independently, None for all. Returns: (B, H, W, C).
     """
     variables = jax.lax.stop_gradient(variables)
     if train_batch_fn is not None:
@@ -71,7 +71,7 @@ def make_mat(
 ) -> TrainObjective:
     """Madry adversarial training: mean over the batch of max_(x' in ball(x)) cross-entropy(f(x'), y), the max by PGD.
 
-    The metrics "cross_entropy" and "accuracy" are those of the adversarial images.
+    The metrics "cross_entropy" and "accuracy" are computed on the adversarial images.
     Reference: Madry et al. 2018, equation 2.1.
     """
     train_batch_fn = inner.train_batch_fn(batch_fn)

@@ -1,4 +1,4 @@
-"""Standard training: the cross-entropy of the images as they are."""
+"""Standard training: the cross-entropy of the clean images."""
 
 from jsep.train.objectives.interface import (
     Auxiliary,
@@ -15,7 +15,7 @@ from jsep.types import Array, Key, ModelFn, PyTree
 def make_standard(
     model_fn: ModelFn, batch_fn: BatchFn, inner: InnerAttack, config: NoSettings | None = None
 ) -> TrainObjective:
-    """Mean cross-entropy(f(x), y) = mean -log softmax(f(x))_y on the images as they are; `inner` is not used."""
+    """Mean cross-entropy(f(x), y) = mean -log softmax(f(x))_y on the clean images; `inner` is not used."""
 
     def objective(
         key: Key, params: PyTree, batch_stats: PyTree, images: Array, labels: Array

@@ -1,4 +1,4 @@
-"""TRADES: accuracy on the clean images, and outputs that stay where they are inside the ball."""
+"""TRADES: cross-entropy on clean images plus the divergence of adversarial from clean predictions."""
 
 import dataclasses
 from collections.abc import Callable
@@ -28,7 +28,7 @@ START_SCALE = 0.001
 
 @dataclasses.dataclass(frozen=True)
 class TradesConfig:
-    """trades_beta: weight of the divergence (1/lambda of TRADES, alpha of the paper), >= 0."""
+    """trades_beta: weight of the KL divergence (1/lambda in TRADES, alpha in the paper), >= 0."""
 
     trades_beta: float = 6.0
 
@@ -57,12 +57,12 @@ def divergent_images(
     num_steps: int,
     train_batch_fn: Callable[[PyTree, Array], Array] | None = None,
 ) -> Array:
-    """The inner maximisation: projected gradient ascent on KL(f(x) || f(z)) over z in the ball around each image.
+    """The inner maximisation: projected gradient ascent on KL(f(x) || f(z)) over z in the ball around each image x.
 
-    It starts at x + 0.001 * N(0, 1), since at x itself the divergence has no gradient; no label is used and no gradient
-    flows back. Batch normalisation is in evaluation mode, and in training mode with `train_batch_fn`.
-    Args: images: (B, H, W, C) in [0, 1]; train_batch_fn: (variables, images) -> logits (B, K) in training mode; the
-    others as `attack.pgd`. Returns: (B, H, W, C), in the ball and in [0, 1].
+    It starts at x + 0.001 * N(0, 1), since the gradient of the divergence is 0 at x. It uses no labels, and no gradient
+    flows through the attack. Batch normalisation is in evaluation mode; with `train_batch_fn` in training mode.
+    Args: images: (B, H, W, C) in [0, 1]; train_batch_fn: (variables, images) -> logits (B, K) in training mode; others
+      as `attack.pgd`. Returns: (B, H, W, C), in the ball and in [0, 1].
     Reference: Zhang et al. 2019, Algorithm 1.
     """
     ball = attack.norm_by_name(norm)
@@ -105,7 +105,7 @@ def trades_loss(
     labels: Array,
     trades_beta: float,
 ) -> tuple[Array, tuple[Array, PyTree]]:
-    """mean cross-entropy(f(x), y) + trades_beta * mean KL(f(x) || f(x')), both outputs differentiated.
+    """mean cross-entropy(f(x), y) + trades_beta * mean KL(f(x) || f(x')); gradients flow through f(x) and f(x').
 
     Args: batch_fn: (variables, images, train=) -> (logits, batch_stats); images, attacked: (B, H, W, C); labels: (B,).
     Returns: (loss (), (logits of the attacked images (B, K), batch statistics after both passes)).
@@ -124,7 +124,7 @@ def make_trades(
 ) -> TrainObjective:
     """TRADES: mean cross-entropy(f(x), y) + trades_beta * mean KL(f(x) || f(x')), x' in the ball of `inner`.
 
-    The metrics "cross_entropy" and "accuracy" are those of the attacked images, as with MAT.
+    The metrics "cross_entropy" and "accuracy" are computed on the attacked images, as in MAT.
     Reference: Zhang et al. 2019, equation 5 and Algorithm 1.
     """
     train_batch_fn = inner.train_batch_fn(batch_fn)
