@@ -1,7 +1,7 @@
-"""Studies: several methods and seeds, trained, attacked on the same pairs and reported in one run directory.
+"""Studies: models of several methods and seeds, trained, attacked on the same pairs and reported in one run directory.
 
-`kinds` lists the kinds of studies and runs any of them by `runner`; each is one file with its configuration, what it
-loads, how it measures and what it draws.
+`kinds` lists the kinds of studies and runs any of them with `runner`; each kind is one file with its configuration,
+its loading, its measurement and its figures.
 """
 
 from jsep.study.attack_strength import PEERS, AttackStrengthConfig, Peer

@@ -31,14 +31,14 @@ _VALUES = "values.npz"
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
-    """Another implementation: the attacks it has, and how to make its PeerAttack from the study and the variables."""
+    """Another implementation: its attacks, and how to make its PeerAttack from the study and a model's variables."""
 
     attacks: tuple[str, ...]
     make: Callable[["AttackStrengthConfig", TrainedStudy, PyTree], PeerAttack]
 
 
 PEERS: dict[str, Peer] = {}
-"""name -> Peer: the library has none of its own; who compares some registers them before the configuration."""
+"""name -> Peer: empty in the library; a script registers the peers it compares before it makes the configuration."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +70,12 @@ class AttackStrengthConfig(Configuration):
     chunk_size: int = count(50, "images in memory at once")
 
     def check(self) -> None:
-        """Raises: InputError for a budget or an ensemble that is none."""
+        """Raises: InputError for an invalid budget or ensemble."""
         self.budget.check()
         self.version()
 
     def version(self, *attacks: str) -> attack.AutoAttackConfig:
-        """The settings, with these attacks or those of the ensemble."""
+        """The settings of AutoAttack with `attacks`; default: those of the ensemble."""
         return attack.AutoAttackConfig(
             attacks=attacks or self.ensemble_attacks,
             num_steps=self.num_steps,
@@ -95,17 +95,17 @@ def _prepare(config: AttackStrengthConfig) -> _Prepared:
     study = load_trained(config.models, data_dir=config.data_dir)
     for method in config.methods:
         check_choice("method of the study", method, study.config.methods)
-    for name in config.peers:  # one that is not installed says so here
+    for name in config.peers:  # raises for one that is not installed
         PEERS[name].make(config, study, study.trained[0].variables)
     test = load_split(study.config.data.dataset, study.config.data.data_dir, "test", config.num_images)
     return _Prepared(study, test.as_float(), np.asarray(test.labels))
 
 
 def measure(config: AttackStrengthConfig, prepared: _Prepared, run: Run) -> None:
-    """A row a model, attack and implementation; every implementation's images are judged by the library's model: robust
-    is what is classified correctly both clean and at the valid image that the attack returned.
+    """Adds a row per model, attack and implementation. The library's model judges the images of every implementation: an
+    image is robust if its clean version and the valid adversarial image returned are both classified correctly.
 
-    values.npz keeps which images withstood the library's attacks.
+    values.npz stores which images are robust to the library's attacks.
     """
     study = prepared.study
     run.result["num_images"] = len(prepared.images)
@@ -157,7 +157,7 @@ def _attacked(
 def _by_library(
     config: AttackStrengthConfig, prepared: _Prepared, model: TrainedModel, what: str, progress: OnProgress
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """A row, and which images are robust."""
+    """A row of result.json, and which images are robust, (B,) bool."""
     study, *images_and_labels = prepared
     version = config.version() if what == ENSEMBLE else config.version(what)
 
@@ -180,7 +180,7 @@ def _by_peer(
     config: AttackStrengthConfig, prepared: _Prepared, model: TrainedModel, what: str, peer: PeerAttack,
     robust: np.ndarray,
 ) -> dict[str, Any]:  # fmt: skip
-    """A row, with the share of the images on which peer and library agree whether they are robust."""
+    """A row of result.json, with the share of the images whose robustness is judged alike by peer and library."""
     trained, images, labels = prepared
     started = time.perf_counter()
     found = peer(what, images, labels)
@@ -214,7 +214,7 @@ def _predictions(trained: TrainedStudy, variables: PyTree, chunk_size: int, imag
 def _timing(
     config: AttackStrengthConfig, trained: TrainedStudy, model: TrainedModel, images: np.ndarray, labels: np.ndarray
 ) -> dict[str, Any]:
-    """Seconds of APGD on the cross-entropy over images that withstand it: nobody ends early, and all is compiled."""
+    """Seconds of compiled APGD on the cross-entropy over images robust to it, so that no image ends early."""
     version = config.version("apgd-ce")
     _attacked(config, trained, model, version, images, labels)
     timing = {LIBRARY: round(_attacked(config, trained, model, version, images, labels)[2], 2)}

@@ -1,4 +1,4 @@
-"""Everything that decides the numbers of a study."""
+"""The configuration of a study: every setting that its results depend on."""
 
 import dataclasses
 from typing import Any
@@ -32,12 +32,12 @@ FEATURE_OBJECTIVE = "standard"
 """How the feature network is trained."""
 
 LARGEST_NUM_SEEDS = 10_000
-"""Of a study: each is a model to train."""
+"""The largest number of models (methods x seeds) in a study."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StudyConfig(Configuration):
-    """Methods x seeds on one data set, and how they are trained and judged. The help text of each setting is its
+    """Methods x seeds on one data set, and how they are trained and evaluated. The help text of each setting is its
     documentation."""
 
     data: DataConfig = group(DataConfig)
@@ -79,7 +79,7 @@ class StudyConfig(Configuration):
     chunk_size: int = count(256, "images or pairs in memory at once in evaluations")
 
     def check(self) -> None:
-        """Raises: InputError for methods, names and budgets that do not fit each other."""
+        """Raises: InputError for incompatible methods, names or budgets."""
         chosen = [training_method(method) for method in self.methods]
         if not chosen or len(set(chosen)) != len(chosen):
             raise InputError(f"methods must be one or more different names, got {', '.join(self.methods) or 'none'}")
@@ -108,7 +108,7 @@ class StudyConfig(Configuration):
     def sep_weight(self, method: str, num_pixels: int) -> float:
         """lambda of the paper, per MSE, for `method` on maps of `num_pixels` pixels; 0 without SEP.
 
-        With the unit gradient_ratio it is that ratio: the weight of each model is measured (`measured_weights`).
+        With the unit gradient_ratio this is the ratio; the weight of each model is measured (`measured_weights`).
         """
         chosen = training_method(method)
         weight = {0: 0.0, 1: self.sep.weight_pos, -1: self.sep.weight_neg}[chosen.sep_sign]
@@ -122,7 +122,7 @@ class StudyConfig(Configuration):
         regulariser, regulariser_weight = None, 0.0
         if chosen.regulariser is not None:
             regulariser_weight = self.regulariser.weight if chosen.weight is None else chosen.weight
-            # Of an attack inside a regulariser the budget and the steps are those of the attack in training.
+            # An attack inside a regulariser has the budget and the steps of the attack in training.
             of_attack = {**vars(self.budget), **vars(self.attack), "name": chosen.regulariser}
             regulariser = own_settings(train.RegulariserConfig, {**of_attack, **vars(self.regulariser)}, {})
         return train.TrainConfig(
@@ -144,7 +144,7 @@ class StudyConfig(Configuration):
         )
 
     def _objective_config(self, method: TrainingMethod) -> Any:
-        """The configuration of a method's objective: its fields by their flags, the others by objective_options."""
+        """The configuration of a method's objective: fields with a setting take its value, the others objective_options."""
         objective, settings = train.objective(method.objective), self.flat()
         names = list(dict.fromkeys(training_method(name).objective for name in self.methods))
         own = own_settings(objective.config, settings, options_of_objectives(names, self.objective.options, settings))
@@ -153,7 +153,7 @@ class StudyConfig(Configuration):
         return own
 
     def feature_train_config(self) -> train.TrainConfig:
-        """The training configuration of the feature network: the pairs do not depend on how the models are trained."""
+        """The training configuration of the feature network, the same however the models are trained, as are the pairs."""
         standard = self.train_config(FEATURE_OBJECTIVE, num_pixels=1)
         optimizer = dataclasses.replace(standard.optimizer, learning_rate=self.features.learning_rate)
         return dataclasses.replace(

@@ -1,8 +1,8 @@
-"""Configurations: nested where they are nested in meaning, flat in flags and files, with the bounds of every value.
+"""Configurations: nested groups of settings, flat in flags and files, with the bounds of every value.
 
 A configuration is a frozen dataclass of settings and groups, and a group is a frozen dataclass of settings. Each
-setting has one flat name: that of its flag, of its line in a flagfile and of its key in config.json. Its bounds stand
-where it is declared, and one place checks all of them.
+setting has one flat name: that of its flag, of its line in a flagfile and of its key in config.json. Its bounds are
+declared with it, and `Setting.check` checks them.
 """
 
 import dataclasses
@@ -15,14 +15,14 @@ from typing import Any, Self
 from jsep.checks import MAX_WEIGHT, InputError, check_choice, check_range
 
 LARGEST_COUNT = 10**9
-"""Of images, steps or epochs: more than any data set has, and days of the fastest step; far below 2**31, where an
-index of 32 bits ends."""
+"""The largest number of images, steps or epochs: more than any data set has, or days of the fastest step, and far below
+2**31, the limit of a 32-bit index."""
 
 LARGEST_SIZE = 1e6
-"""Of distances in pixel units, whatever their norm: an image of 1000 x 1000 pixels has a Euclidean size of 1732."""
+"""The largest distance in pixel units under any norm: a 1000 x 1000 RGB image has a Euclidean norm of at most 1732."""
 
 NUM_SEEDS = 2**32
-"""A seed is below this, which is what NumPy and the names of files take."""
+"""Seeds are below this: the limit of NumPy and of file names."""
 
 
 Other = typing.TypeVar("Other", bound="Configuration")
@@ -39,11 +39,11 @@ def setting(
     choices: Iterable[str] | None = None,
     flag: str | None = None,
 ) -> Any:
-    """A setting with its documentation, which is its flag's help, and its bounds.
+    """A setting with its help text, which is also its flag's, and its bounds.
 
-    Args: minimum, maximum: bounds that belong to the range; above, below: bounds that do not; choices: the names that a
-      text, or each text of a list, may be, read anew at every check, so that a registry may grow; flag: its flat name,
-      default: the prefix of its group and the name of the field.
+    Args: minimum, maximum: inclusive bounds; above, below: exclusive bounds; choices: the allowed names for a text, or
+      for each text of a list, read at every check, so that a registry may grow; flag: the flat name, default: the
+      prefix of the group and the name of the field.
     """
     metadata = {
         "help": text,
@@ -57,12 +57,12 @@ def setting(
 def count(
     default: int | None, text: str, *, minimum: int = 1, maximum: int = LARGEST_COUNT, flag: str | None = None
 ) -> Any:
-    """A whole number of things."""
+    """A setting for a whole number, in [minimum, maximum]."""
     return setting(default, text, minimum=minimum, maximum=maximum, flag=flag)
 
 
 def random_seed(default: int, text: str, *, flag: str | None = None) -> Any:
-    """A seed."""
+    """A setting for a random seed."""
     return setting(default, text, minimum=0, maximum=NUM_SEEDS - 1, flag=flag)
 
 
@@ -74,21 +74,21 @@ def amount(
     maximum: float = MAX_WEIGHT,
     flag: str | None = None,
 ) -> Any:
-    """A positive number: a rate, or a weight, which may be 0 with `allow_zero`."""
+    """A setting for a positive rate or weight; `allow_zero` also allows 0."""
     minimum, above = (0.0, None) if allow_zero else (None, 0.0)
     return setting(default, text, minimum=minimum, above=above, maximum=maximum, flag=flag)
 
 
 def size(default: float | None, text: str, *, allow_zero: bool = False, flag: str | None = None) -> Any:
-    """A distance in pixel units."""
+    """A setting for a distance in pixel units; `allow_zero` also allows 0."""
     return amount(default, text, allow_zero=allow_zero, maximum=LARGEST_SIZE, flag=flag)
 
 
 def group(kind: type, prefix: str = "", about: str = "", **defaults: Any) -> Any:
     """A group of settings.
 
-    Args: kind: its class; prefix: what the flat names of its settings begin with; about: what all of its help texts end
-      with; defaults: by the names of its fields, where they are others than the class's.
+    Args: kind: its class; prefix: prepended to the flat names of its settings; about: appended to its help texts;
+      defaults: field name -> default, where it differs from the class's.
     """
     return dataclasses.field(default=kind(**defaults), metadata={"prefix": prefix, "about": about})
 
@@ -104,17 +104,17 @@ RENAMED = {
     "outside": "out_of_range",
     "chosen": "recipe_set",
 }
-"""What a setting is called in older configurations and flagfiles -> its name now."""
+"""The name of a setting in older configurations and flagfiles -> its current name."""
 
 
 def with_new_names(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored configuration with the names that its settings have now: whoever reads one begins with this."""
+    """A stored configuration with the current names of its settings; to be applied first when one is read."""
     return {RENAMED.get(name, name): value for name, value in stored.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One setting of a configuration: its flat name, the fields that lead to it, its type and its default."""
+    """One setting of a configuration: its flat name, its path of fields, its type and its default."""
 
     name: str
     path: tuple[str, ...]
@@ -132,17 +132,17 @@ class Setting:
 
     @property
     def help(self) -> str:
-        """What it is, with its choices."""
+        """The help text, with the choices."""
         choices = self.metadata["choices"]
         words = [self.metadata["help"] + self.about, ", ".join(choices) if choices is not None else ""]
         return ": ".join(word for word in words if word)
 
     def get(self, configuration: Any) -> Any:
-        """Its value."""
+        """The value of this setting in `configuration`."""
         return functools.reduce(getattr, self.path, configuration)
 
     def check(self, value: Any) -> None:
-        """Raises: InputError unless a value is of its type and within its bounds."""
+        """Raises: InputError unless `value` has the type of the setting and is within its bounds."""
         if value is None:
             if types.NoneType not in typing.get_args(self.kind):
                 raise InputError(f"{self.name} must have a value, got None")
@@ -191,7 +191,7 @@ def _settings(
 
 
 def _make(kind: type, given: Mapping[tuple[str, ...], Any], path: tuple[str, ...], base: Any) -> Any:
-    """An instance: each field as in `given`, by its path, else as in `base`, another instance, else its default."""
+    """An instance of `kind`: each field from `given`, by its path, else from the instance `base`, else its default."""
     hints = typing.get_type_hints(kind)
     values = {}
     for field in dataclasses.fields(kind):
@@ -205,13 +205,13 @@ def _make(kind: type, given: Mapping[tuple[str, ...], Any], path: tuple[str, ...
 
 @dataclasses.dataclass(frozen=True)
 class Configuration:
-    """Settings of str, bool, int, float, tuple of str, or one of them or None, in groups.
+    """Settings in groups, each a str, bool, int, float or tuple of str, or None where its type allows it.
 
-    Making one checks every setting against its bounds, and then what `check` says of several together.
+    Construction checks every setting against its bounds, then calls `check` for constraints between settings.
     """
 
     DROPPED: typing.ClassVar[frozenset[str]] = frozenset()
-    """Settings of older configurations that nothing used."""
+    """Settings of older configurations that had no effect and are ignored."""
 
     experiment: str = setting("study", "name of the experiment in result.json")
 
@@ -221,13 +221,13 @@ class Configuration:
         self.check()
 
     def check(self) -> None:
-        """Raises: InputError where settings do not fit each other."""
+        """Raises: InputError for incompatible settings."""
 
     @classmethod
     def of(cls, **values: Any) -> Self:
         """The configuration with these settings, by flat name, and the others at their defaults.
 
-        Raises: InputError for a name that it does not have.
+        Raises: InputError for an unknown name.
         """
         return cls._with(values, None)
 
@@ -236,7 +236,7 @@ class Configuration:
         return self._with(values, self)
 
     def as_a(self, kind: type[Other], **values: Any) -> Other:
-        """The values that a configuration of another kind has in common with this one, and those given."""
+        """A configuration of class `kind` with the values of the settings that it shares with this one, and with `values`."""
         own = self.flat()
         return kind.of(**{name: own[name] for name in settings_of(kind) if name in own} | values)
 
@@ -273,14 +273,14 @@ class Configuration:
         return "\n".join(lines) + "\n"
 
 
-# Where the data lie, how much is in memory at once and when to give up change no number.
+# The data's location, the memory used at once and the response to a collapse do not change the results.
 NOT_PART_OF_A_RESULT = frozenset({"data_dir", "chunk_size", "on_collapse", "stream"})
 
 
 def differences(stored: Mapping[str, Any], config: Configuration) -> list[str]:
-    """The settings in which a stored configuration differs, as "name (there, now)"; empty when none matters.
+    """The settings that differ from a stored configuration and affect results, as "name (there, now)".
 
-    A setting that is younger than the stored configuration had its default there.
+    A setting missing from an older stored configuration counts as its default.
     """
     now = config.as_dict()
     defaults = {name: each.default for name, each in settings_of(type(config)).items()}

@@ -1,4 +1,4 @@
-"""Are classification robustness and explanation robustness correlated over many models? From finished runs."""
+"""The correlation of classification robustness and explanation robustness over the models of finished runs."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ MEASURES = {
 """measure of explanation robustness -> 1 where a higher value is more robust, -1 where a lower one is."""
 
 MIN_MODELS = 6
-"""Fewer leave a partial correlation given two columns no freedom."""
+"""The fewest rows: with fewer, a partial correlation given two columns has no degrees of freedom."""
 
 GIVEN = ("clean_accuracy", "effective_pixels")
 
@@ -33,19 +33,19 @@ COEFFICIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "partial_spearman": ("spearman", GIVEN),
     "partial_clean_spearman": ("spearman", GIVEN[:1]),
 }
-"""name -> its kind and what is held equal."""
+"""coefficient -> its kind and the columns controlled for."""
 
 SUBSETS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "all models": lambda row: True,
     "without SEP": lambda row: not row["sep_weight"],
     "MAT and SEP on MAT": lambda row: row["family"] in (PAPER_OBJECTIVE, "sep"),
 }
-"""What the question is asked of: all models, those that no explanation term moved, those that one moved."""
+"""The models correlated: all, those trained without SEP, those of MAT with and without SEP."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CorrelationConfig(Configuration):
-    """Which runs. The help text of each field is its documentation."""
+    """The finished runs to read. The help text of each field is its documentation."""
 
     study_dirs: tuple[str, ...] = setting(
         ("runs/sep_weight_digits/*", "runs/correlation_digits/*"),
@@ -70,17 +70,17 @@ def _prepare(config: CorrelationConfig) -> FinishedStudies:
 
 
 def measure(config: CorrelationConfig, finished: FinishedStudies, run: Run) -> None:
-    """The rows of all models, and every coefficient."""
+    """Adds the rows of all models, and every coefficient."""
     found = correlate(finished.rows, seed=config.analysis_seed, num_resamples=config.num_resamples)
     run.result |= finished.header() | {"measures": MEASURES, "rows": list(finished.rows), "correlations": found}
 
 
 def correlate(rows: Sequence[Mapping[str, Any]], *, seed: int = 0, num_resamples: int = 1000) -> list[dict[str, Any]]:
-    """Robust accuracy with every measure of explanation robustness, oriented so that + is "they go together".
+    """Correlations of robust accuracy with every measure of explanation robustness; positive: both increase together.
 
-    For each of SUBSETS, over its models (intervals draw the settings anew, each with its seeds) and over the means of
-    its settings; with the degraded models after all; and without one family at a time, ranks alone. Subsets too small
-    to correlate are left out.
+    For each of SUBSETS: over its models (intervals resample settings, each with all its seeds); over the means of its
+    settings; with degraded models included; and without one family at a time (rank correlation only). Subsets too
+    small to correlate are left out.
     Returns: entries with "subset", "unit" (models or settings), "with_degraded", "measure", "num_models",
       "num_settings", and each coefficient by name as {"estimate", "low", "high", "p_value"}; the p-value takes the
       models as independent.
@@ -124,7 +124,7 @@ def correlate(rows: Sequence[Mapping[str, Any]], *, seed: int = 0, num_resamples
 
 
 def setting_means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a setting: the means over its seeds of what is correlated."""
+    """One row per setting: the means of the correlated columns over its seeds."""
     names = ("robust_accuracy", *GIVEN, *MEASURES)
     found = []
     for setting_name in dict.fromkeys(row["setting"] for row in rows):

@@ -15,7 +15,7 @@ from jsep.models.cpu import use_lax_conv
 from jsep.types import Array, PyTree
 
 TIMED_IMAGES = 16
-"""Of the gradient that is timed: enough to keep the cores busy, few enough for a large network."""
+"""The batch size of the timed gradient: enough to keep the cores busy, few enough for a large network."""
 
 
 def count_flops(function: Callable[..., Any], *arguments: Any) -> float:
@@ -23,22 +23,22 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> float:
 
     A convolution counts by its definition, whatever form its backend gives it; a gradient written as a product of
     patches counts the zeros around an image too.
-    The body of a loop of known length counts as often as it runs; that of another, which ends when it likes, once.
+    The body of a loop of known length counts once per iteration, that of a loop of unknown length once in all.
     Args: arguments: arrays or `jax.ShapeDtypeStruct`s; nothing is computed.
     """
     return _once(function, arguments) + _repeated(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
 def _once(function: Callable[..., Any], arguments: Sequence[Any]) -> float:
-    """As XLA counts: the body of every loop once."""
-    # Of a new function: JAX keeps what it once lowered of one that it knows.
+    """XLA's count, in which the body of every loop counts once."""
+    # A new function, since JAX would reuse the cached lowering of a known one.
     with use_lax_conv():
         counted = jax.jit(lambda *arguments: function(*arguments)).lower(*arguments).cost_analysis()
     return float(counted.get("flops", 0.0)) if isinstance(counted, dict) else 0.0
 
 
 def _repeated(jaxpr: core.Jaxpr) -> float:
-    """The operations of all turns of the loops but the first."""
+    """The operations of all iterations of the loops but the first."""
     total = 0.0
     for equation in jaxpr.eqns:
         inside = sum(_repeated(body) for body in _bodies(equation))
@@ -58,19 +58,19 @@ def _bodies(equation: core.JaxprEqn) -> list[core.Jaxpr]:
 
 @dataclasses.dataclass(frozen=True)
 class ModelCosts:
-    """Counts of one network on images of one shape. The programs are those that a run compiles."""
+    """Operation counts of one network on images of one shape, from the programs that a run compiles."""
 
     model: models.Classifier
     image_shape: tuple[int, int, int]
 
     def training_step(self, config: train.TrainConfig) -> float:
         """Operations of one step on one batch: the inner attack, the objective, its terms and the update."""
-        # The number of stored images decides nothing but the order in which they are visited.
+        # The number of stored images affects only the order in which they are visited.
         program, arguments = train.step_program(self.model, config, self.image_shape, config.batch_size)
         return count_flops(getattr(program, "__wrapped__", program), *arguments)
 
     def step_memory(self, config: train.TrainConfig, num_images: int, dtype: Any) -> train.StepMemory | None:
-        """Bytes of the training steps of a run, which this compiles; a run that follows need not do so again."""
+        """Bytes of the training steps of a run; compiles them, so that a later run need not."""
         program: Any
         program, arguments = train.step_program(self.model, config, self.image_shape, num_images, dtype=dtype)
         return train.step_memory(program.lower(*arguments).compile())
@@ -82,11 +82,11 @@ class ModelCosts:
 
     @functools.cached_property
     def input_gradient(self) -> float:
-        """Operations of the gradient of a score in one image."""
+        """Operations of the gradient of a class score with respect to one image."""
         return count_flops(jax.grad(lambda image, v: self._model_fn(v, image)[0]), self._image, self._variables)
 
     def pgd(self, num_steps: int) -> float:
-        """Operations of an image's PGD and of the logits before and after it."""
+        """Operations of PGD on one image, and of its logits before and after."""
 
         def attacked(variables: PyTree, image: Array, key: Array) -> Array:
             objective = attack.cross_entropy(functools.partial(self._model_fn, variables), jnp.int32(0))
@@ -96,7 +96,7 @@ class ModelCosts:
         return steps + 2 * self.forward
 
     def explanation_attack(self, config: evaluate.ExplanationAttackConfig) -> float:
-        """Operations of the attack on one pair."""
+        """Operations of the explanation attack on one pair."""
 
         def attacked(variables: PyTree, victim: Array, target: Array, key: Array) -> Array:
             logits_fn = functools.partial(self._model_fn, variables)
@@ -107,7 +107,7 @@ class ModelCosts:
         return count_flops(attacked, self._variables, self._image, self._image, self._key)
 
     def map_gradient(self, config: evaluate.ExplanationAttackConfig) -> float:
-        """Operations of the gradient of an explanation loss in one image."""
+        """Operations of the gradient of an explanation loss with respect to one image."""
 
         def loss(image: Array, variables: PyTree, key: Array) -> Array:
             logits_fn = functools.partial(self._model_fn, variables)
@@ -133,9 +133,9 @@ class ModelCosts:
         return jax.eval_shape(lambda key: models.init(key, self.model, self.image_shape), self._key)
 
     def flops_per_second(self, key: Array) -> float:
-        """The speed of a compiled gradient in the parameters, the fastest of three runs.
+        """Operations per second of a compiled gradient with respect to the parameters, the fastest of three runs.
 
-        Args: key: for the parameters and the images, whose values do not matter.
+        Args: key: for random parameters and images; their values do not matter.
         """
         variables = models.init(key, self.model, self.image_shape)
         images = jax.random.uniform(key, (TIMED_IMAGES, *self.image_shape))

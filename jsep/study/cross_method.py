@@ -1,4 +1,4 @@
-"""Trained with one explanation method, attacked and measured with every other: does SEP carry over?"""
+"""Does SEP transfer? Models trained with one explanation method, attacked and measured with every other."""
 
 import dataclasses
 from collections.abc import Collection, Sequence
@@ -33,7 +33,7 @@ class CrossMethodConfig(Configuration):
     chunk_size: int = count(64, "images or pairs in memory at once")
 
     def check(self) -> None:
-        """Raises: InputError for a method without derivative, or no studies or methods."""
+        """Raises: InputError for a method without a derivative, or where studies or methods are missing."""
         for name in self.methods:
             explain.check_differentiable(name)
         if not self.study_dirs or not self.methods:
@@ -59,8 +59,8 @@ def measure_cross(
     studies: Sequence[TrainedStudy], methods: Sequence[str], run: Run, *, max_seeds: int = 0, max_pairs: int = 0,
     chunk_size: int,
 ) -> None:  # fmt: skip
-    """A row a model and explanation method: each attacked on the pairs of its study; "pairs": those that all studies
-    share, if they do."""
+    """Adds a row per model and explanation method, attacked on the pairs of the model's study, and "pairs" where all
+    studies share the same pairs."""
     run.result["studies"] = [study.config.as_dict() for study in studies]
     if len({study.pairs.hash for study in studies}) == 1:
         run.result["pairs"] = _attacked_pairs(studies[0], max_pairs).as_dict()
@@ -71,7 +71,7 @@ def measure_cross(
         if model.seed in list(study.config.seeds)[: max_seeds or None]
         for method in methods
     ]
-    accuracies: dict[int, dict[str, float]] = {}  # of each model once
+    accuracies: dict[int, dict[str, float]] = {}  # by id(model): each model is measured once
     for study, model, method in run.missing(units, "attack", lambda unit: f"{unit[2]} of {unit[1].name}"):
         if id(model) not in accuracies:
             accuracies[id(model)] = _accuracies(study, model, chunk_size)
@@ -97,7 +97,7 @@ def _attacked_pairs(study: TrainedStudy, max_pairs: int) -> evaluate.PairIndex:
 
 
 def _attack(study: TrainedStudy, model: TrainedModel, method: str, max_pairs: int, chunk_size: int) -> dict[str, Any]:
-    """What one model's maps by `method` are worth on the pairs of its study, for a row."""
+    """The explanation robustness of one model by `method` on the pairs of its study, for a row of result.json."""
     pairs = _attacked_pairs(study, max_pairs)
     own = study.config.explanation_attack()
     settings = dataclasses.replace(own, method=method, method_options=own.options_of(method), attacked_method=None)
@@ -138,4 +138,4 @@ def _work(config: CrossMethodConfig, done: Collection[tuple[str, int]]) -> Work:
 
 
 CROSS_METHOD = StudyKind("cross_method", CrossMethodConfig, _prepare, _measure, work=_work)
-"""Every model of some studies, attacked with every one of some explanation methods. Figure 5."""
+"""Every model of the given studies, attacked with each of the given explanation methods. Figure 5."""

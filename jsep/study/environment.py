@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, device, commit, command."""
+"""The provenance of a result: versions, device, commit, command."""
 
 import datetime
 import importlib.metadata
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jax
 
-# What the recipes write themselves, one after the other, and what no run reads.
+# Results, which recipes write one after the other, and Markdown files, which no run reads, do not count as changes.
 _WRITTEN = (":(top)", ":(top,exclude)results", ":(top,exclude,glob)**/*.md")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
 
@@ -28,7 +28,7 @@ def _git(directory: Path, *arguments: str) -> str | None:
 
 
 def commit_of(directory: Path) -> str:
-    """The commit of the checkout around a directory, and whether files differ from it; "unknown" outside one."""
+    """The commit of the checkout that holds a directory, and whether files differ from it; "unknown" outside a checkout."""
     commit = _git(directory, "rev-parse", "HEAD")
     if commit is None:
         return "unknown"
@@ -62,6 +62,6 @@ def describe() -> dict[str, str | int]:
 
 
 def _relative(argv: Sequence[str]) -> list[str]:
-    """With the script as it is found from here: `make paper` starts it by its whole path, which is of this machine."""
+    """The command with the script's path relative to here: `make paper` uses the absolute path of this machine."""
     script, here = Path(argv[0]), Path.cwd()
     return [str(script.relative_to(here)) if script.is_relative_to(here) else argv[0], *argv[1:]]

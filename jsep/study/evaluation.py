@@ -1,4 +1,4 @@
-"""An evaluation: trained or imported models, attacked on the same images and pairs, with intervals and verdict."""
+"""An evaluation: trained or imported models, attacked on the same images and pairs, with intervals and a verdict."""
 
 import dataclasses
 import time
@@ -24,9 +24,9 @@ _ACCURACIES = ("clean_accuracy", "robust_accuracy", "auto_attack_accuracy")
 
 
 def measure(config: EvaluationConfig, subject: Subject, run: Run) -> None:
-    """A row a model. Finished chunks of its images and pairs are kept, so that an interrupted run goes on within it.
+    """Adds a row per model. Finished chunks of images and pairs are stored, so that an interrupted run resumes mid-model.
 
-    Writes pairs.json, maps.npz and values.npz, the value of every image and pair.
+    Writes pairs.json, maps.npz, and values.npz with the value of every image and pair.
     """
     directory, test = run.directory, subject.test
     if not directory.pairs_path.exists():
@@ -51,7 +51,7 @@ def measure(config: EvaluationConfig, subject: Subject, run: Run) -> None:
 
 @dataclasses.dataclass
 class _Measurement:
-    """Measures one model after the other, with the progress of each part."""
+    """Measures one model after the other and reports the progress of each part."""
 
     config: EvaluationConfig
     subject: Subject
@@ -103,7 +103,7 @@ class _Measurement:
         return row, values, maps_of_pairs(model.method, results)
 
     def _described(self, model: EvaluatedModel) -> dict[str, Any]:
-        """What a row says of its method, the baseline by its name here; of imported weights nothing is known."""
+        """The method's entries of a row, with the baseline's name in this evaluation; none for imported weights."""
         if not model.trained_as:
             return {"baseline": None, "adversarial": None}
         found = described_method(model.trained_as)
@@ -120,7 +120,7 @@ class _Measurement:
         return self.run.directory.path / "chunks" / f"model_{index}" / part
 
     def _key(self, model: EvaluatedModel, purpose: int) -> jax.Array:
-        """Of a study's model the keys that the study itself used: the same settings give the same numbers."""
+        """For a study's model the key that the study used, so that the same settings give the same numbers."""
         return jax.random.fold_in(jax.random.key(model.seed if model.trained_as else self.config.seed), purpose)
 
     def _accuracies(self, model: EvaluatedModel) -> dict[str, np.ndarray]:
@@ -160,7 +160,7 @@ class _Measurement:
         victims = self.subject.test.as_float(np.asarray(self.subject.pairs.victims))
         count = self._begin(f"properties of the explanations of {model.name}", len(victims))
         parts = []
-        # Each image with all of its neighbours: few at a time.
+        # Each image comes with all of its neighbours, so few images at a time.
         size = min(16, len(victims))
         for first in range(0, len(victims), size):
             rows = np.minimum(np.arange(first, first + size), len(victims) - 1)

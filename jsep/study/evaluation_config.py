@@ -1,4 +1,4 @@
-"""Everything that decides the numbers of an evaluation of trained models."""
+"""The configuration of an evaluation of trained models: every setting that its results depend on."""
 
 import dataclasses
 
@@ -10,12 +10,12 @@ from jsep.study.groups import AttackInTestsConfig, BudgetConfig, ExplanationConf
 from jsep.study.options import number
 
 STORED = "study"
-"""The selection that takes the pairs of the first study as they are."""
+"""The selection rule that reuses the pairs of the first study."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ImportedModelsConfig:
-    """Models from elsewhere."""
+    """Models trained outside jsep."""
 
     torch_weights: tuple[str, ...] = setting(
         (), "files of PyTorch weights (.pt, .pth, .safetensors) to be evaluated, each as path or name=path"
@@ -25,11 +25,11 @@ class ImportedModelsConfig:
     input_std: tuple[str, ...] = setting((), "standard deviation of each channel; default: the data set's")
 
     def mean(self) -> tuple[float, ...]:
-        """The mean of each channel; none where it is the data set's."""
+        """The mean of each channel; empty for the data set's."""
         return _channels("input_mean", self.input_mean)
 
     def std(self) -> tuple[float, ...]:
-        """The standard deviation of each channel; none where it is the data set's."""
+        """The standard deviation of each channel; empty for the data set's."""
         return _channels("input_std", self.input_std)
 
 
@@ -59,7 +59,7 @@ class EvaluationPairsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AutoAttackSettings:
-    """AutoAttack beside PGD."""
+    """AutoAttack in addition to PGD."""
 
     version: str | None = setting(
         None,
@@ -74,7 +74,7 @@ class AutoAttackSettings:
 
 @dataclasses.dataclass(frozen=True)
 class PropertiesConfig:
-    """Properties of single maps."""
+    """The properties of single maps that are measured."""
 
     measured: bool = setting(
         True, "measure stability, faithfulness and sanity of the maps of the victims as well", flag="properties"
@@ -89,10 +89,10 @@ class PropertiesConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig(Configuration):
-    """Which models, on which images and pairs, under which attacks. The help text of each setting is its
+    """The models, the images and pairs, and the attacks. The help text of each setting is its
     documentation.
 
-    A setting that a `StudyConfig` has too means the same here and has the same value where none is given.
+    A setting shared with `StudyConfig` has the same meaning and the same default.
     """
 
     study_dirs: tuple[str, ...] = setting((), "run directories of finished studies whose models are evaluated")
@@ -122,7 +122,7 @@ class EvaluationConfig(Configuration):
     chunk_size: int = count(256, "images or pairs in memory at once, and kept together on disk for a resumed run")
 
     def check(self) -> None:
-        """Raises: InputError where there is nothing to evaluate, or no data or pairs to do it on."""
+        """Raises: InputError where models, data or pairs are missing."""
         if not self.study_dirs and not self.imported.torch_weights:
             raise InputError("nothing to evaluate: give study_dirs, torch_weights or both")
         if self.dataset is None and not self.study_dirs:

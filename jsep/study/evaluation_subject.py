@@ -1,4 +1,4 @@
-"""The models of an evaluation, ours and imported ones, and the images and pairs on which all of them are tested."""
+"""The models of an evaluation, from studies or imported, and the images and pairs on which all are tested."""
 
 import dataclasses
 from pathlib import Path
@@ -21,9 +21,9 @@ from jsep.types import ModelFn, PyTree
 class EvaluatedModel:
     """One model of an evaluation.
 
-    method: its name in tables, the same for the seeds of a training method; seed: of its training, 0 for imported
-    weights; source: the study or file it comes from; trained_as: its method in the study, "" for imported weights;
-    sep_weight: lambda of the paper per MSE, 0 where there is none.
+    method: its name in tables, the same for the seeds of a training method; seed: its training seed, 0 for
+    imported weights; source: its study or file; trained_as: its method in the study, "" for imported weights;
+    sep_weight: lambda of the paper per MSE, 0 without SEP.
     """
 
     method: str
@@ -47,7 +47,7 @@ class EvaluatedModel:
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """What is evaluated on what."""
+    """The models of an evaluation, with the images and pairs that test them."""
 
     models: tuple[EvaluatedModel, ...]
     test: data.Dataset
@@ -58,8 +58,8 @@ class Subject:
 def load_subject(config: EvaluationConfig) -> Subject:
     """The models, images and pairs that the configuration names.
 
-    Raises: InputError where something cannot be read, does not exist or does not fit: a model with other classes or
-      another image size than the data, a pair index of other data, a reference that is not evaluated.
+    Raises: InputError where a file is missing or unreadable, the classes or the image size of a model differ from the
+      data's, the pair index is of other data, or the reference is not among the models.
     """
     studies = [load_trained(path, data_dir=config.data_dir) for path in config.study_dirs]
     test = _test_images(config, studies)
@@ -127,14 +127,14 @@ def _imported(config: EvaluationConfig, info: data.DatasetInfo) -> list[Evaluate
 
 
 def _check_fits(model: EvaluatedModel, test: data.Dataset) -> None:
-    """A model of another image size may run all the same, and of other classes mean nothing."""
+    """Raises: InputError for another image size or other classes, which need not fail when the model runs."""
     image = jax.ShapeDtypeStruct(test.info.image_shape, jnp.float32)
     channels = len(model.model.mean)
     if channels not in (1, test.info.image_shape[-1]):
         raise InputError(f"{model.name} takes images of {channels} channels, {test.info.name} has {image.shape}")
     try:
         num_logits = jax.eval_shape(model.model_fn, model.variables, image).shape[-1]
-    except Exception as error:  # Flax has errors of its own for parameters of another shape
+    except Exception as error:  # Flax has its own error types for parameters of another shape
         reason = " ".join(str(error).split())[:160]
         raise InputError(
             f"{model.name} does not take images of {image.shape} as in {test.info.name}: {reason}"

@@ -1,4 +1,4 @@
-"""What each member of the explanation ensemble adds, on the trained models of a study."""
+"""The contribution of each member of the explanation attack ensemble, on the trained models of a study."""
 
 import dataclasses
 import time
@@ -17,12 +17,12 @@ from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.study.work import Task, Work, data_sizes, finished_config, model_costs
 
 UNMOVED = 0.01
-"""A pair that loses less than this share of its loss counts as not moved."""
+"""A pair whose explanation loss falls by less than this share counts as not moved."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ExplanationAttacksConfig(Configuration):
-    """A finished study, its models and pairs. The help text of each field is its documentation."""
+    """Attacks on the models and pairs of a finished study. The help text of each field is its documentation."""
 
     models_dir: str = setting("runs/digits_models", "run directory of the study whose models are attacked")
     data_dir: str | None = setting(None, "TFDS data directory; default: where the study found its data")
@@ -39,13 +39,13 @@ class ExplanationAttacksConfig(Configuration):
     chunk_size: int = count(20, "pairs in memory at once")
 
     def check(self) -> None:
-        """Raises: InputError without attacks."""
+        """Raises: InputError where no attack is given."""
         if not self.attacks:
             raise InputError("attacks must name one or more attacks on explanations, got none")
 
     def attack_configs(self, own: evaluate.ExplanationAttackConfig) -> dict[str, evaluate.ExplanationAttackConfig]:
-        """name -> configuration of each attack that is compared: with the settings of `own`, the study's, where it is
-        the study's attack, else with the defaults; one that can repair a lost output also with that."""
+        """name -> configuration of each attack compared: `own` for the study's attack, the defaults for the others. An
+        attack that can repair a changed output is also compared with the repair."""
         found = {}
         for name in self.attacks:
             kind = attack.explanation_attack(name).config
@@ -82,9 +82,9 @@ def _prepare(config: ExplanationAttacksConfig) -> _Prepared:
 
 
 def measure(config: ExplanationAttacksConfig, prepared: _Prepared, run: Run) -> None:
-    """Attacks every model by each attack, that of the study with the study's settings: a row a model and attack on the
-    study's pairs, one a member of the ensemble, and one an attack on victims near the decision boundary. Finished
-    chunks of pairs are kept."""
+    """Attacks every model with each attack (the study's with its own settings). Adds a row per model and attack on the
+    study's pairs, per ensemble member, and per attack on victims near the decision boundary. Finished chunks of pairs
+    are stored."""
     study = prepared.study
     run.result["study"] = study.config.as_dict()
     for name, empty in (("members", []), ("warnings", {})):
@@ -113,7 +113,7 @@ def _with_pairs(pairs: evaluate.PairIndex, victims: tuple[int, ...], targets: tu
 
 
 def _near_boundary(study: TrainedStudy, model: TrainedModel, count: int) -> evaluate.PairIndex:
-    """Victims with the smallest lead of the model's class over the next one; targets the study's, in turn."""
+    """Victims with the smallest margin between the model's top two classes; targets are the study's, reused in turn."""
     images = study.test.as_float(slice(0, len(study.test)))
     logits = jax.jit(lambda variables, images: jax.lax.map(lambda z: study.model_fn(variables, z), images))
     leads = jnp.diff(jnp.sort(logits(model.variables, images), axis=-1)[:, -2:], axis=-1)[:, 0]
@@ -158,9 +158,9 @@ def _row(results: evaluate.PairResults) -> dict[str, Any]:
 def _member_rows(
     results: evaluate.PairResults, model: str, settings: evaluate.ExplanationAttackConfig
 ) -> list[dict[str, Any]]:
-    """For each member: the mean loss that it reaches alone, that all others reach, and on how many pairs it is best.
+    """For each member: its mean loss alone, the mean loss of all others, and the number of pairs on which it is best.
 
-    A member that goes on from the others' best image is not alone: it stands on those before it.
+    A member that starts from the best image of earlier members is not alone: its loss includes their progress.
     """
     losses = np.minimum(results.member_losses, results.loss_start[:, None])
     rows = []
@@ -192,4 +192,4 @@ def _work(config: ExplanationAttacksConfig, done: Collection[tuple[str, int]]) -
 
 
 EXPLANATION_ATTACKS = StudyKind("explanation_attacks", ExplanationAttacksConfig, _prepare, measure, work=_work)
-"""Attacks on explanations side by side, and what each member of the ensemble adds."""
+"""Attacks on explanations side by side, and the contribution of each ensemble member."""

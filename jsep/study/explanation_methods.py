@@ -19,7 +19,7 @@ from jsep.study.work import Task, Work
 from jsep.types import Array, PyTree
 
 LARGEST_WIDTH = 10_000
-"""Of a transformer, and of its other sizes: one block of this width has 1.2e9 parameters."""
+"""The largest width of a transformer, and limit of its other sizes: one block of this width has 1.2e9 parameters."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +54,10 @@ def _prepare(config: ExplanationMethodsConfig) -> _Prepared:
 
 
 def measure(config: ExplanationMethodsConfig, prepared: _Prepared, run: Run) -> None:
-    """Trains the two models and explains the same images by every method: a row a method, its maps in maps.npz.
+    """Trains the two models and explains the same images by every method: a row per method, its maps in maps.npz.
 
-    For each method also the similarity of its maps to those of the same model with (a) a new head and (b) all weights
-    new: an explanation of the model must change (Adebayo et al. 2018).
+    Each row also has the similarity of the maps to those of the same model with (a) a re-initialised head and (b) all
+    weights re-initialised; an explanation of the model must change (Adebayo et al. 2018).
     """
     test = prepared.test
     trained = {
@@ -137,7 +137,7 @@ def _explain(
     @jax.jit
     def to_maps(variables: PyTree) -> Array:
         def one(image: Array) -> Array:
-            # The class is the trained model's prediction, for the randomised models too.
+            # The explained class is the trained model's prediction, for the randomised models too.
             label = jnp.argmax(model_fn(trained.variables, image))
             return explain.make_map_fn(method, functools.partial(model_fn, variables), label, key=key)(image)
 

@@ -13,18 +13,18 @@ from jsep.types import PyTree
 
 PIXELS = "pixels"
 OWN = "features"
-"""The feature network that a study trained for its own pairs."""
+"""The feature network that a study trained to select its pairs."""
 
 
 def pixels(dataset: data.Dataset) -> np.ndarray:
-    """(B, H*W*C): the images themselves as features."""
+    """(B, H*W*C) features: the pixels of the images."""
     return dataset.as_float(slice(None)).reshape(len(dataset), -1)
 
 
 def own_features(study: TrainedStudy, run_dir: str | Path, dataset: data.Dataset, *, chunk_size: int) -> np.ndarray:
-    """(B, F) penultimate features by the feature network that the study in `run_dir` trained for its own pairs.
+    """(B, F) penultimate-layer features from the feature network that the study in `run_dir` trained to select its pairs.
 
-    Raises: InputError where the study took its pairs from elsewhere and trained none.
+    Raises: InputError where the study was given its pairs and trained no feature network.
     """
     network, variables = _own_network(study, run_dir)
     return evaluate.features(models.features_fn(network), variables, dataset, chunk_size=chunk_size)

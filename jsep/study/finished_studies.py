@@ -1,4 +1,4 @@
-"""The models of many finished studies side by side, after a check that all were judged in the same way."""
+"""The models of many finished studies side by side, after a check that all were evaluated in the same way."""
 
 import dataclasses
 import glob
@@ -21,10 +21,10 @@ def _settings_in(*groups: str) -> tuple[str, ...]:
 
 
 JUDGED_BY = ("dataset", "test_images", "norm", "budget_in_tests", *_settings_in("tests", "maps", "explanation"))
-"""What all models must share for their numbers to be comparable, beside the pairs."""
+"""The settings, besides the pairs, that all models must share to be comparable."""
 
-# These say which run it was, how it was followed or how it was judged, and not how its models were trained; the SEP
-# weight and the regulariser are named by their own.
+# These identify, monitor or evaluate a run and do not affect training; the SEP weight and the regulariser have
+# entries of their own in the name.
 _NOT_IN_A_NAME = frozenset((*JUDGED_BY, *_settings_in("pairs", "features", "monitoring"))) | {
     "experiment", "data_dir", "methods", "seed", "num_seeds", "test_epsilon", "validation_images", "chunk_size",
     "sep_weight_pos", "sep_weight_neg", "sep_weight_unit",
@@ -36,7 +36,7 @@ _OF_A_REGULARISER = {
     "regulariser_top_k": "r2et",
     "regulariser_num_gaps": "r2et",
 }
-"""Fields that matter to one regulariser alone."""
+"""Fields used by one regulariser only."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class FinishedStudies:
     reference: str
 
     def header(self) -> dict[str, Any]:
-        """What a result over many studies says of them."""
+        """The entries of result.json that describe the studies."""
         pairs = {key: self.pairs[key] for key in ("dataset", "split", "hash") if key in self.pairs}
         return {
             "pairs": pairs | {"num_pairs": len(self.pairs["victims"])},
@@ -68,7 +68,7 @@ class FinishedStudies:
 
 
 def family_of(method: str) -> str:
-    """The objective, "sep" or "<objective>_sep", or the regulariser's name: what kind of training a method is."""
+    """The family of a training method: its objective, "sep" or "<objective>_sep", or the name of its regulariser."""
     chosen = training_method(method)
     if chosen.regulariser:
         return chosen.regulariser
@@ -78,17 +78,17 @@ def family_of(method: str) -> str:
 
 
 def read_finished(patterns: Sequence[str], reference_dir: str | Path) -> FinishedStudies:
-    """Every model of the finished studies that the patterns match, judged against the models of the reference: those of
-    its first adversarial objective without a term.
+    """Every model of the finished studies that match the patterns, compared with the reference models: those of the
+    reference study's first adversarial objective without a term.
 
-    A model is degraded below them by the rule of every study (`methods.is_degraded`): also one of the same method with
-    another budget.
+    Degraded models are marked by the rule of every study (`methods.is_degraded`), also ones of the reference method
+    with another budget.
 
     Args: patterns: run directories, "*" allowed; reference_dir: a study with such models.
-    Raises: InputError where nothing is found, the reference has no such model, or the models were judged differently.
+    Raises: InputError where nothing is found, the reference has no such model, or the models were evaluated differently.
     """
     found = dict.fromkeys(path for pattern in patterns for path in sorted(glob.glob(str(pattern))))
-    # A sweep's directory holds its logs and its own record beside the runs.
+    # A sweep's directory also holds its logs and its own record.
     paths = [path for path in found if Path(path).is_dir() and Path(path).name != "logs"]
     results, left_out = {}, []
     for path in paths:
@@ -153,8 +153,8 @@ def _check_same(path: str, reference: str, found: Mapping[str, Any], expected: M
 
 
 def _part_in(method: str, name: str) -> tuple[bool, bool]:
-    """Whether a field is named also at the reference's value, as a method's weight is; whether it takes part in how the
-    method trains."""
+    """Whether field `name` is part of the setting's name even at the reference's value, as a method's weight is, and
+    whether it affects how the method trains."""
     chosen = training_method(method)
     objective = train.objective(chosen.objective)
     if name.startswith("sep_"):
@@ -170,7 +170,7 @@ def _part_in(method: str, name: str) -> tuple[bool, bool]:
 
 
 def _setting(row: Mapping[str, Any], config: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
-    """Such as "sep_pos +0.3" or "mat, epsilon 0.1": the method, its weight, and what else is not the reference's."""
+    """The method, its weight and all that differs from the reference, e.g. "sep_pos +0.3" or "mat, epsilon 0.1"."""
     method, defaults = row["method"], StudyConfig().as_dict()
     weight = f" {row['sep_weight_scale_free']:+.3g}" if row["sep_weight"] else ""
     parts = [method + weight]
