@@ -102,8 +102,8 @@ def _prepare(config: AttackStrengthConfig) -> _Prepared:
 
 
 def measure(config: AttackStrengthConfig, prepared: _Prepared, run: Run) -> None:
-    """Adds a row per model, attack and implementation. The library's model judges the images of every implementation: an
-    image is robust if its clean version and the valid adversarial image returned are both classified correctly.
+    """Adds a row per model, attack and implementation. The library's model judges the images of every implementation:
+    an image is robust if its clean version and the valid adversarial image returned are both classified correctly.
 
     values.npz stores which images are robust to the library's attacks.
     """
@@ -214,7 +214,7 @@ def _predictions(trained: TrainedStudy, variables: PyTree, chunk_size: int, imag
 def _timing(
     config: AttackStrengthConfig, trained: TrainedStudy, model: TrainedModel, images: np.ndarray, labels: np.ndarray
 ) -> dict[str, Any]:
-    """Seconds of compiled APGD on the cross-entropy over images robust to it, so that no image ends early."""
+    """Seconds of compiled APGD on the cross-entropy over robust images, so that no image ends early."""
     version = config.version("apgd-ce")
     _attacked(config, trained, model, version, images, labels)
     timing = {LIBRARY: round(_attacked(config, trained, model, version, images, labels)[2], 2)}

@@ -32,7 +32,7 @@ FEATURE_OBJECTIVE = "standard"
 """How the feature network is trained."""
 
 LARGEST_NUM_SEEDS = 10_000
-"""The largest number of models (methods x seeds) in a study."""
+"""The largest number of seeds of a study; each trains one model per method."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +144,7 @@ class StudyConfig(Configuration):
         )
 
     def _objective_config(self, method: TrainingMethod) -> Any:
-        """The configuration of a method's objective: fields with a setting take its value, the others objective_options."""
+        """The configuration of a method's objective: from the settings of its fields' names, else objective_options."""
         objective, settings = train.objective(method.objective), self.flat()
         names = list(dict.fromkeys(training_method(name).objective for name in self.methods))
         own = own_settings(objective.config, settings, options_of_objectives(names, self.objective.options, settings))
@@ -153,7 +153,7 @@ class StudyConfig(Configuration):
         return own
 
     def feature_train_config(self) -> train.TrainConfig:
-        """The training configuration of the feature network, the same however the models are trained, as are the pairs."""
+        """The training configuration of the feature network; it is independent of how the models are trained."""
         standard = self.train_config(FEATURE_OBJECTIVE, num_pixels=1)
         optimizer = dataclasses.replace(standard.optimizer, learning_rate=self.features.learning_rate)
         return dataclasses.replace(

@@ -236,7 +236,7 @@ class Configuration:
         return self._with(values, self)
 
     def as_a(self, kind: type[Other], **values: Any) -> Other:
-        """A configuration of class `kind` with the values of the settings that it shares with this one, and with `values`."""
+        """A configuration of class `kind` with the settings that it shares with this one, and with `values`."""
         own = self.flat()
         return kind.of(**{name: own[name] for name in settings_of(kind) if name in own} | values)
 

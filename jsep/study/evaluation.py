@@ -24,7 +24,7 @@ _ACCURACIES = ("clean_accuracy", "robust_accuracy", "auto_attack_accuracy")
 
 
 def measure(config: EvaluationConfig, subject: Subject, run: Run) -> None:
-    """Adds a row per model. Finished chunks of images and pairs are stored, so that an interrupted run resumes mid-model.
+    """Adds a row per model. Finished chunks of images and pairs are stored, from which an interrupted run resumes.
 
     Writes pairs.json, maps.npz, and values.npz with the value of every image and pair.
     """

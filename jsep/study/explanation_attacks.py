@@ -44,8 +44,8 @@ class ExplanationAttacksConfig(Configuration):
             raise InputError("attacks must name one or more attacks on explanations, got none")
 
     def attack_configs(self, own: evaluate.ExplanationAttackConfig) -> dict[str, evaluate.ExplanationAttackConfig]:
-        """name -> configuration of each attack compared: `own` for the study's attack, the defaults for the others. An
-        attack that can repair a changed output is also compared with the repair."""
+        """name -> configuration of each attack compared: `own` for the study's attack, the default settings for
+        the others. An attack that can repair a changed output is also compared with that repair."""
         found = {}
         for name in self.attacks:
             kind = attack.explanation_attack(name).config

@@ -22,7 +22,7 @@ def pixels(dataset: data.Dataset) -> np.ndarray:
 
 
 def own_features(study: TrainedStudy, run_dir: str | Path, dataset: data.Dataset, *, chunk_size: int) -> np.ndarray:
-    """(B, F) penultimate-layer features from the feature network that the study in `run_dir` trained to select its pairs.
+    """(B, F) penultimate features from the feature network that the study in `run_dir` trained to select its pairs.
 
     Raises: InputError where the study was given its pairs and trained no feature network.
     """

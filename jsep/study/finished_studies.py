@@ -41,12 +41,12 @@ _OF_A_REGULARISER = {
 
 @dataclasses.dataclass(frozen=True)
 class FinishedStudies:
-    """Models of many studies.
+    """The models of many studies.
 
-    rows: those of result.json, each with "run" (its directory's name), "family", "setting" (what its training was, in
-      words, without the seed) and a new "degraded"; left_out: a line for each directory that could not be used;
-    judged: what all share of JUDGED_BY; pairs: of all; studies: where each comes from; reference: the method that the
-      others are measured by.
+    rows: of result.json, each with "run" (its directory's name), "family", "setting" (a description of its training
+      without the seed) and "degraded", computed anew; left_out: a line for each directory that could not be used;
+    judged: the shared settings of JUDGED_BY; pairs: the shared pairs; studies: the provenance of each study;
+    reference: the method that the others are compared with.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -78,14 +78,14 @@ def family_of(method: str) -> str:
 
 
 def read_finished(patterns: Sequence[str], reference_dir: str | Path) -> FinishedStudies:
-    """Every model of the finished studies that match the patterns, compared with the reference models: those of the
+    """The models of all finished studies that match the patterns, compared with the reference models: those of the
     reference study's first adversarial objective without a term.
 
     Degraded models are marked by the rule of every study (`methods.is_degraded`), also ones of the reference method
     with another budget.
 
     Args: patterns: run directories, "*" allowed; reference_dir: a study with such models.
-    Raises: InputError where nothing is found, the reference has no such model, or the models were evaluated differently.
+    Raises: InputError where nothing is found, the reference lacks such a model, or evaluations differ.
     """
     found = dict.fromkeys(path for pattern in patterns for path in sorted(glob.glob(str(pattern))))
     # A sweep's directory also holds its logs and its own record.

@@ -1,4 +1,4 @@
-"""What all models of a study are trained with, and the training of one of them, from its newest checkpoint on."""
+"""The inputs shared by all models of a study, and the training of one model from its newest checkpoint."""
 
 import contextlib
 import dataclasses
@@ -16,8 +16,7 @@ from jsep.types import Key, PyTree
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What all models of a study share: its configuration, images and network, the variables that each seed starts
-    from, the run and its log."""
+    """Shared by all models of a study: the configuration, images, network, initial variables per seed, run and log."""
 
     config: StudyConfig
     splits: Splits
@@ -42,7 +41,7 @@ def fit(
     validate: Callable[[PyTree], dict[str, float]] | None = None,
     initial: PyTree | None = None,
 ) -> tuple[train.TrainState, train.Best | None]:
-    """Trains the model called `name`, (method, seed), from its newest checkpoint on.
+    """Trains the model `name`, (method, seed), from its newest checkpoint where there is one.
 
     Returns: the last state, and the best one where there was validation.
     """

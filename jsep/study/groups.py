@@ -1,4 +1,4 @@
-"""Groups of settings that configurations of several kinds of studies share, each declared once."""
+"""Groups of settings shared by the configurations of several kinds of studies."""
 
 import dataclasses
 from typing import Any
@@ -10,7 +10,7 @@ from jsep.study.options import option_kinds, own_settings, parse_options
 
 
 def method_options(method: str, texts: tuple[str, ...]) -> explain.Options:
-    """The options of an explanation method. Raises: InputError for one that it does not have, naming those it has."""
+    """The options of an explanation method. Raises: InputError for an unknown one, listing those it has."""
     return tuple(parse_options(f"explanation method {method!r}", texts, explain.option_kinds(method)).items())
 
 
@@ -31,7 +31,7 @@ class DataConfig:
 
     @property
     def streams(self) -> bool | None:
-        """Whether training streams its images, as `train.fit` takes it; None: where they are many."""
+        """Whether training streams its images, as in `train.fit`; None: only if they are many."""
         return {"auto": None, "always": True, "never": False}[self.stream]
 
 
@@ -57,7 +57,7 @@ class BudgetConfig:
     )
 
     def check(self) -> None:
-        """Raises: InputError for a budget that is none under its norm."""
+        """Raises: InputError for a budget that is invalid under its norm."""
         check_epsilon(self.epsilon, self.norm)
 
 
@@ -71,7 +71,7 @@ class AttackInTestsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MapConfig:
-    """From saliency to map."""
+    """The steps from saliency to map."""
 
     reduce: str = setting("abs_sum", "saliency to map, channels", choices=explain.REDUCTIONS)
     normalize: str = setting("l1", "saliency to map, normalisation", choices=explain.NORMALIZATIONS)
@@ -113,8 +113,8 @@ class ExplanationConfig:
     def attack(self, maps: MapConfig) -> evaluate.ExplanationAttackConfig:
         """The explanation attack.
 
-        A field of the attack's own configuration takes the value of the setting of its name, where there is one, else
-        that in attack_options, else its default. Raises: InputError for what does not fit.
+        A field of the attack's own configuration takes the value of the setting of the same name, else of
+        attack_options, else its default. Raises: InputError for an unknown or invalid option.
         """
         own, settings = attack.explanation_attack(self.attack_kind).config, vars(self)
         known = option_kinds(own, settings)
@@ -134,7 +134,7 @@ class ExplanationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class StartConfig:
-    """Another study whose models are trained on."""
+    """Another study, from whose models training starts."""
 
     run_dir: str | None = setting(
         None,
@@ -192,7 +192,7 @@ class AttackInTrainingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveConfig:
-    """What objectives have for settings: a flag each that users had before, and options for the others."""
+    """The settings of objectives: the older ones as a flag each, the others as options."""
 
     trades_beta: float = amount(6.0, "weight of the divergence of trades (alpha of the paper), >= 0", allow_zero=True)
     options: tuple[str, ...] = setting(
@@ -201,13 +201,13 @@ class ObjectiveConfig:
 
 
 WEIGHT_UNITS = ("paper", "scale_free", "gradient_ratio")
-"""Of the SEP weights: per MSE, per N^2 * MSE, or the ratio of the norms of both gradients at the start of training, by
-which each model gets a weight of its own (`train.sep_weight_for_ratio`)."""
+"""The units of SEP weights: per MSE, per N^2 * MSE, or the ratio of both gradients' norms at the start of training, from
+which each model's weight is computed (`train.sep_weight_for_ratio`)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SepTermConfig:
-    """SEP, the regulariser under test."""
+    """The SEP regulariser."""
 
     weight_pos: float = amount(50000.0, "SEP weight of sep_pos, > 0, flattens")
     weight_neg: float = setting(-3000.0, "SEP weight of sep_neg, < 0, sharpens", minimum=-MAX_WEIGHT, below=0.0)
@@ -233,7 +233,7 @@ class SepTermConfig:
     )
 
     def term(self, maps: MapConfig) -> train.SepConfig:
-        """The term."""
+        """The configuration of the SEP term."""
         return train.SepConfig(
             self.method,
             explain.MapConfig(maps.reduce, self.normalize),
@@ -249,7 +249,7 @@ class SepTermConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RegulariserConfig:
-    """Another paper's regulariser of explanations."""
+    """The explanation regularisers of other papers."""
 
     weight: float = amount(1.0, f"weight of another paper's regulariser: {', '.join(train.EXPLANATION_REGULARISERS)}")
     noise_scale: float = size(4 / 255, "half width of the noise of lga, pixel units")
@@ -280,15 +280,15 @@ class FeatureNetworkConfig:
 
 
 CHECKPOINTS = ("last", "best")
-"""The state after the last epoch, and that with the highest robust accuracy on the validation images."""
+"""The checkpoint after the last epoch, and the one with the highest robust accuracy on the validation images."""
 
 VALIDATION_ATTACKS = ("training", "test")
-"""Whose attack the validation images meet. One-step training can fail in a way that its own attack does not see."""
+"""The attack on the validation images. One-step training can overfit to its own attack, which then does not show it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MonitoringConfig:
-    """What is looked at and kept while a model trains."""
+    """What is measured and stored while a model trains."""
 
     validate_every: int = count(1, "epochs between two looks at the validation images")
     validation_attack: str = setting(
@@ -308,7 +308,7 @@ class MonitoringConfig:
 
 
 def options_of_objectives(names: list[str], texts: tuple[str, ...], settings: dict[str, Any]) -> dict[str, Any]:
-    """The options of objectives that have no setting of their own. Raises: InputError for one that none of them has."""
+    """The options of objectives without a setting. Raises: InputError for an option that no named objective has."""
     known: dict[str, Any] = {}
     for name in names:
         known |= option_kinds(train.objective(name).config, settings)

@@ -1,4 +1,4 @@
-"""The kinds of studies, and the one call that runs any of them."""
+"""The kinds of studies, and the function that runs any of them."""
 
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,11 @@ STUDIES: dict[str, StudyKind[Any, Any]] = {
     "sep_weight_sweep": WEIGHT_SWEEP,
     "correlation": CORRELATION,
 }
-"""name -> kind of study; from outside, `study.STUDIES["mine"] = study.StudyKind(...)`."""
+"""name -> kind of study; to add one: `study.STUDIES["mine"] = study.StudyKind(...)`."""
 
 
 def kind_of(config: Configuration) -> StudyKind[Any, Any]:
-    """The kind of study that a configuration is of. Raises: InputError where none is registered for its class."""
+    """The kind of study of a configuration. Raises: InputError where none is registered for its class."""
     for kind in STUDIES.values():
         if kind.config is type(config):
             return kind
@@ -59,20 +59,20 @@ def run(
     on_progress: OnProgress | None = None,
     mesh: Mesh | None = None,
 ) -> dict[str, Any]:
-    """Runs the study of a configuration in `run_dir` and returns what result.json holds.
+    """Runs the study of a configuration in `run_dir` and returns the contents of result.json.
 
-    With `resume` an interrupted run goes on: what it has finished is not touched, and training continues from its
-    newest checkpoint. With a `mesh` of `devices.make_mesh` a study of `StudyConfig` shares its work out over the
-    devices; of several processes, which all call this, process 0 alone reads and writes `run_dir`.
+    With `resume` an interrupted run continues: finished parts are not repeated, and training restarts from its newest
+    checkpoint. With a `mesh` from `devices.make_mesh` a study of `StudyConfig` distributes its work over the devices;
+    all processes call this function, but only process 0 reads and writes `run_dir`.
 
-    Raises: InputError for bad input, before anything is written; train.TrainingDiverged with its step and term.
+    Raises: InputError for invalid input, before anything is written; train.TrainingDiverged with the step and term.
     """
     kind = kind_of(config)
     return execute(kind, config, run_dir, resume=resume, overwrite=overwrite, on_progress=on_progress, mesh=mesh)
 
 
 def describe(config: Configuration, result: dict[str, Any], run_dir: str | Path) -> str:
-    """What a script prints of a result: its table and findings, and where to look further."""
+    """The text that a script prints of a result: its table, its findings, and the file to open next."""
     kind = kind_of(config)
     table = (kind.table or report.format_table)(result).strip()
     word = "page" if kind.shown.endswith(".html") else "result"

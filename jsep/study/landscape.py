@@ -1,4 +1,4 @@
-"""The input landscape of trained models: slices, planes, curvature, and what the curvature says about the attack."""
+"""The input landscape of trained models: slices, planes, curvature, and its correlation with the attack's success."""
 
 import dataclasses
 import time
@@ -21,17 +21,17 @@ from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.study.work import Task, Work, data_sizes, finished_config, model_costs
 
 OUTCOMES = ("explanation_loss_end", "relative_reduction", "moved")
-"""What the explanation attack achieves on an image: the loss that is left, the share it removed, how far the own map
-moved."""
+"""The outcomes of the explanation attack on an image: the final loss, the share of the loss removed, and the change of
+the image's own map."""
 
 BASELINES = ("explanation_loss_start", "effective_pixels")
-"""Not curvature: what the landscape's numbers must beat as predictors."""
+"""Baseline predictors other than curvature, which the landscape's numbers must beat."""
 
 CURVATURES = ("top_eigenvalue", "trace", "frobenius_norm", "average_sharpness", "worst_sharpness")
 
 
 def prepare(config: LandscapeConfig) -> list[TrainedStudy]:
-    """The studies, on the same pairs and with models of different names. Raises: InputError where they are not."""
+    """The studies. Raises: InputError unless they share the same pairs and their models have different names."""
     studies = [load_trained(path, data_dir=config.data_dir) for path in config.models]
     names = [_name(study, trained) for study in studies for trained in study.trained]
     if len(set(names)) != len(names):
@@ -42,7 +42,7 @@ def prepare(config: LandscapeConfig) -> list[TrainedStudy]:
 
 
 def _name(study: TrainedStudy, trained: TrainedModel) -> str:
-    """The name of the model in tables and pictures; an objective that has a weight is named with it."""
+    """The name of the model in tables and figures, with the weight of its objective if it has one."""
     chosen = training_method(trained.method)
     weight = train.objective(chosen.objective).weight
     method = trained.method
@@ -57,7 +57,7 @@ def _measure(config: LandscapeConfig, studies: Sequence[TrainedStudy], run: Run)
 
 
 def measure(config: AnalysisConfig, studies: Sequence[TrainedStudy], run: Run) -> None:
-    """A row a model; the numbers of every image and what the pictures show go to maps.npz."""
+    """Adds a row per model; the numbers of every image and the arrays of the figures go to maps.npz."""
     first = studies[0]
     count = min(config.num_images or len(first.pairs.victims), len(first.pairs.victims))
     what = _measurement(config, first)
@@ -75,7 +75,7 @@ def measure(config: AnalysisConfig, studies: Sequence[TrainedStudy], run: Run) -
     for study, trained in run.missing(units, "model", lambda unit: f"analysing {_name(*unit)}"):
         row, own, kept = _analyse_model(config, study, trained, what, count)
         arrays = {f"{row['method']}/seed{trained.seed}/numbers/{key}": value for key, value in own.items()}
-        # Pictures show the first seed of each method; the numbers are of all.
+        # Figures show the first seed of each method; the numbers are of all seeds.
         if row["method"] not in {other["method"] for other in run.rows}:
             arrays |= {f"{row['method']}/{key}": value for key, value in kept.items()}
         run.directory.add_maps(arrays)
@@ -113,9 +113,9 @@ def _measurement(config: AnalysisConfig, study: TrainedStudy) -> Measurement:
 def _analyse_model(
     config: AnalysisConfig, study: TrainedStudy, trained: TrainedModel, what: Measurement, count: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """A row of result.json, the per-image numbers, and the arrays of the pictures."""
+    """A row of result.json, the per-image numbers, and the arrays of the figures."""
     started = time.perf_counter()
-    # The same keys for every model: paired directions, probes and samples.
+    # The same key for every model, so that directions, probes and samples are paired.
     key = jax.random.key(config.seed)
     accuracy_key, attack_key, image_key = jax.random.split(key, 3)
     settings, model_fn = study.config, study.model_fn
@@ -179,7 +179,7 @@ def _analyse_model(
 
 
 def _mean_and_error(values: np.ndarray) -> dict[str, float]:
-    """Mean and standard error over the images at which the number is finite, and how many those are."""
+    """Mean and standard error over the images with finite values, and the number of such images."""
     finite = np.asarray(values, np.float64)[np.isfinite(values)]
     error = finite.std(ddof=1) / finite.size**0.5 if finite.size > 1 else 0.0
     return {
@@ -191,7 +191,7 @@ def _mean_and_error(values: np.ndarray) -> dict[str, float]:
 
 
 def _correlations(config: AnalysisConfig, numbers: Sequence[dict[str, np.ndarray]]) -> list[dict[str, Any]]:
-    """Every predictor against every outcome: rho over the images within the models, and over the models."""
+    """Spearman's rho of every predictor with every outcome: over the images within each model, and over the models."""
     predictors = [*BASELINES, *(name for name in numbers[0] if name.startswith("map/"))]
     predictors += [name for name in numbers[0] if name.rpartition("/")[2] in CURVATURES]
     stacked = {name: np.stack([own[name] for own in numbers]) for name in (*predictors, *OUTCOMES)}
@@ -215,7 +215,7 @@ def _correlations(config: AnalysisConfig, numbers: Sequence[dict[str, np.ndarray
 
 
 def task_of(config: AnalysisConfig, study: StudyConfig, num_models: int, where: str) -> Task:
-    """The analysis of `num_models` models of a study; where: its directory."""
+    """The task of analysing `num_models` models of a study; where: the study's directory."""
     images = data_sizes(study)
     costs = model_costs(study, images)
     pairs = min(config.num_images or study.pairs.num_pairs, study.pairs.num_pairs)

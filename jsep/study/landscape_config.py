@@ -1,4 +1,4 @@
-"""Everything that decides the numbers of a landscape analysis."""
+"""The configuration of a landscape analysis: every setting that its results depend on."""
 
 import dataclasses
 
@@ -45,7 +45,7 @@ class AnalysisConfig:
     chunk_size: int = count(64, "images times points in memory at once; changes no number", flag="landscape_chunk_size")
 
     def check(self) -> None:
-        """Raises: InputError for names that stand twice, a budget that is none, or too few Lanczos steps."""
+        """Raises: InputError for repeated names, an invalid budget, or too few Lanczos steps."""
         for what, names in (("scalar function", self.scalars), ("direction", self.directions)):
             if not names or len(set(names)) != len(names):
                 raise InputError(f"expected one or more different {what}s, got {', '.join(names) or 'none'}")
@@ -57,7 +57,7 @@ class AnalysisConfig:
             )
 
     def directions_of(self, scalar: str) -> tuple[str, ...]:
-        """The directions of the slices of one scalar function: the loss to the own map has no gradient at the image."""
+        """The directions of the slices of one scalar function; the loss to the own map has zero gradient at the image."""
         without = {"gradient", "gradient_sign"} if scalar == "explanation_to_own" else set()
         return tuple(name for name in self.directions if name not in without)
 
@@ -71,7 +71,7 @@ class LandscapeConfig(Configuration):
     analysis: AnalysisConfig = group(AnalysisConfig)
 
     def check(self) -> None:
-        """Raises: InputError without models, or for an analysis that does not fit together."""
+        """Raises: InputError without models, or for incompatible settings of the analysis."""
         if not self.models:
             raise InputError("models names no run directory: give one or more, such as runs/digits_sep")
         self.analysis.check()

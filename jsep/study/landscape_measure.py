@@ -12,16 +12,16 @@ from jsep.study.landscape_config import AnalysisConfig
 from jsep.types import Array, Key, ModelFn, Objective, PyTree
 
 IMAGES_AT_ONCE = 8
-"""More images do not make a product with a vector faster on a CPU; the rest of a chunk are points of an image."""
+"""Hessian-vector products of larger batches are no faster on a CPU; points of an image fill the rest of a chunk."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What is measured, as one static value of the compiled function.
+    """The measurement, as one static argument of the compiled function.
 
-    analysis: with no more Lanczos steps and eigenvalues than an image has pixels; epsilon: its budget, or the study's;
-    scalars: (function, its directions) of each; explanation, prediction: the attacks; sep: the term whose noise the
-    functions draw; with_map: the numbers of the map itself too.
+    analysis: with at most as many Lanczos steps and eigenvalues as an image has pixels; epsilon: its budget, else the
+    study's; scalars: (function, its directions) pairs; explanation, prediction: the attacks; sep: the term whose noise
+    the functions draw; with_map: whether to measure the map itself too.
     """
 
     analysis: AnalysisConfig
@@ -33,18 +33,18 @@ class Measurement:
     with_map: bool = True
 
     def parts(self) -> list["Measurement"]:
-        """One for each function and one for the map: small programs compile faster than their sum."""
+        """One measurement per scalar function and one for the map: small programs compile faster than a large one."""
         functions = [dataclasses.replace(self, scalars=(scalar,), with_map=False) for scalar in self.scalars]
         return [*functions, dataclasses.replace(self, scalars=())]
 
     @property
     def points_at_once(self) -> int:
-        """How many points of one image share a chunk with those of other images."""
+        """The number of points of one image in a chunk that it shares with other images."""
         return max(1, self.analysis.chunk_size // IMAGES_AT_ONCE)
 
     @property
     def ball(self) -> dict[str, Any]:
-        """The ball of sharpness and Lipschitz estimate; a step is an eighth of its radius."""
+        """The ball of the sharpness and the Lipschitz estimate; the step size is an eighth of its radius."""
         return {
             "norm": self.analysis.norm,
             "epsilon": self.epsilon,
@@ -60,7 +60,7 @@ def _case(
     logits_fn = functools.partial(model_fn, variables)
 
     def map_fn_at(z: Array) -> Any:
-        # As the evaluation explains it: the predicted class of the image itself, fixed; one key for what is drawn.
+        # As in the evaluation: the map of the image's predicted class, held fixed, with one key for its random draws.
         return what.explanation.make_map_fn(logits_fn, jnp.argmax(logits_fn(z)), key=jax.random.fold_in(key, 1))
 
     noise = train.draw_noise(jax.random.fold_in(key, 2), what.sep, image.shape)
@@ -68,7 +68,7 @@ def _case(
 
 
 def _attacked(key: Key, case: landscape.ScalarContext, scalar: str, manipulated: Array, what: Measurement) -> Array:
-    """Where the attack on this function ended: the explanation attack's image, or PGD's on the cross-entropy."""
+    """The adversarial image of this function: from the explanation attack, or from PGD on the cross-entropy."""
     if scalar not in ("cross_entropy", "margin"):
         return manipulated
     objective = attack.cross_entropy(case.logits_fn, case.label)
@@ -79,13 +79,13 @@ def _attacked(key: Key, case: landscape.ScalarContext, scalar: str, manipulated:
 def _lines(
     key: Key, names: tuple[str, ...], context: landscape.DirectionContext, eigenvector: Array, what: Measurement
 ) -> Array:
-    """The directions, (D, H, W, C): of each random name `num_directions`, of the others one."""
+    """The directions, (D, H, W, C): `num_directions` for each random name, one for each other name."""
     own = what.analysis
     make = functools.partial(landscape.direction, context=context, epsilon=what.epsilon, norm=own.norm)
     rows = []
     for name in names:
         if name in landscape.RANDOM_DIRECTIONS:
-            # The same lines for every model: the key is the image's alone.
+            # The same directions for every model: the key depends only on the image.
             keys = jax.random.split(jax.random.fold_in(key, list(landscape.DIRECTIONS).index(name)), own.num_directions)
             rows.append(jax.vmap(lambda k, name=name: make(k, name))(keys))
         elif name == "eigenvector":

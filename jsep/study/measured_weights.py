@@ -1,4 +1,4 @@
-"""SEP weights that are measured at the start of training and kept: one a model, in sep_weights.json of the run."""
+"""SEP weights measured at the start of training: one per model, stored in sep_weights.json of the run."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from jsep.study.config import StudyConfig
 from jsep.study.methods import training_method
 
 SEP_WEIGHTS = "sep_weights.json"
-"""The file of a run directory."""
+"""The file of measured weights in a run directory."""
 
 
 def train_config_of(
@@ -23,11 +23,11 @@ def train_config_of(
     run_dir: str | Path,
     measure: Callable[[train.TrainConfig, float], float] | None = None,
 ) -> train.TrainConfig:
-    """The training configuration of one model of a run, its SEP weight measured where the study's unit says so.
+    """The training configuration of one model of a run; with the unit gradient_ratio its SEP weight is measured.
 
-    Args: measure: (configuration, ratio) -> weight, called once a model, whose weight then stays in the run directory,
-      so that a resumed run trains with the same; None: it must be there.
-    Raises: InputError where it is not there, or the file cannot be read.
+    Args: measure: (configuration, ratio) -> weight, called once per model; the weight is stored in the run directory,
+      so that a resumed run trains with the same one. None: read the stored weight.
+    Raises: InputError where the stored weight is missing, or its file cannot be read.
     """
     found = config.train_config(method, num_pixels)
     if config.sep.weight_unit != "gradient_ratio" or not training_method(method).sep_sign:

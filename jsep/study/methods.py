@@ -12,8 +12,8 @@ from jsep.study.options import number
 @dataclasses.dataclass(frozen=True)
 class TrainingMethod:
     """objective: a key of `train.OBJECTIVES`; sep_sign: of its SEP weight, 0 without SEP; regulariser: a key of
-    `train.EXPLANATION_REGULARISERS`; weight: the size of its SEP weight, of its regulariser_weight or of what its
-    objective weighs, None for the study's."""
+    `train.EXPLANATION_REGULARISERS`; weight: the size of its SEP weight, its regulariser_weight or its objective's
+    weight, None for the study's."""
 
     objective: str
     sep_sign: int = 0
@@ -22,24 +22,24 @@ class TrainingMethod:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the objective has nothing added to it."""
+        """Whether the method is an objective without SEP or another regulariser."""
         return not self.sep_sign and self.regulariser is None
 
     @property
     def baseline(self) -> str | None:
-        """The method that it is compared with: the plain objective of one with a term; None for a plain objective,
-        unless its registry entry names another one."""
+        """The method to compare with: the plain objective of a method with a term; None for a plain objective, unless
+        its registry entry names a baseline."""
         return train.objective(self.objective).baseline if self.is_plain else self.objective
 
 
 PAPER_OBJECTIVE = "mat"
-"""The objective whose methods with SEP have the paper's short names: sep_pos, sep_neg."""
+"""The objective whose methods with SEP have the short names of the paper: sep_pos, sep_neg."""
 
 _SHORT = {name: f"{PAPER_OBJECTIVE}_{name}" for name in ("sep_pos", "sep_neg")}
 
 
 def training_methods() -> dict[str, TrainingMethod]:
-    """method -> how it trains, for every objective and regulariser that is registered now.
+    """name -> training method, for every objective and regulariser that is registered at the time of the call.
 
     For an objective NAME: NAME, NAME_sep_pos, NAME_sep_neg and NAME_<regulariser>; sep_pos and sep_neg are those of
     mat. A name in a study may end in the method's own weight: "trades@1", "mat_lga@0.3".
@@ -54,10 +54,10 @@ def training_methods() -> dict[str, TrainingMethod]:
 
 
 def training_method(name: str) -> TrainingMethod:
-    """How the method called `name` trains, with the weight after its "@".
+    """The training method called `name`, with the weight after its "@".
 
-    The weight is the size of the method's SEP weight, else that of its regulariser, else what its objective weighs.
-    Raises: InputError for an unknown method, or a weight that is no number >= 0 or has nothing to weigh.
+    The weight is the size of the method's SEP weight, else that of its regulariser, else that of its objective.
+    Raises: InputError for an unknown method, a weight that is not a number >= 0, or a method without a weighted term.
     """
     base, at, text = name.partition("@")
     known = training_methods()
@@ -76,13 +76,13 @@ def training_method(name: str) -> TrainingMethod:
 
 
 def described_method(name: str) -> dict[str, Any]:
-    """What a row says of its method: "baseline", and "adversarial", whether it trains on attacked images."""
+    """The method's entries of a row: "baseline", and "adversarial": whether it trains on attacked images."""
     chosen = training_method(name)
     return {"baseline": chosen.baseline, "adversarial": train.objective(chosen.objective).adversarial}
 
 
 def is_reference(method: str | None) -> bool:
-    """Whether a method is an adversarial objective alone, such as mat: what the others are measured by."""
+    """Whether a method is a plain adversarial objective, such as mat, with which others are compared."""
     if method is None:
         return False
     chosen = training_method(method)
@@ -90,10 +90,10 @@ def is_reference(method: str | None) -> bool:
 
 
 def reference_of(method: str, methods: Sequence[str]) -> str | None:
-    """The method of a study below whose clean accuracy a model of `method` counts as degraded, None where there is
-    none: its baseline if the study has it, else the study's first plain adversarial objective, if that is another one.
+    """The method whose clean accuracy decides whether a model of `method` is degraded: its baseline if the study has
+    it, else the study's first plain adversarial objective, unless that is `method` itself; None where there is none.
 
-    Args: methods: all of the study, in its order.
+    Args: methods: all methods of the study, in its order.
     """
     baseline = training_method(method).baseline
     if baseline in methods:
@@ -103,8 +103,8 @@ def reference_of(method: str, methods: Sequence[str]) -> str | None:
 
 
 def mark_degraded(rows: list[dict[str, Any]], references: Mapping[str, str | None] | None = None) -> None:
-    """Marks the models whose clean accuracy is more than record.DEGRADED_MARGIN below that of their reference: with the
-    same seed where there is one, else of its mean over the seeds. One without a reference is not marked.
+    """Marks the models whose clean accuracy is more than record.DEGRADED_MARGIN below that of their reference: of the
+    same seed where there is one, else its mean over the seeds. A model without a reference is not marked.
 
     Args: references: method -> its reference; default: by `reference_of`.
     """
@@ -120,7 +120,7 @@ def mark_degraded(rows: list[dict[str, Any]], references: Mapping[str, str | Non
 
 
 def is_degraded(row: Mapping[str, Any], reference: Mapping[int, float]) -> bool:
-    """Whether a model is degraded, by the clean accuracies of its reference by seed; not so where there are none."""
+    """Whether a model is degraded. Args: reference: seed -> clean accuracy of its reference; empty: it is not."""
     if not reference:
         return False
     expected = reference.get(row["seed"], sum(reference.values()) / len(reference))

@@ -1,4 +1,4 @@
-"""Table 3: SEP with each of several explanations in its term, every model tested with every one of them."""
+"""Table 3: models trained with SEP on each of several explanation methods, each tested with all of these methods."""
 
 import dataclasses
 from collections.abc import Collection
@@ -17,7 +17,7 @@ from jsep.study.work import Task, Work, pair_flops, study_tasks
 
 @dataclasses.dataclass(frozen=True)
 class MethodsTableConfig(StudyConfig):
-    """The training of a study, once for every explanation, and the explanations that test it."""
+    """The training of a study, repeated for every explanation method, and the methods that test its models."""
 
     explanations: tuple[str, ...] = setting(
         ("gradient", "gradient_x_input", "guided_backprop"),
@@ -27,7 +27,7 @@ class MethodsTableConfig(StudyConfig):
     )
 
     def check(self) -> None:
-        """Raises: InputError for explanations that cannot be in the term, or methods that have none."""
+        """Raises: InputError for explanation methods that a SEP term cannot use, or no training method with one."""
         if not self.explanations or len(set(self.explanations)) != len(self.explanations):
             raise InputError(f"explanations must be one or more different names, got {', '.join(self.explanations)}")
         for name in self.explanations:
@@ -37,7 +37,7 @@ class MethodsTableConfig(StudyConfig):
             raise InputError(f"methods must have a SEP term, such as sep_pos, got {', '.join(self.methods)}")
 
     def study_config(self, explanation: str) -> StudyConfig:
-        """The study of one explanation; what has no SEP term is trained with the first one alone."""
+        """The study of one explanation method; only the first one also trains the methods without a SEP term."""
         methods = [m for m in self.methods if training_method(m).sep_sign or explanation == self.explanations[0]]
         return self.as_a(
             StudyConfig,
@@ -55,8 +55,8 @@ def _prepare(config: MethodsTableConfig) -> None:
 
 
 def measure(config: MethodsTableConfig, prepared: None, run: Run) -> None:
-    """Trains with every explanation on the same pairs in subdirectories, and tests every model with every explanation
-    as a cross-method study does."""
+    """Trains with every explanation method on the same pairs, in subdirectories, and tests every model with every
+    explanation method as a cross-method study does."""
     studies: list[TrainedStudy] = []
     for place, explanation in enumerate(config.explanations):
         run.announce(place, len(config.explanations), "study", f"training with {explanation}")
@@ -86,4 +86,4 @@ def _work(config: MethodsTableConfig, done: Collection[tuple[str, int]]) -> Work
 
 
 METHODS_TABLE = StudyKind("cross_method", MethodsTableConfig, _prepare, measure, work=_work)
-"""SEP with each of several explanations in its term, tested with each. Table 3."""
+"""SEP with each of several explanation methods in its term, tested with each. Table 3."""

@@ -1,4 +1,4 @@
-"""Settings that a plug-in owns, as text: `name=value` of a flag to arguments and configurations."""
+"""Settings of plug-ins: from `name=value` texts of a flag to arguments and configurations."""
 
 import contextlib
 import dataclasses
@@ -14,9 +14,9 @@ from jsep.study.configuration import LARGEST_COUNT
 def parse_options(what: str, texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
     """Options by name from texts such as "num_samples=64", a number also as "8/255".
 
-    Args: what: whose options they are, for the message; known: name -> int, float, bool or str, or Any for whichever
-      the text looks like.
-    Raises: InputError for a text without "=", an option that is not known or given twice, or a value of another kind.
+    Args: what: the owner of the options, for the error message; known: name -> int, float, bool or str, or Any: inferred
+      from the text.
+    Raises: InputError for a text without "=", an unknown or repeated option, or a value of another type.
     """
     found: dict[str, Any] = {}
     for text in texts:
@@ -50,7 +50,7 @@ def _parse(where: str, text: str, kind: Any) -> Any:
         float(text)
     except ValueError:
         return text
-    raise InputError(f"{where}: expected {_EXPECTED[float]}, got {text!r}")  # a number to Python alone
+    raise InputError(f"{where}: expected {_EXPECTED[float]}, got {text!r}")  # float() accepts it
 
 
 _EXPECTED = {
@@ -68,14 +68,14 @@ def _bounded(parse: Callable[[str], float], text: str) -> float:
 
 
 def whole_number(text: str) -> int:
-    """A whole number as it is written in a flag: ASCII digits alone. Raises: ValueError for anything else."""
+    """A whole number of a flag, in ASCII digits only. Raises: ValueError for anything else."""
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
         raise ValueError(f"expected a whole number such as 25, got {text!r}")
     return int(text)
 
 
 def number(text: str) -> float:
-    """A number as it is written in a flag, perhaps as a fraction: 8/255. Raises: ValueError for anything else."""
+    """A number of a flag, also as a fraction such as 8/255. Raises: ValueError for anything else."""
     if re.fullmatch(r"[0-9eE./+-]+", text):
         with contextlib.suppress(ValueError, ZeroDivisionError):
             numerator, _, denominator = text.partition("/")
@@ -84,16 +84,15 @@ def number(text: str) -> float:
 
 
 def option_kinds(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a plug-in's configuration that `settings` has no value for, with their types."""
+    """The fields of a plug-in's configuration without a value in `settings`, with their types."""
     hints = typing.get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.name not in settings}
 
 
 def own_settings(kind: type, settings: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
-    """A plug-in's configuration: a field takes the value of the setting of its name, where there is one, else that of
-    `options`, else its default.
+    """A plug-in's configuration: each field takes its value from `settings`, else from `options`, else its default.
 
-    Args: kind: its class; settings: by name; options: as `parse_options` gives them, others are left out.
+    Args: kind: its class; settings: by name; options: from `parse_options`; names that are not fields are ignored.
     """
     names = [field.name for field in dataclasses.fields(kind)]
     chosen = {name: options[name] for name in names if name in options}

@@ -1,4 +1,4 @@
-"""What a run keeps of an attack on the explanations of its pairs: arrays of maps.npz, and warnings of a row."""
+"""The stored results of an explanation attack on pairs: arrays of maps.npz, and warnings in a row."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _OF_RESULTS = (
 
 
 def images_of_pairs(dataset: data.Dataset, pairs: evaluate.PairIndex) -> dict[str, np.ndarray]:
-    """Images, labels and the names of the classes."""
+    """The images, labels and class names of the pairs, for maps.npz."""
     victims, targets = np.asarray(pairs.victims), np.asarray(pairs.targets)
     return {
         "victim_images": dataset.as_float(victims),
@@ -30,12 +30,12 @@ def images_of_pairs(dataset: data.Dataset, pairs: evaluate.PairIndex) -> dict[st
 
 
 def maps_of_pairs(method: str, results: evaluate.PairResults) -> dict[str, np.ndarray]:
-    """The arrays of one method, by "method/name"."""
+    """The arrays of one method for maps.npz, by "method/name"."""
     return {f"{method}/{name}": np.asarray(getattr(results, name)) for name in _OF_RESULTS}
 
 
 def warnings_of(explanation: evaluate.ExplanationAttackConfig, results: evaluate.PairResults) -> dict[str, Any]:
-    """How often each warning of masked gradients was raised, for a row; nothing of an attack that raises none."""
+    """The number of warnings of masked gradients by type, for a row; empty for an attack that raises none."""
     if not explanation.entry.warns:
         return {}
     counts = results.warnings.sum(axis=0).tolist()

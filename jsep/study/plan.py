@@ -1,4 +1,4 @@
-"""What a run would do, how long and with how much memory, before anything is done or written."""
+"""The work, time and memory that a run would need, estimated before it starts."""
 
 import dataclasses
 import math
@@ -17,8 +17,8 @@ from jsep.study.work import DataSizes, Task, Work, data_sizes, model_costs
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """tasks, in their order; seconds: an estimate, None where nothing could be counted; memory_bytes: of arrays in the
-    training step that needs most, None where nothing is trained; basis: what the time rests on, in a sentence."""
+    """tasks: in order; seconds: an estimate, None where nothing could be counted; memory_bytes: the arrays of the
+    training step with the highest memory use, None without training; basis: a sentence on how time was estimated."""
 
     tasks: tuple[Task, ...]
     seconds: float | None
@@ -27,15 +27,14 @@ class Plan:
 
 
 def plan(config: Configuration, *, done: Collection[tuple[str, int]] = ()) -> Plan:
-    """What the run of a configuration would do.
+    """The plan of the run of a configuration.
 
-    Operations are XLA's counts of the programs of the run; their speed is that of one gradient, compiled and timed.
-    Memory is XLA's assignment of buffers to the training step that needs most, which this compiles as the run will: a
-    run that keeps compiled programs on disk finds it there. Nothing is written, and no data set is read that is more
-    than one file.
+    Operations are XLA's counts for the programs of the run; their speed is measured on one compiled gradient. Memory is
+    XLA's buffer assignment of the training step that needs most, compiled as in the run; with a compilation cache on
+    disk the run reuses it. Nothing else is written, and only data sets of a single file are read.
 
-    Args: done: (method, seed) of models that a resumed study has already.
-    Raises: InputError as the run would, where it needs models that are not there.
+    Args: done: (method, seed) of the models that a resumed study has finished.
+    Raises: InputError where the run needs models that do not exist.
     """
     kind = kind_of(config)
     unknown = Work([Task(f"a study of the kind {kind.kind}: not in the estimate", 0.0)], None)
@@ -52,7 +51,7 @@ def plan(config: Configuration, *, done: Collection[tuple[str, int]] = ()) -> Pl
 
 
 def _training_memory(study: StudyConfig, images: DataSizes, costs: ModelCosts) -> float | None:
-    """Bytes of the training step with most terms, and of the images of the tests."""
+    """Bytes of the training step with most terms, and of the validation and test images."""
     num_pixels = images.info.image_shape[0] * images.info.image_shape[1]
     settings = [study.train_config(method, num_pixels) for method in study.methods]
     largest = max(settings, key=lambda one: len(one.weights()))
@@ -65,4 +64,4 @@ def _training_memory(study: StudyConfig, images: DataSizes, costs: ModelCosts) -
     return None if found is None else float(found.total + (images.validation + images.test) * size)
 
 
-_STREAMED_BATCHES = 6  # on the device at once, those that are sent ahead among them
+_STREAMED_BATCHES = 6  # batches on the device at once, prefetched ones included

@@ -1,4 +1,4 @@
-"""What bfloat16 training steps change in the numbers of a study: the same study in both precisions."""
+"""The effect of bfloat16 training steps on the results of a study: the same study in both precisions."""
 
 import dataclasses
 from collections.abc import Collection
@@ -12,7 +12,7 @@ from jsep.study.work import Task, Work, study_tasks
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionConfig(StudyConfig):
-    """A study, whose `precision` is not used: it is run in each."""
+    """A study that is run in every precision; its own `precision` is ignored."""
 
     def study_config(self, precision: str) -> StudyConfig:
         """The study in one precision."""
@@ -24,8 +24,8 @@ def _prepare(config: PrecisionConfig) -> None:
 
 
 def measure(config: PrecisionConfig, prepared: None, run: Run) -> None:
-    """The rows of the study in each of `train.PRECISIONS`, on the same pairs, in subdirectories; each with its
-    "precision", so that a float32 row and a bfloat16 row of one method and seed differ in nothing else."""
+    """Runs the study in each of `train.PRECISIONS` on the same pairs, in subdirectories. Each row has its "precision",
+    the only difference between the rows of one method and seed."""
     first = train.PRECISIONS[0]
     for place, precision in enumerate(train.PRECISIONS):
         run.announce(place, len(train.PRECISIONS), "study", f"precision {precision}")
@@ -35,7 +35,7 @@ def measure(config: PrecisionConfig, prepared: None, run: Run) -> None:
         found = run.part(training.STUDY, own, precision)
         if any(row["precision"] == precision for row in run.rows):
             continue
-        # The values of every pair stay in the study's own result.
+        # The values of every pair stay in the result of each subdirectory.
         for row in found["rows"]:
             run.rows.append({"precision": precision} | {name: row[name] for name in row if name != "per_pair"})
         run.save()

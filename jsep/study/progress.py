@@ -1,4 +1,4 @@
-"""How far a long evaluation is, and how long it still takes."""
+"""Progress of long evaluations, and the remaining time."""
 
 import collections
 import time
@@ -6,17 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 OnProgress = Callable[[str, dict[str, Any]], None]
-"""(what is being done, the newest record, {"unit", "num_units", "of"} at the beginning of one of several equal parts,
-or {})."""
+"""(current activity, newest record): the record is {"unit", "num_units", "of"} at the start of one of several equal
+parts, or {}."""
 
 _WINDOW = 20
 
 
 class StepCounter:
-    """Adds up the steps, images or pairs that a loop reports, and hands them on with the seconds that are left.
+    """Sums the steps, images or pairs that a loop reports, and reports progress with the seconds that remain.
 
-    One object for a whole run: with another callback the same compiled attack would be compiled again. The speed is
-    that of the last reports, so that neither compiling nor what was read back from disk counts for long.
+    One object serves the whole run, since a new callback would recompile the same attack. The speed is that of the
+    latest reports, so that compilation and results read from disk distort it only briefly.
     """
 
     def __init__(self, progress: OnProgress) -> None:
@@ -24,7 +24,7 @@ class StepCounter:
         self.begin("", 0)
 
     def begin(self, what: str, total: int) -> None:
-        """The steps that follow belong to `what`."""
+        """Starts the count of `total` steps of the activity `what`."""
         self._what, self._total, self._done = what, total, 0
         self._seen: collections.deque[tuple[float, int]] = collections.deque(maxlen=_WINDOW)
 

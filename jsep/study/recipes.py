@@ -1,4 +1,4 @@
-"""Recipes: which script, flagfile and models of other recipes give which folder of results/."""
+"""Recipes: the script, flagfile and models of other recipes behind each folder of results/."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from jsep.study.configuration import Configuration, setting
 from jsep.study.sweep import read_spec
 
 SETS = ("quick", "full", "apart")
-"""On 2 CPU cores, on one GPU, and what needs something that this project does not have ("why" says what)."""
+"""For 2 CPU cores, for one GPU, and for resources that are not at hand ("why" names them)."""
 
 _KEYS = ("name", "flagfile", "flags", "result", "run_dir", "after", "why")
 _REFERENCE = re.compile(r"\{(\w+)\}")
@@ -22,7 +22,7 @@ _REFERENCE = re.compile(r"\{(\w+)\}")
 
 @dataclasses.dataclass(frozen=True)
 class RecipesConfig(Configuration):
-    """Which recipes are run, and where their results go. The help text of each field is its documentation."""
+    """The recipes to run, and the folder of their results. The help text of each field is its documentation."""
 
     recipes: str = setting("experiments/paper.json", "the table of recipes")
     recipe_set: str = setting("quick", "which of them", choices=SETS[:2])
@@ -35,8 +35,8 @@ class RecipesConfig(Configuration):
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One run: its name, the set it is of, its flagfile, the flags that it changes, where it runs, which recipes it
-    needs first, whether its result goes to results/<name>, and why it is not run with the others."""
+    """One run: its name, its set, its flagfile, the flags that it overrides, its run directory, the recipes that it
+    needs first, whether its result is copied to results/<name>, and why it is not run with the others."""
 
     name: str
     chosen: str
@@ -49,9 +49,9 @@ class Recipe:
 
 
 def read_recipes(path: str | Path) -> dict[str, Recipe]:
-    """The recipes of a JSON file by name, in its order. "{name}" in a value is the run directory of another one.
+    """The recipes of a JSON file by name, in its order. "{name}" in a value stands for another recipe's run directory.
 
-    Raises: InputError where it cannot be read, or a recipe needs one that is not before it.
+    Raises: InputError where the file cannot be read, or a recipe needs one that is not listed before it.
     """
     try:
         table = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -90,20 +90,20 @@ def _recipe(chosen: str, entry: Mapping[str, Any]) -> Recipe:
 
 
 def choose(recipes: Mapping[str, Recipe], chosen: str, only: Sequence[str] = ()) -> list[Recipe]:
-    """The recipes of a set, or those called `only` with all that they need, in the order of the table."""
+    """The recipes of the set `chosen`, or those in `only`, with the recipes that they need, in the file's order."""
     for name in only:
         check_choice("recipe", name, recipes)
     wanted = set(only) or {recipe.name for recipe in recipes.values() if recipe.chosen == chosen}
-    for recipe in reversed(list(recipes.values())):  # what is needed comes before
+    for recipe in reversed(list(recipes.values())):  # a recipe's requirements are listed before it
         if recipe.name in wanted:
             wanted |= set(recipe.after)
     return [recipe for recipe in recipes.values() if recipe.name in wanted]
 
 
 def header(flagfile: str | Path) -> dict[str, str]:
-    """ "script", "question", "device" and "minutes" of a flagfile's header; minutes is "" where it names none.
+    """ "script", "question", "device" and "minutes" of a flagfile's header; minutes is "" where not given.
 
-    Raises: InputError where there is no such file, or no command in it.
+    Raises: InputError where the file does not exist or names no command.
     """
     try:
         text = Path(flagfile).read_text(encoding="utf-8")
@@ -121,12 +121,12 @@ def header(flagfile: str | Path) -> dict[str, str]:
 
 
 def run_dirs(recipes: Mapping[str, Recipe], root: str | Path) -> dict[str, Path]:
-    """Where each recipe runs: <root>/<name>, but for those that others expect elsewhere."""
+    """name -> run directory: <root>/<name>, except where other recipes expect another one."""
     return {name: Path(recipe.run_dir) if recipe.run_dir else Path(root) / name for name, recipe in recipes.items()}
 
 
 def _dataset(flagfile: str | Path) -> str:
-    """The data set that a recipe reads, for a sweep that of its runs; "digits", the embedded one, if it names none."""
+    """The data set of a recipe, for a sweep that of its runs; default: the embedded "digits"."""
     text = Path(flagfile).read_text(encoding="utf-8")
     spec = re.search(r"^--spec=(\S+)", text, re.MULTILINE)
     if spec and (of_runs := read_spec(spec[1]).flagfile):
@@ -136,7 +136,7 @@ def _dataset(flagfile: str | Path) -> str:
 
 
 def arguments(recipe: Recipe, config: RecipesConfig, directories: Mapping[str, Path]) -> list[str]:
-    """The arguments of the recipe's script, without run_dir; data_dir where its data set is not embedded."""
+    """The arguments of the recipe's script, without run_dir; with data_dir where its data set is not embedded."""
     found = [f"--flagfile={recipe.flagfile}"]
     for name, value in recipe.flags.items():
         found.append(f"--{name}={_REFERENCE.sub(lambda match: str(directories[match[1]]), value)}")
@@ -150,10 +150,10 @@ def arguments(recipe: Recipe, config: RecipesConfig, directories: Mapping[str, P
 
 
 def keep(run_dir: str | Path, target: str | Path) -> list[str]:
-    """Copies result.json and the figures of a finished run; what `target` had before goes.
+    """Copies result.json and the figures of a finished run to `target`, replacing its previous contents.
 
-    Of the attack on single pairs one figure is kept, that of the first method, as in the paper.
-    Returns: the names of the files; none, and nothing is copied, where the run is not complete.
+    Of the figures of single attacked pairs only the first method's is copied, as in the paper.
+    Returns: the names of the files copied; none where the run is not complete.
     """
     source, target = Path(run_dir), Path(target)
     try:

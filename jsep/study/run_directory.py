@@ -1,4 +1,4 @@
-"""One run, one directory: opened once, never overwritten by accident, every file written whole."""
+"""The directory of one run: never overwritten by accident, every file written atomically."""
 
 import json
 import os
@@ -21,19 +21,19 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def is_complete(result: Mapping[str, Any]) -> bool:
-    """Whether a result has all that its run was to measure; older ones of some kinds do not say so, but have the
-    seconds that they took."""
+    """Whether a result is complete. Older results of some kinds lack the entry; they count as complete if they hold the
+    seconds of the run."""
     return bool(result.get("complete", "seconds" in result.get("environment", {"seconds": 0})))
 
 
 class RunDirectory:
     """The files of a run: flags.flags, metrics.jsonl, tensorboard/, checkpoints/, pairs.json, maps.npz, result.json.
 
-    resume: continue what is there (or begin, where nothing is); overwrite: remove what is there first.
-    Raises InputError when the directory holds something and neither is given, holds something that is not a run, or was
-    begun with another configuration.
+    resume: continue the run in the directory, or begin in an empty one; overwrite: first remove the run there.
+    Raises: InputError where the directory is not empty and neither is given, it holds anything but a run, or its run has
+    another configuration.
 
-    Of several processes the first alone reads and writes; the others get from it what it has read.
+    Of several processes only the first reads and writes; it sends the others what it has read.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class RunDirectory:
         return self.path / "checkpoints" / name
 
     def read_result(self) -> dict[str, Any] | None:
-        """result.json, or None where there is none yet."""
+        """The contents of result.json, or None where it does not exist yet."""
         return devices.call_on_first_process(self._read_result)
 
     def _read_result(self) -> dict[str, Any] | None:
@@ -126,7 +126,7 @@ class RunDirectory:
         os.replace(temporary, path)
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
-        """The arrays of the .npz file called `name`; none where there is none yet."""
+        """The arrays of the .npz file called `name`; {} where it does not exist yet."""
         path = self.path / name
         if not path.exists():
             return {}
@@ -142,27 +142,27 @@ class MetricsLog:
         self._tensorboard = directory.path / "tensorboard"
         self._writers: dict[str, Any] = {}
         try:
-            from tensorboardX import SummaryWriter  # not every accelerator machine has it
+            from tensorboardX import SummaryWriter  # an optional dependency: not every machine has it
         except ImportError:
             SummaryWriter = None
         self._make_writer = SummaryWriter
 
     def forget_after(self, method: str, seed: int, step: int) -> None:
-        """Drops the records of a model after `step`: a resumed run writes them again."""
+        """Drops the records of a model after `step`, which a resumed run writes again."""
         if not devices.is_first() or not self._path.exists():
             return
         kept = []
         for line in self._path.read_text().splitlines():
             try:
                 logged = json.loads(line)
-            except ValueError:  # the line that a kill cut off
+            except ValueError:  # a line cut off when the run was killed
                 continue
             if (logged["method"], logged["seed"]) != (method, seed) or logged["step"] <= step:
                 kept.append(line + "\n")
         _write_whole(self._path, "".join(kept))
 
     def first_step(self, method: str, seed: int, key: str) -> int | None:
-        """The first step of a model whose record has a `key` that is not zero, None where no record has."""
+        """The first step at which a model's record has a non-zero `key`; None where there is none."""
         for line in self._path.read_text().splitlines() if self._path.exists() else ():
             logged = json.loads(line)
             if (logged["method"], logged["seed"]) == (method, seed) and logged.get(key):
@@ -170,7 +170,7 @@ class MetricsLog:
         return None
 
     def means_of_epochs(self, method: str, seed: int, key: str) -> list[float]:
-        """The mean of `key` over the records of each epoch of a model, four digits; empty where none has it."""
+        """The mean of `key` over the records of each epoch of a model, to four digits; empty where no record has it."""
         found: dict[int, list[float]] = {}
         for line in self._path.read_text().splitlines() if self._path.exists() else ():
             logged = json.loads(line)
@@ -189,14 +189,14 @@ class MetricsLog:
             return
         name = f"{method}_seed{seed}"
         if name not in self._writers:
-            # A long queue: where its thread could not write any more, a full one would hold the training up for ever.
+            # A long queue: once the writer's thread has failed, a full queue would block training for ever.
             self._writers[name] = self._make_writer(str(self._tensorboard / name), max_queue=10_000)
         for key, value in values.items():
             if key not in ("epoch", "step"):
                 self._writers[name].add_scalar(key, value, logged["step"])
 
     def close(self) -> None:
-        """Flushes and closes the event files; on a full disk without a word, which the run itself has already said."""
+        """Flushes and closes the event files; ignores a full disk, which the run has already reported."""
         for writer in self._writers.values():
             try:
                 writer.close()

@@ -1,7 +1,7 @@
-"""What every kind of study shares: run directory, resume, progress, time, provenance, result and figures.
+"""The parts common to all kinds of studies: run directory, resume, progress, time, provenance, result and figures.
 
-A kind of study is a `StudyKind`: a configuration, what it loads before anything is written, how it measures, and how
-its result is shown. `execute` runs one; `jsep.study.STUDIES` lists them.
+A kind of study is a `StudyKind`: a configuration, and functions that load its inputs, measure, and show the result.
+`execute` runs a study; `jsep.study.STUDIES` lists the kinds.
 """
 
 import dataclasses
@@ -29,15 +29,15 @@ Unit = TypeVar("Unit")
 class StudyKind(Generic[Config, Prepared]):
     """A kind of study.
 
-    kind: what result.json says that it holds; config: the class of its configuration.
-    prepare: configuration -> what is measured: models, images, pairs; whatever does not fit raises
-      InputError here, before anything is written.
-    measure: (configuration, prepared, run): adds to run.result, one unit after the other, and saves each; what an
-      interrupted run has there already is left alone (`Run.missing`).
-    draw: run directory -> writes figures and page there; default: `report.write`; shown: the file that a script points
-      at last; table: result -> text for a terminal; default: `report.format_table`.
-    check_mesh: (configuration, mesh) of a kind that shares its work out over devices; None where it does not.
-    work: (configuration, (method, seed) of models that are done) -> the parts of the work, for `study.plan`.
+    kind: its name in result.json; config: the class of its configuration.
+    prepare: configuration -> inputs to measure: models, images, pairs; raises InputError for invalid or incompatible
+      ones, before anything is written.
+    measure: (configuration, prepared, run): adds one unit after the other to run.result and saves each; skips those that
+      an interrupted run has finished (`Run.missing`).
+    draw: run directory -> writes figures and the page there; default: `report.write`; shown: the file that a script
+      names last; table: result -> text for a terminal; default: `report.format_table`.
+    check_mesh: (configuration, mesh), for a kind that distributes its work over devices; None where it does not.
+    work: (configuration, (method, seed) of finished models) -> the parts of the work, for `study.plan`.
     """
 
     kind: str
@@ -52,9 +52,9 @@ class StudyKind(Generic[Config, Prepared]):
 
 
 class Run:
-    """A run while it is measured: its directory, its result so far, and who hears how far it is.
+    """A run in progress: its directory, its result so far, and its progress callback.
 
-    result: what result.json will hold; counter: one for all loops of the run, see `StepCounter`.
+    result: the contents of result.json; counter: the `StepCounter` shared by all loops of the run.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Run:
     def missing(
         self, units: Sequence[Unit], of: str, title: Callable[[Unit], str], into: str = "rows"
     ) -> Iterator[Unit]:
-        """The units that have no entry in result[into] yet, each announced before it is given.
+        """The units without an entry in result[into] yet, each announced before it is yielded.
 
-        Every unit adds one entry, in their order, so that only the number of entries counts.
-        Args: of: what a unit is, such as "model"; title: what is said of one.
+        Every unit adds one entry, in order, so the number of entries tells which units are finished.
+        Args: of: the kind of unit, such as "model"; title: unit -> its announcement.
         """
         entries = self.result.setdefault(into, [])
         for place in range(len(entries), len(units)):
@@ -99,17 +99,17 @@ class Run:
             yield units[place]
 
     def announce(self, place: int, num_units: int, of: str, title: str) -> None:
-        """Says that one of several equal parts begins."""
+        """Reports the start of one of several equal parts."""
         self.progress(title, {"unit": place, "num_units": num_units, "of": of})
 
     def save(self) -> None:
-        """Writes result.json with the seconds of all parts of the run up to now."""
+        """Writes result.json with the total seconds so far, interrupted parts included."""
         seconds = self._seconds_before + time.perf_counter() - self._started
         self.result["environment"]["seconds"] = round(seconds, 1)
         self.directory.write_result(self.result)
 
     def part(self, kind: StudyKind[Config, Any], config: Config, name: str) -> dict[str, Any]:
-        """Runs another study in the subdirectory `name`, from where it stopped; returns its result."""
+        """Runs or resumes another study in the subdirectory `name`; returns its result."""
         found = execute(
             kind, config, self.directory.path / name, resume=True, on_progress=self.progress, mesh=self.mesh
         )
@@ -127,7 +127,7 @@ def execute(
     on_progress: OnProgress | None = None,
     mesh: Mesh | None = None,
 ) -> dict[str, Any]:
-    """Runs a study in `run_dir` and returns what result.json holds. `jsep.study.run` says more."""
+    """Runs a study in `run_dir` and returns the contents of result.json; see `jsep.study.run`."""
     progress = on_progress or (lambda what, record: None)
     if kind.check_mesh is not None:
         kind.check_mesh(config, mesh)

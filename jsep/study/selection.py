@@ -1,4 +1,4 @@
-"""Does the choice of images matter? Pairs drawn anew by several rules, and maps within and between clusters."""
+"""Does the choice of images matter? Pairs redrawn by several rules, and similarity of maps within and between clusters."""
 
 import dataclasses
 import itertools
@@ -25,7 +25,7 @@ _LOSSES = ("explanation_loss_start", "explanation_loss_end")
 
 @dataclasses.dataclass(frozen=True)
 class SelectionConfig(Configuration):
-    """Which models, rules and clusterings. The help text of each field is its documentation."""
+    """The models, selection rules and clusterings. The help text of each field is its documentation."""
 
     study_dir: str = setting("runs/digits_models", "run directory of a finished study, whose models are attacked")
     data_dir: str | None = setting(None, "TFDS data directory; default: where the study found its data")
@@ -45,7 +45,7 @@ class SelectionConfig(Configuration):
     chunk_size: int = count(64, "images or pairs in memory at once")
 
     def check(self) -> None:
-        """Raises: InputError for numbers of clusters that are none."""
+        """Raises: InputError for invalid numbers of clusters."""
         for text in self.cluster_counts:
             try:
                 check_range("cluster_counts", whole_number(text), whole=True, minimum=2, maximum=LARGEST_COUNT)
@@ -70,13 +70,13 @@ def _prepare(config: SelectionConfig) -> _Prepared:
 def measure(config: SelectionConfig, prepared: _Prepared, run: Run) -> None:
     """Attacks the models of a study on pairs drawn by every rule, and compares maps within and between clusters.
 
-    The losses of every draw and model are kept when they are there, so that an interrupted run goes on.
+    The losses of every draw and model are stored when computed, so that an interrupted run resumes.
     """
     study, trained, points = prepared
     run.result["study"] = study.config.as_dict()
     draws = _draws(config, prepared, run)
     run.result["summary"] = evaluate.pair_sampling_variability(draws)
-    # The values of single pairs are many: they go to maps.npz, the means of the draws stay.
+    # The many values of single pairs go to maps.npz; only the means per draw stay in the result.
     run.directory.add_maps({name: np.array([draw[name] for draw in draws], np.float32) for name in _LOSSES})
     run.result["draws"] = [{**draw, **{name: float(np.mean(draw[name])) for name in _LOSSES}} for draw in draws]
     maps = {model.name: _maps(config, study, model) for model in trained if model.seed == study.config.seed}
@@ -91,7 +91,7 @@ def measure(config: SelectionConfig, prepared: _Prepared, run: Run) -> None:
             entry | {"model": model, "agreement": agree, **evaluate.cluster_explanation_loss(own, groups.labels)}
             for model, own in maps.items()
         ]
-    # Of the figure: the first model of an adversarial objective alone, else the first of all.
+    # The figure shows the first model of a plain adversarial objective, else the first model.
     shown = next((name for name in maps if is_reference(name.rpartition("_seed")[0])), next(iter(maps)))
     of_figure = points[config.feature_networks[0]]
     groups = evaluate.make_groups(of_figure, study.test.labels, "kmeans", num_clusters=config.num_clusters)
@@ -101,10 +101,10 @@ def measure(config: SelectionConfig, prepared: _Prepared, run: Run) -> None:
 
 
 def _draws(config: SelectionConfig, prepared: _Prepared, run: Run) -> list[dict[str, Any]]:
-    """An entry a rule, draw and model, with the losses of all its pairs."""
+    """One entry per rule, draw and model, with the losses of all pairs."""
     study, trained, points = prepared
     first = config.feature_networks[0]
-    # It is the run directory's, which belongs to one configuration: only the models may have changed.
+    # A run directory has one configuration, so the store need only be keyed by the models, which may have changed.
     chunks = ChunkStore(run.directory.path / "chunks", [model.variables for model in trained])
     num_attacks = len(config.selections) * config.num_draws * len(trained)
     found: list[dict[str, Any]] = []
@@ -143,7 +143,7 @@ def _points(config: SelectionConfig, study: TrainedStudy, name: str) -> np.ndarr
 def _attack(
     config: SelectionConfig, study: TrainedStudy, model: TrainedModel, pairs: evaluate.PairIndex
 ) -> dict[str, np.ndarray]:
-    """The losses of the pairs, (P,) each."""
+    """name -> losses of the pairs, (P,)."""
     results = evaluate.explanation_robustness(
         jax.random.fold_in(jax.random.key(model.seed), 4),
         study.model_fn,
@@ -158,7 +158,7 @@ def _attack(
 
 
 def _maps(config: SelectionConfig, study: TrainedStudy, model: TrainedModel) -> np.ndarray:
-    """(B, H, W) maps of all test images, of the predicted class."""
+    """(B, H, W) maps of all test images for the predicted class."""
     attack = study.config.explanation_attack()
 
     @jax.jit
@@ -177,7 +177,7 @@ def _maps(config: SelectionConfig, study: TrainedStudy, model: TrainedModel) -> 
 
 
 def _rows_of_figure(groups: evaluate.Groups, num_clusters: int = 4, num_images: int = 5) -> np.ndarray:
-    """(clusters, images): the images nearest to the centre of the largest clusters."""
+    """(clusters, images): indices of the images nearest to the centres of the largest clusters."""
     sizes = np.bincount(groups.labels)
     largest = [int(label) for label in np.argsort(-sizes, kind="stable")[:num_clusters]]
     width = min(num_images, int(sizes[largest].min()))
@@ -195,4 +195,4 @@ def _work(config: SelectionConfig, done: Collection[tuple[str, int]]) -> Work:
 
 
 SELECTION = StudyKind("selection", SelectionConfig, _prepare, measure, work=_work)
-"""Pairs drawn anew by several rules, and maps within and between clusters. Figure 2."""
+"""Pairs redrawn by several rules, and maps within and between clusters. Figure 2."""

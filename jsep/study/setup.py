@@ -1,4 +1,4 @@
-"""What a study's configuration makes before anything is trained: its images, its models, its keys."""
+"""The images, models and random keys that a study's configuration specifies."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from jsep.types import Key
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """The images of a study."""
+    """The images of a study, by split."""
 
     train: data.Dataset
     validation: data.Dataset
@@ -21,9 +21,9 @@ class Splits:
 
 
 def load_split(dataset: str, data_dir: str | None, split: str, count: int, stream: bool | None = None) -> data.Dataset:
-    """`count` images of a split, stratified by class; all of them for 0; `stream`: as `data.load`.
+    """`count` images of a split, stratified by class; 0: all images; `stream`: as in `data.load`.
 
-    Raises: InputError when the data set is unknown, unreadable or has fewer images.
+    Raises: InputError where the data set is unknown, unreadable or has fewer images.
     """
     whole = data.load(dataset, data_dir=data_dir, split=split, stream=stream)
     if count > len(whole):
@@ -32,7 +32,7 @@ def load_split(dataset: str, data_dir: str | None, split: str, count: int, strea
 
 
 def load_splits(config: StudyConfig) -> Splits:
-    """The images that the configuration names. Raises: InputError where they cannot be had."""
+    """The images that the configuration names. Raises: InputError where they cannot be loaded."""
     own = config.data
     counts = {"train": own.train_images, "validation": own.validation_images, "test": own.test_images}
     return Splits(
@@ -41,7 +41,7 @@ def load_splits(config: StudyConfig) -> Splits:
 
 
 def create_model(config: ModelConfig, info: data.DatasetInfo, name: str | None = None) -> models.Classifier:
-    """The model that the configuration wants, or another one called `name` like it, for the images of `info`."""
+    """The model of the configuration, or the architecture `name` with its settings, for images of `info`."""
     return models.create(
         name or config.name,
         num_classes=info.num_classes,
@@ -54,5 +54,5 @@ def create_model(config: ModelConfig, info: data.DatasetInfo, name: str | None =
 
 
 def training_key(seed: int) -> Key:
-    """The key of the training of a study's models with `seed`."""
+    """The random key for training the models of a study with `seed`."""
     return jax.random.fold_in(jax.random.key(seed), 0)

@@ -1,7 +1,7 @@
-"""A sweep: one script with many combinations of flags, each in a run directory of its own, some at a time.
+"""A sweep: one script with many combinations of flags, each in its own run directory, several in parallel.
 
-A sweep directory holds `<run>/` for every run, `logs/<run>.log` with what it printed, and sweep.json with what became
-of it. What is finished is not run again, so a sweep that was stopped is continued by starting it again.
+A sweep directory holds `<run>/` for every run, `logs/<run>.log` with its output, and sweep.json with its status.
+Finished runs are not repeated, so a stopped sweep is continued by starting it again.
 """
 
 import dataclasses
@@ -23,18 +23,18 @@ from jsep.study.sweep_engines import ENGINES, Engine, Task
 Flag = str | bool | int | float
 
 STATUSES = ("waiting", "running", "skipped", "done", "failed")
-"""What becomes of a run; "skipped" is one that had finished before."""
+"""The states of a run; "skipped": it had finished before the sweep was started."""
 
 _KEYS = ("question", "script", "flagfile", "flags", "first", "runs")
 
 
 LARGEST_WORKERS = 10_000
-"""Of processes at a time, their threads and devices."""
+"""The largest number of parallel processes, and of their threads and devices."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SweepConfig(Configuration):
-    """How a sweep is run. The help text of each field is its documentation."""
+    """The settings of a sweep. The help text of each field is its documentation."""
 
     spec: str = setting("experiments/sweeps/smoke.json", "the sweep: a JSON file with a script and its flags")
     engine: str = setting("processes", "where the runs run, ray an existing cluster", choices=ENGINES)
@@ -52,11 +52,11 @@ class SweepConfig(Configuration):
 
 @dataclasses.dataclass(frozen=True)
 class SweepSpec:
-    """What a sweep file says.
+    """The contents of a sweep file.
 
     script: a script of experiments/, without ".py"; flagfile: its recipe; flags: for all runs; first: the flags of a
-    run that must be done before the others start; runs: flags of the others. A list as value is an axis: the entry
-    stands for the product of its axes. "name" names an entry, "{first}" in a value is the directory of the first run.
+    run that must finish before the others start; runs: the flags of the others. A list as value is an axis: the entry
+    is the product of its axes. "name" names an entry; "{first}" in a value is the directory of the first run.
     """
 
     script: str
@@ -69,7 +69,7 @@ class SweepSpec:
 
 @dataclasses.dataclass(frozen=True)
 class PlannedRun:
-    """One run: its name, its directory, the arguments of the script (without run_dir) and whether others wait for
+    """One run: its name, its directory, the script's arguments (without run_dir), and whether the others wait for
     it."""
 
     name: str
@@ -79,7 +79,7 @@ class PlannedRun:
 
 
 def read_spec(path: str | Path) -> SweepSpec:
-    """The sweep in a JSON file. Raises: InputError where it cannot be read or says something else than a sweep."""
+    """The sweep in a JSON file. Raises: InputError where it cannot be read or is not a sweep."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -115,7 +115,7 @@ def _check_value(where: str, value: Any, axes: bool) -> None:
 
 
 def flag_text(value: Flag) -> str:
-    """A value as it is written behind a flag's "="."""
+    """The text of a value after a flag's "="."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -136,7 +136,7 @@ def _expand(entry: Mapping[str, Any]) -> list[tuple[str, dict[str, Flag]]]:
 def plan_sweep(spec: SweepSpec, sweep_dir: str | Path) -> list[PlannedRun]:
     """Every run of a sweep, the first one first.
 
-    Raises: InputError when two runs have one name.
+    Raises: InputError where two runs have the same name.
     """
     directory = Path(sweep_dir)
     entries = [(point, True) for point in _expand(spec.first)] if spec.first is not None else []
@@ -151,7 +151,7 @@ def plan_sweep(spec: SweepSpec, sweep_dir: str | Path) -> list[PlannedRun]:
                 if first_dir is None:
                     raise InputError(f'--{flag}={text}: the spec has no "first" run; add one')
                 if is_first:
-                    continue  # it cannot wait for itself
+                    continue  # the first run cannot refer to itself
                 text = text.replace("{first}", first_dir)
             arguments.append(f"--{flag}={text}")
         runs.append(PlannedRun(name, directory / name, tuple(arguments), is_first))
@@ -175,7 +175,7 @@ def state_of(run_dir: str | Path, config: Configuration) -> str:
         return "other"
     try:
         result = record.upgrade(json.loads((path / "result.json").read_text()))
-        # A page is drawn last.
+        # The page is drawn last, so a run without it is unfinished.
         drawn = record.kind_of(result) not in ("study", "evaluation", "landscape") or (path / "index.html").is_file()
         return "finished" if is_complete(result) and drawn else "begun"
     except (OSError, ValueError, KeyError):
@@ -184,7 +184,7 @@ def state_of(run_dir: str | Path, config: Configuration) -> str:
 
 @dataclasses.dataclass
 class RunState:
-    """What became of a run so far: a status of STATUSES, seconds, the error line of a failed one, where its log is."""
+    """The state of a run: a status of STATUSES, its seconds, the error line if it failed, and the path of its log."""
 
     name: str
     status: str = "waiting"
@@ -195,7 +195,7 @@ class RunState:
 
 
 def seconds_left(states: Sequence[RunState], num_workers: int, now: float) -> float | None:
-    """How long the rest takes at the mean pace of the runs that are done; None before one is."""
+    """The remaining seconds at the mean pace of the finished runs; None before the first has finished."""
     check_count("num_workers", num_workers)
     known = [state.seconds for state in states if state.status == "done"]
     if not known:
@@ -207,7 +207,7 @@ def seconds_left(states: Sequence[RunState], num_workers: int, now: float) -> fl
 
 
 def error_line(log: Path) -> str:
-    """The last line of a log that says "error: ", or the last of all."""
+    """The last line of a log that contains "error: ", else its last line."""
     try:
         text = log.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -226,11 +226,11 @@ def run_sweep(
     finished: frozenset[str] = frozenset(),
     on_change: Callable[[Sequence[RunState]], None] | None = None,
 ) -> list[RunState]:
-    """Runs every command that is not finished by `engine`; one that fails stops no other, except the first.
+    """Runs every unfinished command with `engine`; a failed run stops no other, unless it is the first.
 
-    Args: runs: as planned; commands: by name, what to execute; finished: names to leave alone; on_change: called after
-      every change, and again and again while runs run, with the states of all, in the order of `runs`.
-    Returns: the states at the end. sweep.json holds them at all times, also when it is interrupted.
+    Args: runs: as planned; commands: name -> command; finished: names to skip; on_change: called after
+      every change, and repeatedly while runs are running, with the states of all, in the order of `runs`.
+    Returns: the final states. sweep.json always holds the current states, also after an interruption.
     """
     directory = Path(sweep_dir)
     (directory / "logs").mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Where the runs of a sweep run: processes of this machine, or the nodes of a Ray cluster."""
+"""The engines of a sweep, which run its commands: processes of this machine, or the nodes of a Ray cluster."""
 
 import contextlib
 import ctypes
@@ -17,14 +17,14 @@ from jsep.checks import check_count
 ENGINES = ("processes", "ray")
 
 LOCK_SECONDS = 60.0
-"""How long a run waits for another process that still works in its directory."""
+"""The seconds that a run waits for another process that still uses its directory."""
 
 LOCKED = 75
-"""The return code of a run that another process holds."""
+"""The return code of a run whose directory another process has locked."""
 
 
 class Task(NamedTuple):
-    """A command to execute, its name, and the file that takes what it prints; `log` names its lock, too."""
+    """A command, its name, and the log file of its output; the path of the lock is derived from `log`."""
 
     name: str
     command: tuple[str, ...]
@@ -34,11 +34,11 @@ class Task(NamedTuple):
 OnStart = Callable[[str], None]
 OnEnd = Callable[[str, int], None]
 Engine = Callable[[Sequence[Task], OnStart, OnEnd, Callable[[], None]], None]
-"""(tasks, on_start(name), on_end(name, return code), on_wait()): executes all, in order, some at a time."""
+"""(tasks, on_start(name), on_end(name, return code), on_wait()): executes all tasks in order, several in parallel."""
 
 
 def _in_child() -> None:
-    """No run goes on when what started it was killed; a run hears Ctrl-C also below a shell that ignores it."""
+    """Kills the run when its parent is killed, and lets Ctrl-C reach it even under a shell that ignores Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -47,10 +47,10 @@ def _in_child() -> None:
 def start(
     task: Task, environment: Mapping[str, str], *, directory: str | None = None, lock_seconds: float = LOCK_SECONDS
 ) -> subprocess.Popen | None:
-    """Starts a command in a process group of its own, with its output in its log; None where its lock stays taken.
+    """Starts a command in its own process group, with its output in its log; None where its lock stays taken.
 
-    The lock is the child's as long as it lives, so that two processes never work in one run directory, also when a
-    second sweep is started or a cluster starts the run again.
+    The child holds the lock until it ends, so that two processes never use one run directory, even when a second sweep
+    is started or a cluster restarts the run.
     """
     task.log.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + lock_seconds
@@ -83,7 +83,7 @@ def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
 
 
 def stop(processes: Sequence[subprocess.Popen], *, patience: float = 30.0) -> None:
-    """Interrupts the processes as Ctrl-C does, waits for them, and kills what is left."""
+    """Interrupts the processes as Ctrl-C does, waits up to `patience` seconds, and kills those still running."""
     for process in processes:
         _signal(process, signal.SIGINT)
     deadline = time.monotonic() + patience
@@ -96,15 +96,15 @@ def stop(processes: Sequence[subprocess.Popen], *, patience: float = 30.0) -> No
 
 
 def say_locked(task: Task) -> None:
-    """Writes into the log why a run was not started."""
+    """Writes to the log that the run was not started since its directory is locked."""
     with task.log.open("a") as log:
         log.write("error: another process works in this run's directory; wait for it or stop it\n")
 
 
 def run_processes(environments: Sequence[Mapping[str, str]], *, poll_seconds: float = 0.2) -> Engine:
-    """The engine of this machine: one process a worker at a time, each worker with the variables of its environment.
+    """The engine of this machine: each worker runs one process at a time, with the worker's environment variables.
 
-    When it is interrupted the running processes are stopped first.
+    On an interrupt the running processes are stopped first.
     """
     check_count("number of workers", len(environments))
 
@@ -136,7 +136,7 @@ def run_processes(environments: Sequence[Mapping[str, str]], *, poll_seconds: fl
 
 
 def gpus() -> list[str]:
-    """The GPUs that runs may use, as CUDA_VISIBLE_DEVICES names them; none where there is no NVIDIA driver."""
+    """The GPUs that runs may use, as named in CUDA_VISIBLE_DEVICES; empty without an NVIDIA driver."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [name for name in given.split(",") if name and name != "-1"]
@@ -150,16 +150,16 @@ def gpus() -> list[str]:
 def worker_environments(
     num_workers: int, *, devices: Sequence[str], num_cores: int, threads: int = 0
 ) -> list[dict[str, str]]:
-    """The variables of each worker: its GPU, or its share of the cores.
+    """The environment variables of each worker: its GPU, or its share of the cores.
 
-    Args: num_workers: 0 for one a GPU, or one a core; devices: GPUs by name, shared in turn; threads: of each worker on
-      CPU, 0 for an equal share of `num_cores`.
+    Args: num_workers: 0 for one per GPU, or one per core; devices: names of GPUs, assigned in turn; threads: per worker
+      on CPU, 0 for an equal share of `num_cores`.
     """
     count = num_workers or len(devices) or num_cores
     if devices:
-        # Two programs on one device must not reserve most of its memory each.
+        # By default each program reserves most of its device's memory, which two on one device cannot.
         shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if count > len(devices) else {}
         return [{"CUDA_VISIBLE_DEVICES": devices[worker % len(devices)], **shared} for worker in range(count)]
     share = str(threads or max(num_cores // count, 1))
-    # XLA's pool on CPU has NPROC threads; the others are NumPy's and scikit-learn's.
+    # NPROC sets the threads of XLA's CPU pool; the others those of NumPy and scikit-learn.
     return [dict.fromkeys(("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), share)] * count

@@ -1,4 +1,4 @@
-"""The runs of a sweep as tasks of an existing Ray cluster. Ray is an extra: it is imported when it is asked for."""
+"""The runs of a sweep as tasks of an existing Ray cluster. Ray is an optional dependency, imported on use."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from jsep.study import sweep_engines
 from jsep.study.sweep_engines import LOCKED, Engine, OnEnd, OnStart, Task, say_locked, start, stop
 
 LOST = 70
-"""The return code of a run whose task the cluster gave up."""
+"""The return code of a run whose task the cluster abandoned."""
 
 
 def connect(address: str) -> Any:
@@ -18,7 +18,7 @@ def connect(address: str) -> Any:
 
     Raises: InputError where Ray is not installed or no cluster answers.
     """
-    # Nothing is sent anywhere, and a run without a GPU keeps its variables.
+    # Ray sends no usage statistics, and leaves the environment variables of a run without a GPU unchanged.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -26,7 +26,7 @@ def connect(address: str) -> Any:
     except ImportError as error:
         raise InputError('engine=ray needs Ray; install it with: pip install "jsep[ray]"') from error
     try:
-        # On loopback Ray would look for this machine's outward address; the driver is told which node is its own.
+        # Given a loopback address Ray would look up this machine's external one, so the driver is given its node's address.
         own = address.split(":")[0] if address.startswith("127.") else None
         ray.init(address=address, log_to_driver=False, configure_logging=False, _node_ip_address=own)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -38,14 +38,14 @@ def connect(address: str) -> Any:
 
 
 def num_slots(ray: Any, *, num_cpus: int, num_gpus: float) -> int:
-    """How many runs the nodes that are alive hold at a time, at least 1."""
+    """The number of runs that the live nodes can hold in parallel, at least 1."""
     have = ray.cluster_resources()
     slots = int(have.get("CPU", 0) // num_cpus)
     return max(min(slots, int(have.get("GPU", 0) // num_gpus)) if num_gpus else slots, 1)
 
 
 def _execute(task: Task, directory: str, environment: Mapping[str, str]) -> int:
-    """In a worker of the cluster: runs the command to its end and returns its code."""
+    """Runs the command in a worker of the cluster and returns its return code."""
     process = start(task, environment, directory=directory)
     if process is None:
         say_locked(task)
@@ -65,15 +65,15 @@ def run_ray(
     environment: Mapping[str, str] | None = None,
     poll_seconds: float = 0.5,
 ) -> Engine:
-    """The engine of a connected cluster, whose nodes see the sweep's directory and the scripts under the same paths.
+    """The engine of a connected cluster, whose nodes must have the sweep's directory and the scripts under the same paths.
 
-    The runs of a node that dies are started again on another one; a study continues from its checkpoints there.
-    Args: num_workers: runs at the same time, 0 for as many as the nodes hold; num_cpus, num_gpus: what one run takes;
-      environment: variables of the runs.
+    The runs of a failed node are restarted on another one, where a study continues from its checkpoints.
+    Args: num_workers: parallel runs, 0 for as many as the nodes hold; num_cpus, num_gpus: the resources of one run;
+      environment: environment variables of the runs.
     """
     check_count("num_workers", num_workers, minimum=0)
     check_count("num_cpus", num_cpus)
-    # By value, so that a worker of the cluster starts a run without importing this package and JAX first.
+    # Pickled by value, so that a worker starts a run without first importing this package and JAX.
     for module in (sweep_engines, sys.modules[__name__]):
         ray.cloudpickle.register_pickle_by_value(module)
     execute = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=-1)(_execute)

@@ -1,4 +1,4 @@
-"""What a script prints of a result, beside the tables of `jsep.report`."""
+"""The text that a script prints of a result, besides the tables of `jsep.report`."""
 
 import textwrap
 from typing import Any

@@ -16,7 +16,7 @@ from jsep.study.work import Task, Work, study_tasks
 
 @dataclasses.dataclass(frozen=True)
 class TradesLandscapeConfig(StudyConfig):
-    """The training of a study, once for every weight of TRADES, and the landscape analysis of its models."""
+    """The training of a study, repeated for every weight of TRADES, and the landscape analysis of its models."""
 
     DROPPED = frozenset({"models"})
 
@@ -25,7 +25,7 @@ class TradesLandscapeConfig(StudyConfig):
     analysis: AnalysisConfig = group(AnalysisConfig)
 
     def check(self) -> None:
-        """Raises: InputError for other methods, or weights that are none."""
+        """Raises: InputError for methods other than TRADES, or invalid weights."""
         super().check()
         self.analysis.check()
         if self.methods != ("trades",):
@@ -39,7 +39,7 @@ class TradesLandscapeConfig(StudyConfig):
                 raise InputError(f"trades_betas must be numbers >= 0, got {text!r}") from error
 
     def study_config(self, trades_beta: float) -> StudyConfig:
-        """The study of one weight."""
+        """The study with one weight of TRADES."""
         return self.as_a(StudyConfig, trades_beta=trades_beta)
 
 
@@ -48,7 +48,7 @@ def _prepare(config: TradesLandscapeConfig) -> None:
 
 
 def measure(config: TradesLandscapeConfig, prepared: None, run: Run) -> None:
-    """Trains with every weight on the same pairs in subdirectories, and analyses the models as a landscape study."""
+    """Trains with every weight on the same pairs, in subdirectories, and analyses the models as a landscape study does."""
     studies: list[TrainedStudy] = []
     names = [f"trades_beta_{text}" for text in config.trades_betas]
     for place, text in enumerate(config.trades_betas):

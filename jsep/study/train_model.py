@@ -1,4 +1,4 @@
-"""One model of a study: trained, tested on images, its explanations attacked; what its row holds."""
+"""The row of one model of a study: training, test accuracies, and the attack on its explanations."""
 
 import time
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from jsep.study.setup import training_key
 from jsep.types import Key, PyTree
 
 GALLERY_SNAPSHOTS = 16
-"""Steps of the attack that maps.npz keeps of each pair of the page's gallery."""
+"""The number of attack steps stored in maps.npz for each pair of the page's gallery."""
 
 Correct = tuple[np.ndarray, np.ndarray]
-"""(B,) bool each: the images that are classified correctly clean, and also under attack."""
+"""(B,) bool each: images classified correctly when clean, and both when clean and under attack."""
 
 
 def train_and_evaluate(
@@ -84,7 +84,7 @@ def _correct(
     key: Key, training: Training, variables: PyTree, dataset: data.Dataset, attacked: tuple[float, float, int],
     **how: Any,
 ) -> Correct:  # fmt: skip
-    """attacked: budget, step and number of steps."""
+    """(B,) bools of the images; attacked: budget, step size and number of steps of PGD."""
     epsilon, alpha, num_steps = attacked
     return evaluate.correctly_classified(
         key, models.model_fn(training.model), variables, dataset, norm=training.config.budget.norm, epsilon=epsilon,
@@ -93,8 +93,8 @@ def _correct(
 
 
 def _probed(config: StudyConfig) -> dict[str, Any]:
-    """The explanation whose maps are looked at beside the attack. A method without a derivative may need thousands of
-    passes; the one that the attack follows does not."""
+    """The explanation method of the maps that training monitors: the attack's surrogate where the method has no
+    derivative, since such a method may need thousands of forward passes."""
     explanation = config.explanation_attack()
     return {
         "method": explanation.attacked,
@@ -104,7 +104,7 @@ def _probed(config: StudyConfig) -> dict[str, Any]:
 
 
 def _validation(key: Key, probe_key: Key, training: Training) -> Callable[[PyTree], dict[str, float]]:
-    """What is measured on the validation images after every validate_every epochs."""
+    """variables -> metrics on the validation images, measured after every validate_every epochs."""
     config, validation = training.config, training.splits.validation
     images = validation.as_float(np.arange(min(config.monitoring.probe_images, len(validation))))
     attacked = {
@@ -123,13 +123,13 @@ def _validation(key: Key, probe_key: Key, training: Training) -> Callable[[PyTre
 def _explanations(
     key: Key, noise_key: Key, training: Training, pairs: evaluate.PairIndex, variables: PyTree, name: tuple[str, int]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a row holds of the explanations of a model, and the arrays of maps.npz."""
+    """The entries of a row on a model's explanations, and the arrays of maps.npz."""
     config, test, run = training.config, training.splits.test, training.run
     model_fn, explanation = models.model_fn(training.model), config.explanation_attack()
     method, seed = name
     num_chunks = -(-len(pairs.victims) // config.chunk_size)
     run.counter.begin(f"attacking the explanations of {method}, seed {seed}", num_chunks * explanation.total_steps)
-    on_step = None if run.mesh else run.counter  # a callback would make the devices wait for each other
+    on_step = None if run.mesh else run.counter  # a callback would synchronise the devices
     results = evaluate.explanation_robustness(
         key, model_fn, variables, test, pairs, explanation, chunk_size=config.chunk_size, on_step=on_step
     )
@@ -160,7 +160,7 @@ def _explanations(
 def _last_and_best(
     config: StudyConfig, state: train.TrainState, best: train.Best | None, test: Callable[[PyTree], Correct]
 ) -> tuple[dict[str, Any], PyTree]:
-    """What a row holds of the accuracies of both checkpoints, and the variables of the one that is analysed."""
+    """The entries of a row on the accuracies of both checkpoints, and the variables of the checkpoint that is analysed."""
     last = test(state.evaluated)
     found: dict[str, Any] = {"checkpoint": "last", **_shares("last_", last)}
     analysed, variables = last, state.evaluated

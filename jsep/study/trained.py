@@ -15,7 +15,7 @@ from jsep.study.setup import create_model, load_splits, training_key
 from jsep.types import ModelFn, PyTree
 
 WEIGHTS = "weights"
-"""Where a kept study (`keep_study`) has its models, in place of checkpoints."""
+"""The file with the models of a kept study (`keep_study`), in place of checkpoints."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +35,9 @@ class TrainedModel:
 
 @dataclasses.dataclass(frozen=True)
 class TrainedStudy:
-    """What an analysis needs of a study: its configuration, its test images and pairs, the model and every variables.
+    """A study read for analysis: its configuration, test images, pairs, network, and the variables of every model.
 
-    `model_fn` is the function of all models: (variables, image) -> logits.
+    `model_fn` is shared by all models: (variables, image) -> logits.
     """
 
     config: StudyConfig
@@ -56,9 +56,9 @@ class TrainedStudy:
 def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str | None = None) -> TrainedStudy:
     """The study in `run_dir`, with one checkpoint of each of its models.
 
-    Args: data_dir: where its data set lies now; default: where the study found it. which: "last" or "best" (by robust
+    Args: data_dir: the directory of its data set; default: the one used by the study. which: "last" or "best" (by robust
       accuracy on the validation images); default: the one that the study itself evaluated.
-    Raises: InputError where `run_dir` holds no study, or a model of it has no readable checkpoint, or the data changed.
+    Raises: InputError where `run_dir` holds no study, one of its models has no readable checkpoint, or the data changed.
     """
     path = Path(run_dir)
     try:
@@ -104,10 +104,10 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
 
 
 def keep_study(run_dir: str | Path, kept_dir: str | Path) -> Path:
-    """Writes what a further analysis needs of a finished study to `kept_dir`, small enough to be kept with the code:
+    """Writes to `kept_dir` all that further analysis of a finished study needs, small enough to be kept with the code:
     its configuration, result and pairs, and the weights of its models as float16 in place of checkpoints.
 
-    `load_trained(kept_dir)` reads them; models measured or trained on from there are the rounded ones.
+    `load_trained(kept_dir)` reads them; later measurements and training start from the rounded weights.
     Raises: InputError where `run_dir` holds no finished study.
     """
     source, target = Path(run_dir), Path(kept_dir)

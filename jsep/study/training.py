@@ -1,4 +1,4 @@
-"""The study: every method with every seed, trained, tested and attacked on the same pairs. The paper's Table 2."""
+"""A study: models of every method and seed, trained, tested and attacked on the same pairs. The paper's Table 2."""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from jsep.types import PyTree
 
 
 class Prepared(NamedTuple):
-    """What a study loads: its images, its network, and what each seed starts from."""
+    """The inputs of a study: its images, its network, and the initial variables of each seed."""
 
     splits: Splits
     model: models.Classifier
@@ -29,7 +29,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(config: StudyConfig) -> Prepared:
-    """Loads what the configuration names. Raises: InputError where it does not fit."""
+    """Loads the inputs that the configuration names. Raises: InputError where they are incompatible."""
     splits = devices.first_then_others(lambda: load_splits(config))
     model = create_model(config.model, splits.train.info)
     start = load_start(config, model)
@@ -38,7 +38,7 @@ def prepare(config: StudyConfig) -> Prepared:
 
 
 def measure(config: StudyConfig, prepared: Prepared, run: Run) -> None:
-    """A row a method and seed."""
+    """Adds a row per method and seed."""
     log = MetricsLog(run.directory)
     training = Training(config, *prepared, run, log)
     try:
@@ -57,7 +57,7 @@ def measure(config: StudyConfig, prepared: Prepared, run: Run) -> None:
 
 
 def _pairs(training: Training) -> evaluate.PairIndex:
-    """The stored pair index, the given one, or a new one from the clusters of a trained feature network."""
+    """The stored pair index, else the given one, else a new one from clusters of features of a network trained for it."""
     config, splits, run = training.config, training.splits, training.run
     own_path = run.directory.pairs_path
 
@@ -72,7 +72,7 @@ def _pairs(training: Training) -> evaluate.PairIndex:
         state, _ = fit(key, training, network, config.feature_train_config(), ("features", config.seed))
         run.progress("selecting pairs", {})
         variables = state.variables if run.mesh is None else devices.to_host(state.variables, run.mesh)
-        # In process 0 alone: a cluster may turn on the last digit of a feature, and that on the machine.
+        # In process 0 only: clusters may depend on the last digit of a feature, which differs between machines.
         found = devices.call_on_first_process(lambda: _select_pairs(config, network, variables, splits.test).as_dict())
     pairs = evaluate.pairs_from_dict(found)
     pairs.check_fits(splits.test)

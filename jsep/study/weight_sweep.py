@@ -1,4 +1,5 @@
-"""How both robustnesses change with the SEP weight, of both signs, until training breaks: from finished runs."""
+"""Classification and explanation robustness against the SEP weight, of both signs, until training fails: from finished
+runs."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -24,12 +25,12 @@ METRICS = (
     "one_minus_concordance_start",
     "one_minus_concordance_end",
 )
-"""What is followed along the weights; each with an interval over the seeds."""
+"""The metrics reported for each weight, with intervals over the seeds."""
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightSweepConfig(Configuration):
-    """Which runs. The help text of each field is its documentation."""
+    """The finished runs to read. The help text of each field is its documentation."""
 
     study_dirs: tuple[str, ...] = setting(
         ("runs/sep_weight_digits/*",), "run directories of finished studies with an objective and SEP on it; * allowed"
@@ -50,13 +51,13 @@ def _prepare(config: WeightSweepConfig) -> FinishedStudies:
 
 
 def _is_along(method: str, reference: str) -> bool:
-    """Whether a method is the reference, or the same objective with SEP."""
+    """Whether a method is the reference, or the reference's objective with SEP."""
     chosen, objective = training_method(method), training_method(reference).objective
     return method == reference or (chosen.objective == objective and chosen.sep_sign != 0)
 
 
 def measure(config: WeightSweepConfig, finished: FinishedStudies, run: Run) -> None:
-    """The rows, the means of every weight and the trends along the weights."""
+    """Adds the rows, the means of every weight and the trends along the weights."""
     run.result |= finished.header() | {
         "rows": list(finished.rows),
         "weights": describe_weights(finished.rows),
@@ -65,8 +66,8 @@ def measure(config: WeightSweepConfig, finished: FinishedStudies, run: Run) -> N
 
 
 def describe_weights(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each weight, from negative to positive: the metrics with Student's 95 % intervals over the seeds, and how
-    many of its models are degraded."""
+    """For each weight, from negative to positive: the metrics with Student's 95 % intervals over the seeds, and the
+    number of degraded models."""
     found = []
     for weight in sorted({row["sep_weight_scale_free"] for row in rows}):
         own = [row for row in rows if row["sep_weight_scale_free"] == weight]
@@ -84,8 +85,8 @@ def describe_weights(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def trends(rows: Sequence[Mapping[str, Any]], num_resamples: int) -> list[dict[str, Any]]:
-    """Spearman's correlation of each metric with the weight, over the models that are not degraded: on both sides of 0,
-    below it and above it (0 with each); its interval draws the weights anew with all their seeds."""
+    """Spearman's correlation of each metric with the weight, over the models that are not degraded: for all weights, for
+    those <= 0 and for those >= 0; intervals resample the weights, each with all its seeds."""
     found = []
     kept = [row for row in rows if not row["degraded"]]
     for side, chosen in (
@@ -119,4 +120,4 @@ def _work(config: WeightSweepConfig, done: Collection[tuple[str, int]]) -> Work:
 
 
 WEIGHT_SWEEP = StudyKind("sep_weight_sweep", WeightSweepConfig, _prepare, measure, work=_work)
-"""Both robustnesses along the SEP weight, from finished studies."""
+"""Classification and explanation robustness along the SEP weight, from finished studies."""

@@ -1,4 +1,4 @@
-"""The parts of the work of a study and what they cost, which the kinds of study list for a plan."""
+"""The tasks of a study and their cost, listed by each kind of study for a plan."""
 
 import dataclasses
 import json
@@ -15,15 +15,14 @@ from jsep.study.setup import create_model
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A part of the work: what it is, and how many floating-point operations."""
+    """A part of the work: its description, and its floating-point operations."""
 
     what: str
     flops: float
 
 
 class Work(NamedTuple):
-    """tasks: of a run, in their order; study: the one whose network is timed, None where nothing is computed that could
-    be counted."""
+    """tasks: of a run, in order; study: the study whose network is timed, None where no operations are counted."""
 
     tasks: list[Task]
     study: StudyConfig | None
@@ -31,7 +30,7 @@ class Work(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class DataSizes:
-    """The images of a study: how many each split has, and the bytes of a stored pixel."""
+    """The images of a study: the size of each split, and the bytes per stored pixel."""
 
     info: data.DatasetInfo
     bytes_per_pixel: int
@@ -41,15 +40,15 @@ class DataSizes:
 
 
 def data_sizes(config: StudyConfig) -> DataSizes:
-    """The images of a study, without reading a data set that says how large it is."""
+    """The images of a study; a data set whose metadata state its size is not read."""
     own = config.data
     name = own.dataset
     counts = [getattr(own, f"{split}_images", 0) for split in ("train", "validation", "test")]
     source = data.DATASETS.get(name)
     if source is not None and source.info is not None and source.num_images is not None:
         info, sizes = source.info, list(source.num_images)
-        bytes_per_pixel = 1  # as pictures are stored
-    else:  # embedded, one file, or another's
+        bytes_per_pixel = 1  # uint8 images
+    else:  # embedded, a single file, or registered from outside
         splits = [data.load(name, data_dir=own.data_dir, split=split) for split in ("train", "validation", "test")]
         info, sizes = splits[0].info, [len(split) for split in splits]
         bytes_per_pixel = splits[0].images.dtype.itemsize
@@ -62,7 +61,7 @@ def model_costs(study: StudyConfig, images: DataSizes) -> ModelCosts:
 
 
 def study_tasks(config: StudyConfig, done: Collection[tuple[str, int]] = ()) -> list[Task]:
-    """Training and evaluation of the models of a study that are not `done`, (method, seed) each."""
+    """Training and evaluation of the models of a study that are not in `done`, (method, seed) each."""
     images = data_sizes(config)
     shape = images.info.image_shape
     costs = model_costs(config, images)
@@ -101,7 +100,7 @@ def study_tasks(config: StudyConfig, done: Collection[tuple[str, int]] = ()) -> 
 
 
 def finished_config(run_dir: str) -> StudyConfig:
-    """The configuration of the study in a directory. Raises: InputError where there is none."""
+    """The configuration of the study in a directory. Raises: InputError where it holds none."""
     try:
         return StudyConfig.from_dict(json.loads((Path(run_dir) / "config.json").read_text()))
     except (OSError, ValueError, TypeError) as error:
@@ -109,7 +108,7 @@ def finished_config(run_dir: str) -> StudyConfig:
 
 
 def pair_flops(study: StudyConfig, method: str | None = None) -> float:
-    """Operations of the study's explanation attack on one pair, of its own explanation or of `method`."""
+    """Operations of the study's explanation attack on one pair, for its own explanation method or for `method`."""
     images = data_sizes(study)
     explanation = study.explanation_attack()
     if method is not None:
@@ -119,5 +118,5 @@ def pair_flops(study: StudyConfig, method: str | None = None) -> float:
 
 
 def work_of_reading(study_dirs: Sequence[str]) -> Work:
-    """That of a study which only reads finished ones."""
+    """The work of a study that only reads finished studies."""
     return Work([Task(f"read the finished studies in {', '.join(study_dirs)}; nothing is trained", 0.0)], None)
