@@ -1,9 +1,9 @@
-"""What each form of the convolutions of a processor saves inside a compiled training step.
+"""The time that each CPU form of the convolutions saves within a compiled training step.
 
 python benchmarks/convolution_forms.py --models convnet resnet18 mobilenet_v2
 
-A step without the form beside the step with all of them, in turn; the median of the rounds. Processor seconds of all
-threads, so that other work of the machine bends the ratios little.
+Alternates a step without one form and the step with all forms; reports the median of the rounds. Times are CPU seconds
+of all threads, so that other programs hardly affect the ratios.
 """
 
 import argparse
@@ -24,10 +24,10 @@ from jsep.models.cpu import stride_one
 from jsep.models.cpu.lax_conv import lax_conv
 
 RECIPES = {"convnet": (128, 10), "resnet18": (128, 1), "mobilenet_v2": (32, 2)}
-"""model -> batch, steps of PGD in the training step."""
+"""model -> (batch size, PGD steps) of the training step."""
 
 NEEDED_SHARE = 0.15
-"""Of a step that a form must save to stay."""
+"""The share of a step that a form must save to be kept."""
 
 
 def _plain(images: Any, kernel: Any, strides: int, padding: int, groups: int = 1) -> Any:
@@ -51,12 +51,12 @@ FORMS: dict[str, Callable[[], Any]] = {
     "without depthwise": lambda: _patched_layers(_without_depthwise),
     "the library's alone": lambda: _patched_layers(_plain),
 }
-"""What is left out -> a context in which steps are traced without it."""
+"""form left out -> a context in which steps are traced without it."""
 
 
 @contextlib.contextmanager
 def _patched_layers(form: Callable[..., Any]) -> Iterator[None]:
-    """The layers of the models call `form`."""
+    """A context in which the layers of the models call `form`."""
     with mock.patch.object(layers, "conv2d", form):
         yield
 
@@ -67,7 +67,7 @@ def _used_seconds() -> float:
 
 
 def _step(name: str, batch: int, num_steps: int) -> Callable[[], float]:
-    """A compiled training step on zeros, to be called again and again."""
+    """A compiled training step on zeros, which can be called repeatedly."""
     model = models.create(name, num_classes=10, input_shape=(32, 32, 3))
     config = train.TrainConfig(objective="mat", epochs=1, batch_size=batch, attack=train.PgdConfig(num_steps=num_steps))
     train.step._compiled_steps.cache_clear()  # type: ignore[attr-defined]

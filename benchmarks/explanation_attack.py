@@ -1,4 +1,4 @@
-"""The targeted explanation attack beside the published loop in PyTorch: one image at a time, and all pairs in a batch.
+"""The targeted explanation attack against the published PyTorch loop: one image at a time, and all pairs in a batch.
 
 python benchmarks/explanation_attack.py --pairs 30 --steps 30 --chunk 15
 
@@ -25,7 +25,7 @@ ADAM = {"learning_rate": 1e-3, "map_weight": 1e7, "output_weight": 1.0}
 
 
 def by_jsep(model: models.Classifier, num_steps: int, chunk_size: int) -> Callable[..., Any]:
-    """Compiled: (variables, victims, targets) -> the lowest explanation loss of each pair on the way."""
+    """Compiled: (variables, victims, targets) -> the lowest explanation loss of each pair over all steps."""
     model_fn = models.model_fn(model)
 
     def one(variables: Any, victim: jax.Array, target: jax.Array) -> jax.Array:
@@ -44,7 +44,7 @@ def by_jsep(model: models.Classifier, num_steps: int, chunk_size: int) -> Callab
 
 
 def by_torch(network: torch.nn.Module, num_steps: int, victims: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
-    """The published loop on a batch, whose rows do not touch: the lowest explanation loss on the way of each pair."""
+    """The published loop on a batch of independent pairs: the lowest explanation loss of each over all steps."""
     with torch.no_grad():
         clean = network(victims).softmax(1)
         goal_labels = network(targets).argmax(1)

@@ -1,8 +1,8 @@
-"""Integrated gradients (32 steps), SmoothGrad (50 samples) and occlusion (4x4 windows) beside captum.
+"""Integrated gradients (32 steps), SmoothGrad (50 samples) and occlusion (4x4 windows), compared with captum.
 
 python benchmarks/explanations.py --images 64
 
-Each side evaluates the network on as many images at once as is fastest for it, of the same numbers to choose from.
+Each side uses its fastest batch size, chosen from the same candidates.
 """
 
 import functools
@@ -51,12 +51,12 @@ def by_jsep(model: models.Classifier, method: str, chunk: int) -> Callable[..., 
 
 
 def called(run: Callable[..., Any], placed: Any) -> np.ndarray:
-    """The result of a compiled function, once it is there."""
+    """The result of a compiled function, after waiting for it."""
     return np.asarray(run(*placed))
 
 
 def by_captum(network: torch.nn.Module, method: str, chunk: int, images: Any, labels: Any) -> np.ndarray:
-    """The same in captum."""
+    """The saliencies by captum."""
     if method == "integrated_gradients":
         found = attr.IntegratedGradients(network).attribute(
             images, target=labels, n_steps=STEPS, method="gausslegendre", internal_batch_size=chunk
@@ -82,7 +82,7 @@ def main() -> None:
     options.add_argument("--images", type=int, default=64)
     options.add_argument("--chunks", type=int, nargs="*", default=[], help="evaluations at once to choose from")
     settings = options.parse_args()
-    warnings.filterwarnings("ignore")  # captum on inputs that had no gradient
+    warnings.filterwarnings("ignore")  # captum warns of inputs without gradient
 
     model = models.create("convnet", num_classes=10, input_shape=SHAPE)
     variables = jax.jit(lambda: models.init(jax.random.key(0), model, SHAPE))()
@@ -110,7 +110,7 @@ def main() -> None:
             "captum": {chunk: functools.partial(by_captum, network, method, chunk, *given) for chunk in chunks},
         }
         chosen = {name: harness.fastest(runs) for name, runs in sides.items()}
-        # Compiled anew: the first call of ours shall show what compiling takes.
+        # Cleared, so that the first call of jsep includes compilation.
         jax.clear_caches()
         contenders = {name: sides[name][chunk] for name, chunk in chosen.items()}
         timings = harness.compare(contenders, repeats=settings.repeats, budget=settings.budget)

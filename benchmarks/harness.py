@@ -1,4 +1,4 @@
-"""What every benchmark shares: contenders that take turns, what they cost, the limit of the machine, the record.
+"""The parts common to all benchmarks: alternating contenders, their costs, the machine's limit, and the record.
 
 A contender is a function without arguments that returns when its work is done. Its first call compiles. All sides run
 on the same device, in one process, with the same number of threads.
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-# Two libraries share the memory of a GPU here: neither may take it all.
+# Two libraries share the memory of a GPU here, so JAX must not preallocate it.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -36,7 +36,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 OURS = "jsep"
 
 Contender = Callable[[], Any]
-"""Does its work once; what it returns may be looked at for agreement, and holds arrays that are ready."""
+"""Does its work once; returns computed arrays, which may be compared between contenders."""
 
 _SETTLE = 0.05  # seconds between two calls, in which the threads of the other library go to sleep
 _STEADY = 1.1  # a call that takes this many times as long as the next one was still warming up
@@ -47,9 +47,9 @@ _STATUS = pathlib.Path("/proc/self/status")
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of one contender: the first call, which compiles, and the calls that count. peak_memory_mib: what one
-    call took beyond what was there before it, None where the machine does not tell; result: of the first call.
-    share_of_others: of the processor's time during the calls that count, what other processes had."""
+    """Seconds of one contender: the first call, which compiles, and the timed calls. peak_memory_mib: of one call, beyond
+    the memory in use before it, None where it cannot be measured; result: of the first call. share_of_others: the share
+    of CPU time used by other processes during the timed calls."""
 
     first_call_seconds: float
     seconds: tuple[float, ...]
@@ -87,12 +87,12 @@ def significant(value: float, digits: int = 4) -> float:
 
 
 def kind_of_device() -> str:
-    """ "cpu" or "gpu": which column of the table a run belongs to."""
+    """ "cpu" or "gpu": the column of the table for this run."""
     return "cpu" if jax.default_backend() == "cpu" else "gpu"
 
 
 def torch_device() -> Any:
-    """The PyTorch device beside the one of JAX, with all cores for its threads."""
+    """The PyTorch device that corresponds to JAX's, with a thread for every core."""
     import torch
 
     torch.set_num_threads(os.cpu_count() or 1)
@@ -113,11 +113,11 @@ def fastest(runs: dict[Any, Contender]) -> Any:
 
 
 def compare(contenders: dict[str, Contender], *, repeats: int = 5, budget: float | None = None) -> dict[str, Timing]:
-    """Times the contenders in turns, each round in another order, after three calls of each that do not count, or up to
-    five while it is still getting faster.
+    """Times the contenders alternately, in a new order each round, after warm-up calls: three each, or up to five while
+    calls still get faster.
 
-    Args: repeats: rounds that count, >= 5 for a result to be kept; budget: seconds after which no round begins (but
-      three are made).
+    Args: repeats: timed rounds, >= 5 for a result to be stored; budget: seconds after which no new round starts (at
+      least three are run).
     """
     first, peaks, results = {}, {}, {}
     for name, run in contenders.items():
@@ -134,7 +134,7 @@ def compare(contenders: dict[str, Contender], *, repeats: int = 5, budget: float
         if budget is not None and turn >= 3 and time.perf_counter() - began > budget:
             break
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            # Others on the machine slow the two libraries differently: a call beside them is made again, up to twice.
+            # Other programs slow the two libraries differently, so a disturbed call is repeated, up to twice.
             tries: list[_Call] = []
             while not tries or (len(tries) < 3 and tries[-1].share_of_others > _DISTURBED):
                 time.sleep(_SETTLE)
@@ -153,8 +153,8 @@ def compare(contenders: dict[str, Contender], *, repeats: int = 5, budget: float
 
 
 def _warm_up(run: Contender, last: float) -> None:
-    """Calls until one is not much faster than the last: the first calls of a large step may take twice as long as the
-    later ones, while the allocator fetches its memory."""
+    """Calls until one is not much faster than the last: the first calls of a large step may take twice as long as later
+    ones, while the allocator obtains memory."""
     for _ in range(_MORE_WARM_UPS):
         before, last = last, _time_of(run)
         if before < _STEADY * last:
@@ -171,18 +171,18 @@ def _timed(run: Contender) -> _Call:
     run()
     seconds = time.perf_counter() - started
     own, busy = time.process_time() - own, _busy_seconds() - busy
-    # The machine counts in hundredths of a second.
+    # The operating system counts CPU time in hundredths of a second.
     others = max(busy - own - 0.02 * (os.cpu_count() or 1), 0.0)
     return _Call(seconds, others / (seconds * (os.cpu_count() or 1)))
 
 
 def share_of_others(run: Contender) -> float:
-    """The share of the processor's time that other programs have during a call."""
+    """The share of CPU time used by other programs during a call."""
     return _timed(run).share_of_others
 
 
 def _busy_seconds() -> float:
-    """Seconds that all processors together have worked since the start of the machine; 0 where it does not tell."""
+    """CPU seconds of all cores together since the machine booted; 0 where unavailable."""
     try:
         fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     except OSError:
@@ -199,7 +199,7 @@ def peak_memory_mib(run: Contender) -> float | None:
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
         before = _resident_kib("VmRSS")
-        pathlib.Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is there
+        pathlib.Path("/proc/self/clear_refs").write_text("5")  # resets the peak to current use
     except OSError:  # not on Linux
         run()
         return None
@@ -210,7 +210,7 @@ def peak_memory_mib(run: Contender) -> float | None:
 def _device_peak_mib(run: Contender) -> float | None:
     import torch
 
-    # Of JAX only the peak since the start is known: ours runs first, so it is ours.
+    # JAX reports only the peak since the process started; jsep runs first, so that peak is its own.
     device = jax.devices()[0]
     torch.cuda.reset_peak_memory_stats()
     before_torch = torch.cuda.memory_allocated()
@@ -229,13 +229,13 @@ def _resident_kib(field: str) -> int:
 
 
 def temporary_mib(compiled: jax.stages.Compiled) -> float:
-    """MiB of working memory that XLA plans for a compiled program."""
+    """MiB of temporary buffers that XLA plans for a compiled program."""
     return getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0) / 2**20
 
 
 @functools.cache
 def ceiling_flops_per_second() -> dict[str, float]:
-    """The fastest product of two square matrices here, by precision: the better of JAX and PyTorch on a CPU."""
+    """precision -> operations per second of the fastest square matrix product here; on a CPU by JAX or PyTorch."""
     on_cpu = kind_of_device() == "cpu"
     size, repeats = (2048, 8) if on_cpu else (8192, 20)
     found = {}
@@ -271,13 +271,13 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def provenance(beside: str) -> dict[str, Any]:
-    """Where and with what a result was measured."""
+    """The provenance of a result: machine, versions, commit, command."""
     import torch
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
-    # What the benchmarks themselves write makes no other program.
+    # The benchmarks' own output does not count as a change of the program.
     written = [f":!{path}" for path in ("benchmarks/results", "benchmarks/README.md", "docs/performance.md")]
     is_changed = bool(git("status", "--porcelain", "--untracked-files=no", "--", ".", *written))
     return {
@@ -311,10 +311,10 @@ def comparison(
     precision: str = "float32",
     **more: Any,
 ) -> dict[str, Any]:
-    """The record of one row: times, ratios to ours, operations and their share of the machine's limit.
+    """The record of one row: times, ratios to jsep's, operations and their share of the machine's limit.
 
-    Args: work: what was done, in words; flops: floating-point operations of our call; agreement: numbers that show that
-      all did the same work, by name.
+    Args: work: a description of the task; flops: floating-point operations of jsep's call; agreement: name -> number
+      that shows that all contenders did the same work.
     """
     ceilings = ceiling_flops_per_second()
     ceiling = ceilings.get(precision, ceilings["float32"])

@@ -1,9 +1,9 @@
-"""20 Lanczos steps of the input Hessian of the explanation loss beside a double and triple backward pass in PyTorch.
+"""20 Lanczos steps of the input Hessian of the explanation loss, against repeated backward passes in PyTorch.
 
 python benchmarks/input_hessian.py --images 64 --chunk 16
 
 The loss of a Gradient x Input map is a second derivative of the network, its gradient a third, and a product with its
-Hessian is one more. Both sides differentiate the gradient once and then only push vectors through.
+Hessian is one more. Both sides linearise the gradient once and then only multiply by vectors.
 """
 
 import functools
@@ -42,7 +42,7 @@ def by_jsep(model: models.Classifier, num_matvecs: int, chunk: int) -> Callable[
 
 
 def by_torch(network: torch.nn.Module, num_matvecs: int, images: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
-    """The same for a batch, whose rows do not touch, with all vectors orthogonalised against all before."""
+    """The same for a batch of independent images, with full reorthogonalisation of the Lanczos vectors."""
     images = images.detach().requires_grad_(True)
     with torch.no_grad():
         labels = network(images).argmax(1)
@@ -112,7 +112,7 @@ def main() -> None:
     record = harness.comparison(
         f"{settings.matvecs} Lanczos steps, ConvNet, {settings.images} images, {settings.chunk} at once",
         timings,
-        # A product costs about what the tangents of the gradient cost, as much as the gradient.
+        # A Hessian-vector product costs about as much as the gradient.
         flops=settings.images * (settings.matvecs + 1) * counted.map_gradient,
         agreement={
             "median relative difference of the largest eigenvalue": float(np.median(np.abs(ours / theirs - 1))),

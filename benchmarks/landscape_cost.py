@@ -1,9 +1,9 @@
-"""What the input landscape of an explanation loss costs: slices and Lanczos steps on the CIFAR ConvNet.
+"""The cost of the input landscape of an explanation loss: slices and Lanczos steps on the CIFAR ConvNet.
 
 python benchmarks/landscape_cost.py --images 4
 
 The work: the loss of the Gradient x Input map to another image's map, 10 Rademacher directions x 41 points and 20
-Lanczos steps, for each image. The weights are random: the cost does not depend on them. There is no peer.
+Lanczos steps, for each image. The weights are random: the cost does not depend on them. No other library is compared.
 """
 
 import functools

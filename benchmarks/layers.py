@@ -1,8 +1,8 @@
-"""Where the time of the ConvNet goes: each layer forward and backward, beside PyTorch.
+"""The time of each layer of the ConvNet, forward and backward, compared with PyTorch.
 
 python benchmarks/layers.py --batch 64
 
-It is the profile behind the ratios of the other tables: on a processor a library's convolution decides them.
+This profile explains the ratios of the other tables: on a CPU they depend on each library's convolution.
 """
 
 import statistics
@@ -31,7 +31,7 @@ PASSES = ("forward", "input gradient", "weight gradient")
 
 
 def milliseconds(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """The median of each, in turns, after two calls that do not count."""
+    """name -> median of alternating calls, after two warm-up calls of each."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(repeats + 2):
         for name, run in runs.items():
@@ -43,7 +43,7 @@ def milliseconds(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, 
 
 
 def convolution(batch: int, repeats: int, side: int, channels: int, features: int, strides: int) -> dict[str, Any]:
-    """Milliseconds of a 3x3 convolution, ours as in a loop over steps and PyTorch's."""
+    """Milliseconds of a 3x3 convolution, by jsep as in a loop over steps, and by PyTorch."""
     rng = np.random.default_rng(0)
     images = rng.normal(size=(batch, side, side, channels)).astype(np.float32)
     kernel = rng.normal(size=(3, 3, channels, features)).astype(np.float32)
@@ -83,7 +83,7 @@ def convolution(batch: int, repeats: int, side: int, channels: int, features: in
 
 
 def activation(batch: int, repeats: int) -> dict[str, Any]:
-    """Milliseconds of the softplus of the first layer's output, and of its gradient by a cotangent."""
+    """Milliseconds of the softplus of the first layer's output, and of its vector-Jacobian product."""
     x, cotangent = np.random.default_rng(0).normal(size=(2, batch, 32, 32, 32)).astype(np.float32)
     placed, tensor = jax.device_put((x, cotangent)), torch.tensor(x).to(harness.torch_device())
     ours, theirs = jax.jit(lambda z: softplus(z, 10.0)), torch.nn.Softplus(beta=10.0)

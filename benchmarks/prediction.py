@@ -1,11 +1,11 @@
-"""How long a run will take and what memory it needs, from the operations of a step and the speed that was measured."""
+"""The predicted time and memory of a run, from the operations of a step and the measured speed."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """hours of training; gib_per_device: memory, with the state and the images of one batch."""
+    """hours: of training; gib_per_device: memory, including the training state and the images of one batch."""
 
     hours: float
     gib_per_device: float
@@ -24,18 +24,18 @@ def predict_run(
     parameter_bytes: float,
     overhead: float = 0.0,
 ) -> Prediction:
-    """The cost of a training run whose batches are cut over equal devices.
+    """The cost of a training run whose batches are split over equal devices.
 
         hours = epochs * num_images * flops_per_image * (1 + overhead) / (num_devices * flops_per_second) / 3600
         bytes = 2 * parameter_bytes + bytes_per_step + batch_size / num_devices * bytes_per_image
 
     Args:
       flops_per_image: operations of a training step for one image, attack included.
-      flops_per_second: what a device does of them; the measured rate, not the peak.
-      batch_size: of all devices together.
-      bytes_per_image, bytes_per_step: working memory of a step that grows with the batch, and that does not.
+      flops_per_second: the measured rate of one device, not its peak.
+      batch_size: over all devices together.
+      bytes_per_image, bytes_per_step: working memory of a step per image, and independent of the batch.
       parameter_bytes: of the parameters; the momentum takes as much.
-      overhead: of sharing a batch out, a share of the time.
+      overhead: of splitting a batch over devices, as a share of the time.
 
     Raises: ValueError for a rate, a count or a share out of range.
     """

@@ -1,7 +1,7 @@
-"""PGD-20 and APGD-100 on predictions beside foolbox (on JAX and on PyTorch) and torchattacks.
+"""PGD-20 and APGD-100 on predictions, compared with foolbox (on JAX and on PyTorch) and torchattacks.
 
-On JAX foolbox attacks the same model, with its convolutions as jsep writes them for a processor and, apart, as
-`lax.conv_general_dilated`: what the attack's own loop costs, and what a user of foolbox with Flax's layers has.
+On JAX foolbox attacks the same model twice: with jsep's CPU forms of the convolutions, which isolates the cost of the
+attack's loop, and with `lax.conv_general_dilated`, as in Flax's layers.
 
 python benchmarks/prediction_attacks.py --images 500 --chunk 100
 """
@@ -49,7 +49,7 @@ def by_jsep(model: models.Classifier, name: str, chunk: int) -> Callable[..., An
 
 
 def by_library(run: harness.Contender) -> harness.Contender:
-    """Programs that the contender compiles have the library's convolutions: it needs functions of its own."""
+    """The contender with `lax.conv_general_dilated` in its programs; it needs functions of its own to compile."""
 
     def inside() -> Any:
         with use_lax_conv():
@@ -77,7 +77,7 @@ def main() -> None:
     device = harness.torch_device()
     images = np.random.default_rng(0).uniform(size=(settings.images, *SHAPE)).astype(np.float32)
     logits_of = jax.jit(lambda images: model.apply(variables, images))
-    # The predicted classes: APGD of torchattacks leaves out the images that are wrong from the start.
+    # Labels are predicted classes, since APGD of torchattacks skips misclassified images.
     labels = np.asarray(jnp.argmax(logits_of(images), axis=1)).astype(np.int32)
     placed = jax.device_put((variables, images, labels))
 

@@ -94,7 +94,7 @@ RUNS = (
     Run("ImageNet", "224x224, 1000 classes", 1_281_167, 256),
 )
 
-# Not measured here: the matrix product in bfloat16 of an H200, and the share of it that is the goal.
+# Not measured here: the bfloat16 matrix-product rate of an H200, and the share of it that is the goal.
 GPU_CEILING, GPU_SHARE = 790e12, 0.4
 
 
@@ -182,7 +182,7 @@ def performance(cpu: Results, gpu: Results) -> str:
 
 
 def rendered() -> dict[pathlib.Path, str]:
-    """The pages as the results say."""
+    """path -> text of each page, from the results."""
     cpu, gpu = (load(RESULTS, kind) for kind in ("cpu", "gpu"))
     return {PAGES["README"]: readme(cpu, gpu), PAGES["performance"]: performance(cpu, gpu)}
 

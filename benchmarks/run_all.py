@@ -2,8 +2,8 @@
 
 python benchmarks/run_all.py --minutes 60 --beside "nothing"
 
-On a processor the sizes are small enough for two cores and the time given; on a GPU they are those of the table. With
-less time there are fewer rounds, never other work. A script that fails does not stop the others.
+On a CPU the sizes suit two cores and the given time; on a GPU they are those of the table. With less time there are
+fewer rounds of the same work. A script that fails does not stop the others.
 """
 
 import argparse
@@ -54,7 +54,7 @@ RUNS: tuple[tuple[str, float, str, str], ...] = (
 )
 
 UNTIMED = ("start_up", "scaling", "layers", "step_costs")
-"""They make all their rounds, whatever the time."""
+"""The scripts that run all their rounds, whatever the time."""
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
             continue
         arguments = (on_gpu_arguments if on_gpu else on_cpu_arguments).split()
         if script not in UNTIMED:
-            # Half of the share is for compiling and for the calls that do not count.
+            # The other half of the share is for compilation and warm-up calls.
             arguments += ["--budget", f"{settings.minutes * 60 * share / 2:.0f}"]
         print(f"{time.strftime('%H:%M:%S')} {script} {' '.join(arguments)}", file=sys.stderr, flush=True)
         command = [sys.executable, str(FOLDER / f"{script}.py"), *arguments, "--beside", settings.beside]

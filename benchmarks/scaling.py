@@ -45,7 +45,7 @@ def training_step(repeats: int, *, batch: int = 32, steps: int = 10, side: int =
     shape = (side, side, 3)
     model = models.create("convnet", num_classes=10, input_shape=shape)
     config = train.TrainConfig(epochs=1000, batch_size=batch, attack=train.PgdConfig(num_steps=steps))
-    jax.clear_caches()  # a setting of two series is compiled twice, so that both times are true
+    jax.clear_caches()  # recompiles a setting shared by two series, so that both compile times are real
     run_steps = train.make_run_steps(model, config, batch)
     state = train.init_state(jax.random.key(0), model, shape, config, batch)
     images = np.random.default_rng(0).uniform(size=(batch, *shape)).astype(np.float32)
@@ -102,11 +102,11 @@ SERIES: dict[str, tuple[Callable[..., Point], str, tuple[int, ...], str]] = {
     "directions": (landscape_points, "directions", (4, 8, 16), "slices, 11 points each, 16 at once"),
     "points": (landscape_points, "points", (11, 21, 41), "slices, 4 directions, 16 points at once"),
 }
-"""name -> (what is measured, what grows, its values, in words)."""
+"""name -> (measurement, growing quantity, its values, description)."""
 
 
 def exponent(values: tuple[int, ...], results: list[float]) -> float:
-    """b of the best  result = a * value^b;  1: as fast as the value, 0: flat."""
+    """b of the best fit  result = a * value^b;  1: linear growth, 0: constant."""
     if min(results) <= 0:
         return 0.0
     return float(np.polyfit(np.log(values), np.log(results), 1)[0])
@@ -117,7 +117,7 @@ def main() -> None:
     options.add_argument("--series", nargs="*", default=list(SERIES), choices=list(SERIES))
     settings = options.parse_args()
     path = settings.out / f"scaling.{harness.kind_of_device()}.json"
-    # Series that are not asked for stay as they were measured.
+    # Series that are not requested keep their earlier measurements.
     found = json.loads(path.read_text())["series"] if path.exists() else {}
     for name in settings.series:
         measure, what, values, work = SERIES[name]

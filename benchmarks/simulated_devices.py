@@ -1,11 +1,11 @@
-"""What sharing a batch out over devices costs by itself: the same MAT step on one device and on eight simulated ones.
+"""The overhead of splitting a batch over devices: the same MAT step on one device and on eight simulated ones.
 
 python benchmarks/simulated_devices.py
 
-Eight devices of one processor have no more cores than one, so a step takes as long where sharing out is free. What it
-takes longer is the overhead: the sums over devices, and smaller pieces of work. On several devices a batch stays whole,
-so the one device that they are held against has it whole too; a single processor by itself works on a batch in parts
-that stay in its caches, which is measured beside them.
+Eight simulated devices have the same cores as one, so without overhead a step would take as long. The extra time is the
+overhead: reductions over devices, and smaller pieces of work. Several devices do not process a batch in parts, so the
+single device that is the reference does not either; the default on one CPU, parts that fit its caches, is measured as
+well.
 """
 
 import os
@@ -21,12 +21,12 @@ SHAPE = (32, 32, 3)
 
 
 def mesh_of(num_devices: int) -> Mesh:
-    """The first devices; one of them too, for which `devices.make_mesh` gives no mesh."""
+    """A mesh of the first `num_devices` devices, also of one, for which `devices.make_mesh` gives none."""
     return Mesh(np.array(jax.devices()[:num_devices]), (devices.AXIS,))
 
 
 def stepper(model: models.Classifier, batch: int, mesh: Mesh | None) -> harness.Contender:
-    """Training steps on the devices of `mesh`, a single processor's own way for None."""
+    """Training steps on the devices of `mesh`; None: the default on a single CPU."""
     config = train.TrainConfig(
         epochs=1000, batch_size=batch, optimizer=train.OptimizerConfig(learning_rate=1e-4, schedule="constant")
     )
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Before JAX looks for its devices.
+    # Must be set before JAX initialises its devices.
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
     main()

@@ -2,8 +2,8 @@
 
 python benchmarks/start_up.py
 
-Every time is a process of its own. The demo is ended after its first training record, which ends the compilation of the
-training step; its run directory and its cache are temporary.
+Each time is measured in a new process. The demo is stopped after its first training record, by when the training step
+is compiled; its run directory and its cache are temporary.
 """
 
 import os
@@ -22,11 +22,11 @@ IMPORTS = {
     "import jsep": "import jsep",
     "import jsep and its parts": "from jsep import attack, data, evaluate, explain, landscape, models, train",
 }
-"""name -> the statement; jsep loads its parts when they are first used, so both moments count."""
+"""name -> statement; jsep loads its parts on first use, so the import and the first use are both timed."""
 
 
 def seconds_of(statement: str) -> float:
-    """Seconds from the start of a process to its end, which runs the statement and nothing else."""
+    """Seconds from start to end of a process that runs only the statement."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", statement], check=True, cwd=harness.ROOT)
     return time.perf_counter() - started
@@ -73,7 +73,7 @@ def main() -> None:
     def timing(first: float, seconds: list[float]) -> dict[str, Any]:
         return harness.Timing(first, tuple(seconds), None).record()
 
-    # The first import of each reads the files from disk.
+    # The first import of each module reads its files from disk.
     found = {name: timing(seconds[0], seconds[1:]) for name, seconds in imports.items()}
     found |= {f"demo, {name}": timing(cold[name], [run[name] for run in warm]) for name in (LINE, RECORD)}
     record = {

@@ -1,10 +1,10 @@
-"""Operations and memory of a training step, counted and not timed: what predictions of large runs are made from.
+"""Operations and memory of a training step, counted, not timed; the basis of the predictions of large runs.
 
 python benchmarks/step_costs.py
 
-Operations are those of the traced program. Memory is what XLA plans for a step of the ResNet-18 at two batch sizes: the
-difference is what an image takes, the rest what the step takes whatever the batch. It is that of the library's
-convolutions: a processor's forms work on groups of images, whose memory does not grow with the batch.
+Operations are those of the traced program. Memory is what XLA plans for a ResNet-18 step at two batch sizes: the
+difference gives the memory per image, the rest is independent of the batch. The convolutions are XLA's: the CPU forms
+of jsep work on groups of images, whose memory does not grow with the batch.
 """
 
 import harness  # before JAX
@@ -16,7 +16,7 @@ from jsep.models.cpu import use_lax_conv
 from jsep.study import costs
 
 SHAPES = {"32x32, 10 classes": (32, 10), "64x64, 200 classes": (64, 200), "224x224, 1000 classes": (224, 1000)}
-BATCHES = (16, 32)  # both whole: a processor works on larger ones in parts
+BATCHES = (16, 32)  # small enough not to be processed in parts on a CPU
 STEPS = 10
 
 

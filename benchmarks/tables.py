@@ -5,11 +5,11 @@ import pathlib
 from typing import Any, NamedTuple
 
 Results = dict[str, dict[str, Any]]
-"""name -> record, of one kind of device."""
+"""name -> record, for one kind of device."""
 
 
 class Goal(NamedTuple):
-    """Times faster than a peer that ours shall be at least; None: no goal."""
+    """The minimum speed-up of jsep over a peer; None: no goal."""
 
     result: str
     work: str
@@ -39,7 +39,7 @@ GOALS = (
     Goal("apgd", "APGD-100", "torchattacks", 1.0, 2.0),
     Goal("input_hessian", "20 Lanczos steps of the input Hessian", "torch, triple backward", 1.0, 2.0),
 )
-"""Of the machines: two processor cores, and one GPU of the H200 class."""
+"""The machines: two CPU cores, and one GPU of the H200 class."""
 
 LIMITS = (
     ("first line of progress of `make demo`, warm cache", ("seconds_to_first_line",), 10.0, "s"),
@@ -52,11 +52,11 @@ LIMITS = (
         "x `import jax`",
     ),
 )
-"""What start-up may take at most."""
+"""The time limits of start-up."""
 
 NOT_MEASURED = "not measured"
 MANY_OTHERS = 0.1
-"""The share of the processor's time above which a ratio is marked as measured beside other programs."""
+"""The share of CPU time of other programs above which a ratio is marked as disturbed."""
 
 
 def load(folder: pathlib.Path, kind: str) -> Results:
@@ -71,7 +71,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """With significant digits and without an exponent where that is readable."""
+    """A number to `digits` significant digits, without an exponent where that is readable."""
     if value is None:
         return "-"
     text = f"{value:.{digits}g}"
@@ -89,7 +89,7 @@ def _verdict(measured: float | None, goal: float | None) -> str:
 
 
 def _quiet(results: Results, goal: Goal) -> str:
-    """What is to be said about a ratio that was measured beside other programs."""
+    """The remark on a ratio that was measured while other programs ran."""
     contenders = results.get(goal.result, {}).get("contenders", {})
     shares = [contenders[who]["share_of_others"] for who in ("jsep", goal.peer) if who in contenders]
     return f" (others had {100 * max(shares):.0f} %)" if max(shares, default=0.0) > MANY_OTHERS else ""
@@ -100,7 +100,7 @@ def _shown(measured: float | None) -> str:
 
 
 def goals_table(cpu: Results, gpu: Results) -> str:
-    """Goal, ratio and verdict beside each other."""
+    """The goal, ratio and verdict of every comparison."""
     rows = []
     for goal in GOALS:
         row = [goal.work, goal.peer]
@@ -118,7 +118,7 @@ def goals_table(cpu: Results, gpu: Results) -> str:
 
 
 def count_verdicts(cpu: Results) -> str:
-    """How many goals of the processor are reached, in a sentence."""
+    """A sentence with the number of CPU goals that are reached."""
     verdicts = [_verdict(_ratio(cpu, goal), goal.cpu) for goal in GOALS if goal.cpu is not None]
     measured = [verdict for verdict in verdicts if verdict != "-"]
     reached = sum(verdict == "reached" for verdict in measured)
@@ -132,7 +132,7 @@ def count_verdicts(cpu: Results) -> str:
 
 
 def start_up_table(cpu: Results) -> str:
-    """What start-up takes and may take."""
+    """The measured start-up times and their limits."""
     rows = []
     for name, path, limit, unit in LIMITS:
         value: Any = cpu.get("start_up", {})
@@ -183,7 +183,7 @@ def details_table(results: Results) -> str:
 
 
 def agreement_table(results: Results) -> str:
-    """What shows that the contenders did the same work."""
+    """The numbers which show that the contenders did the same work."""
     rows = []
     for record in results.values():
         if "times_faster" in record:
@@ -247,7 +247,7 @@ def devices_table(results: Results) -> str:
 
 
 def costs_table(results: Results) -> str:
-    """Times without a peer."""
+    """Times of work without a comparison."""
     record = results.get("landscape_cost")
     if record is None:
         return f"{NOT_MEASURED}\n"
@@ -256,7 +256,7 @@ def costs_table(results: Results) -> str:
 
 
 def provenance_lines(results: Results) -> str:
-    """Where every result comes from."""
+    """The provenance of every result."""
     rows = []
     for name, record in results.items():
         where = record["provenance"]

@@ -1,4 +1,4 @@
-"""The models in PyTorch, with the weights of ours: what the peers differentiate."""
+"""PyTorch versions of jsep's models, with the same weights, for the peers to differentiate."""
 
 import functools
 import itertools
@@ -49,7 +49,7 @@ class ConvNet(_Normalised):
         return self.head(x.flatten(1))
 
     def load(self, variables: PyTree) -> None:
-        """Takes the parameters of ours; the head's rows come in PyTorch's order of pixels and channels."""
+        """Copies jsep's parameters; the head's rows are reordered to PyTorch's order of pixels and channels."""
         params = variables["params"]
         with torch.no_grad():
             for index, conv in enumerate(self.convs):
@@ -100,7 +100,7 @@ class ResNet(_Normalised):
         return self.linear(x.mean((2, 3)))
 
     def load(self, variables: PyTree) -> None:
-        """Takes the parameters and batch statistics of ours."""
+        """Copies jsep's parameters and batch statistics."""
         leaves = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
         own = self.state_dict()
         for ours, theirs in LAYOUTS[type(self.model)](self.model):
@@ -127,7 +127,7 @@ def twin(
     device: torch.device,
     memory_format: torch.memory_format = torch.channels_last,
 ) -> torch.nn.Module:
-    """The model in PyTorch on the device, in evaluation mode, with the weights of ours."""
+    """The PyTorch version of the model on the device, in evaluation mode, with the same weights."""
     kinds: dict[type, Any] = {models.ConvNet: ConvNet, models.ResNet: ResNet}
     made = kinds[type(model)](model, input_shape)
     made.load(variables)
@@ -142,7 +142,7 @@ def images_of(
 
 
 def fastest_format(run: Callable[[torch.memory_format], Any]) -> torch.memory_format:
-    """The order of the channels in memory with which `run` is faster here."""
+    """The memory format (order of channels) with which `run` is faster here."""
     formats = (torch.channels_last, torch.contiguous_format)
     return harness.fastest({it: functools.partial(run, it) for it in formats})
 

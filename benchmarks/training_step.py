@@ -1,15 +1,13 @@
-"""Steps of adversarial training (MAT, 10 PGD steps and the update), and of MAT with SEP, beside PyTorch.
+"""Steps of adversarial training (MAT, 10 PGD steps and the update), and of MAT with SEP, compared with PyTorch.
 
 python benchmarks/training_step.py --model convnet --batch 128 --steps 5
 python benchmarks/training_step.py --model resnet18 --batch 8 --sep
 
-Training runs the steps between two lines of its log in one call, so `--steps` of them are one here; all contenders are
-waited for once a call. A call has its temporary memory fresh from the system, which alone took a ConvNet's 3 to 5 % of
-the time of one step.
-PyTorch is written as its users would: the faster order of channels in memory, parameters without gradient during the
-attack, batch normalisation in evaluation mode there, the SGD that updates all parameters at once; then the same through
-torch.compile. What is compiled cannot be differentiated twice, so the SEP term, a double backward pass, stays eager in
-both.
+Training runs all steps between two lines of its log in one call, so a call here is `--steps` steps; every contender
+is synchronised once per call. Allocating a call's temporary memory alone took 3 to 5 % of the time of one ConvNet step.
+The PyTorch code is idiomatic: the faster memory format, no parameter gradients and evaluation-mode batch normalisation
+during the attack, an SGD that updates all parameters at once; then the same through torch.compile. Compiled code cannot
+be differentiated twice, so the SEP term, a double backward pass, stays eager in both.
 """
 
 import functools
@@ -29,7 +27,7 @@ LEARNING_RATE, NOISE, SEP_WEIGHT = 1e-4, 0.1, 3000.0
 
 
 class Ours:
-    """Steps on one batch, state after state; a call is `steps` of them and returns their mean loss."""
+    """Successive steps on one batch; a call makes `steps` of them and returns their mean loss."""
 
     def __init__(self, model, images, labels, sep: bool, precision: str, steps: int) -> None:
         self.config = train.TrainConfig(
@@ -68,7 +66,7 @@ class Theirs:
             self.network.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=5e-4, foreach=True
         )
         self.sep, self.steps = sep, steps
-        # As ours: the parameters stay in float32, the passes round.
+        # As in jsep: parameters stay in float32, and the forward and backward passes are in lower precision.
         self.autocast = functools.partial(
             torch.autocast, device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
         )
@@ -89,7 +87,7 @@ class Theirs:
     def __call__(self) -> float:
         with self.autocast():
             total = sum(self.step() for _ in range(self.steps))
-            return float(total) / self.steps  # which waits
+            return float(total) / self.steps  # float() synchronises
 
     def step(self) -> torch.Tensor:
         x = self.attacked()

@@ -1,11 +1,11 @@
-"""What must stand before `import jax`: imported for its effect, first by its name."""
+"""Settings that must precede `import jax`; imported for its effect, under a name that sorts first."""
 
 import os
 import signal
 import sys
 import types
 
-# The start-up notices of JAX are not about these programs.
+# Hides the start-up notices of JAX, which do not concern these programs.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
@@ -14,5 +14,5 @@ def _quit(number: int, frame: types.FrameType | None) -> None:
     os._exit(130)
 
 
-# The imports that follow take seconds: Ctrl-C shall not answer with a traceback out of one of them.
+# The imports that follow take seconds; Ctrl-C during them must not print a traceback.
 signal.signal(signal.SIGINT, _quit)

@@ -1,4 +1,4 @@
-"""What every script shares: flags from a configuration, progress on the terminal, one-line errors, the last line."""
+"""The parts common to all scripts: flags from a configuration, progress on the terminal, one-line errors."""
 
 import functools
 import json
@@ -67,7 +67,7 @@ def _define(setting: Any, default: Any) -> None:
 
 
 def define_flags(defaults: study.Configuration) -> None:
-    """One flag for each field of the configuration, and those of the run directory."""
+    """Defines one flag per field of the configuration, and the flags of the run directory."""
     for setting in study.settings_of(type(defaults)).values():
         _define(setting, setting.get(defaults))
     flags.DEFINE_string("run_dir", None, "directory of the run, made if absent; default: runs/<experiment>")
@@ -81,7 +81,7 @@ def define_flags(defaults: study.Configuration) -> None:
 
 
 def define_study_flags(defaults: study.Configuration) -> None:
-    """The flags of a script that runs a study."""
+    """Defines the flags of a script that runs a study."""
     flags.DEFINE_bool("resume", False, "continue the run in run_dir")
     flags.DEFINE_bool("dry_run", False, "print the plan with estimates of time and memory; write nothing")
     if study.kind_of(defaults).check_mesh is not None:
@@ -90,7 +90,7 @@ def define_study_flags(defaults: study.Configuration) -> None:
 
 
 def _define_device_flags() -> None:
-    """The flags of a script that shares its work out over devices and hosts."""
+    """Defines the flags of a script that distributes its work over devices and hosts."""
     flags.DEFINE_integer("num_devices", 0, "devices that share every batch; 0: all there are")
     flags.DEFINE_string("coordinator_address", None, "host:port of process 0, in a run of several processes")
     flags.DEFINE_integer("num_processes", 1, "processes of the run, each started with the same flags but process_id")
@@ -98,13 +98,13 @@ def _define_device_flags() -> None:
 
 
 def _list_in_help() -> None:
-    """--help lists the flags of the script; without this they would count as this module's."""
+    """Assigns the flags to the script, so that --help lists them; otherwise they would belong to this module."""
     for flag in flags.FLAGS.get_flags_for_module(__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def connected_mesh() -> jax.sharding.Mesh | None:
-    """Joins the processes of the run, where there are several; the mesh of the devices that the flags name."""
+    """Connects the processes of the run, if several; returns the mesh of the devices that the flags name."""
     values = flags.FLAGS
     if (values.coordinator_address is None) != (values.num_processes == 1):
         raise InputError(
@@ -117,7 +117,7 @@ def connected_mesh() -> jax.sharding.Mesh | None:
 
 
 def parsed_config(kind: type[Config]) -> Config:
-    """The configuration that the parsed flags say."""
+    """The configuration given by the parsed flags."""
     values = {name: getattr(flags.FLAGS, name) for name in study.settings_of(kind)}
     return kind.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
@@ -125,8 +125,8 @@ def parsed_config(kind: type[Config]) -> Config:
 class TerminalProgress:
     """Shows what a study is doing: a bar where steps are counted, a line for everything else.
 
-    A record with "unit", "num_units" and "of" is the beginning of one of several equal parts; the time left is that of
-    the parts so far.
+    A record with "unit", "num_units" and "of" marks the start of one of several equal parts; the remaining time is
+    estimated from the finished parts.
     """
 
     def __init__(self, *, silent: bool = False) -> None:
@@ -163,7 +163,7 @@ class TerminalProgress:
     def _show_step(self, what: str, record: dict[str, Any]) -> None:
         now = time.monotonic()
         if self._bar is None:
-            # The time left comes with the record: tqdm would count the steps before its bar existed.
+            # The record holds the remaining time; tqdm's own would count steps made before its bar was created.
             form = "{desc} {percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt} {postfix}"
             self._bar = tqdm(total=record["num_steps"], desc=what, file=sys.stderr, dynamic_ncols=True, bar_format=form)
             self._bar_began = (now, record["step"])
@@ -179,7 +179,7 @@ class TerminalProgress:
             self._bar.set_postfix_str(f"{tqdm.format_interval(rate * (record['num_steps'] - record['step']))} left")
 
     def close(self) -> None:
-        """Ends the bar that is open."""
+        """Closes the current progress bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -188,13 +188,13 @@ class TerminalProgress:
 def _keep_compiled_programs() -> None:
     if flags.FLAGS.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.FLAGS.compilation_cache))
-        # JAX keeps only what took a second; a run has hundreds of programs that take a tenth of one.
+        # By default JAX caches only programs that took 1 s to compile; a run has hundreds that take 0.1 s.
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: str) -> None:
-    """Runs `body` in the directory of the run, with progress on the terminal, and prints what it returns."""
+    """Runs `body` in the run directory, with progress on the terminal, and prints the text that it returns."""
     _keep_compiled_programs()
     progress = TerminalProgress(silent=not devices.is_first())
     try:
@@ -206,9 +206,9 @@ def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: 
 
 
 def run_study(defaults: study.Configuration) -> None:
-    """Runs the study that the flags of a script say, prints its tables and findings and where to look further.
+    """Runs the study given by the flags of a script, prints its tables and findings, and the file to open next.
 
-    Args: defaults: the configuration where no flag says otherwise.
+    Args: defaults: the default values of the flags.
     """
     define_study_flags(defaults)
     main(functools.partial(_run_study, type(defaults)))
@@ -250,9 +250,9 @@ def _run_dir(experiment: str) -> Path:
 
 
 def _print_plan(config: study.Configuration) -> None:
-    """What --dry_run prints. Raises: InputError where the run itself would, for models that it needs."""
+    """Prints the plan for --dry_run. Raises: InputError where the run needs models that do not exist."""
     run_dir = _run_dir(config.experiment)
-    _keep_compiled_programs()  # the run that follows finds those that the plan compiles
+    _keep_compiled_programs()  # a later run reuses the programs that the plan compiles
     done: set[tuple[str, int]] = set()
     if flags.FLAGS.resume and (run_dir / "result.json").exists():
         rows = json.loads((run_dir / "result.json").read_text())["rows"]
@@ -261,7 +261,7 @@ def _print_plan(config: study.Configuration) -> None:
 
 
 def in_flags(message: str) -> str:
-    """The message of a library error, which names arguments, by the flags of this script: resume=True -> --resume."""
+    """The message of a library error with its arguments replaced by flags of this script: resume=True -> --resume."""
 
     def flag(match: re.Match[str]) -> str:
         name, value = match.groups()
@@ -278,7 +278,7 @@ def _fail(code: int, error: BaseException | str) -> typing.NoReturn:
 
 
 def _how_to_go_on() -> str:
-    """What continues this run."""
+    """The command that continues this run."""
     if "resume" not in flags.FLAGS:
         return "this run does not resume: start it again with --overwrite"
     # sys.argv[1:] may name the flagfile; the flags that follow win, so --resume at the end is enough.
@@ -287,14 +287,14 @@ def _how_to_go_on() -> str:
 
 
 def main(body: Callable[..., None], *, takes_arguments: bool = False) -> None:
-    """Parses the flags and runs `body`; bad input and a full disk are one line and exit code 2, divergence 3, Ctrl-C
-    130.
+    """Parses the flags and runs `body`. Errors are one line; the exit code is 2 for bad input or a full disk, 3 for
+    divergence, 130 for Ctrl-C.
 
-    takes_arguments: what is no flag is handed to `body` as strings; otherwise it is bad input.
+    takes_arguments: whether arguments that are not flags are passed to `body` as strings; otherwise they are bad input.
     """
 
     def guarded(argv: Sequence[str]) -> None:
-        logging.set_verbosity(logging.WARNING)  # JAX reports at INFO which accelerators it did not find
+        logging.set_verbosity(logging.WARNING)  # at INFO JAX reports the accelerators that it did not find
         try:
             body(*argv[1:])
         except InputError as error:
@@ -308,7 +308,7 @@ def main(body: Callable[..., None], *, takes_arguments: bool = False) -> None:
                 raise
             message = f"the disk is full: {error.strerror or error}; make room and {_how_to_go_on()}"
             print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
-            # Without the exit handlers: those of the event files would write once more, and say so in their own words.
+            # Skips the exit handlers: those of the event files would write again and print errors of their own.
             os._exit(EXIT_BAD_INPUT)
 
     devices.use_all_cores()

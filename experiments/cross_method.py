@@ -1,4 +1,4 @@
-"""Does SEP carry over to other explanation methods than the one it was trained with? (Figure 5)
+"""Does SEP transfer to explanation methods other than the one used in training? (Figure 5)
 
 python experiments/cross_method.py --flagfile=experiments/flags/cross_method_digits.flags
 """

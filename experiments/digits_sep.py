@@ -1,4 +1,4 @@
-"""MAT, SEP_pos and SEP_neg on scikit-learn's handwritten digits: Table 2 in small, with no download.
+"""MAT, SEP_pos and SEP_neg on scikit-learn's handwritten digits: a small Table 2, without download.
 
 python experiments/digits_sep.py --flagfile=experiments/flags/digits_sep.flags
 """

@@ -1,4 +1,4 @@
-"""Evaluates any trained models, of our studies and imported from PyTorch, on the same images, pairs and attacks.
+"""Evaluates trained models, from studies or imported from PyTorch, on the same images, pairs and attacks.
 
 python experiments/evaluate.py --flagfile=experiments/flags/evaluate_quick.flags
 """

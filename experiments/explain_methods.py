@@ -1,4 +1,4 @@
-"""Every explanation method on the same images: their maps, and whether they notice randomised weights.
+"""Every explanation method on the same images: maps, and the sanity check with randomised weights.
 
 python experiments/explain_methods.py --flagfile=experiments/flags/explain_methods_quick.flags --data_dir=DIR
 """

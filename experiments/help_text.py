@@ -1,4 +1,4 @@
-"""What a script says about its flags: --help in groups, and the flag that somebody who mistyped one meant."""
+"""Help on the flags of a script: --help in groups, and suggestions for mistyped flags."""
 
 import difflib
 import re
@@ -28,7 +28,7 @@ GROUPS = (
     ("Landscape", r"landscape_.*|scalars|directions|num_directions|extent|.*_points|out_of_range|plane_.*"
      r"|.*_?eigenvalues|num_matvecs|.*_probes|sharpness_.*|num_bootstrap"),
 )  # fmt: skip
-"""(title, pattern of the names); a flag is in the first group that fits, and else in "This script"."""
+"""(title, pattern of the names); a flag is in the first group that matches, else in "This script"."""
 
 MEANT = {
     "attack": "explanation_attack_kind",
@@ -54,11 +54,11 @@ MEANT = {
     "wd": "weight_decay",
     "workdir": "run_dir",
 }
-"""What others call it -> our flags."""
+"""names used elsewhere -> flags of jsep."""
 
 
 def own_flags() -> dict[str, flags.Flag]:
-    """The flags of the script, without those that absl brings along."""
+    """The flags of the script, without those defined by absl."""
     values = flags.FLAGS
     foreign = {
         flag.name for module, found in values.flags_by_module_dict().items() if "absl" in module for flag in found
@@ -67,7 +67,7 @@ def own_flags() -> dict[str, flags.Flag]:
 
 
 def suggestion(unknown: str) -> str:
-    """The end of the line that says that a flag is not known."""
+    """The suggestion at the end of the error line for an unknown flag."""
     known = own_flags()
     if study.RENAMED.get(unknown) in known:
         return f", now called --{study.RENAMED[unknown]}"
@@ -87,11 +87,11 @@ _BAD_VALUES = (
     (r"ERROR:: Unable to open flagfile: \[Errno \d+\] (.*): '(.*)'",
      r"flag --flagfile=\2: \1; the recipes are in experiments/flags"),
 )  # fmt: skip
-"""absl's messages -> ours, which say what was expected."""
+"""messages of absl -> messages of jsep, which name what was expected."""
 
 
 def bad_value(message: str) -> str:
-    """What is wrong with a flag's value: expected, got, what to do."""
+    """The error message for a flag's value: what was expected, what was given, what to do."""
     for pattern, words in _BAD_VALUES:
         found = re.fullmatch(pattern, message, re.DOTALL)
         if found:
@@ -116,7 +116,7 @@ def _title(name: str) -> str:
 
 
 def help_text(description: str) -> str:
-    """The script's own words, then its flags by group."""
+    """The description of the script, then its flags by group."""
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
     groups: dict[str, list[str]] = {title: [] for title in ("This script", *(title for title, _ in GROUPS))}
     for name, flag in own_flags().items():

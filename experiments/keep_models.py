@@ -1,4 +1,4 @@
-"""Keeps the models of finished studies with the code: float16 weights, configuration, result and pairs of each.
+"""Copies finished studies to a directory kept with the code: float16 weights, configuration, result and pairs.
 
 python experiments/keep_models.py results/definitive_cifar10/models runs/definitive_cifar10/*
 """
@@ -13,8 +13,8 @@ from jsep.checks import InputError
 
 
 def keep(*paths: str) -> None:
-    """Copies each run of `paths[1:]` that has finished, and is not there yet, to a directory of its name in
-    `paths[0]`."""
+    """Copies each finished run of `paths[1:]` to `paths[0]/<its name>`, unless it has been copied
+    before."""
     if len(paths) < 2:
         raise InputError("expected where to keep the models, then one or more run directories")
     for run_dir in map(Path, paths[1:]):

@@ -1,4 +1,4 @@
-"""The input landscape of trained models: Figure 1b, the landscapes of MAT, SEP_pos and SEP_neg, their Hessians.
+"""The input landscape of trained models: Figure 1b, landscapes and Hessians of MAT, SEP_pos and SEP_neg.
 
 python experiments/landscape_models.py --flagfile=experiments/flags/landscape_quick.flags --data_dir=DIR
 """

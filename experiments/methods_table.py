@@ -1,4 +1,4 @@
-"""SEP with Gradient, Gradient x Input or Guided Backprop in its term, tested with each of them: Table 3.
+"""SEP with Gradient, Gradient x Input or Guided Backprop in its term, each tested with all three: Table 3.
 
 python experiments/methods_table.py --flagfile=experiments/flags/methods_table_quick.flags --data_dir=DIR
 """

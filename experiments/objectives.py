@@ -1,4 +1,4 @@
-"""Every training objective and every explanation regulariser on one data set: does each do what it says?
+"""Every training objective and every explanation regulariser on one data set: does each work as intended?
 
 python experiments/objectives.py --flagfile=experiments/flags/objectives_digits.flags
 """

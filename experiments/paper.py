@@ -1,8 +1,8 @@
 """All recipes of the paper's tables and figures, one after the other; their results go to results/.
 
 python experiments/paper.py --recipe_set=quick --data_dir=DIR
-A finished recipe is skipped, one that was stopped continues, and a failed one stops no other and is listed; exit code 1
-where there is one. A result is copied to results/ only when it is complete; results/README.md is then made anew.
+Finished recipes are skipped and stopped ones continued. A failed recipe stops no other; failures are listed and give
+exit code 1. Only complete results are copied to results/; results/README.md is then rendered anew.
 """
 
 import pathlib
@@ -28,7 +28,7 @@ Directories = dict[str, pathlib.Path]
 
 
 def _begin(recipe: recipes.Recipe, config: study.RecipesConfig, directories: Directories) -> tuple[str, list[str]]:
-    """What the directory of a recipe holds, and its command."""
+    """The state of a recipe's directory, and the command that starts or continues the recipe."""
     script = recipes.header(recipe.flagfile)["script"]
     own = tuple(recipes.arguments(recipe, config, directories))
     run = study.PlannedRun(recipe.name, directories[recipe.name], own)
@@ -50,7 +50,7 @@ def _dry_run(chosen: list[recipes.Recipe], config: study.RecipesConfig, director
 
 
 def _run(recipe: recipes.Recipe, command: list[str], log: pathlib.Path) -> str:
-    """The error of a run; "" where it finished. Interrupted, it is stopped as Ctrl-C stops it."""
+    """The error of a run; "" where it finished. An interrupt is passed on to the run as Ctrl-C."""
     task = sweep_engines.Task(recipe.name, tuple(command), log)
     process = sweep_engines.start(task, {}, lock_seconds=0)
     if process is None:
@@ -64,7 +64,7 @@ def _run(recipe: recipes.Recipe, command: list[str], log: pathlib.Path) -> str:
 
 
 def main() -> None:
-    """Runs what the flags choose, copies the results and lists what failed."""
+    """Runs the recipes that the flags choose, copies their results and lists those that failed."""
     config = command_line.parsed_config(study.RecipesConfig)
     root = pathlib.Path(flags.FLAGS.run_dir or "runs/paper")
     table = recipes.read_recipes(config.recipes)
@@ -72,7 +72,7 @@ def main() -> None:
     directories = recipes.run_dirs(table, root)
     if config.dry_run:
         return _dry_run(chosen, config, directories)
-    # Told to end, it stops its run first, as with Ctrl-C.
+    # On SIGTERM the current run is stopped first, as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         failed = _run_all(chosen, config, directories, root / "logs")
@@ -91,7 +91,7 @@ def main() -> None:
 def _run_all(
     chosen: list[recipes.Recipe], config: study.RecipesConfig, directories: Directories, logs: pathlib.Path
 ) -> dict[str, str]:
-    """Runs one recipe after the other and keeps their results; why each of those that failed did."""
+    """Runs one recipe after the other and copies their results. Returns: failed recipe -> its error."""
     failed: dict[str, str] = {}
     for place, recipe in enumerate(chosen, 1):
         shown = f"{place} of {len(chosen)}: {recipe.name}"

@@ -1,4 +1,4 @@
-"""The words of --dry_run."""
+"""The text that --dry_run prints."""
 
 from collections.abc import Collection
 
@@ -6,7 +6,7 @@ from jsep import study
 
 
 def duration(seconds: float) -> str:
-    """Such as "about 40 s", "about 12 min", "about 3.5 h"."""
+    """A duration as text, such as "about 40 s", "about 12 min", "about 3.5 h"."""
     if seconds < 90:
         return f"about {max(seconds, 1):.0f} s"
     if seconds < 5400:
@@ -15,7 +15,7 @@ def duration(seconds: float) -> str:
 
 
 def plan_text(config: study.Configuration, where: str, done: Collection[tuple[str, int]] = ()) -> str:
-    """What a run would do, for reading."""
+    """The plan of a run as text."""
     plan = study.plan(config, done=done)
     total = sum(task.flops for task in plan.tasks)
     lines = [f"Plan of {config.experiment}:"]

@@ -1,4 +1,4 @@
-"""The same study with training steps in float32 and in bfloat16: which reported numbers move, and how far?
+"""The same study with training steps in float32 and in bfloat16: which reported numbers change, and by how much?
 
 python experiments/precision.py --flagfile=experiments/flags/precision_digits.flags
 """

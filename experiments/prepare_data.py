@@ -1,4 +1,4 @@
-"""Any data set as one .npz file that opens at once and needs only NumPy, for machines without TFDS or a network.
+"""Writes a data set to one .npz file, which loads fast with NumPy alone, for machines without TFDS or a network.
 
 python experiments/prepare_data.py --dataset=cifar10 --data_dir=DIR --out=cifar10.npz
 Then: --dataset=cifar10.npz in any experiment.

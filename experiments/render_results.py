@@ -1,8 +1,8 @@
-"""Writes the tables of README.md, docs/ and results/ (one page of findings, and one page a result) from
-results/*/result.json, and that of experiments/README.md from the headers of the flagfiles: no number is ever typed.
+"""Writes the tables of README.md, docs/ and results/ (one page of findings, and one page per result) from
+results/*/result.json, and the table of experiments/README.md from the headers of the flagfiles.
 
 python experiments/render_results.py            write the files
-python experiments/render_results.py --check    exit code 1 when one of them is not up to date
+python experiments/render_results.py --check    exit code 1 where one is out of date
 """
 
 import json
@@ -31,7 +31,7 @@ FIGURES = {
     "explanations": "Figure 4: maps of the methods on the same images, with their effective pixels",
     "cross": "Table 3 and Figure 5: trained with one explanation, tested with others",
 }
-"""The paper's figures among those of a run, by the name of their file; words for those who cannot see them."""
+"""file name -> alternative text, for the figures of a run that are in the paper."""
 
 
 def _provenance(result: dict) -> str:
@@ -48,13 +48,13 @@ def _markdown(table: report.Table) -> str:
 
 
 def _table(result: dict) -> str:
-    """Every table, and what the numbers say below the last."""
+    """Every table, with the findings below the last."""
     return report.format_table(result, style="markdown")
 
 
 def _short(result: dict) -> str:
-    """The paper's metrics and those free of the scale of a map, and what the numbers say; the rest is on the page of
-    the result."""
+    """The metrics of the paper, the scale-free ones, and the findings; the others are on the page of the
+    result."""
     tables = report.tables_of(result)
     return "\n\n".join(_markdown(table) for table in (*tables[:2], tables[-1]))
 
@@ -95,7 +95,7 @@ def render() -> dict[pathlib.Path, str]:
 
 
 def _findings_page(results: dict[str, dict]) -> str:
-    """What all results say to the paper's questions."""
+    """The page of findings: the answers of all results to the paper's questions."""
     pages = "\n".join(f"- [{name}]({name}/README.md)" for name in results)
     return (
         "\n\n".join(
@@ -118,7 +118,7 @@ def _findings_page(results: dict[str, dict]) -> str:
 
 
 def _page(name: str, result: dict) -> str:
-    """One result: its tables and findings, where it comes from, its settings beside the paper's, its figures."""
+    """The page of one result: tables and findings, provenance, settings compared with the paper's, figures."""
     figures = sorted((ROOT / "results" / name).glob("*.png"))
     pictures = "\n".join(f"![{FIGURES.get(png.stem, png.stem)}]({png.name})" for png in figures)
     settings = report.settings_table({name: result})

@@ -1,4 +1,4 @@
-"""The page of a run, drawn again from its files; or one page that compares several studies, or several landscape
+"""Redraws the page of a run from its files, or writes one page that compares several studies, or several landscape
 analyses, on the same data.
 
 python experiments/report.py RUN_DIR                                  writes RUN_DIR/index.html

@@ -1,4 +1,4 @@
-"""What starts or continues a run of a script, by what its directory holds already."""
+"""The commands that start or continue runs of a script, depending on the state of each run's directory."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ EXPERIMENTS = pathlib.Path(__file__).parent
 
 
 def states(script: str, runs: Sequence[study.PlannedRun]) -> dict[str, dict]:
-    """By name what the directory of each run holds, read by the script's own flags."""
+    """name -> state of each run's directory, for the configuration that the script's own flags give."""
     if not (EXPERIMENTS / f"{script}.py").is_file():
         raise InputError(f"experiments/{script}.py does not exist; give the name of a script, such as digits_sep")
     asked = [{"name": run.name, "run_dir": str(run.run_dir), "arguments": run.arguments} for run in runs]
@@ -28,5 +28,5 @@ def states(script: str, runs: Sequence[study.PlannedRun]) -> dict[str, dict]:
 def command(script: str, run: study.PlannedRun, found: dict, overwrite: bool) -> list[str]:
     """The command of a run whose directory is in the state `found`."""
     started = [sys.executable, str(EXPERIMENTS / f"{script}.py"), *run.arguments, f"--run_dir={run.run_dir}"]
-    # Without leave to overwrite another run the script itself says what differs, and nothing is lost.
+    # Without `overwrite`, --resume makes the script report how the other run differs, and nothing is lost.
     return [*started, "--overwrite" if found["state"] == "other" and overwrite else "--resume"]

@@ -1,4 +1,4 @@
-"""Does the choice of images matter? Pairs drawn anew by seven rules, and maps within and between clusters.
+"""Does the choice of images matter? Pairs redrawn by seven rules, and maps within and between clusters.
 
 python experiments/selection.py --flagfile=experiments/flags/selection_digits.flags
 """

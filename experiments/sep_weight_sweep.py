@@ -1,4 +1,4 @@
-"""How do both robustnesses change with the SEP weight, until training breaks? From the runs of a sweep; trains nothing.
+"""How does robustness change with the SEP weight, until training fails? Reads runs of a sweep, trains nothing.
 
 python experiments/sep_weight_sweep.py --flagfile=experiments/flags/sep_weight_sweep_digits.flags
 """

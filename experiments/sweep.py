@@ -1,7 +1,7 @@
-"""Many runs of one script by one command: in parallel, resumable, the finished ones skipped.
+"""Many runs of one script with one command: in parallel, resumable, skipping finished runs.
 
 python experiments/sweep.py --spec=experiments/sweeps/sep_weight_digits.json --run_dir=runs/sep_weight_digits --dry_run
-Started again, it continues. A failed run stops no other and is listed at the end; exit code 1 where there is one.
+To continue a sweep, start it again. A failed run stops no other; failures are listed and give exit code 1.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ DEFAULTS = study.SweepConfig.of(experiment="sweep")
 
 
 def _engine(config: study.SweepConfig) -> tuple[study.Engine, int]:
-    """The engine that the flags name, and how many runs are under way at a time."""
+    """The engine that the flags name, and the number of parallel runs."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     settings = {"threads": config.threads_per_worker, "num_cores": cores}
     if config.engine == "processes":
@@ -35,7 +35,7 @@ def _engine(config: study.SweepConfig) -> tuple[study.Engine, int]:
     ray = sweep_ray.connect(config.ray_address)
     num_cpus = config.threads_per_worker or 1
     slots = sweep_ray.num_slots(ray, num_cpus=num_cpus, num_gpus=config.ray_gpus)
-    # Ray names the GPU of a run itself.
+    # Ray itself assigns a GPU to each run.
     environment = study.worker_environments(1, devices=[], num_cores=num_cpus)[0]
     engine = sweep_ray.run_ray(
         ray, num_workers=config.num_workers, num_cpus=num_cpus, num_gpus=config.ray_gpus, environment=environment
@@ -72,7 +72,7 @@ class Display:
 
 
 def main() -> None:
-    """Runs the sweep that the flags name, shows its progress and lists what failed."""
+    """Runs the sweep that the flags name, shows its progress and lists the failed runs."""
     config = command_line.parsed_config(study.SweepConfig)
     spec = study.read_spec(config.spec)
     if config.data_dir is not None:
@@ -90,7 +90,7 @@ def main() -> None:
             print(f"{found[run.name]['state']:<9}{shown}")
         print(f"{len(runs)} runs, {len(finished)} of them finished; nothing was started")
         return
-    # A sweep that is told to end stops its runs first, as with Ctrl-C.
+    # On SIGTERM the runs are stopped first, as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     engine, num_workers = _engine(config)
     try:

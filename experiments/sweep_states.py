@@ -1,8 +1,8 @@
-"""What the runs of a sweep mean to their script: a process of its own, since the flags of a script are global.
+"""The states of the runs of a sweep, read with their script's flags; a separate process, since flags are global.
 
 python experiments/sweep_states.py SCRIPT < runs.json
-Reads a list of {"name", "run_dir", "arguments"}; prints a list of {"name", "state"}. A flag that the
-script does not take is one line and exit code 2, before anything runs.
+Reads a list of {"name", "run_dir", "arguments"}; prints a list of {"name", "state"}. An unknown
+flag gives one line and exit code 2, before anything runs.
 """
 
 import importlib

@@ -13,9 +13,9 @@ from jsep.types import PyTree
 
 
 def twin(model: models.Classifier, variables: PyTree) -> Any:
-    """The ConvNet written in PyTorch, with the parameters of ours.
+    """The ConvNet in PyTorch, with the given parameters.
 
-    Raises: InputError without PyTorch, or for another model.
+    Raises: InputError where PyTorch is not installed, or for another model.
     """
     try:
         import torch
@@ -41,7 +41,7 @@ def twin(model: models.Classifier, variables: PyTree) -> Any:
             self.head.weight.data = torch.tensor(params["head"]["kernel"].T.copy())
             self.head.bias.data = torch.tensor(params["head"]["bias"])
             self.act = torch.nn.Softplus(beta=float(model.softplus_beta))
-            for parameter in self.parameters():  # only the images are differentiated
+            for parameter in self.parameters():  # only gradients with respect to the images are needed
                 parameter.requires_grad_(False)
 
         def forward(self, images: Any) -> Any:
@@ -58,7 +58,7 @@ def to_torch(images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
     """Images (B, H, W, C) and labels as tensors, channels first."""
     import torch
 
-    # Contiguous: some implementations take views of the gradients, which have the strides of the images.
+    # Contiguous, since some implementations view the gradients, which inherit the strides of the images.
     return torch.tensor(images.transpose(0, 3, 1, 2)).contiguous(), torch.tensor(labels).long()
 
 
@@ -93,7 +93,7 @@ def _reference(config: AttackStrengthConfig, trained: TrainedStudy, variables: P
             version="standard",
             device="cpu",
         )
-        # The published settings, shortened where the configuration is.
+        # The published settings, with fewer steps and restarts where the configuration has fewer.
         for member in (adversary.apgd, adversary.apgd_targeted):
             member.n_iter = config.num_steps
             member.n_iter_2, member.n_iter_min, member.size_decr = (
@@ -152,4 +152,4 @@ PEERS = {
     "torchattacks": Peer(("pgd", "apgd-ce"), _torchattacks),
     "foolbox": Peer(("pgd",), _foolbox),
 }
-"""name -> Peer."""
+"""name -> Peer, for `attack_strength`."""

@@ -1,4 +1,4 @@
-"""SEP on top of TRADES (appendix).
+"""TRADES with SEP of either sign (appendix).
 
 python experiments/trades_sep.py --flagfile=experiments/flags/trades_sep.flags
 """

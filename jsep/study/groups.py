@@ -201,8 +201,8 @@ class ObjectiveConfig:
 
 
 WEIGHT_UNITS = ("paper", "scale_free", "gradient_ratio")
-"""The units of SEP weights: per MSE, per N^2 * MSE, or the ratio of both gradients' norms at the start of training, from
-which each model's weight is computed (`train.sep_weight_for_ratio`)."""
+"""The units of SEP weights: per MSE, per N^2 * MSE, or the ratio of both gradients' norms at the start of training,
+from which each model's weight is computed (`train.sep_weight_for_ratio`)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,7 +57,7 @@ class AnalysisConfig:
             )
 
     def directions_of(self, scalar: str) -> tuple[str, ...]:
-        """The directions of the slices of one scalar function; the loss to the own map has zero gradient at the image."""
+        """The slice directions of one scalar function; the loss to the own map has zero gradient at the image."""
         without = {"gradient", "gradient_sign"} if scalar == "explanation_to_own" else set()
         return tuple(name for name in self.directions if name not in without)
 

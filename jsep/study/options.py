@@ -14,8 +14,8 @@ from jsep.study.configuration import LARGEST_COUNT
 def parse_options(what: str, texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
     """Options by name from texts such as "num_samples=64", a number also as "8/255".
 
-    Args: what: the owner of the options, for the error message; known: name -> int, float, bool or str, or Any: inferred
-      from the text.
+    Args: what: the owner of the options, for the error message; known: name -> int, float, bool or str, or Any:
+      inferred from the text.
     Raises: InputError for a text without "=", an unknown or repeated option, or a value of another type.
     """
     found: dict[str, Any] = {}

@@ -32,8 +32,8 @@ class StudyKind(Generic[Config, Prepared]):
     kind: its name in result.json; config: the class of its configuration.
     prepare: configuration -> inputs to measure: models, images, pairs; raises InputError for invalid or incompatible
       ones, before anything is written.
-    measure: (configuration, prepared, run): adds one unit after the other to run.result and saves each; skips those that
-      an interrupted run has finished (`Run.missing`).
+    measure: (configuration, prepared, run): adds one unit after the other to run.result and saves each; skips those
+      that an interrupted run has finished (`Run.missing`).
     draw: run directory -> writes figures and the page there; default: `report.write`; shown: the file that a script
       names last; table: result -> text for a terminal; default: `report.format_table`.
     check_mesh: (configuration, mesh), for a kind that distributes its work over devices; None where it does not.

@@ -1,4 +1,4 @@
-"""Does the choice of images matter? Pairs redrawn by several rules, and similarity of maps within and between clusters."""
+"""Does the choice of images matter? Pairs redrawn by several rules, and maps compared within and between clusters."""
 
 import dataclasses
 import itertools

@@ -26,7 +26,7 @@ def connect(address: str) -> Any:
     except ImportError as error:
         raise InputError('engine=ray needs Ray; install it with: pip install "jsep[ray]"') from error
     try:
-        # Given a loopback address Ray would look up this machine's external one, so the driver is given its node's address.
+        # Given a loopback address, Ray would look up this machine's external one, unless told the driver's node.
         own = address.split(":")[0] if address.startswith("127.") else None
         ray.init(address=address, log_to_driver=False, configure_logging=False, _node_ip_address=own)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -65,7 +65,7 @@ def run_ray(
     environment: Mapping[str, str] | None = None,
     poll_seconds: float = 0.5,
 ) -> Engine:
-    """The engine of a connected cluster, whose nodes must have the sweep's directory and the scripts under the same paths.
+    """The engine of a connected cluster, whose nodes must see the sweep's directory and the scripts under the same paths.
 
     The runs of a failed node are restarted on another one, where a study continues from its checkpoints.
     Args: num_workers: parallel runs, 0 for as many as the nodes hold; num_cpus, num_gpus: the resources of one run;

@@ -48,7 +48,7 @@ def _prepare(config: TradesLandscapeConfig) -> None:
 
 
 def measure(config: TradesLandscapeConfig, prepared: None, run: Run) -> None:
-    """Trains with every weight on the same pairs, in subdirectories, and analyses the models as a landscape study does."""
+    """Trains with every weight on the same pairs, in subdirectories, and analyses the models as a landscape study."""
     studies: list[TrainedStudy] = []
     names = [f"trades_beta_{text}" for text in config.trades_betas]
     for place, text in enumerate(config.trades_betas):

@@ -104,7 +104,7 @@ def _probed(config: StudyConfig) -> dict[str, Any]:
 
 
 def _validation(key: Key, probe_key: Key, training: Training) -> Callable[[PyTree], dict[str, float]]:
-    """variables -> metrics on the validation images, measured after every validate_every epochs."""
+    """Returns: variables -> metrics on the validation images, to call after every validate_every epochs."""
     config, validation = training.config, training.splits.validation
     images = validation.as_float(np.arange(min(config.monitoring.probe_images, len(validation))))
     attacked = {
@@ -160,7 +160,7 @@ def _explanations(
 def _last_and_best(
     config: StudyConfig, state: train.TrainState, best: train.Best | None, test: Callable[[PyTree], Correct]
 ) -> tuple[dict[str, Any], PyTree]:
-    """The entries of a row on the accuracies of both checkpoints, and the variables of the checkpoint that is analysed."""
+    """The entries of a row on the accuracies of both checkpoints, and the variables of the one to analyse."""
     last = test(state.evaluated)
     found: dict[str, Any] = {"checkpoint": "last", **_shares("last_", last)}
     analysed, variables = last, state.evaluated

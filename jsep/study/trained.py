@@ -56,9 +56,9 @@ class TrainedStudy:
 def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str | None = None) -> TrainedStudy:
     """The study in `run_dir`, with one checkpoint of each of its models.
 
-    Args: data_dir: the directory of its data set; default: the one used by the study. which: "last" or "best" (by robust
+    Args: data_dir: the directory of its data set; default: the one in the study. which: "last" or "best" (by robust
       accuracy on the validation images); default: the one that the study itself evaluated.
-    Raises: InputError where `run_dir` holds no study, one of its models has no readable checkpoint, or the data changed.
+    Raises: InputError where `run_dir` holds no study, a model has no readable checkpoint, or the data changed.
     """
     path = Path(run_dir)
     try:

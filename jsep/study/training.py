@@ -57,7 +57,7 @@ def measure(config: StudyConfig, prepared: Prepared, run: Run) -> None:
 
 
 def _pairs(training: Training) -> evaluate.PairIndex:
-    """The stored pair index, else the given one, else a new one from clusters of features of a network trained for it."""
+    """The stored pair index, else the given one, else a new one from clusters of a trained network's features."""
     config, splits, run = training.config, training.splits, training.run
     own_path = run.directory.pairs_path
 

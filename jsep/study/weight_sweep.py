@@ -1,5 +1,4 @@
-"""Classification and explanation robustness against the SEP weight, of both signs, until training fails: from finished
-runs."""
+"""Classification and explanation robustness along the SEP weight, of both signs, until training fails: finished runs."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -85,8 +84,8 @@ def describe_weights(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def trends(rows: Sequence[Mapping[str, Any]], num_resamples: int) -> list[dict[str, Any]]:
-    """Spearman's correlation of each metric with the weight, over the models that are not degraded: for all weights, for
-    those <= 0 and for those >= 0; intervals resample the weights, each with all its seeds."""
+    """Spearman's correlation of each metric with the weight, over the models that are not degraded: for all weights,
+    for those <= 0 and for those >= 0; intervals resample the weights, each with all its seeds."""
     found = []
     kept = [row for row in rows if not row["degraded"]]
     for side, chosen in (
