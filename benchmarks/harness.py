@@ -47,9 +47,9 @@ _STATUS = pathlib.Path("/proc/self/status")
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of one contender: the first call, which compiles, and the timed calls. peak_memory_mib: of one call, beyond
-    the memory in use before it, None where it cannot be measured; result: of the first call. share_of_others: the share
-    of CPU time used by other processes during the timed calls."""
+    """Seconds of one contender: the first call, which compiles, and the timed calls. peak_memory_mib: of one call,
+    beyond the memory in use before it, None where it cannot be measured; result: of the first call. share_of_others:
+    the share of CPU time used by other processes during the timed calls."""
 
     first_call_seconds: float
     seconds: tuple[float, ...]

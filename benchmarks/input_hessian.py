@@ -1,4 +1,4 @@
-"""20 Lanczos steps of the input Hessian of the explanation loss, against repeated backward passes in PyTorch.
+"""20 Lanczos steps of the input Hessian of the explanation loss, against double and triple backward passes in PyTorch.
 
 python benchmarks/input_hessian.py --images 64 --chunk 16
 

@@ -93,7 +93,7 @@ def _reference(config: AttackStrengthConfig, trained: TrainedStudy, variables: P
             version="standard",
             device="cpu",
         )
-        # The published settings, with fewer steps and restarts where the configuration has fewer.
+        # The published settings, but for the steps, queries and target classes of the configuration.
         for member in (adversary.apgd, adversary.apgd_targeted):
             member.n_iter = config.num_steps
             member.n_iter_2, member.n_iter_min, member.size_decr = (

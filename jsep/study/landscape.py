@@ -191,7 +191,7 @@ def _mean_and_error(values: np.ndarray) -> dict[str, float]:
 
 
 def _correlations(config: AnalysisConfig, numbers: Sequence[dict[str, np.ndarray]]) -> list[dict[str, Any]]:
-    """Spearman's rho of every predictor with every outcome: over the images within each model, and over the models."""
+    """Spearman's rho of every predictor with every outcome: over the images within models, and over the models."""
     predictors = [*BASELINES, *(name for name in numbers[0] if name.startswith("map/"))]
     predictors += [name for name in numbers[0] if name.rpartition("/")[2] in CURVATURES]
     stacked = {name: np.stack([own[name] for own in numbers]) for name in (*predictors, *OUTCOMES)}

@@ -25,7 +25,7 @@ def _prepare(config: PrecisionConfig) -> None:
 
 def measure(config: PrecisionConfig, prepared: None, run: Run) -> None:
     """Runs the study in each of `train.PRECISIONS` on the same pairs, in subdirectories. Each row has its "precision",
-    the only difference between the rows of one method and seed."""
+    the only setting in which the rows of one method and seed differ."""
     first = train.PRECISIONS[0]
     for place, precision in enumerate(train.PRECISIONS):
         run.announce(place, len(train.PRECISIONS), "study", f"precision {precision}")

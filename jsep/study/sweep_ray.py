@@ -65,7 +65,7 @@ def run_ray(
     environment: Mapping[str, str] | None = None,
     poll_seconds: float = 0.5,
 ) -> Engine:
-    """The engine of a connected cluster, whose nodes must see the sweep's directory and the scripts under the same paths.
+    """The engine of a connected cluster, whose nodes must share the paths of the sweep's directory and the scripts.
 
     The runs of a failed node are restarted on another one, where a study continues from its checkpoints.
     Args: num_workers: parallel runs, 0 for as many as the nodes hold; num_cpus, num_gpus: the resources of one run;

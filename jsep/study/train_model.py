@@ -93,8 +93,8 @@ def _correct(
 
 
 def _probed(config: StudyConfig) -> dict[str, Any]:
-    """The explanation method of the maps that training monitors: the attack's surrogate where the method has no
-    derivative, since such a method may need thousands of forward passes."""
+    """The explanation method of the map diagnostics: the attack's surrogate where the method has no derivative, since
+    such a method may need thousands of forward passes."""
     explanation = config.explanation_attack()
     return {
         "method": explanation.attacked,

@@ -1,4 +1,4 @@
-"""Classification and explanation robustness along the SEP weight, of both signs, until training fails: finished runs."""
+"""Classification and explanation robustness against the SEP weight, of both signs, over the models of finished runs."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
