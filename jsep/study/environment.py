@@ -28,7 +28,7 @@ def _git(directory: Path, *arguments: str) -> str | None:
 
 
 def commit_of(directory: Path) -> str:
-    """The commit of the checkout around a directory, and whether files differ from it; "unknown" where none does."""
+    """The commit of the checkout around a directory, and whether files differ from it; "unknown" outside a checkout."""
     commit = _git(directory, "rev-parse", "HEAD")
     if commit is None:
         return "unknown"

@@ -57,7 +57,7 @@ def measure(config: ExplanationMethodsConfig, prepared: _Prepared, run: Run) -> 
     """Trains the two models and explains the same images by every method: a row per method, its maps in maps.npz.
 
     Each row also has the similarity of the maps to those of the same model with (a) a re-initialised head and (b) all
-    weights re-initialised; an explanation of the model must change (Adebayo et al. 2018).
+    weights re-initialised; maps that explain the model must change (Adebayo et al. 2018).
     """
     test = prepared.test
     trained = {

@@ -283,7 +283,7 @@ CHECKPOINTS = ("last", "best")
 """The checkpoint after the last epoch, and the one with the highest robust accuracy on the validation images."""
 
 VALIDATION_ATTACKS = ("training", "test")
-"""The attack on the validation images. Its own attack does not show the catastrophic overfitting of one-step training."""
+"""The attack on the validation images. The training attack hides catastrophic overfitting of one-step training."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,8 +30,8 @@ class RunDirectory:
     """The files of a run: flags.flags, metrics.jsonl, tensorboard/, checkpoints/, pairs.json, maps.npz, result.json.
 
     resume: continue the run in the directory, or begin in an empty one; overwrite: first remove the run there.
-    Raises: InputError where the directory is not empty and neither is given, it holds no run, or its run has another
-    configuration.
+    Raises: InputError where the directory is not empty and neither is given, it holds something other than a run, or
+    its run has another configuration.
 
     Of several processes only the first reads and writes; it sends the others what it has read.
     """
