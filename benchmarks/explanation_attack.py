@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch_twins
 
-from jsep import attack, explain, models
+from jsep import attack, evaluate, explain, models
 from jsep.study import costs
 
 SHAPE = (32, 32, 3)
@@ -100,12 +100,12 @@ def main() -> None:
         "torch, in batches": lambda: in_parts(settings.chunk),
     }
     timings = harness.compare(contenders, repeats=settings.repeats, budget=settings.budget)
-    counted = costs.count(model, SHAPE)
+    counted = costs.ModelCosts(model, SHAPE)
     steps = settings.pairs * settings.steps
     record = harness.comparison(
         f"explanation attack, ConvNet, {settings.pairs} pairs x {settings.steps} steps, {settings.chunk} at once",
         timings,
-        flops=steps * (counted.map_gradient + counted.input_gradient),
+        flops=steps * (counted.map_gradient(evaluate.ExplanationAttackConfig()) + counted.input_gradient),
         agreement={f"mean lowest loss, {name}": float(np.mean(t.result)) for name, t in timings.items()},
         pairs=settings.pairs,
         steps=settings.steps,

@@ -91,7 +91,7 @@ def main() -> None:
     images = rng.uniform(size=(settings.images, *SHAPE)).astype(np.float32)
     labels = rng.integers(10, size=settings.images).astype(np.int32)
     placed = jax.device_put((variables, images, labels))
-    counted = costs.count(model, SHAPE)
+    counted = costs.ModelCosts(model, SHAPE)
     for method, evaluations in EVALUATIONS.items():
         chunks = settings.chunks or CHUNKS[method]
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch_twins
 
-from jsep import explain, landscape, models
+from jsep import evaluate, explain, landscape, models
 from jsep.study import costs
 
 SHAPE = (32, 32, 3)
@@ -108,12 +108,12 @@ def main() -> None:
     }
     timings = harness.compare(contenders, repeats=settings.repeats, budget=settings.budget)
     ours, theirs = (timing.result for timing in timings.values())
-    counted = costs.count(model, SHAPE)
+    counted = costs.ModelCosts(model, SHAPE)
     record = harness.comparison(
         f"{settings.matvecs} Lanczos steps, ConvNet, {settings.images} images, {settings.chunk} at once",
         timings,
         # A Hessian-vector product costs about as much as the gradient.
-        flops=settings.images * (settings.matvecs + 1) * counted.map_gradient,
+        flops=settings.images * (settings.matvecs + 1) * counted.map_gradient(evaluate.ExplanationAttackConfig()),
         agreement={
             "median relative difference of the largest eigenvalue": float(np.median(np.abs(ours / theirs - 1))),
             "largest eigenvalue, jsep": float(np.median(ours)),

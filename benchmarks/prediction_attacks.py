@@ -92,7 +92,7 @@ def main() -> None:
 
     network, *given = prepared(torch_twins.fastest_format(tried))
     pgd = foolbox.attacks.LinfPGD(abs_stepsize=EPSILON / 4, steps=STEPS["pgd"], random_start=True)
-    counted = costs.count(model, SHAPE)
+    counted = costs.ModelCosts(model, SHAPE)
 
     def in_chunks(one: Any, images: Any, labels: Any) -> np.ndarray:
         starts = range(0, settings.images, settings.chunk)

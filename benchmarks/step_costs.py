@@ -46,14 +46,14 @@ def main() -> None:
     for name, (side, classes) in SHAPES.items():
         shape = (side, side, 3)
         model = models.create("resnet18", num_classes=classes, input_shape=shape)
-        counted = costs.count(model, shape, config=config_of(True, 8))
-        mat = STEPS * counted.input_gradient + counted.train_gradient
+        counted = costs.ModelCosts(model, shape)
+        variables = jax.eval_shape(lambda key, m=model, s=shape: models.init(key, m, s), jax.random.key(0))
         operations[name] = {
             "side": side,
             "forward": counted.forward,
-            "mat": mat,
-            "mat_sep": mat + counted.term_gradient,
-            "parameter_bytes": counted.parameter_bytes,
+            "mat": counted.training_step(config_of(False, 8)) / 8,
+            "mat_sep": counted.training_step(config_of(True, 8)) / 8,
+            "parameter_bytes": sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(variables["params"])),
         }
     memory = {}
     for name, sep in (("mat", False), ("mat_sep", True)):

@@ -135,12 +135,7 @@ def main() -> None:
         eager = peers["torch eager"]
         same = harness.difference(logits, torch_twins.array_of(eager.network(eager.images)))
     contenders = {harness.OURS: ours, **peers}
-    counted = costs.count(model, SHAPE, config=ours.config)
-    flops = (
-        settings.steps
-        * settings.batch
-        * (STEPS * counted.input_gradient + counted.train_gradient + counted.term_gradient)
-    )
+    flops = settings.steps * costs.ModelCosts(model, SHAPE).training_step(ours.config)
     timings = harness.compare(contenders, repeats=settings.repeats, budget=settings.budget)
     losses = {f"mean loss of the first call, {name}": timing.result for name, timing in timings.items()}
     term = " + SEP" if settings.sep else ""
