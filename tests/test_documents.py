@@ -45,3 +45,10 @@ def test_commands_of_results_are_those_of_any_checkout():
 def test_relative_links_lead_to_files(document):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "results").rglob("*.json")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_committed_results_hold_no_absolute_path(path: pathlib.Path) -> None:
+    assert not re.search(r'["= ]/(home|root|work|tmp|mnt|Users)/', path.read_text())

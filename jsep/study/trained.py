@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -116,10 +117,25 @@ def keep_study(run_dir: str | Path, kept_dir: str | Path) -> Path:
     suffix = "_best" if study.config.evaluated_checkpoint == "best" else ""
     for trained in study.trained:
         models.save_weights(target / WEIGHTS / f"{trained.name}{suffix}.npz", trained.variables)
-    for name in ("config.json", "pairs.json", "result.json", SEP_WEIGHTS):
+    for name in ("pairs.json", SEP_WEIGHTS):
         if (source / name).exists():
             (target / name).write_bytes((source / name).read_bytes())
+    for name in ("config.json", "result.json"):
+        _write_json(target / name, _without_data_dir(json.loads((source / name).read_text())))
     return target
+
+
+def _without_data_dir(content: dict[str, Any]) -> dict[str, Any]:
+    """A configuration or result without where its data lay, which only the machine of the run knows."""
+    config, environment = content.get("config", content), content.get("environment", {})
+    data_dir, config["data_dir"] = config.get("data_dir"), None
+    if data_dir is not None and "command" in environment:
+        environment["command"] = environment["command"].replace(f"--data_dir={data_dir}", "--data_dir=DIR")
+    return content
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def load_start(config: StudyConfig, model: models.Classifier) -> dict[int, PyTree]:

@@ -41,6 +41,21 @@ def test_load_trained_says_what_is_missing(finished, tmp_path):
         study.load_trained(copy)
 
 
+def test_kept_study_does_not_say_where_its_data_lay(finished, tmp_path):
+    copy = shutil.copytree(finished[0], tmp_path / "run")
+    for name in ("config.json", "result.json"):
+        content = json.loads((copy / name).read_text())
+        content.get("config", content)["data_dir"] = "/home/me/data"
+        if "environment" in content:
+            content["environment"]["command"] = "python experiments/x.py --data_dir=/home/me/data --seed=0"
+        (copy / name).write_text(json.dumps(content))
+    kept = study.keep_study(copy, tmp_path / "kept")
+    assert json.loads((kept / "config.json").read_text())["data_dir"] is None
+    result = json.loads((kept / "result.json").read_text())
+    assert result["config"]["data_dir"] is None
+    assert result["environment"]["command"] == "python experiments/x.py --data_dir=DIR --seed=0"
+
+
 def test_kept_study_gives_its_models_back_as_float16_without_checkpoints(finished, tmp_path):
     kept = study.keep_study(finished[0], tmp_path / "kept")
     assert {path.name for path in kept.iterdir()} == {"weights", "config.json", "pairs.json", "result.json"}
