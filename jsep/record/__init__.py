@@ -8,6 +8,7 @@ reads a run directory. `paper_items` lists the figures and tables of the paper, 
 
 from jsep.record.claims import (
     ACCURACY_MARGIN,
+    CLAIM_FAMILIES,
     CORRELATION,
     DIFFERENCE,
     OUTCOMES,
@@ -72,6 +73,7 @@ __all__ = [
     "UNDECIDED",
     "UNKNOWN",
     "VERDICTS",
+    "CLAIM_FAMILIES",
     "Claim",
     "Comparison",
     "Finding",
