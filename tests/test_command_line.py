@@ -4,13 +4,11 @@ import pathlib
 import subprocess
 import sys
 
-import command_line
-import help_text
-import plan_text
 import pytest
 from absl import flags
 
 from jsep import study
+from jsep.cli import command_line, help_text, plan_text
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -79,7 +77,7 @@ def test_arguments_in_errors_of_the_library_are_shown_as_the_flags_of_the_script
         ("--flagfile", "flag --flagfile: expected a file, got none; write --flagfile=FILE"),
         (
             "--flagfile=none.flags",
-            "flag --flagfile=none.flags: No such file or directory; the recipes are in experiments/flags",
+            "flag --flagfile=none.flags: No such file or directory; `jsep recipes` lists the recipes",
         ),
     ],
 )

@@ -9,6 +9,7 @@ import os
 from jsep.checks import InputError, check_choice, check_count
 from jsep.data import digits, npz, tensorflow_datasets, tiny_imagenet
 from jsep.data.dataset import STREAM_ABOVE, Dataset, DatasetInfo, from_arrays, stratified_subset
+from jsep.data.image_files import read_images
 from jsep.data.npz import save as save_npz
 from jsep.data.source import DataSource
 
@@ -21,6 +22,7 @@ __all__ = [
     "check_name",
     "from_arrays",
     "load",
+    "read_images",
     "save_npz",
     "stratified_subset",
 ]

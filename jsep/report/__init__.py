@@ -6,7 +6,7 @@ the charts of all kinds of result in one `style`, as PNG and as inline SVG. `stu
 `findings` belong to studies; `kinds` lists the other kinds of result, each with a file of its own tables and figures.
 `page` fills the templates for one run, `comparison` for several, `explorer` provides the data of the gallery. `paper`
 compares the results with the paper, `settings` lists training and attack settings, `sweep` shows the progress of many
-runs. No other folder of the library uses matplotlib.
+runs. Single images, maps and planes are drawn by `jsep.plot`.
 """
 
 from jsep.report.comparison import write_comparison

@@ -85,7 +85,7 @@ _BAD_VALUES = (
     (r"Missing value for flag --(\w+)", r"flag --\1: expected a value, got none; write --\1=VALUE"),
     (r"--flagfile with no argument", r"flag --flagfile: expected a file, got none; write --flagfile=FILE"),
     (r"ERROR:: Unable to open flagfile: \[Errno \d+\] (.*): '(.*)'",
-     r"flag --flagfile=\2: \1; the recipes are in experiments/flags"),
+     r"flag --flagfile=\2: \1; `jsep recipes` lists the recipes"),
 )  # fmt: skip
 """messages of absl -> messages of jsep, which name what was expected."""
 
