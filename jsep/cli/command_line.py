@@ -25,6 +25,9 @@ from jsep.study.options import number, whole_number
 
 Config = typing.TypeVar("Config", bound=study.Configuration)
 
+_SECONDS_A_LINE = 60
+"""How often progress is printed where standard error is a file."""
+
 EXIT_BAD_INPUT, EXIT_DIVERGED, EXIT_INTERRUPTED = 2, 3, 130
 
 
@@ -134,6 +137,7 @@ class TerminalProgress:
         self._what = ""
         self._bar_began = (0.0, 0)
         self._units_began: dict[str, tuple[float, int]] = {}
+        self._printed = 0.0
 
     def __call__(self, what: str, record: dict[str, Any]) -> None:
         if self._silent:
@@ -161,6 +165,8 @@ class TerminalProgress:
 
     def _show_step(self, what: str, record: dict[str, Any]) -> None:
         now = time.monotonic()
+        if not sys.stderr.isatty():
+            return self._print_step(what, record, now)
         if self._bar is None:
             # The record holds the remaining time; tqdm's own would count steps made before its bar was created.
             form = "{desc} {percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt} {postfix}"
@@ -176,6 +182,19 @@ class TerminalProgress:
         elif record["step"] > self._bar_began[1] and "validation_clean_accuracy" not in record:
             rate = (now - self._bar_began[0]) / (record["step"] - self._bar_began[1])
             self._bar.set_postfix_str(f"{tqdm.format_interval(rate * (record['num_steps'] - record['step']))} left")
+
+    def _print_step(self, what: str, record: dict[str, Any], now: float) -> None:
+        """A line a minute, where no terminal redraws a bar."""
+        if now - self._printed < _SECONDS_A_LINE:
+            return
+        self._printed = now
+        left = f", {tqdm.format_interval(record['seconds_left'])} left" if "seconds_left" in record else ""
+        loss = f", loss {record['loss']:.3f}, accuracy {record['accuracy']:.1%}" if "loss" in record else ""
+        print(
+            f"{time.strftime('%H:%M:%S')} {what}, step {record['step']} of {record['num_steps']}{loss}{left}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def close(self) -> None:
         """Closes the current progress bar."""
@@ -222,7 +241,11 @@ def _run_study(kind: type[study.Configuration]) -> None:
     def body(run_dir: Path, progress: TerminalProgress) -> str:
         settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite, "mesh": mesh}
         result = study.run(config, run_dir, on_progress=progress, **settings)
-        return study.describe(config, result, run_dir)
+        *text, page = study.describe(config, result, run_dir).splitlines()
+        if study.kind_of(config).table is None:  # all of it is printed
+            return "\n".join([*text, page])
+        every = ["jsep report"] if sys.argv[0].startswith("jsep ") else [os.path.join("experiments", "report.py")]
+        return "\n".join([*text, f"all columns: {command([*every, str(run_dir), '--table'])}", page])
 
     run_in_directory(body, config.experiment)
 

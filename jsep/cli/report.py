@@ -10,6 +10,7 @@ from absl import flags
 from jsep import report
 from jsep.checks import InputError
 from jsep.cli import command_line
+from jsep.record import run_files
 
 
 def _main(*run_dirs: str) -> None:
@@ -17,6 +18,9 @@ def _main(*run_dirs: str) -> None:
     out = flags.FLAGS.out
     if not run_dirs:
         raise InputError("expected one or more run directories, got none; give the directories that experiments wrote")
+    if flags.FLAGS.table:
+        print("\n\n".join(report.format_table(run_files.read_json(run_dir)) for run_dir in run_dirs))
+        return
     if len(run_dirs) > 1:
         print(f"page: {report.write_comparison(run_dirs, out or 'compare.html')}")
         return

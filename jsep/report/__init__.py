@@ -10,12 +10,13 @@ runs. Single images, maps and planes are drawn by `jsep.plot`.
 """
 
 from jsep.report.comparison import write_comparison
-from jsep.report.findings import answer, findings_table
+from jsep.report.findings import answer, brief_answer, findings_table
 from jsep.report.image_grid import first_of_each_class
 from jsep.report.kinds import KINDS, Kind, format_table, tables_of
 from jsep.report.page import write
 from jsep.report.paper import order_table, paper_table
 from jsep.report.settings import settings_table
+from jsep.report.study_tables import brief_table, row_line
 from jsep.report.style import NamedFigure
 from jsep.report.sweep import duration, sweep_counts, sweep_failures, sweep_table
 from jsep.report.table import Cell, Column, Table, make_table
@@ -28,6 +29,8 @@ __all__ = [
     "NamedFigure",
     "Table",
     "answer",
+    "brief_answer",
+    "brief_table",
     "duration",
     "findings_table",
     "first_of_each_class",
@@ -35,6 +38,7 @@ __all__ = [
     "make_table",
     "order_table",
     "paper_table",
+    "row_line",
     "settings_table",
     "sweep_counts",
     "sweep_failures",
