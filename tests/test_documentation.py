@@ -47,7 +47,7 @@ def test_comparison_of_what_a_page_prints() -> None:
     assert not blocks.same("1.0 2.0", "1.0")
 
 
-@pytest.mark.parametrize("name", ["index.md", "peers.md"])
+@pytest.mark.parametrize("name", ["index.md", "peers.md", "own_loop.md", "own_npz.md"])
 def test_code_of_the_short_pages_runs(name: str, tmp_path: pathlib.Path) -> None:
     assert blocks.run(ROOT / "docs" / name, tmp_path) == 1
 
