@@ -5,6 +5,8 @@ its loading, its measurement and its figures.
 """
 
 from jsep.study.attack_strength import PEERS, AttackStrengthConfig, Peer
+from jsep.study.card import CardConfig, measure_card
+from jsep.study.card_subject import CardSubject, load_card_subject
 from jsep.study.config import StudyConfig
 from jsep.study.configuration import (
     RENAMED,
@@ -28,6 +30,7 @@ from jsep.study.methods import TrainingMethod, training_method, training_methods
 from jsep.study.methods_table import MethodsTableConfig
 from jsep.study.plan import Plan, plan
 from jsep.study.precision import PrecisionConfig
+from jsep.study.protocols import Protocol, load_protocol, protocols
 from jsep.study.recipes import RecipesConfig
 from jsep.study.runner import Run, StudyKind
 from jsep.study.selection import SelectionConfig
@@ -50,6 +53,8 @@ from jsep.study.work import Task, Work
 
 __all__ = [
     "AttackStrengthConfig",
+    "CardConfig",
+    "CardSubject",
     "Configuration",
     "CorrelationConfig",
     "CrossMethodConfig",
@@ -64,6 +69,7 @@ __all__ = [
     "Plan",
     "PlannedRun",
     "PrecisionConfig",
+    "Protocol",
     "RENAMED",
     "RecipesConfig",
     "Run",
@@ -88,9 +94,13 @@ __all__ = [
     "group",
     "keep_study",
     "kind_of",
+    "load_card_subject",
+    "load_protocol",
     "load_trained",
+    "measure_card",
     "plan",
     "plan_sweep",
+    "protocols",
     "random_seed",
     "read_spec",
     "run",
