@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -11,7 +10,7 @@ from jsep import data, evaluate, models, train
 from jsep.checks import InputError, check_choice
 from jsep.study.config import StudyConfig
 from jsep.study.groups import CHECKPOINTS
-from jsep.study.measured_weights import SEP_WEIGHTS, train_config_of
+from jsep.study.measured_weights import train_config_of
 from jsep.study.setup import create_model, load_splits, training_key
 from jsep.types import ModelFn, PyTree
 
@@ -102,40 +101,6 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
     pairs = evaluate.load_pairs(path / "pairs.json")
     pairs.check_fits(splits.test)
     return TrainedStudy(config, model, splits.train, splits.test, pairs, tuple(trained))
-
-
-def keep_study(run_dir: str | Path, kept_dir: str | Path) -> Path:
-    """Writes to `kept_dir` all that further analysis of a finished study needs, small enough to be kept with the code:
-    its configuration, result and pairs, and the weights of its models as float16 in place of checkpoints.
-
-    `load_trained(kept_dir)` reads them; later measurements and training start from the rounded weights.
-    Raises: InputError where `run_dir` holds no finished study.
-    """
-    source, target = Path(run_dir), Path(kept_dir)
-    study = load_trained(source)
-    (target / WEIGHTS).mkdir(parents=True, exist_ok=True)
-    suffix = "_best" if study.config.evaluated_checkpoint == "best" else ""
-    for trained in study.trained:
-        models.save_weights(target / WEIGHTS / f"{trained.name}{suffix}.npz", trained.variables)
-    for name in ("pairs.json", SEP_WEIGHTS):
-        if (source / name).exists():
-            (target / name).write_bytes((source / name).read_bytes())
-    for name in ("config.json", "result.json"):
-        _write_json(target / name, _without_data_dir(json.loads((source / name).read_text())))
-    return target
-
-
-def _without_data_dir(content: dict[str, Any]) -> dict[str, Any]:
-    """A configuration or result without where its data lay, which only the machine of the run knows."""
-    config, environment = content.get("config", content), content.get("environment", {})
-    data_dir, config["data_dir"] = config.get("data_dir"), None
-    if data_dir is not None and "command" in environment:
-        environment["command"] = environment["command"].replace(f"--data_dir={data_dir}", "--data_dir=DIR")
-    return content
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def load_start(config: StudyConfig, model: models.Classifier) -> dict[int, PyTree]:
