@@ -14,7 +14,7 @@ from collections.abc import Callable
 import command_line
 from absl import flags
 
-from jsep import record, report
+from jsep import models, record, report
 from jsep.study import recipes
 
 flags.DEFINE_bool("check", False, "write nothing; exit code 1 where a file is not up to date")
@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 MARK = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 ORDER = re.compile(r"(<!-- order -->\n).*?(<!-- end of order -->)", re.DOTALL)
+CARDS = re.compile(r"(<!-- cards -->\n).*?(<!-- end of cards -->)", re.DOTALL)
 FLAGFILES = re.compile(r"(<!-- flagfiles -->\n).*?(<!-- end of flagfiles -->)", re.DOTALL)
 
 FIGURES = {
@@ -67,6 +68,12 @@ def _filled(text: str, show: Callable[[dict], str]) -> str:
     return MARK.sub(lambda match: match[1] + show(_read(match["name"])) + "\n\n" + match[3], text)
 
 
+def _cards() -> str:
+    """The cards of all models of the zoo, a table for each protocol."""
+    measured = {name: models.load_pretrained(name).card["measured"] for name in models.pretrained()}
+    return "\n\n".join(map(_markdown, report.cards_tables(measured)))
+
+
 def _flagfiles() -> str:
     """Every flagfile with the script, question and device of its header, and the recipes of `paper.py` that use it."""
     used: dict[str, list[str]] = {}
@@ -85,6 +92,8 @@ def render() -> dict[pathlib.Path, str]:
     """The text that each generated file should have."""
     marked = [(ROOT / "README.md", _short), *((path, _table) for path in sorted((ROOT / "docs").glob("*.md")))]
     texts = {path: _filled(path.read_text(), show) for path, show in marked}
+    zoo = ROOT / "docs" / "zoo.md"
+    texts[zoo] = CARDS.sub(lambda match: f"{match[1]}{_cards()}\n\n{match[2]}", texts[zoo])
     about = ROOT / "experiments" / "README.md"
     texts[about] = FLAGFILES.sub(lambda match: match[1] + _flagfiles() + "\n" + match[2], about.read_text())
     results = {path.parent.name: _read(path.parent.name) for path in sorted((ROOT / "results").glob("*/result.json"))}

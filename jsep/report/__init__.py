@@ -9,6 +9,7 @@ compares the results with the paper, `settings` lists training and attack settin
 runs. No other folder of the library uses matplotlib.
 """
 
+from jsep.report.cards import cards_tables
 from jsep.report.comparison import write_comparison
 from jsep.report.findings import answer, findings_table
 from jsep.report.image_grid import first_of_each_class
@@ -28,6 +29,7 @@ __all__ = [
     "NamedFigure",
     "Table",
     "answer",
+    "cards_tables",
     "duration",
     "findings_table",
     "first_of_each_class",

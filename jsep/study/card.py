@@ -46,7 +46,7 @@ class CardConfig(Configuration):
     input_std: tuple[str, ...] = setting((), "standard deviation of each channel, for a function of normalised images")
     protocol: str = setting("cifar10_linf_v1", "what is measured", choices=protocols())
     data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
-    chunk_size: int = count(100, "images or pairs in memory at once")
+    chunk_size: int = count(32, "images or pairs in memory at once")
 
     def check(self) -> None:
         """Raises: InputError for a mean or deviation that is not a number."""
@@ -166,7 +166,7 @@ def measure_card(
     protocol: Protocol,
     test: data.Dataset,
     *,
-    chunk_size: int = 100,
+    chunk_size: int = 32,
     store: str | Path | None = None,
     counter: StepCounter = SILENT,
 ) -> dict[str, Any]:
