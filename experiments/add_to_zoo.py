@@ -30,7 +30,7 @@ def add() -> None:
         overwrite = flags.FLAGS.overwrite
         result = study.run(of_zoo, run_dir, resume=not overwrite, overwrite=overwrite, on_progress=progress)
         zoo.put_measured(name, result)
-        dataset = study.load_protocol(config.protocol).dataset
+        dataset = study.protocol(config.protocol).dataset
         indices = zoo.renew_examples(dataset, data_dir=config.data_dir)
         return f"{study.describe(of_zoo, result, run_dir)}\nexamples of {dataset}: test images {indices}"
 

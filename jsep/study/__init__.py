@@ -31,7 +31,7 @@ from jsep.study.methods import TrainingMethod, training_method, training_methods
 from jsep.study.methods_table import MethodsTableConfig
 from jsep.study.plan import Plan, plan
 from jsep.study.precision import PrecisionConfig
-from jsep.study.protocols import Protocol, load_protocol, protocols
+from jsep.study.protocols import PROTOCOLS, Protocol, protocol
 from jsep.study.recipes import RecipesConfig
 from jsep.study.runner import Run, StudyKind
 from jsep.study.selection import SelectionConfig
@@ -66,6 +66,7 @@ __all__ = [
     "LandscapeConfig",
     "MethodsTableConfig",
     "PEERS",
+    "PROTOCOLS",
     "Peer",
     "Plan",
     "PlannedRun",
@@ -96,12 +97,11 @@ __all__ = [
     "keep_study",
     "kind_of",
     "load_card_subject",
-    "load_protocol",
     "load_trained",
     "measure_card",
     "plan",
     "plan_sweep",
-    "protocols",
+    "protocol",
     "random_seed",
     "read_spec",
     "run",

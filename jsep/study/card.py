@@ -19,7 +19,8 @@ from jsep.study.costs import FunctionCosts, ImageCosts
 from jsep.study.options import number
 from jsep.study.pair_results import warnings_of
 from jsep.study.progress import StepCounter
-from jsep.study.protocols import Protocol, load_protocol, protocols
+from jsep.study.protocols import PROTOCOLS, Protocol
+from jsep.study.protocols import protocol as protocol_of
 from jsep.study.runner import Run, StudyKind
 from jsep.study.setup import load_split
 from jsep.study.work import Task, Work, data_sizes, network_costs
@@ -44,9 +45,9 @@ class CardConfig(Configuration):
     )
     input_mean: tuple[str, ...] = setting((), "mean of each channel, for a function of normalised images")
     input_std: tuple[str, ...] = setting((), "standard deviation of each channel, for a function of normalised images")
-    protocol: str = setting("cifar10_linf_v1", "what is measured", choices=protocols())
+    protocol: str = setting("cifar10_linf_v1", "what is measured", choices=PROTOCOLS)
     data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
-    chunk_size: int = count(32, "images or pairs in memory at once")
+    chunk_size: int = count(20, "images or pairs in memory at once")
 
     def check(self) -> None:
         """Raises: InputError for a mean or deviation that is not a number."""
@@ -166,7 +167,7 @@ def measure_card(
     protocol: Protocol,
     test: data.Dataset,
     *,
-    chunk_size: int = 32,
+    chunk_size: int = 20,
     store: str | Path | None = None,
     counter: StepCounter = SILENT,
 ) -> dict[str, Any]:
@@ -202,7 +203,7 @@ class _Prepared(NamedTuple):
 
 
 def _prepare(config: CardConfig) -> _Prepared:
-    protocol = load_protocol(config.protocol)
+    protocol = protocol_of(config.protocol)
     test = load_split(protocol.dataset, config.data_dir, "test", 0)
     protocol.pairs(test)
     subject = load_card_subject(config.classifier, **config.subject_settings())
@@ -226,7 +227,7 @@ def measure(config: CardConfig, prepared: _Prepared, run: Run) -> None:
 
 
 def _work(config: CardConfig, done: Collection[tuple[str, int]]) -> Work:
-    protocol = load_protocol(config.protocol)
+    protocol = protocol_of(config.protocol)
     timed = StudyConfig.of(dataset=protocol.dataset)
     subject = load_card_subject(config.classifier, **config.subject_settings())
     images = data_sizes(timed)

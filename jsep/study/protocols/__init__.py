@@ -1,7 +1,7 @@
 """Protocols: what a card of a model measures, on which images and pairs, with which attacks.
 
-A protocol is one JSON file in this folder, named after it. It never changes: whatever would change a number is a new
-version beside it. `jsep.study.card` measures.
+A protocol is one JSON file in this folder, named after it, or a line in `PROTOCOLS`. It never changes: whatever would
+change a number is a new version beside it. `jsep.study.card` measures.
 """
 
 import dataclasses
@@ -104,24 +104,27 @@ def hash_of_images(test: data.Dataset, victims: Sequence[int], targets: Sequence
     return hashlib.sha256(images.tobytes() + test.labels[indices].astype(np.uint8).tobytes()).hexdigest()
 
 
-def protocols() -> tuple[str, ...]:
-    """The names of the protocols.
-
-    >>> from jsep import study
-    >>> study.protocols()
-    ('cifar10_linf_v1', 'fashion_mnist_linf_v1', 'mnist_linf_v1')
-    """
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
-
-
-def load_protocol(name: str) -> Protocol:
-    """The protocol called `name`, such as "cifar10_linf_v1". Raises: InputError for any other."""
-    check_choice("protocol", name, protocols())
-    return protocol_from_dict(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")))
-
-
 def protocol_from_dict(stored: Mapping[str, Any]) -> Protocol:
     """A protocol from the content of its file, in which numbers may be texts such as "8/255"."""
     lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
     numbers = {name: number(str(stored[name])) for name in _NUMBERS}
     return Protocol(**{**stored, **lists, **numbers})
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    path.stem: protocol_from_dict(json.loads(path.read_text(encoding="utf-8")))
+    for path in sorted(FOLDER.glob("*.json"))
+}
+"""name with version -> protocol; other packages add theirs as `study.PROTOCOLS["mine_v1"] = study.Protocol(...)`."""
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol called `name`, such as "cifar10_linf_v1". Raises: InputError, listing the known ones, for any other.
+
+    >>> from jsep import study
+    >>> own = study.protocol("cifar10_linf_v1")
+    >>> own.dataset, round(255 * own.epsilon), own.sizes["pairs"]
+    ('cifar10', 8, 40)
+    """
+    check_choice("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
