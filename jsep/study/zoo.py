@@ -19,8 +19,8 @@ from jsep.study.protocols import hash_of_images
 from jsep.study.setup import load_split
 from jsep.study.trained import load_trained
 
-_RECIPE = ("data", "model", "start", "training", "budget", "attack")
-"""Groups of settings that say how a model was trained; "sep" too for a method with SEP."""
+_RECIPE = ("data", "model", "training", "budget", "attack")
+"""Groups of settings that say how a model was trained, besides "sep" and "start" where they apply."""
 
 
 def put_weights(
@@ -37,7 +37,8 @@ def put_weights(
     if wanted not in found:
         raise InputError(f"{run_dir} has no model {wanted}; it has {', '.join(found)}")
     result = json.loads((Path(run_dir) / "result.json").read_text())
-    groups = (*_RECIPE, "sep") if training_method(method).sep_sign else _RECIPE
+    applies = {"sep": training_method(method).sep_sign != 0, "start": study.config.start.run_dir is not None}
+    groups = {*_RECIPE, *(group for group, whether in applies.items() if whether)}
     settings = {
         each.name: each.get(study.config) for each in settings_of(StudyConfig).values() if each.path[0] in groups
     }
