@@ -1,6 +1,6 @@
 """Attacks a model's predictions and explanations on your own images.
 
-python experiments/attack.py --model=runs/digits_sep:mat --images=a.png,b.png
+python experiments/attack.py --model=cifar10_convnet_mat --images=a.png,b.png
 """
 
 from jsep import cli

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from jsep import record, report
+from jsep import models, record, report
 from jsep.cli import command_line
 from jsep.study import recipes
 
@@ -24,6 +24,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 MARK = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 FINDING = re.compile(r"(<!-- finding -->\n).*?(<!-- end of finding -->)", re.DOTALL)
+CARDS = re.compile(r"(<!-- cards -->\n).*?(<!-- end of cards -->)", re.DOTALL)
 FLAGFILES = re.compile(r"(<!-- flagfiles -->\n).*?(<!-- end of flagfiles -->)", re.DOTALL)
 
 FIGURES = {
@@ -71,7 +72,9 @@ def _finding(results: dict[str, dict]) -> str:
     heads = []
     for name, words in SHOWN.items():
         seeds = record.summarise(results[name]["rows"])[0]["num_seeds"]
-        heads.append(f"[{words}](results/{name}/README.md), {seeds} seeds, {len(results[name]['pairs']['victims'])} pairs")
+        heads.append(
+            f"[{words}](results/{name}/README.md), {seeds} seeds, {len(results[name]['pairs']['victims'])} pairs"
+        )
     rows = [[claim, *(own[question, "mat"] for own in verdicts.values())] for question, claim in CLAIMS.items()]
     found = collections.Counter(cell for row in rows for cell in row[1:])
     counts = ", ".join(f"{found[verdict]} {verdict}" for verdict in record.VERDICTS if found[verdict])
@@ -91,6 +94,12 @@ def _filled(text: str, show: Callable[[dict], str]) -> str:
     return MARK.sub(lambda match: match[1] + show(_read(match["name"])) + "\n\n" + match[3], text)
 
 
+def _cards() -> str:
+    """The cards of all models of the zoo, a table for each protocol."""
+    measured = {name: models.load_pretrained(name).card["measured"] for name in models.pretrained()}
+    return "\n\n".join(map(_markdown, report.cards_tables(measured)))
+
+
 def _flagfiles() -> str:
     """Every flagfile with the script, question and device of its header, and the recipes of `paper.py` that use it."""
     used: dict[str, list[str]] = {}
@@ -108,6 +117,8 @@ def _flagfiles() -> str:
 def render() -> dict[pathlib.Path, str]:
     """The text that each generated file should have."""
     texts = {path: _filled(path.read_text(), _table) for path in sorted((ROOT / "docs").glob("*.md"))}
+    zoo = ROOT / "docs" / "zoo.md"
+    texts[zoo] = CARDS.sub(lambda match: f"{match[1]}{_cards()}\n\n{match[2]}", texts[zoo])
     about = ROOT / "experiments" / "README.md"
     texts[about] = FLAGFILES.sub(lambda match: match[1] + _flagfiles() + "\n" + match[2], about.read_text())
     results = {path.parent.name: _read(path.parent.name) for path in sorted((ROOT / "results").glob("*/result.json"))}

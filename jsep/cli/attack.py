@@ -1,6 +1,6 @@
 """Attacks a model's predictions and explanations on images of one's own.
 
-jsep attack --model=runs/digits_sep:mat --images=a.png,b.png
+jsep attack --model=cifar10_convnet_mat --images=a.png,b.png
 Every image is attacked in two ways: its prediction (PGD), and its explanation, which shall become that of the next
 image while the prediction stays. Prints a table and writes a picture of the first attack.
 """
@@ -23,9 +23,16 @@ Subject = tuple[LogitsFn, tuple[int, int, int], tuple[str, ...]]
 
 def _subject(name: str) -> Subject:
     """The model: logits of an image, the shape of its images, the names of its classes."""
+    if name in models.pretrained():
+        loaded = models.load_pretrained(name)
+        shape = tuple(loaded.card["model"]["input_shape"])
+        return loaded.logits_fn, shape, data.examples(loaded.card["dataset"]).info.class_names
     path, _, method = name.partition(":")
     if not Path(path).is_dir():
-        raise InputError(f"model={name}: no such run directory; give RUN_DIR or RUN_DIR:METHOD of a finished study")
+        raise InputError(
+            f"model={name}: no run directory and no model of the package; give RUN_DIR or RUN_DIR:METHOD of a finished "
+            f"study, or one of {', '.join(models.pretrained())}"
+        )
     found = study.load_trained(path)
     names = [each.method for each in found.trained]
     if method and method not in names:
@@ -111,7 +118,7 @@ def _main() -> None:
 
 def start() -> None:
     """Defines the flags and runs the program."""
-    flags.DEFINE_string("model", None, "a run directory of a study, RUN_DIR or RUN_DIR:METHOD")
+    flags.DEFINE_string("model", None, "a model of the package, or a study: RUN_DIR or RUN_DIR:METHOD")
     flags.DEFINE_list("images", [], "files: .npz, .npy, PNG or JPEG; two or more images")
     flags.DEFINE_integer("num_images", 16, "how many of them are attacked, the first ones", lower_bound=2)
     flags.DEFINE(command_line.FractionParser(), "epsilon", 8 / 255, "largest change of a pixel, in [0, 1]")

@@ -74,9 +74,14 @@ SCRIPTS: dict[str, Script] = {
         "EvaluationConfig",
         {"study_dirs": ("runs/digits_models",)},
     ),
+    "card": Script(
+        "The card of a model by a protocol: accuracies under attack and the robustness of its explanations",
+        "--classifier=cifar10_convnet_mat --protocol=cifar10_linf_v1 --data_dir=DIR",
+        "CardConfig",
+    ),
     "attack": Script(
         "Attacks a model's predictions and explanations on your own images: a table, and a picture of the attack",
-        "--model=runs/digits_sep:mat --images=a.png,b.png",
+        "--model=cifar10_convnet_mat --images=a.png,b.png",
         "",
     ),
     "attack_strength": Script(

@@ -9,6 +9,7 @@ compares the results with the paper, `settings` lists training and attack settin
 runs. Single images, maps and planes are drawn by `jsep.plot`.
 """
 
+from jsep.report.cards import cards_tables
 from jsep.report.comparison import write_comparison
 from jsep.report.findings import answer, brief_answer, findings_table
 from jsep.report.image_grid import first_of_each_class
@@ -31,6 +32,7 @@ __all__ = [
     "answer",
     "brief_answer",
     "brief_table",
+    "cards_tables",
     "duration",
     "findings_table",
     "first_of_each_class",

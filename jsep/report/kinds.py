@@ -8,6 +8,7 @@ import numpy as np
 from jsep.checks import check_choice
 from jsep.record.run_files import kind_of
 from jsep.report.attacks import attack_tables
+from jsep.report.cards import card_tables
 from jsep.report.correlation import correlation_figures, correlation_tables
 from jsep.report.cross_method import cross_method_figures, cross_method_tables
 from jsep.report.gallery import gallery_figures, gallery_tables
@@ -72,6 +73,9 @@ KINDS: dict[str, Kind] = {
     "correlation": Kind(
         "Both robustnesses over many models", "Are robust accuracy and explanation robustness correlated?",
         correlation_tables, correlation_figures,
+    ),
+    "card": Kind(
+        "Card of a model", "How robust are its predictions and its explanations, by a fixed protocol?", card_tables
     ),
 }  # fmt: skip
 """kind of a result.json -> `Kind`; studies and evaluations have pages of their own."""

@@ -87,7 +87,7 @@ def test_operations_of_an_explanation_attack_grow_with_its_steps() -> None:
 class _Fixed:
     """Costs of round numbers."""
 
-    input_gradient = 10.0
+    forward, input_gradient = 2.0, 10.0
 
     def training_step(self, config: train.TrainConfig) -> float:
         return 100.0 + 10_000.0 * len(config.weights())
