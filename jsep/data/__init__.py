@@ -55,6 +55,11 @@ def load(
 ) -> Dataset:
     """One split of a data set, held in memory or read from disk on access.
 
+    >>> from jsep import data
+    >>> digits = data.load("digits", split="test")
+    >>> digits.info.image_shape, digits.info.num_classes
+    ((8, 8, 1), 10)
+
     Args:
       name: a key of `DATASETS`, or the path of an `.npz` file with x_train, y_train, x_test, y_test (`save_npz`).
       data_dir: directory of the data; None for the loader's default. TFDS data are downloaded into it when absent.

@@ -36,6 +36,13 @@ def create(
 ) -> Classifier:
     """A Flax classifier of (B, H, W, C) images, without parameters (see `init`).
 
+    >>> import jax, jax.numpy as jnp
+    >>> from jsep import models
+    >>> model = models.create("convnet", num_classes=10, input_shape=(8, 8, 1))
+    >>> variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    >>> jax.eval_shape(model.apply, variables, jnp.zeros((5, 8, 8, 1))).shape
+    (5, 10)
+
     Args:
       name: a key of `MODELS`.
       num_classes: K.

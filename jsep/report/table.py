@@ -74,7 +74,14 @@ def make_table(
     in_terminal: bool = True,
 ) -> Table:
     """A table of columns and cells; plain strings stand for cells and columns with nothing but text; the first
-    `num_names` columns are words."""
+    `num_names` columns are words.
+
+    >>> from jsep import report
+    >>> print(report.format_table(report.make_table(["method", "loss"], [["mat", "1.5"]]), style="markdown"))
+    | method | loss |
+    |---|---:|
+    | mat | 1.5 |
+    """
     own = tuple(
         each if isinstance(each, Column) else Column(each, align="left" if place < num_names else "right")
         for place, each in enumerate(columns)
