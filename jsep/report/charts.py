@@ -172,12 +172,14 @@ def dot_chart(
     columns: int = 4,
     row_height: float = 0.46,
     wide_first: float = 1.45,
+    width: float = WIDTH_INCHES,
 ) -> Figure:
-    """Dots with intervals: one row for each name in every panel; footnote: one line below the figure."""
+    """Dots with intervals: one row for each name in every panel; footnote: one line below the figure;
+    width: in inches."""
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     with drawing():
-        figure = new_figure(0.3 + rows * (0.95 + row_height * len(names)) + (0.3 if keys else 0.0))
+        figure = new_figure(0.3 + rows * (0.95 + row_height * len(names)) + (0.3 if keys else 0.0), width)
         widths = [wide_first, *[1.0] * (columns - 1)]
         grid = figure.subplots(rows, columns, sharey=True, squeeze=False, width_ratios=widths)
         for axes, panel in zip(grid.flat, panels, strict=False):

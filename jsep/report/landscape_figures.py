@@ -47,8 +47,10 @@ def landscape_figures(result: Mapping[str, Any], arrays: Arrays) -> list[NamedFi
     if "coordinates" in arrays:
         for scalar in scalars_of(result):
             found.append(slices_figure(result, arrays, scalar))
+        # Of the cross-entropy the plane shows a ramp along the attack and nothing across it; its slices say more.
         for scalar in scalars_of(result):
-            found.append(plane_figure(result, arrays, scalar))
+            if scalar != "cross_entropy":
+                found.append(plane_figure(result, arrays, scalar))
         found.append(
             NamedFigure(
                 "spectra",

@@ -106,12 +106,12 @@ def _study(directory: pathlib.Path) -> tuple[list[NamedFigure], str]:
     by_name = {figure.name: figure for figure in figures}
     methods = [summary["method"] for summary in summarise(result["rows"])]
     explorer = explorer_data(run.maps, methods, mapping(result, "config")) if run.maps else None
-    pictures = [by_name[name] for name in ("attack_course", "split", "explanations") if name in by_name]
+    pictures = [by_name[name] for name in ("split", "explanations") if name in by_name]
     is_evaluation = kind_of(result) == "evaluation"
     sections = {
         "answer": "Answer",
-        "numbers": "Numbers",
         **({"gallery": "Gallery"} if explorer else {}),
+        "numbers": "Numbers",
         **({"pictures": "Pictures"} if pictures or run.remarks else {}),
         **({"training": "Training"} if "training" in by_name else {}),
         "reproduce": "Reproduce",
@@ -135,7 +135,7 @@ def _study(directory: pathlib.Path) -> tuple[list[NamedFigure], str]:
         explorer_metrics=METRICS,
         explorer_scales=scales_of(explorer) if explorer else {},
         pictures=pictures,
-        attacks=[f for f in figures if f.name.startswith("attack_") and f.name != "attack_course"],
+        attacks=[f for f in figures if f.name.startswith("attack_")],
         remarks=run.remarks,
         training=by_name.get("training"),
         files=_files(directory, figures),

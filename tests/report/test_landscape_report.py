@@ -23,7 +23,7 @@ def test_page_holds_every_picture_and_loads_nothing(run_dir):
     page = (run_dir / "index.html").read_text()
     names = {path.name for path in run_dir.glob("*.png")}
     assert names == {
-        "slices_cross_entropy.png", "slices_explanation_to_own.png", "plane_cross_entropy.png",
+        "slices_cross_entropy.png", "slices_explanation_to_own.png",
         "plane_explanation_to_own.png", "spectra.png", "curvature.png", "correlations.png",
     }  # fmt: skip
     assert page.count('class="chart"') == 7
