@@ -45,6 +45,9 @@ INTERVALS = (
 )  # fmt: skip
 """The metrics of the short table of intervals."""
 
+DIFFERENCES = (CLEAN, ROBUST, SCALE_FREE_START, SCALE_FREE_END, REMOVED, EFFECTIVE_PIXELS)
+"""The metrics whose differences between runs a comparison shows."""
+
 PRECISION = (CLEAN, ROBUST, LOSS_START, LOSS_END, REMOVED, EFFECTIVE_PIXELS, NOISE_SENSITIVITY)
 """The metrics compared between two numerical precisions."""
 

@@ -103,11 +103,11 @@ def overview_words(summaries: Rows) -> str:
     return "; ".join(parts)
 
 
-def overview(summaries: Rows, rows: Rows, colour_of: Mapping[str, str] | None = None) -> Figure:
+def overview(summaries: Rows, rows: Rows, colour_of: Mapping[str, str] | None = None, width: float = 5.6) -> Figure:
     """The overview: loss at start and end, accuracies, and the confounders, one row for each method.
 
     Args: summaries: one for each method, from `summarise`; rows: of result.json, drawn as ticks; colour_of: method ->
-      colour, by default `colours`.
+      colour, by default `colours`; width: in inches.
     """
     methods = [summary["method"] for summary in summaries]
     colour = colour_of or colours(methods)
@@ -119,7 +119,7 @@ def overview(summaries: Rows, rows: Rows, colour_of: Mapping[str, str] | None = 
         panels.append(DotPanel(ends.title, ends.label, own, limits, logarithmic))
     starred = [readable(s["method"]) + (DEGRADED_MARK if s["degraded"] else "") for s in summaries]
     footnote = _DEGRADED if any(s["degraded"] for s in summaries) else ""
-    return dot_chart(starred, panels, footnote=footnote, columns=2, row_height=0.36, wide_first=1.0, width=5.6)
+    return dot_chart(starred, panels, footnote=footnote, columns=2, row_height=0.36, wide_first=1.0, width=width)
 
 
 def _ends_row(summary: Mapping[str, Any], rows: Rows, ends: shown.Ends, colour: str) -> DotRow:
