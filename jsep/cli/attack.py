@@ -86,18 +86,25 @@ def _table(found: dict[str, np.ndarray], names: tuple[str, ...]) -> report.Table
         removed = f"{100 * (start - end) / start:.0f}" if start > 0 else "–"
         rows.append([f"{index + 1}", *seen, f"{start:.2f} → {end:.2f}", removed])
     columns = [
-        "image", "predicted", "after PGD", "after the explanation attack", "N²·loss to the next image's map",
+        "image", "predicted", "after PGD", "after the map's attack", report.Column("loss start → end", "N²·MSE"),
         report.Column("removed", "%"),
     ]  # fmt: skip
-    return report.make_table(columns, rows, num_names=4)
+    note = "Loss: distance to the map of the next image, whose explanation was aimed at."
+    return report.make_table(columns, rows, num_names=4, notes=(note,))
 
 
 def _main() -> None:
     values = flags.FLAGS
-    if values.model is None or not values.images:
-        raise InputError("expected --model=MODEL and --images=FILE,FILE,...; --help has an example")
+    if values.model is None:
+        raise InputError(f"expected a model: --model=RUN_DIR, or one of {', '.join(models.pretrained())}")
     logits_fn, shape, names = _subject(values.model)
-    images = data.read_images(values.images, shape)[: values.num_images]
+    if values.images:
+        images = data.read_images(values.images, shape)
+    elif values.model in models.pretrained():
+        images = data.examples(models.load_pretrained(values.model).card["dataset"]).as_float()
+    else:
+        raise InputError("expected images: --images=FILE,FILE,... (.npz, .npy, PNG or JPEG)")
+    images = images[: values.num_images]
     if len(images) < 2:
         raise InputError("expected two or more images: the explanation of each is moved to that of the next")
     found = _attacked(logits_fn, images, values)
@@ -119,7 +126,7 @@ def _main() -> None:
 def start() -> None:
     """Defines the flags and runs the program."""
     flags.DEFINE_string("model", None, "a model of the package, or a study: RUN_DIR or RUN_DIR:METHOD")
-    flags.DEFINE_list("images", [], "files: .npz, .npy, PNG or JPEG; two or more images")
+    flags.DEFINE_list("images", [], "files: .npz, .npy, PNG or JPEG; default: examples of the model's data set")
     flags.DEFINE_integer("num_images", 16, "how many of them are attacked, the first ones", lower_bound=2)
     flags.DEFINE(command_line.FractionParser(), "epsilon", 8 / 255, "largest change of a pixel, in [0, 1]")
     flags.DEFINE_string("method", "gradient_x_input", "the explanation method")
