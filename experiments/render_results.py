@@ -77,11 +77,15 @@ def _finding(results: dict[str, dict]) -> str:
         )
     rows = [[claim, *(own[question, "mat"] for own in verdicts.values())] for question, claim in CLAIMS.items()]
     found = collections.Counter(cell for row in rows for cell in row[1:])
+    count = sum(found.values())
     counts = ", ".join(f"{found[verdict]} {verdict}" for verdict in record.VERDICTS if found[verdict])
+    said = f"All {count} answers below, from small studies, are {counts.partition(' ')[2]}."
+    if len(found) > 1:
+        said = f"Of the {count} answers below, from small studies, the verdicts are: {counts}."
     return (
-        f"Of the {len(CLAIMS) * len(SHOWN)} answers below, from small studies, so many are: {counts}. Seeds and images "
-        "both count as samples and all claims of a study are corrected together, so an order of means is no finding "
-        "yet. [The study that can decide](docs/definitive_study.md) has more seeds, pairs and budgets.\n\n"
+        f"{said} Seeds and images both count as samples and all claims of a study are corrected together, so an order "
+        "of means is no finding yet. [The study that can decide](docs/definitive_study.md) has more seeds, pairs "
+        "and budgets.\n\n"
         + _markdown(report.make_table(["the paper's claim, and the belief it attacks", *heads], rows))
     )
 
