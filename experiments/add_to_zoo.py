@@ -2,7 +2,8 @@
 
 python experiments/add_to_zoo.py --name=cifar10_convnet_mat --method=mat --model_seed=0 --protocol=cifar10_linf_v1 \\
     --classifier=results/definitive_cifar10/models/epsilon8_seed0 --data_dir=DIR
-The card is measured in runs/cards/NAME; started again, the command goes on where it was stopped.
+The card is measured in runs/cards/NAME; started again, the command goes on where it was stopped. Afterwards
+`python experiments/render_results.py` brings the table of docs/zoo.md up to date.
 """
 
 from pathlib import Path

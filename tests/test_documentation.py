@@ -52,6 +52,11 @@ def test_code_of_the_short_pages_runs(name: str, tmp_path: pathlib.Path) -> None
     assert blocks.run(ROOT / "docs" / name, tmp_path) == 1
 
 
+@pytest.mark.slow
+def test_code_of_the_page_on_trained_models_runs(tmp_path: pathlib.Path) -> None:
+    assert blocks.run(ROOT / "docs" / "zoo.md", tmp_path) == 2
+
+
 def test_code_of_the_page_on_plug_ins_runs(tmp_path: pathlib.Path) -> None:
     with unittest.mock.patch.dict(train.OBJECTIVES):
         assert blocks.run(ROOT / "docs" / "plugins.md", tmp_path) == 1

@@ -24,7 +24,7 @@ def examples(name: str) -> Dataset:
     >>> images.as_float().shape, len(set(images.labels.tolist()))
     ((12, 28, 28, 1), 10)
 
-    Args: name: "mnist", "fashion_mnist" or "cifar10". Returns: a `Dataset` with every class, uint8 images.
+    Args: name: "mnist" or "cifar10". Returns: a `Dataset` with every class, uint8 images.
     Raises: InputError for another name.
     """
     arrays = read_examples(name)

@@ -95,7 +95,7 @@ def test_comparison_of_landscapes_has_the_slices_planes_and_numbers_of_every_run
     config = {**make_result()["config"], "extent": 3.0}
     runs = [write(tmp_path / "one"), write(tmp_path / "two", seed=2, config=config)]
     page = report.write_comparison(runs, tmp_path / "both.html").read_text()
-    # Slices of both functions and the plane of one for each run; each method has a row for each run, one below the other.
+    # Slices of both functions and the plane of one for each run; rows of one method stand one below the other.
     assert page.count('class="chart"') == (2 + 1) * 2
     words = " ".join(re.sub(r"<[^>]+>", " ", page.split('<section id="numbers">')[1]).split())
     places = [words.index(f" {method} {run} ") for method in ("standard", "mat") for run in ("one", "two")]

@@ -67,7 +67,9 @@ def test_card_measures_and_leaves_out_pairs_that_the_model_misclassifies(tiny: A
     assert card["robust_accuracy"] == pytest.approx(robust)
     assert card["pairs_attacked"] == 2
     assert [value is None for value in card["per_pair"]["explanation_loss_end"]] == [False, False, True, True]
-    assert card["explanation_loss_end"] == pytest.approx(np.mean(card["per_pair"]["explanation_loss_end"][:2]))
+    assert card["explanation_loss_end"] == pytest.approx(
+        np.mean(card["per_pair"]["explanation_loss_end"][:2]), rel=1e-5
+    )
     # A function of the image alone, in other chunks, has the same card; a part of the protocol meets the same attacks.
     logits_fn = functools.partial(tiny.model.apply, tiny.variables)
     part = protocol.part(clean=5, pgd=3, auto_attack=2, pairs=1)
@@ -135,7 +137,7 @@ def test_model_from_a_module_takes_normalised_images_on_demand(tmp_path: Path, m
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cifar10_convnet_mat", "fashion_mnist_convnet_sep_neg"])
+@pytest.mark.parametrize("name", ["cifar10_convnet_mat", "mnist_convnet_sep_neg"])
 def test_a_slice_of_a_card_is_measured_again(name: str, tfds_dir: str) -> None:
     check_again(name, tfds_dir, clean=500, pgd=20, auto_attack=2, pairs=2)
 

@@ -52,8 +52,8 @@ def pretrained() -> tuple[str, ...]:
     """The names of the models that `load_pretrained` knows, <dataset>_<network>_<training method>.
 
     >>> from jsep import models
-    >>> [name for name in models.pretrained() if name.startswith("cifar10")][-2:]
-    ['cifar10_convnet_mat', 'cifar10_convnet_standard']
+    >>> "cifar10_convnet_mat" in models.pretrained()
+    True
     """
     return tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
 
