@@ -3,11 +3,7 @@
 python experiments/card.py --classifier=cifar10_convnet_mat --protocol=cifar10_linf_v1 --data_dir=DIR
 """
 
-import command_line
-
-from jsep import study
-
-DEFAULTS = study.CardConfig.of(experiment="card")
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("card")

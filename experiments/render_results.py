@@ -11,10 +11,10 @@ import re
 import sys
 from collections.abc import Callable
 
-import command_line
 from absl import flags
 
 from jsep import models, record, report
+from jsep.cli import command_line
 from jsep.study import recipes
 
 flags.DEFINE_bool("check", False, "write nothing; exit code 1 where a file is not up to date")

@@ -10,6 +10,7 @@ from jsep.checks import InputError, check_choice, check_count
 from jsep.data import digits, npz, tensorflow_datasets, tiny_imagenet
 from jsep.data.dataset import STREAM_ABOVE, Dataset, DatasetInfo, from_arrays, stratified_subset
 from jsep.data.example_images import examples
+from jsep.data.image_files import read_images
 from jsep.data.npz import save as save_npz
 from jsep.data.source import DataSource
 
@@ -23,6 +24,7 @@ __all__ = [
     "examples",
     "from_arrays",
     "load",
+    "read_images",
     "save_npz",
     "stratified_subset",
 ]

@@ -95,7 +95,7 @@ def tables_of(result: Content) -> list[Table]:
 def format_table(table_or_result: Table | Content, *, style: Style = "terminal") -> str:
     """A table, or every table of a result, as text.
 
-    Args: table_or_result: a table, or the content of a result.json; style: "terminal" (at most 120 columns wide, and
+    Args: table_or_result: a table, or the content of a result.json; style: "terminal" (at most 100 columns wide, and
       without the tables of findings and intervals, which scripts print as sentences), "markdown", "html", or "latex"
       (booktabs).
     Raises: InputError for another style, a kind unknown to this version, or a study without rows.

@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import plan_text
 import pytest
 
 from jsep import attack, data, evaluate, models, study, train
+from jsep.cli import plan_text
 from jsep.models import convolution
 from jsep.study import costs, work
 

@@ -1,12 +1,12 @@
 """Other implementations of the attacks on a PyTorch twin of the ConvNet: foolbox, torchattacks, and the reference
-implementation of AutoAttack where it can be imported."""
+implementation of AutoAttack where it can be imported. Importing this module registers them."""
 
 import os
 from typing import Any
 
 import numpy as np
 
-from jsep import models
+from jsep import models, study
 from jsep.checks import InputError
 from jsep.study import AttackStrengthConfig, Peer, TrainedStudy
 from jsep.types import PyTree
@@ -153,3 +153,5 @@ PEERS = {
     "foolbox": Peer(("pgd",), _foolbox),
 }
 """name -> Peer, for `attack_strength`."""
+
+study.PEERS.update(PEERS)

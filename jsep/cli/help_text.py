@@ -10,10 +10,10 @@ from absl import flags
 from jsep import study
 
 GROUPS = (
-    ("The run", r"run_dir|resume|overwrite|dry_run|compilation_cache|experiment|.*chunk_size|.*_every"),
     ("Data", r"dataset|data_dir|stream|(train|validation|test)_images|augment|out"),
     ("Model", r"model|activation|softplus_beta|normalise_input"),
     ("What is trained, or analysed", r"methods|seed|num_seeds|max_seeds|models|models_dir|study_dirs?"),
+    ("The run", r"run_dir|resume|overwrite|dry_run|compilation_cache|experiment|.*chunk_size|.*_every"),
     ("SEP, the regulariser under test", r"sep_.*"),
     ("Other papers' regularisers", r"regulariser_.*"),
     ("Attack on predictions", r"norm|epsilon|alpha|num_steps|attack_batch_norm|test_.*|trades_.*|pgd_.*|.*_attacks"),
@@ -85,7 +85,7 @@ _BAD_VALUES = (
     (r"Missing value for flag --(\w+)", r"flag --\1: expected a value, got none; write --\1=VALUE"),
     (r"--flagfile with no argument", r"flag --flagfile: expected a file, got none; write --flagfile=FILE"),
     (r"ERROR:: Unable to open flagfile: \[Errno \d+\] (.*): '(.*)'",
-     r"flag --flagfile=\2: \1; the recipes are in experiments/flags"),
+     r"flag --flagfile=\2: \1; `jsep recipes` lists the recipes"),
 )  # fmt: skip
 """messages of absl -> messages of jsep, which name what was expected."""
 
@@ -118,7 +118,7 @@ def _title(name: str) -> str:
 def help_text(description: str) -> str:
     """The description of the script, then its flags by group."""
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-    groups: dict[str, list[str]] = {title: [] for title in ("This script", *(title for title, _ in GROUPS))}
+    groups: dict[str, list[str]] = {title: [] for title in (*(title for title, _ in GROUPS), "This script")}
     for name, flag in own_flags().items():
         shown = f"--[no]{name}" if flag.boolean else f"--{name}"
         text = f"{flag.help}{_default(flag)}"

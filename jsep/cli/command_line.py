@@ -13,18 +13,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import before_jax  # noqa: F401  for its effect
-import help_text
 import jax
-import plan_text
 from absl import app, flags, logging
 from tqdm import tqdm
 
 from jsep import devices, study, train
 from jsep.checks import InputError, is_disk_full
+from jsep.cli import help_text, plan_text, recipes
+from jsep.cli.scripts import SCRIPTS
 from jsep.study.options import number, whole_number
 
 Config = typing.TypeVar("Config", bound=study.Configuration)
+
+_SECONDS_A_LINE = 60
+"""How often progress is printed where standard error is a file."""
 
 EXIT_BAD_INPUT, EXIT_DIVERGED, EXIT_INTERRUPTED = 2, 3, 130
 
@@ -135,6 +137,7 @@ class TerminalProgress:
         self._what = ""
         self._bar_began = (0.0, 0)
         self._units_began: dict[str, tuple[float, int]] = {}
+        self._printed = 0.0
 
     def __call__(self, what: str, record: dict[str, Any]) -> None:
         if self._silent:
@@ -162,6 +165,8 @@ class TerminalProgress:
 
     def _show_step(self, what: str, record: dict[str, Any]) -> None:
         now = time.monotonic()
+        if not sys.stderr.isatty():
+            return self._print_step(what, record, now)
         if self._bar is None:
             # The record holds the remaining time; tqdm's own would count steps made before its bar was created.
             form = "{desc} {percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt} {postfix}"
@@ -177,6 +182,19 @@ class TerminalProgress:
         elif record["step"] > self._bar_began[1] and "validation_clean_accuracy" not in record:
             rate = (now - self._bar_began[0]) / (record["step"] - self._bar_began[1])
             self._bar.set_postfix_str(f"{tqdm.format_interval(rate * (record['num_steps'] - record['step']))} left")
+
+    def _print_step(self, what: str, record: dict[str, Any], now: float) -> None:
+        """A line a minute, where no terminal redraws a bar."""
+        if now - self._printed < _SECONDS_A_LINE:
+            return
+        self._printed = now
+        left = f", {tqdm.format_interval(record['seconds_left'])} left" if "seconds_left" in record else ""
+        loss = f", loss {record['loss']:.3f}, accuracy {record['accuracy']:.1%}" if "loss" in record else ""
+        print(
+            f"{time.strftime('%H:%M:%S')} {what}, step {record['step']} of {record['num_steps']}{loss}{left}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def close(self) -> None:
         """Closes the current progress bar."""
@@ -205,13 +223,13 @@ def run_in_directory(body: Callable[[Path, TerminalProgress], str], experiment: 
         print(printed)
 
 
-def run_study(defaults: study.Configuration) -> None:
-    """Runs the study given by the flags of a script, prints its tables and findings, and the file to open next.
+def run_study(defaults: study.Configuration, name: str = "") -> None:
+    """Runs the study given by the flags of a script, prints its findings, and the file to open next.
 
-    Args: defaults: the default values of the flags.
+    Args: defaults: the default values of the flags; name: of the script, for its help.
     """
     define_study_flags(defaults)
-    main(functools.partial(_run_study, type(defaults)))
+    main(functools.partial(_run_study, type(defaults)), name=name)
 
 
 def _run_study(kind: type[study.Configuration]) -> None:
@@ -223,17 +241,29 @@ def _run_study(kind: type[study.Configuration]) -> None:
     def body(run_dir: Path, progress: TerminalProgress) -> str:
         settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite, "mesh": mesh}
         result = study.run(config, run_dir, on_progress=progress, **settings)
-        return study.describe(config, result, run_dir)
+        *text, page = study.describe(config, result, run_dir).splitlines()
+        if study.kind_of(config).table is None:  # all of it is printed
+            return "\n".join([*text, page])
+        every = ["jsep report"] if sys.argv[0].startswith("jsep ") else [os.path.join("experiments", "report.py")]
+        return "\n".join([*text, f"all columns: {command([*every, str(run_dir), '--table'])}", page])
 
     run_in_directory(body, config.experiment)
 
 
-def _parse(argv: Sequence[str], takes_arguments: bool) -> list[str]:
+def _description(name: str) -> str:
+    """What the script does and an example, as it was called: by `jsep`, or as a file."""
+    if name not in SCRIPTS:
+        return sys.modules["__main__"].__doc__ or ""
+    called = sys.argv[0] if sys.argv[0].startswith("jsep ") else f"python experiments/{name}.py"
+    return f"{SCRIPTS[name].help}\n\n  {called} {SCRIPTS[name].example}"
+
+
+def _parse(argv: Sequence[str], takes_arguments: bool, name: str) -> list[str]:
     if {"-h", "-help", "--help", "-?", "--helpshort"} & set(argv[1:]):
-        print(help_text.help_text(sys.modules["__main__"].__doc__ or ""), end="")
+        print(help_text.help_text(_description(name)), end="")
         sys.exit(0)
     try:
-        rest = flags.FLAGS(list(argv))
+        rest = flags.FLAGS(recipes.resolve(argv))
         if len(rest) > 1 and not takes_arguments:
             raise InputError(f"unexpected argument {rest[1]!r}; write flags as --name=value, without spaces")
     except flags.UnrecognizedFlagError as error:
@@ -283,14 +313,20 @@ def _how_to_go_on() -> str:
         return "this run does not resume: start it again with --overwrite"
     # sys.argv[1:] may name the flagfile; the flags that follow win, so --resume at the end is enough.
     kept = [argument for argument in sys.argv if argument not in ("--overwrite", "--overwrite=true")]
-    return f"continue with: {shlex.join(['python', *kept, *([] if '--resume' in kept else ['--resume'])])}"
+    return f"continue with: {command([*kept, *([] if '--resume' in kept else ['--resume'])])}"
 
 
-def main(body: Callable[..., None], *, takes_arguments: bool = False) -> None:
+def command(argv: Sequence[str]) -> str:
+    """The command of these arguments as one would type it."""
+    return f"{argv[0]} {shlex.join(argv[1:])}" if argv[0].startswith("jsep ") else shlex.join(["python", *argv])
+
+
+def main(body: Callable[..., None], *, takes_arguments: bool = False, name: str = "") -> None:
     """Parses the flags and runs `body`. Errors are one line; the exit code is 2 for bad input or a full disk, 3 for
     divergence, 130 for Ctrl-C.
 
     takes_arguments: whether arguments that are not flags are passed to `body` as strings; otherwise they are bad input.
+    name: of the script, for its help.
     """
 
     def guarded(argv: Sequence[str]) -> None:
@@ -313,4 +349,4 @@ def main(body: Callable[..., None], *, takes_arguments: bool = False) -> None:
 
     devices.use_all_cores()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    app.run(guarded, flags_parser=functools.partial(_parse, takes_arguments=takes_arguments))
+    app.run(guarded, flags_parser=functools.partial(_parse, takes_arguments=takes_arguments, name=name))
