@@ -152,7 +152,7 @@ SCRIPTS: dict[str, Script] = {
         "",
     ),
     "add_to_zoo": Script(
-        "Adds a finished run's model to the models of the package: its weights, its card measured, the examples renewed",
+        "Adds a finished run's model to those of the package: weights, the card measured, the examples renewed",
         "--name=cifar10_convnet_mat --classifier=RUN_DIR --method=mat --model_seed=0 --data_dir=DIR",
         "",
     ),
