@@ -6,38 +6,7 @@ The card is measured in runs/cards/NAME; started again, the command goes on wher
 `python experiments/render_results.py` brings the table of docs/zoo.md up to date.
 """
 
-from pathlib import Path
-
-from absl import flags
-
-from jsep import study
-from jsep.checks import InputError
-from jsep.cli import command_line
-from jsep.study import zoo
-
-flags.DEFINE_string("name", None, "name of the model in the zoo: <dataset>_<network>_<training method>", required=True)
-
-
-def add() -> None:
-    """Writes the weights, measures their card unless that is done, and chooses examples that the model knows."""
-    config = command_line.parsed_config(study.CardConfig)
-    if config.method is None or config.model_seed is None:
-        raise InputError("name the model of the run by method and model_seed")
-    name = flags.FLAGS.name
-    zoo.put_weights(name, config.classifier, config.method, config.model_seed, data_dir=config.data_dir)
-    of_zoo = config.replace(classifier=name, method=None, model_seed=None)
-
-    def body(run_dir: Path, progress: command_line.TerminalProgress) -> str:
-        overwrite = flags.FLAGS.overwrite
-        result = study.run(of_zoo, run_dir, resume=not overwrite, overwrite=overwrite, on_progress=progress)
-        zoo.put_measured(name, result)
-        dataset = study.protocol(config.protocol).dataset
-        indices = zoo.renew_examples(dataset, data_dir=config.data_dir)
-        return f"{study.describe(of_zoo, result, run_dir)}\nexamples of {dataset}: test images {indices}"
-
-    command_line.run_in_directory(body, f"cards/{name}")
-
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.define_study_flags(study.CardConfig.of(experiment="card"))
-    command_line.main(add)
+    cli.run("add_to_zoo")

@@ -151,6 +151,11 @@ SCRIPTS: dict[str, Script] = {
         "--dataset=cifar10 --data_dir=DIR --out=cifar10.npz",
         "",
     ),
+    "add_to_zoo": Script(
+        "Adds a finished run's model to those of the package: weights, the card measured, the examples renewed",
+        "--name=cifar10_convnet_mat --classifier=RUN_DIR --method=mat --model_seed=0 --data_dir=DIR",
+        "",
+    ),
     "keep_models": Script(
         "Copies finished studies to a directory kept with the code, weights as float16", "kept runs/digits_sep", ""
     ),
