@@ -8,6 +8,7 @@ PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 demo: $(VENV)/.installed
 	$(BIN)/python experiments/digits_sep.py --flagfile=experiments/flags/digits_sep.flags --run_dir=runs/demo --overwrite
+	$(BIN)/python experiments/attack.py --model=cifar10_convnet_standard --num_images=4 --out=runs/demo/photographs.png
 
 # Every table and figure by its quick recipe (2 CPU cores, hours), or by the full one (one GPU, days). What is finished is
 # skipped; DATA_DIR is a TFDS directory, TINY_IMAGENET_DIR that of TinyImageNet. PAPER=--dry_run shows the commands.

@@ -3,13 +3,7 @@
 python experiments/cifar100_sep.py --flagfile=experiments/flags/cifar100_sep.flags
 """
 
-import command_line
-
-from jsep.study import StudyConfig
-
-DEFAULTS = StudyConfig.of(
-    experiment="cifar100_sep", dataset="cifar100", model="resnet18", feature_model="resnet18", augment=True
-)
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("cifar100_sep")

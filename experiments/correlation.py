@@ -3,11 +3,7 @@
 python experiments/correlation.py --flagfile=experiments/flags/correlation_digits.flags
 """
 
-import command_line
-
-from jsep import study
-
-DEFAULTS = study.CorrelationConfig.of(experiment="correlation")
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("correlation")

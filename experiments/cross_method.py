@@ -3,11 +3,7 @@
 python experiments/cross_method.py --flagfile=experiments/flags/cross_method_digits.flags
 """
 
-import command_line
-
-from jsep import study
-
-DEFAULTS = study.CrossMethodConfig.of(experiment="cross_method")
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("cross_method")

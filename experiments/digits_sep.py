@@ -3,11 +3,7 @@
 python experiments/digits_sep.py --flagfile=experiments/flags/digits_sep.flags
 """
 
-import command_line
-
-from jsep.study import StudyConfig
-
-DEFAULTS = StudyConfig.of(experiment="digits_sep", dataset="digits")
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("digits_sep")

@@ -3,11 +3,7 @@
 python experiments/evaluate.py --flagfile=experiments/flags/evaluate_quick.flags
 """
 
-import command_line
-
-from jsep import study
-
-DEFAULTS = study.EvaluationConfig.of(experiment="evaluate", study_dirs=("runs/digits_models",))
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("evaluate")

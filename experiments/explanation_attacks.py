@@ -3,11 +3,7 @@
 python experiments/explanation_attacks.py --flagfile=experiments/flags/explanation_attacks_quick.flags
 """
 
-import command_line
-
-from jsep import study
-
-DEFAULTS = study.ExplanationAttacksConfig.of(experiment="explanation_attacks")
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("explanation_attacks")

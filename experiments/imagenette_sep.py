@@ -3,17 +3,7 @@
 python experiments/imagenette_sep.py --flagfile=experiments/flags/imagenette_sep.flags
 """
 
-import command_line
-
-from jsep.study import StudyConfig
-
-DEFAULTS = StudyConfig.of(
-    experiment="imagenette_sep",
-    dataset="imagenette",
-    model="resnet18",
-    feature_model="resnet18",
-    augment=True,
-)
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("imagenette_sep")

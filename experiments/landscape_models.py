@@ -3,11 +3,7 @@
 python experiments/landscape_models.py --flagfile=experiments/flags/landscape_quick.flags --data_dir=DIR
 """
 
-import command_line
-
-from jsep import study
-
-DEFAULTS = study.LandscapeConfig.of(experiment="landscape")
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("landscape_models")

@@ -3,11 +3,7 @@
 python experiments/methods_table.py --flagfile=experiments/flags/methods_table_quick.flags --data_dir=DIR
 """
 
-import command_line
-
-from jsep import study
-
-DEFAULTS = study.MethodsTableConfig.of(experiment="methods_table")
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("methods_table")

@@ -3,11 +3,7 @@
 python experiments/objectives.py --flagfile=experiments/flags/objectives_digits.flags
 """
 
-import command_line
-
-from jsep import study
-
-DEFAULTS = study.StudyConfig.of(experiment="objectives")
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("objectives")

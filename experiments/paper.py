@@ -11,12 +11,12 @@ import signal
 import subprocess
 import sys
 
-import command_line
 import run_commands
 from absl import flags
 
 from jsep import study
 from jsep.checks import InputError
+from jsep.cli import command_line
 from jsep.study import recipes, sweep_engines
 from jsep.study.sweep import error_line
 

@@ -3,11 +3,7 @@
 python experiments/precision.py --flagfile=experiments/flags/precision_digits.flags
 """
 
-import command_line
-
-from jsep import study
-
-DEFAULTS = study.PrecisionConfig.of(experiment="precision")
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("precision")

@@ -5,16 +5,17 @@ python experiments/render_results.py            write the files
 python experiments/render_results.py --check    exit code 1 where one is out of date
 """
 
+import collections
 import json
 import pathlib
 import re
 import sys
 from collections.abc import Callable
 
-import command_line
 from absl import flags
 
-from jsep import record, report
+from jsep import models, record, report
+from jsep.cli import command_line
 from jsep.study import recipes
 
 flags.DEFINE_bool("check", False, "write nothing; exit code 1 where a file is not up to date")
@@ -22,7 +23,8 @@ flags.DEFINE_bool("check", False, "write nothing; exit code 1 where a file is no
 ROOT = pathlib.Path(__file__).parent.parent
 MARK = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
-ORDER = re.compile(r"(<!-- order -->\n).*?(<!-- end of order -->)", re.DOTALL)
+FINDING = re.compile(r"(<!-- finding -->\n).*?(<!-- end of finding -->)", re.DOTALL)
+CARDS = re.compile(r"(<!-- cards -->\n).*?(<!-- end of cards -->)", re.DOTALL)
 FLAGFILES = re.compile(r"(<!-- flagfiles -->\n).*?(<!-- end of flagfiles -->)", re.DOTALL)
 
 FIGURES = {
@@ -52,11 +54,40 @@ def _table(result: dict) -> str:
     return report.format_table(result, style="markdown")
 
 
-def _short(result: dict) -> str:
-    """The metrics of the paper, the scale-free ones, and the findings; the others are on the page of the
-    result."""
-    tables = report.tables_of(result)
-    return "\n\n".join(_markdown(table) for table in (*tables[:2], tables[-1]))
+SHOWN = {"evaluate_digits": "digits", "cifar10_sep_quick": "CIFAR-10"}
+"""The results whose verdicts README shows."""
+
+CLAIMS = {
+    "order_by_loss": "flattening lowers, sharpening raises the loss that an attack on explanations leaves",
+    "order_by_concordance": "the same with the concentration of the maps taken out",
+    "equal_accuracy": "SEP leaves robust accuracy where it was, within 2 points",
+    "belief_by_loss": "adversarial training makes explanations harder to manipulate",
+}
+"""Question -> its wording in README."""
+
+
+def _finding(results: dict[str, dict]) -> str:
+    """What README says is found: the verdicts of the engine on four claims, counted and as a table."""
+    verdicts = {name: report.answer(results[name]).verdicts for name in SHOWN}
+    heads = []
+    for name, words in SHOWN.items():
+        seeds = record.summarise(results[name]["rows"])[0]["num_seeds"]
+        heads.append(
+            f"[{words}](results/{name}/README.md), {seeds} seeds, {len(results[name]['pairs']['victims'])} pairs"
+        )
+    rows = [[claim, *(own[question, "mat"] for own in verdicts.values())] for question, claim in CLAIMS.items()]
+    found = collections.Counter(cell for row in rows for cell in row[1:])
+    count = sum(found.values())
+    counts = ", ".join(f"{found[verdict]} {verdict}" for verdict in record.VERDICTS if found[verdict])
+    said = f"All {count} answers below, from small studies, are {counts.partition(' ')[2]}."
+    if len(found) > 1:
+        said = f"Of the {count} answers below, from small studies, the verdicts are: {counts}."
+    return (
+        f"{said} Seeds and images both count as samples and all claims of a study are corrected together, so an order "
+        "of means is no finding yet. [The study that can decide](docs/definitive_study.md) has more seeds, pairs "
+        "and budgets.\n\n"
+        + _markdown(report.make_table(["the paper's claim, and the belief it attacks", *heads], rows))
+    )
 
 
 def _read(name: str) -> dict:
@@ -65,6 +96,12 @@ def _read(name: str) -> dict:
 
 def _filled(text: str, show: Callable[[dict], str]) -> str:
     return MARK.sub(lambda match: match[1] + show(_read(match["name"])) + "\n\n" + match[3], text)
+
+
+def _cards() -> str:
+    """The cards of all models of the zoo, a table for each protocol."""
+    measured = {name: models.load_pretrained(name).card["measured"] for name in models.pretrained()}
+    return "\n\n".join(map(_markdown, report.cards_tables(measured)))
 
 
 def _flagfiles() -> str:
@@ -83,13 +120,15 @@ def _flagfiles() -> str:
 
 def render() -> dict[pathlib.Path, str]:
     """The text that each generated file should have."""
-    marked = [(ROOT / "README.md", _short), *((path, _table) for path in sorted((ROOT / "docs").glob("*.md")))]
-    texts = {path: _filled(path.read_text(), show) for path, show in marked}
+    texts = {path: _filled(path.read_text(), _table) for path in sorted((ROOT / "docs").glob("*.md"))}
+    zoo = ROOT / "docs" / "zoo.md"
+    texts[zoo] = CARDS.sub(lambda match: f"{match[1]}{_cards()}\n\n{match[2]}", texts[zoo])
     about = ROOT / "experiments" / "README.md"
     texts[about] = FLAGFILES.sub(lambda match: match[1] + _flagfiles() + "\n" + match[2], about.read_text())
     results = {path.parent.name: _read(path.parent.name) for path in sorted((ROOT / "results").glob("*/result.json"))}
-    order = _markdown(report.order_table(results, page="results/"))
-    texts[ROOT / "README.md"] = ORDER.sub(lambda match: f"{match[1]}{order}\n\n{match[2]}", texts[ROOT / "README.md"])
+    finding = _finding(results)
+    readme = (ROOT / "README.md").read_text()
+    texts[ROOT / "README.md"] = FINDING.sub(lambda match: f"{match[1]}{finding}\n\n{match[2]}", readme)
     texts[ROOT / "results" / "README.md"] = _findings_page(results)
     return texts | {ROOT / "results" / name / "README.md": _page(name, result) for name, result in results.items()}
 

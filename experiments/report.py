@@ -5,27 +5,7 @@ python experiments/report.py RUN_DIR                                  writes RUN
 python experiments/report.py RUN_DIR RUN_DIR ... --out=compare.html   writes compare.html
 """
 
-import command_line
-from absl import flags
-
-from jsep import report
-from jsep.checks import InputError
-
-flags.DEFINE_string("out", None, "the page that compares several runs; default: compare.html")
-
-
-def main(*run_dirs: str) -> None:
-    """Writes the page and prints its path."""
-    out = flags.FLAGS.out
-    if not run_dirs:
-        raise InputError("expected one or more run directories, got none; give the directories that experiments wrote")
-    if len(run_dirs) > 1:
-        print(f"page: {report.write_comparison(run_dirs, out or 'compare.html')}")
-        return
-    if out is not None:
-        raise InputError("--out names the page that compares several runs; the page of one run is its index.html")
-    print(f"page: {report.write(run_dirs[0])}")
-
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.main(main, takes_arguments=True)
+    cli.run("report")

@@ -3,11 +3,7 @@
 python experiments/selection.py --flagfile=experiments/flags/selection_digits.flags
 """
 
-import command_line
-
-from jsep import study
-
-DEFAULTS = study.SelectionConfig.of(experiment="selection")
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("selection")

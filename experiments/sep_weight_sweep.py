@@ -3,11 +3,7 @@
 python experiments/sep_weight_sweep.py --flagfile=experiments/flags/sep_weight_sweep_digits.flags
 """
 
-import command_line
-
-from jsep import study
-
-DEFAULTS = study.WeightSweepConfig.of(experiment="sep_weight_sweep")
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("sep_weight_sweep")

@@ -13,11 +13,11 @@ import sys
 import time
 from collections.abc import Sequence
 
-import command_line
 import run_commands
 from absl import flags
 
 from jsep import report, study
+from jsep.cli import command_line
 from jsep.study import sweep_ray
 
 EXIT_FAILED = 1

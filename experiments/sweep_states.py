@@ -9,17 +9,18 @@ import importlib
 import json
 import sys
 
-import command_line
 from absl import flags
 
-from jsep import study
+from jsep import cli, study
 from jsep.checks import InputError
+from jsep.cli import command_line
 
 
 def main() -> None:
     """Parses the arguments of every run with the flags of the script."""
     script, found = sys.argv[1], []
-    defaults = importlib.import_module(script).DEFAULTS
+    is_own = script not in cli.SCRIPTS  # a file of the user's own beside these, with its DEFAULTS
+    defaults = importlib.import_module(script).DEFAULTS if is_own else cli.defaults_of(script)
     command_line.define_study_flags(defaults)
     for run in json.load(sys.stdin):
         flags.FLAGS.unparse_flags()

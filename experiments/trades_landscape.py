@@ -3,11 +3,7 @@
 python experiments/trades_landscape.py --flagfile=experiments/flags/trades_landscape_quick.flags
 """
 
-import command_line
-
-from jsep import study
-
-DEFAULTS = study.TradesLandscapeConfig.of(experiment="trades_landscape")
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("trades_landscape")

@@ -3,18 +3,7 @@
 python experiments/trades_sep.py --flagfile=experiments/flags/trades_sep.flags
 """
 
-import command_line
-
-from jsep.study import StudyConfig
-
-DEFAULTS = StudyConfig.of(
-    experiment="trades_sep",
-    dataset="cifar10",
-    model="resnet18",
-    feature_model="resnet18",
-    methods=("trades", "trades_sep_pos", "trades_sep_neg"),
-    augment=True,
-)
+from jsep import cli
 
 if __name__ == "__main__":
-    command_line.run_study(DEFAULTS)
+    cli.run("trades_sep")

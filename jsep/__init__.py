@@ -10,6 +10,7 @@ The modules are loaded when they are first used, so that `import jsep` costs lit
     jsep.train     training objectives, the SEP regulariser, the training loop
     jsep.evaluate  accuracies, explanation robustness, map metrics, selection of images
     jsep.landscape slices and curvature of any scalar function of the image
+    jsep.plot      figures of one image, attack, comparison or landscape, on axes of yours
     jsep.stats     intervals and tests of few seeds on shared images
     jsep.record    rows and results, claims about them and the verdicts
     jsep.devices   several devices and hosts
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         explain,
         landscape,
         models,
+        plot,
         record,
         report,
         stats,
@@ -48,6 +50,7 @@ __all__ = [
     "explain",
     "landscape",
     "models",
+    "plot",
     "record",
     "report",
     "stats",

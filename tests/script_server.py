@@ -27,7 +27,7 @@ def asked() -> dict | None:
 if __name__ == "__main__":
     os.chdir(ROOT)
     sys.path[0] = str(ROOT / "experiments")
-    import command_line  # noqa: F401  what all scripts import
+    from jsep.cli import command_line  # noqa: F401  what all scripts import
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*os.fork")  # JAX has no threads yet: it has computed nothing

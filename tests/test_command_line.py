@@ -4,13 +4,11 @@ import pathlib
 import subprocess
 import sys
 
-import command_line
-import help_text
-import plan_text
 import pytest
 from absl import flags
 
 from jsep import study
+from jsep.cli import command_line, help_text, plan_text
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -79,7 +77,7 @@ def test_arguments_in_errors_of_the_library_are_shown_as_the_flags_of_the_script
         ("--flagfile", "flag --flagfile: expected a file, got none; write --flagfile=FILE"),
         (
             "--flagfile=none.flags",
-            "flag --flagfile=none.flags: No such file or directory; the recipes are in experiments/flags",
+            "flag --flagfile=none.flags: No such file or directory; `jsep recipes` lists the recipes",
         ),
     ],
 )
@@ -117,11 +115,21 @@ def test_parts_of_a_run_are_counted_with_the_time_left(capsys: pytest.CaptureFix
 
 def test_a_bar_of_steps_shows_the_time_left(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     monkeypatch.setattr(command_line.time, "monotonic", iter([0.0, 10.0]).__next__)
+    monkeypatch.setattr(command_line.sys.stderr, "isatty", lambda: True)
     progress = command_line.TerminalProgress()
     progress("attacking", {"step": 10, "num_steps": 100})
     progress("attacking", {"step": 20, "num_steps": 100})
     progress.close()
     assert "01:20 left" in capsys.readouterr().err
+
+
+def test_where_no_terminal_redraws_a_bar_steps_are_a_line_a_minute(capsys: pytest.CaptureFixture[str], monkeypatch):
+    monkeypatch.setattr(command_line.time, "monotonic", iter([100.0, 110.0, 165.0]).__next__)
+    progress = command_line.TerminalProgress()
+    for step in (10, 20, 75):
+        progress("attacking", {"step": step, "num_steps": 100, "seconds_left": 60.0})
+    lines = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines() if "step" in line]
+    assert lines == ["attacking, step 10 of 100, 01:00 left", "attacking, step 75 of 100, 01:00 left"]
 
 
 def test_durations_in_words() -> None:

@@ -47,9 +47,14 @@ def test_comparison_of_what_a_page_prints() -> None:
     assert not blocks.same("1.0 2.0", "1.0")
 
 
-@pytest.mark.parametrize("name", ["index.md", "peers.md"])
+@pytest.mark.parametrize("name", ["index.md", "peers.md", "own_loop.md", "own_npz.md"])
 def test_code_of_the_short_pages_runs(name: str, tmp_path: pathlib.Path) -> None:
     assert blocks.run(ROOT / "docs" / name, tmp_path) == 1
+
+
+@pytest.mark.slow
+def test_code_of_the_page_on_trained_models_runs(tmp_path: pathlib.Path) -> None:
+    assert blocks.run(ROOT / "docs" / "zoo.md", tmp_path) == 2
 
 
 def test_code_of_the_page_on_plug_ins_runs(tmp_path: pathlib.Path) -> None:
@@ -74,7 +79,19 @@ def test_tutorial_runs_and_prints_what_it_says(page: pathlib.Path, tmp_path: pat
 def test_commands_name_scripts_flagfiles_and_flags_that_exist(page: pathlib.Path) -> None:
     kinds = [kind for kind in vars(study).values() if isinstance(kind, type) and issubclass(kind, study.Configuration)]
     known = {name for kind in kinds for name in study.settings_of(kind)}
-    known |= {"flagfile", "run_dir", "resume", "overwrite", "dry_run", "help", "out", "peers", "compilation_cache"}
+    known |= {
+        "flagfile",
+        "run_dir",
+        "resume",
+        "overwrite",
+        "dry_run",
+        "help",
+        "out",
+        "peers",
+        "compilation_cache",
+        "images",
+        "table",
+    }
     known |= {"num_devices", "coordinator_address", "num_processes", "process_id"}
     known |= {"xla_force_host_platform_device_count"}  # XLA's own
     for script in re.findall(r"python (experiments/\w+\.py)", page.read_text()):

@@ -77,6 +77,8 @@ def test_one_thing_has_one_name(name: str) -> None:
 
 def test_library_names_no_flags_in_its_errors() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
+        if path.parent.name == "cli":  # where the flags are
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Raise):
                 texts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]

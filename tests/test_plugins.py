@@ -329,7 +329,7 @@ def test_new_kind_of_study_has_a_run_directory_resumes_and_says_where_it_comes_f
 SCRIPT = """
 import sys
 
-import command_line
+from jsep.cli import command_line
 import test_plugins
 from jsep import data, study
 

@@ -2,7 +2,8 @@
 
     python docs/_build/address.py
 
-writes it wherever else it stands: the first cell of each notebook, the badges of README.md. A test holds them equal.
+writes it wherever else it stands: the first cell of each notebook. A test holds them equal, and another that no document
+links to a placeholder.
 """
 
 import re
@@ -11,11 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PLACES = (
-    ("notebooks/*.ipynb", re.compile(r'(?<=REPOSITORY = \\")[^"\\]+')),
-    ("README.md", re.compile(r"(?<=colab\.research\.google\.com/github/)[^/)]+/[^/)]+(?=/blob/)")),
-)
-"""Files, and what of them is the address: whole, or OWNER/NAME where it is one on GitHub."""
+PLACES = (("notebooks/*.ipynb", re.compile(r'(?<=REPOSITORY = \\")[^"\\]+')),)
+"""Files, and what of them is the address."""
 
 
 def address() -> str:
@@ -25,8 +23,7 @@ def address() -> str:
 
 def written(text: str, pattern: re.Pattern[str], url: str) -> str:
     """`text` with the address where `pattern` finds one."""
-    short = url.removeprefix("https://github.com/")
-    return pattern.sub(lambda found: url if "://" in found[0] else short, text)
+    return pattern.sub(url, text)
 
 
 def main() -> None:

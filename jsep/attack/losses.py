@@ -138,7 +138,14 @@ def is_success(objective: Objective, image: Array, adversarial: Array) -> Array:
 
 
 def cross_entropy(logits_fn: LogitsFn, label: Array) -> PredictionObjective:
-    """The objective image -> -log softmax(f(image))_label, in nats."""
+    """The objective image -> -log softmax(f(image))_label, in nats.
+
+    >>> import jax.numpy as jnp
+    >>> from jsep import attack
+    >>> loss = attack.cross_entropy(lambda image: jnp.zeros(4), label=1)
+    >>> round(float(loss(jnp.zeros((2, 2, 1)))), 3)  # log 4
+    1.386
+    """
     return PredictionObjective(logits_fn, label, _cross_entropy)
 
 

@@ -45,6 +45,14 @@ def pgd(
 ) -> tuple[Array, PgdInfo]:
     """Projected gradient ascent: x <- P(x + alpha * step(grad objective(x))), P onto the ball and the box [0, 1].
 
+    >>> import jax, jax.numpy as jnp
+    >>> from jsep import attack
+    >>> image, weights = jnp.full((1, 2, 1), 0.5), jnp.array([[[1.0], [-2.0]]])
+    >>> found, info = attack.pgd(
+    ...     jax.random.key(0), lambda x: (x * weights).sum(), image, epsilon=0.25, alpha=0.25, num_steps=4)
+    >>> found.ravel().tolist()  # a linear function is largest at a corner of the ball
+    [0.75, 0.25]
+
     Args:
       key: for the random start.
       objective: image -> scalar, maximised; for example `cross_entropy(logits_fn, label)`.

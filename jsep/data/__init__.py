@@ -9,6 +9,8 @@ import os
 from jsep.checks import InputError, check_choice, check_count
 from jsep.data import digits, npz, tensorflow_datasets, tiny_imagenet
 from jsep.data.dataset import STREAM_ABOVE, Dataset, DatasetInfo, from_arrays, stratified_subset
+from jsep.data.example_images import examples
+from jsep.data.image_files import read_images
 from jsep.data.npz import save as save_npz
 from jsep.data.source import DataSource
 
@@ -19,8 +21,10 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "check_name",
+    "examples",
     "from_arrays",
     "load",
+    "read_images",
     "save_npz",
     "stratified_subset",
 ]
@@ -50,6 +54,11 @@ def load(
     stream: bool | None = None,
 ) -> Dataset:
     """One split of a data set, held in memory or read from disk on access.
+
+    >>> from jsep import data
+    >>> digits = data.load("digits", split="test")
+    >>> digits.info.image_shape, digits.info.num_classes
+    ((8, 8, 1), 10)
 
     Args:
       name: a key of `DATASETS`, or the path of an `.npz` file with x_train, y_train, x_test, y_test (`save_npz`).

@@ -120,6 +120,12 @@ def from_arrays(
 ) -> Dataset:
     """A `Dataset` from arrays; its mean and standard deviation are computed from the images.
 
+    >>> import numpy as np
+    >>> from jsep import data
+    >>> mine = data.from_arrays(np.zeros((6, 8, 8), np.uint8), [0, 1, 2, 0, 1, 2])
+    >>> len(mine), mine.info.image_shape, mine.info.num_classes
+    (6, (8, 8, 1), 3)
+
     Args:
       images: (B, H, W, C), or (B, H, W) for one channel; uint8, or floating point in [0, 1].
       labels: (B,) integers. num_classes: K; default: the number of `class_names`, or else the largest label plus one.

@@ -18,6 +18,11 @@ def effective_pixels(map_: Array) -> Array:
     """(sum |I|)^2 / sum I^2: the effective number of pixels of the map; N for a uniform one, 1 for a single pixel, 0
     for a zero map.
 
+    >>> import jax.numpy as jnp
+    >>> from jsep import evaluate
+    >>> float(evaluate.effective_pixels(jnp.array([[0.5, 0.5, 0.0, 0.0]])))
+    2.0
+
     Args: map_: (H, W). Returns: () in {0} or [1, N]. For a map of sum 1 it is 1 / sum I^2, so that the explanation
       loss of two maps is (1/n_a + 1/n_b - 2 <a, b>) / N: concentrated maps have a high loss unless they overlap.
     """

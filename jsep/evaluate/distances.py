@@ -29,6 +29,11 @@ def as_maps(map_a: Any, map_b: Any) -> tuple[Array, Array]:
 def explanation_loss(map_a: Array, map_b: Array) -> Array:
     """mean((a - b)^2) over the N pixels: the paper's explanation loss.
 
+    >>> import jax.numpy as jnp
+    >>> from jsep import evaluate
+    >>> float(evaluate.explanation_loss(jnp.array([[0.5, 0.5]]), jnp.array([[1.0, 0.0]])))
+    0.25
+
     Args: map_a, map_b: (H, W). Returns: () in [0, 2/N] for non-negative maps that sum to 1; about 2/N^2 for unrelated
     maps.
     Raises: InputError for maps of different size.
@@ -49,6 +54,11 @@ def scale_free_loss(map_a: Array, map_b: Array) -> Array:
 def relative_reduction(loss_start: Any, loss_end: Any) -> Array:
     """(start - end) / start: the fraction of the explanation loss removed by an attack; 0 where the start is 0.
 
+    >>> import jax.numpy as jnp
+    >>> from jsep import evaluate
+    >>> float(evaluate.relative_reduction(jnp.array(4.0), jnp.array(1.0)))
+    0.75
+
     Args: losses of any shape, >= 0. Returns: the same shape, at most 1.
     """
     start, end = jnp.asarray(loss_start), jnp.asarray(loss_end)
@@ -57,6 +67,11 @@ def relative_reduction(loss_start: Any, loss_end: Any) -> Array:
 
 def cosine_similarity(map_a: Array, map_b: Array) -> Array:
     """<a, b> / (|a| |b|): 1 for maps equal up to scale; 0 if one of them is zero.
+
+    >>> import jax.numpy as jnp
+    >>> from jsep import evaluate
+    >>> float(evaluate.cosine_similarity(jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]])))
+    0.0
 
     Args, Raises: as `explanation_loss`. Returns: () in [-1, 1], in [0, 1] for non-negative maps.
     """

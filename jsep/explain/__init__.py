@@ -173,6 +173,12 @@ def make_map_fn(
 ) -> MapFn:
     """image (H, W, C) -> map (H, W) of method `name` for the class `label`.
 
+    >>> import jax.numpy as jnp
+    >>> from jsep import explain
+    >>> map_fn = explain.make_map_fn("gradient_x_input", lambda image: jnp.stack([image.sum(), 0.0]), 0)
+    >>> map_fn(jnp.array([[[0.25], [0.75]]])).tolist()
+    [[0.25, 0.75]]
+
     Args: map_config: how the saliency becomes a map, default: `MapConfig()`; key: for a method that samples, used at
       every call, so that the map is a deterministic function of the image, which an attack can descend; ignored by
       others. options: further keyword arguments of the method.

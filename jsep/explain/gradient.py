@@ -10,6 +10,11 @@ from jsep.types import Array, Key, LogitsFn
 def gradient(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
     """The input gradient g = d f_label / d x.
 
+    >>> import jax.numpy as jnp
+    >>> from jsep import explain
+    >>> explain.gradient(lambda image: jnp.stack([image.sum(), 2 * image.sum()]), jnp.ones((1, 2, 1)), 1).tolist()
+    [[[2.0], [2.0]]]
+
     Args: logits_fn: image -> logits (K,); image: (H, W, C) float in [0, 1]; label: () integer in 0 .. K-1; key: unused,
       as in every method that does not sample.
     Returns: (H, W, C), signed, in logits per unit of pixel value; differentiable in the image and the parameters.
@@ -22,6 +27,12 @@ def gradient(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None
 @explanation_method
 def gradient_x_input(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None) -> Array:
     """x * d f_label / d x, elementwise.
+
+    >>> import jax.numpy as jnp
+    >>> from jsep import explain
+    >>> image = jnp.array([[[0.5], [1.0]]])
+    >>> explain.gradient_x_input(lambda image: jnp.stack([image.sum(), 2 * image.sum()]), image, 1).tolist()
+    [[[1.0], [2.0]]]
 
     Args, Returns, Raises: as `gradient`; the unit is logits.
     Reference: Shrikumar et al. 2017.

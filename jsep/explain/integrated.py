@@ -44,6 +44,12 @@ def integrated_gradients(
 ) -> Any:
     """Integrated gradients: (x - b) times the mean input gradient on the straight line from the baseline b to x.
 
+    >>> import jax.numpy as jnp
+    >>> from jsep import explain
+    >>> square = lambda image: jnp.stack([image.sum() ** 2, 0.0])
+    >>> float(explain.integrated_gradients(square, jnp.ones((1, 2, 1)), 0).sum())  # the logit: completeness
+    4.0
+
         s = (x - b) * int_0^1 grad f_label(b + t (x - b)) dt,    sum(s) = f_label(x) - f_label(b) up to quadrature
 
     Args:

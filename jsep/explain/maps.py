@@ -36,6 +36,11 @@ def explanation_map(
 ) -> Array:
     """The explanation map I of a saliency s: I = r / ||r||, with r the reduction of s over its channels.
 
+    >>> import jax.numpy as jnp
+    >>> from jsep import explain
+    >>> explain.explanation_map(jnp.array([[[1.0], [-3.0]]])).tolist()
+    [[0.25, 0.75]]
+
     Args:
       saliency: (H, W, C), raw and signed.
       reduce: "abs_sum" (sum_c |s_c|, used in the paper and by Dombrowski et al.), "sum" (signed), "max" (max_c |s_c|)

@@ -22,6 +22,11 @@ Matvec = Any
 def hvp(scalar_fn: Objective, point: Array, vector: Array) -> Array:
     """H v, the product of the Hessian of `scalar_fn` at `point` with a vector: forward over reverse.
 
+    >>> import jax.numpy as jnp
+    >>> from jsep import landscape
+    >>> landscape.hvp(lambda x: (x**3).sum(), jnp.full((1, 1, 1), 0.5), jnp.ones((1, 1, 1))).tolist()  # 6 x
+    [[[3.0]]]
+
     Args: scalar_fn: image -> scalar; point, vector: (H, W, C). Returns: (H, W, C).
     Raises: InputError for a function that is not scalar or for shapes that differ.
     """
@@ -100,6 +105,14 @@ def top_eigenvalues(
     key: Key, scalar_fn: Objective, point: Array, *, num_eigenvalues: int, num_matvecs: int
 ) -> tuple[Array, Array]:
     """The eigenvalues of largest magnitude of the Hessian, and their eigenvectors, by Lanczos.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from jsep import landscape
+    >>> scales = jnp.array([[[1.0], [-3.0], [2.0]]])
+    >>> quadratic, point = lambda x: (scales * x**2).sum(), jnp.full((1, 3, 1), 0.5)
+    >>> values, _ = landscape.top_eigenvalues(jax.random.key(0), quadratic, point, num_eigenvalues=2, num_matvecs=3)
+    >>> [round(float(value), 3) for value in values]  # largest in size first
+    [-6.0, 4.0]
 
     Args:
       key: for the start vector.

@@ -106,6 +106,12 @@ def slice_1d(
 ) -> Slice:
     """f(point + t * d) for every direction d and every t of a grid on [-extent, extent].
 
+    >>> import jax.numpy as jnp
+    >>> from jsep import landscape
+    >>> point, directions = jnp.full((1, 1, 1), 0.5), jnp.full((1, 1, 1, 1), 0.25)
+    >>> landscape.slice_1d(jnp.sum, point, directions, extent=1.0, num_points=3).values.tolist()
+    [[0.25, 0.5, 0.75]]
+
     Args:
       scalar_fn: image -> scalar.
       point: (H, W, C) float in [0, 1].
@@ -146,6 +152,12 @@ def slice_2d(
     chunk_size: int | None = None,
 ) -> Slice:
     """f(point + s * d_1 + t * d_2) for every s and t of a grid on [-extent, extent]^2.
+
+    >>> import jax.numpy as jnp
+    >>> from jsep import landscape
+    >>> point, directions = jnp.full((1, 2, 1), 0.5), 0.5 * jnp.eye(2).reshape(2, 1, 2, 1)
+    >>> landscape.slice_2d(jnp.sum, point, directions, extent=1.0, num_points=3).values.diagonal().tolist()
+    [0.0, 1.0, 2.0]
 
     Args: as `slice_1d`, with two directions.
     Returns: Slice with values (num_points, num_points): rows are s, columns t.

@@ -36,6 +36,12 @@ class _OneImage:
 def from_batch_fn(batch_fn: Callable[..., Any], *, channels_first: bool = False) -> Callable[..., Array]:
     """Converts a classifier of batches into a function of one image, the form used throughout jsep.
 
+    >>> import jax.numpy as jnp
+    >>> from jsep import models
+    >>> logits_fn = models.from_batch_fn(lambda images: images.reshape(len(images), -1) @ jnp.ones((4, 3)))
+    >>> logits_fn(jnp.ones((2, 2, 1))).tolist()
+    [4.0, 4.0, 4.0]
+
     Args:
       batch_fn: images (B, H, W, C) in [0, 1] -> logits (B, K), in evaluation mode, or (variables, images) -> logits.
       channels_first: whether `batch_fn` expects images (B, C, H, W).

@@ -6,16 +6,18 @@ the charts of all kinds of result in one `style`, as PNG and as inline SVG. `stu
 `findings` belong to studies; `kinds` lists the other kinds of result, each with a file of its own tables and figures.
 `page` fills the templates for one run, `comparison` for several, `explorer` provides the data of the gallery. `paper`
 compares the results with the paper, `settings` lists training and attack settings, `sweep` shows the progress of many
-runs. No other folder of the library uses matplotlib.
+runs. Single images, maps and planes are drawn by `jsep.plot`.
 """
 
+from jsep.report.cards import cards_tables
 from jsep.report.comparison import write_comparison
-from jsep.report.findings import answer, findings_table
+from jsep.report.findings import answer, brief_answer, findings_table
 from jsep.report.image_grid import first_of_each_class
 from jsep.report.kinds import KINDS, Kind, format_table, tables_of
 from jsep.report.page import write
 from jsep.report.paper import order_table, paper_table
 from jsep.report.settings import settings_table
+from jsep.report.study_tables import brief_table, row_line
 from jsep.report.style import NamedFigure
 from jsep.report.sweep import duration, sweep_counts, sweep_failures, sweep_table
 from jsep.report.table import Cell, Column, Table, make_table
@@ -28,6 +30,9 @@ __all__ = [
     "NamedFigure",
     "Table",
     "answer",
+    "brief_answer",
+    "brief_table",
+    "cards_tables",
     "duration",
     "findings_table",
     "first_of_each_class",
@@ -35,6 +40,7 @@ __all__ = [
     "make_table",
     "order_table",
     "paper_table",
+    "row_line",
     "settings_table",
     "sweep_counts",
     "sweep_failures",

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from jsep.report.style import FIXED_INK, FIXED_WHITE, INK, PAPER, SOFT, WIDTH_INCHES, drawing, new_figure, plain
+from jsep.plot import draw
+from jsep.report.style import FIXED_INK, INK, PAPER, SOFT, WIDTH_INCHES, drawing, new_figure, plain
 
 Ends = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 
@@ -171,12 +172,14 @@ def dot_chart(
     columns: int = 4,
     row_height: float = 0.46,
     wide_first: float = 1.45,
+    width: float = WIDTH_INCHES,
 ) -> Figure:
-    """Dots with intervals: one row for each name in every panel; footnote: one line below the figure."""
+    """Dots with intervals: one row for each name in every panel; footnote: one line below the figure;
+    width: in inches."""
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     with drawing():
-        figure = new_figure(0.3 + rows * (0.95 + row_height * len(names)) + (0.3 if keys else 0.0))
+        figure = new_figure(0.3 + rows * (0.95 + row_height * len(names)) + (0.3 if keys else 0.0), width)
         widths = [wide_first, *[1.0] * (columns - 1)]
         grid = figure.subplots(rows, columns, sharey=True, squeeze=False, width_ratios=widths)
         for axes, panel in zip(grid.flat, panels, strict=False):
@@ -256,7 +259,7 @@ def matrix_chart(
             top = 1.25 * float(np.nanmax(matrix.shade))
             axes.imshow(matrix.shade, cmap="Blues", vmin=matrix.low, vmax=top, aspect="auto", interpolation="none")
             for (row, column), shade in np.ndenumerate(matrix.shade):
-                ink = FIXED_WHITE if (shade - matrix.low) / (top - matrix.low) > 0.6 else FIXED_INK
+                ink = draw.ON_COLOURS if (shade - matrix.low) / (top - matrix.low) > 0.6 else FIXED_INK
                 text = matrix.texts[row][column]
                 axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink)
             for row, column in boxed:
@@ -283,11 +286,8 @@ def contour_chart(
         figure = new_figure(3.1)
         grid = figure.subplots(1, len(planes), sharey=True, squeeze=False)[0]
         for axes, (name, plane) in zip(grid, planes.items(), strict=True):
-            shown = axes.contourf(places, places, plane.T, levels=levels, cmap="cividis")
-            axes.contour(places, places, plane.T, levels=levels, colors=FIXED_WHITE, linewidths=0.5)
-            axes.plot([0], [0], "+", color=FIXED_WHITE, markersize=9, markeredgewidth=1.8)
-            axes.set(title=plain(name, 20), xlabel=x_label, aspect="equal")
-            axes.grid(visible=False)
+            shown = draw.plane(axes, places, plane, levels)
+            axes.set(title=plain(name, 20), xlabel=x_label)
         grid[0].set_ylabel(y_label)
         figure.colorbar(shown, ax=list(grid), label=colour_label, shrink=0.85)
     return figure

@@ -8,17 +8,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsep.checks import InputError
+from jsep.evaluate import METRICS
 from jsep.record import summarise
 from jsep.record.run_files import Run, kind_of, read, read_arrays, read_json
 from jsep.report.findings import answer
+from jsep.report.formatting import MISSING, signed, unit_of_difference
 from jsep.report.landscape import curvature_table, model_table, scalars_of
-from jsep.report.landscape_figures import plane_figure, slices_figure
+from jsep.report.landscape_figures import has_plane, plane_figure, slices_figure
 from jsep.report.page import mapping, provenance_line
 from jsep.report.rendering import render, replace_file, shown
-from jsep.report.study_figures import overview, overview_words, training_curves
+from jsep.report.shown import DIFFERENCES
+from jsep.report.study_figures import mean_of, overview, overview_words, training_curves
 from jsep.report.study_tables import metric_tables
-from jsep.report.style import NamedFigure, colours
-from jsep.report.table import Cell, Table, make_table, text_column, with_run_names
+from jsep.report.style import WIDTH_INCHES, NamedFigure, colours
+from jsep.report.table import Cell, Column, Table, make_table, text_column, with_run_names
 
 _KINDS = ("study", "landscape")
 
@@ -124,6 +127,7 @@ def _studies(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
             named += [{**summary, "method": name} for summary in own if summary["method"] == method]
             rows += [{**row, "method": name} for row in run.result["rows"] if row["method"] == method]
     alt = f"Dot chart of {overview_words(named)}."
+    drawn = overview(named, rows, colour_of, width=WIDTH_INCHES)
     training = []
     for place, (run, label) in enumerate(zip(runs, labels, strict=True)):
         figure = training_curves(run.metrics, methods)
@@ -134,8 +138,9 @@ def _studies(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
         "kind": "Comparison of runs",
         "lede": "What the runs found, side by side, and the settings in which they differ.",
         "sections": _sections("At one look", bool(training)),
-        "figures": [NamedFigure("overview", "At one look", alt, _CAPTION, overview(named, rows, colour_of))],
+        "figures": [NamedFigure("overview", "At one look", alt, _CAPTION, drawn)],
         "metrics": _metric_tables(runs, labels),
+        "differences": _difference_table(labels, summaries),
         "tables": [],
         "training": training,
     }
@@ -155,6 +160,29 @@ def _metric_tables(runs: Sequence[Run], labels: Sequence[str]) -> list[Table]:
     return [with_run_names(list(own.values()), list(own)) for own in groups.values()]
 
 
+def _difference_table(labels: Sequence[str], summaries: Sequence[Sequence[Mapping[str, Any]]]) -> Table | None:
+    """The means of every run less those of the first, for the methods of both; None where they share none."""
+    first = {summary["method"]: summary for summary in summaries[0]}
+    rows = []
+    for method in first:
+        for label, own in zip(labels[1:], summaries[1:], strict=True):
+            for summary in (each for each in own if each["method"] == method):
+                pairs = [(mean_of(summary, name), mean_of(first[method], name)) for name in DIFFERENCES]
+                cells = [
+                    MISSING if one is None or other is None else signed(one - other, name)
+                    for name, (one, other) in zip(DIFFERENCES, pairs, strict=True)
+                ]
+                rows.append([method, label, *cells])
+    if not rows:
+        return None
+    heads = [Column(METRICS[name].heading, unit_of_difference(name)) for name in DIFFERENCES]
+    note = "Differences of means; a claim about them needs the seeds and pairs of one study."
+    title = f"Less {labels[0]}"
+    return make_table(
+        [text_column("method"), text_column("run"), *heads], rows, num_names=2, title=title, notes=(note,)
+    )
+
+
 def _landscapes(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
     """Ordered by function, so that the same figure of all runs appears in a column."""
     arrays = []
@@ -167,7 +195,7 @@ def _landscapes(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
         arrays.append(own)
     figures = []
     for scalar in dict.fromkeys(scalar for run in runs for scalar in scalars_of(run.result)):
-        for draw in (slices_figure, plane_figure):
+        for draw in (slices_figure, *([plane_figure] if has_plane(scalar) else [])):
             for place, (run, own, label) in enumerate(zip(runs, arrays, labels, strict=True)):
                 if scalar in scalars_of(run.result):
                     found = draw(run.result, own, scalar, label)
@@ -180,6 +208,7 @@ def _landscapes(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
         "sections": _sections("Slices and planes", False),
         "figures": figures,
         "metrics": [],
+        "differences": None,
         "tables": [tables[0], dataclasses.replace(tables[1], notes=(note,))],
         "training": [],
     }

@@ -7,8 +7,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 
+from jsep.plot.draw import CHANGE_COLOURS, MAP_COLOURS
 from jsep.record.run_files import Course, Maps
-from jsep.report.image_grid import CHANGE_COLOURS, MAP_COLOURS
 from jsep.report.map_figures import chosen_pairs
 from jsep.report.style import colours, page_colours
 

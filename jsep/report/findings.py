@@ -1,5 +1,6 @@
 """The findings of `record.verdict` as text and table cells: the only module that words a verdict."""
 
+import collections
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,6 +17,10 @@ NOTE = (
 )
 
 FEW_SEEDS = "With three seeds the 95 % interval reaches 4.3 standard errors to either side, so that most is undecided."
+
+
+_MOST_QUESTIONS = 16
+"""A terminal shows no more verdicts than this one by one."""
 
 
 class Answer(NamedTuple):
@@ -36,6 +41,25 @@ def answer(content: Mapping[str, Any]) -> Answer:
     if any(f.mean is not None and f.mean.num_seeds == 3 and f.verdict == record.UNDECIDED for f in findings):
         sentences.append(FEW_SEEDS)
     return Answer(_headline(result, found), (*sentences, _degraded_sentence(result)), found)
+
+
+def brief_answer(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """The verdicts alone, as a terminal shows them: the headline, the other questions, the remarks on the whole."""
+    found = answer(content)
+    names = [name for name, _ in found.verdicts]
+    others = [
+        f"{record.QUESTIONS[name].heading}{f' ({subject})' if names.count(name) > 1 else ''}: {own}"
+        for (name, subject), own in found.verdicts.items()
+        if name not in _HEADLINES
+    ]
+    remarks = (*(each for each in found.sentences if each == FEW_SEEDS), found.sentences[-1])
+    if len(names) > _MOST_QUESTIONS:
+        counts = collections.Counter(found.verdicts.values())
+        parts = "; ".join(f"{verdict}: {counts[verdict]}" for verdict in record.VERDICTS if counts[verdict])
+        return (f"{len(names)} questions about the methods. {_capital(parts)}. The page has each of them.", *remarks)
+    has_headline = any(name in _HEADLINES for name in names)
+    said = [f"By other measures: {'; '.join(others)}."] if others and has_headline else []
+    return (found.headline, *said, *remarks)
 
 
 _HEADLINES = {

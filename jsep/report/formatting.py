@@ -121,3 +121,24 @@ def p_text(value: float | None, *, equals: bool = False) -> str:
 def listing(names: Sequence[str]) -> str:
     """Joins names, such as "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+_NAMES = {
+    "standard": "standard",
+    "mat": "MAT",
+    "trades": "TRADES",
+    "sep_pos": "SEP +, flattened",
+    "sep_neg": "SEP −, sharpened",
+}
+
+
+def readable(method: str) -> str:
+    """A training method for people: "sep_pos" -> "SEP +, flattened", "trades_sep_neg" -> "TRADES, SEP −, sharpened"; a
+    name that is no combination of known ones stays as it is."""
+    if method in _NAMES:
+        return _NAMES[method]
+    for term in ("sep_pos", "sep_neg"):
+        base = method.removesuffix(f"_{term}")
+        if base != method and base in _NAMES:
+            return f"{_NAMES[base]}, {_NAMES[term]}"
+    return method

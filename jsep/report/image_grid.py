@@ -1,7 +1,6 @@
 """A grid of images and maps with text below them, in square cells of fixed size."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,10 +11,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jsep.report.style import INK, SOFT, WIDTH_INCHES, drawing, new_figure, plain
-
-MAP_COLOURS, CHANGE_COLOURS = "magma", "PuOr"
-"""Colour maps for explanations, and for changes of an image."""
+from jsep.plot import draw
+from jsep.report.style import INK, WIDTH_INCHES, drawing, new_figure, plain
 
 WARNING = "#b23a00"
 
@@ -75,13 +72,12 @@ def image_grid(
         def axes_at(row: int, x: float, wide: float) -> Axes:
             y = height - layout.top - row * step_y - cell
             axes = figure.add_axes((x / width, y / height, wide / width, cell / height))
-            axes.grid(visible=False)
             return axes
 
-        scale = _norm([tile.pixels for row in rows for tile in row if tile.kind == "map"])
+        scale = draw.map_scale([tile.pixels for row in rows for tile in row if tile.kind == "map"])
         for number, row in enumerate(rows):
             own = [tile.pixels for tile in row if tile.kind == "map"]
-            norm = scale if layout.one_scale or not own else _norm(own)
+            norm = scale if layout.one_scale or not own else draw.map_scale(own)
             x = layout.left
             for place, tile in enumerate(row):
                 axes = axes_at(number, x, cell)
@@ -102,25 +98,10 @@ def image_grid(
     return figure
 
 
-def _norm(maps: Sequence[np.ndarray]) -> PowerNorm:
-    """One colour scale in %, with square-root spacing, since a few pixels hold most of a map."""
-    largest = max((float(np.nanmax(own)) for own in maps), default=0.0)
-    return PowerNorm(0.5, vmin=0.0, vmax=100.0 * largest if largest > 0 else 1.0)
-
-
 def _show(axes: Axes, tile: Tile, norm: PowerNorm, limit: float) -> ScalarMappable:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set(visible=True, linewidth=0.6, color=SOFT)
-    pixels = np.asarray(tile.pixels, np.float64)
     if tile.kind == "map":
-        return axes.imshow(100.0 * pixels, cmap=MAP_COLOURS, norm=norm, interpolation="none")
-    if tile.kind == "change":
-        limit = limit if limit > 0 and math.isfinite(limit) else 1.0 / 255.0
-        return axes.imshow(pixels, cmap=CHANGE_COLOURS, vmin=-limit, vmax=limit, interpolation="none")
-    pixels = np.clip(np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels, 0.0, 1.0)
-    return axes.imshow(pixels, interpolation="none")
+        return draw.explanation(axes, tile.pixels, norm)
+    return draw.change(axes, tile.pixels, limit) if tile.kind == "change" else draw.image(axes, tile.pixels)
 
 
 def _bar(figure: Figure, axes: Axes, shown: ScalarMappable, label: str = "") -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from jsep.checks import check_choice
 from jsep.record.run_files import kind_of
 from jsep.report.attacks import attack_tables
+from jsep.report.cards import card_tables
 from jsep.report.correlation import correlation_figures, correlation_tables
 from jsep.report.cross_method import cross_method_figures, cross_method_tables
 from jsep.report.gallery import gallery_figures, gallery_tables
@@ -73,6 +74,9 @@ KINDS: dict[str, Kind] = {
         "Both robustnesses over many models", "Are robust accuracy and explanation robustness correlated?",
         correlation_tables, correlation_figures,
     ),
+    "card": Kind(
+        "Card of a model", "How robust are its predictions and its explanations, by a fixed protocol?", card_tables
+    ),
 }  # fmt: skip
 """kind of a result.json -> `Kind`; studies and evaluations have pages of their own."""
 
@@ -91,7 +95,7 @@ def tables_of(result: Content) -> list[Table]:
 def format_table(table_or_result: Table | Content, *, style: Style = "terminal") -> str:
     """A table, or every table of a result, as text.
 
-    Args: table_or_result: a table, or the content of a result.json; style: "terminal" (at most 120 columns wide, and
+    Args: table_or_result: a table, or the content of a result.json; style: "terminal" (at most 100 columns wide, and
       without the tables of findings and intervals, which scripts print as sentences), "markdown", "html", or "latex"
       (booktabs).
     Raises: InputError for another style, a kind unknown to this version, or a study without rows.

@@ -47,8 +47,7 @@ def landscape_figures(result: Mapping[str, Any], arrays: Arrays) -> list[NamedFi
     if "coordinates" in arrays:
         for scalar in scalars_of(result):
             found.append(slices_figure(result, arrays, scalar))
-        for scalar in scalars_of(result):
-            found.append(plane_figure(result, arrays, scalar))
+        found += [plane_figure(result, arrays, scalar) for scalar in scalars_of(result) if has_plane(scalar)]
         found.append(
             NamedFigure(
                 "spectra",
@@ -79,6 +78,12 @@ def landscape_figures(result: Mapping[str, Any], arrays: Arrays) -> list[NamedFi
         alt = "Intervals of rank correlations; the numbers are those of the table."
         found.append(NamedFigure("correlations", "What predicts the attack?", alt, caption, _correlations(result)))
     return found
+
+
+def has_plane(scalar: str) -> bool:
+    """Whether the plane of a function is drawn: that of the cross-entropy is a ramp along the attack and says nothing
+    that its slices do not."""
+    return scalar != "cross_entropy"
 
 
 def slices_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: str = "") -> NamedFigure:

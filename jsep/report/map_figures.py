@@ -1,55 +1,18 @@
-"""Figures of images and maps: the maps of all methods, the attack on single pairs, the loss along the attack."""
+"""Figures of images and maps: the maps of all methods, the attack on single pairs."""
 
 import re
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jsep import evaluate, stats
+from jsep import evaluate
 from jsep.evaluate import LOSS_SCALE
 from jsep.record.run_files import Maps
-from jsep.report.charts import Line, Panel, line_chart
 from jsep.report.formatting import minus, significant
 from jsep.report.image_grid import Layout, Tile, class_words, first_of_each_class, image_grid
-from jsep.report.style import NamedFigure, colours, marks, plain, spans_decades
-
-
-def course_of_attack(maps: Maps, methods: Sequence[str]) -> Figure | None:
-    """The explanation loss against the attack step: median over the pairs with a 10-90 % band; None without losses."""
-    having = [method for method in methods if "losses" in maps.methods.get(method, {})]
-    if not having:
-        return None
-    colour, mark = colours(methods), marks(methods)
-    lines, ends = [], []
-    for method in having:
-        losses = LOSS_SCALE * np.asarray(maps.methods[method]["losses"], dtype=np.float64)
-        low, median, _, high = stats.band(losses)
-        ends += [median[0], median[-1]]
-        # Plotting every step of a long attack would take a megabyte of path: 150 points look the same.
-        places = np.unique(np.linspace(0, median.size - 1, 150).round().astype(int))
-        label = f"{method}: {significant(median[0])} → {significant(median[-1])}"
-        lines.append(
-            Line(
-                places,
-                median[places],
-                colour[method],
-                mark[method],
-                label=label,
-                band=(low[places], high[places]),
-                every=max(1, len(places) // 8),
-            )
-        )
-
-    def adjust(axes: Axes) -> None:
-        axes.set_yscale("log") if spans_decades(ends) else axes.set_ylim(bottom=0)
-        axes.margins(x=0.01)
-
-    label = "explanation loss to the target [1e-7]"
-    panel = Panel("Median over the pairs, start → end", "step of the attack on the explanation", label, lines, adjust)
-    return line_chart([panel], height=3.7)
+from jsep.report.style import NamedFigure, plain
 
 
 def map_figures(maps: Maps, methods: Sequence[str]) -> list[NamedFigure]:
@@ -91,19 +54,6 @@ def map_figures(maps: Maps, methods: Sequence[str]) -> list[NamedFigure]:
                 "of a row share one colour scale, in % of the map, by its square root. Losses × 1e-7. The "
                 "pairs are the first of each victim class, the same for every method.",
                 attack_panel(maps, method),
-            )
-        )
-    figure = course_of_attack(maps, having)
-    if figure is not None:
-        found.append(
-            NamedFigure(
-                "attack_course",
-                "The course of the attack",
-                f"Curves of the explanation loss against the step of the attack for {', '.join(having)}.",
-                f"Explanation loss to the target at each step, median over {num_pairs} pairs of the first "
-                "seed; band: 10 to 90 % of the pairs. A curve that still falls at the end means that the "
-                "attack has not converged and that the loss at the end is too high.",
-                figure,
             )
         )
     return found

@@ -11,6 +11,7 @@ from jsep.report.explorer import METRICS, explorer_data, scales_of
 from jsep.report.findings import answer, auto_attack_sentences, findings_table
 from jsep.report.formatting import MISSING
 from jsep.report.kinds import KINDS, LEDE, STUDIES
+from jsep.report.paper import claims_of_paper, comparison_text
 from jsep.report.rendering import render, replace_file, shown
 from jsep.report.study_figures import study_figures
 from jsep.report.study_tables import describe_run, interval_table, metric_tables
@@ -75,12 +76,14 @@ def _analysis(directory: pathlib.Path, kind: str) -> tuple[list[NamedFigure], st
     entry = KINDS[kind]
     figures = entry.figures(result, arrays)
     tables = entry.tables(result)
-    sections = {"pictures": "Pictures"} if figures or remarks else {}
+    claims = [(each, comparison_text(each)) for each in claims_of_paper(result)]
+    sections = ({"answer": "Answer"} if claims else {}) | ({"pictures": "Pictures"} if figures or remarks else {})
     page = render(
         "analysis.html",
         kind=entry.heading,
         title=str(result.get("experiment", kind)),
         lede=entry.question,
+        claims=claims,
         about=_about(result),
         sections={**sections, "numbers": "Numbers", "reproduce": "Reproduce"},
         figures=figures,
@@ -106,12 +109,12 @@ def _study(directory: pathlib.Path) -> tuple[list[NamedFigure], str]:
     by_name = {figure.name: figure for figure in figures}
     methods = [summary["method"] for summary in summarise(result["rows"])]
     explorer = explorer_data(run.maps, methods, mapping(result, "config")) if run.maps else None
-    pictures = [by_name[name] for name in ("attack_course", "split", "explanations") if name in by_name]
+    pictures = [by_name[name] for name in ("split", "explanations") if name in by_name]
     is_evaluation = kind_of(result) == "evaluation"
     sections = {
         "answer": "Answer",
-        "numbers": "Numbers",
         **({"gallery": "Gallery"} if explorer else {}),
+        "numbers": "Numbers",
         **({"pictures": "Pictures"} if pictures or run.remarks else {}),
         **({"training": "Training"} if "training" in by_name else {}),
         "reproduce": "Reproduce",
@@ -135,7 +138,7 @@ def _study(directory: pathlib.Path) -> tuple[list[NamedFigure], str]:
         explorer_metrics=METRICS,
         explorer_scales=scales_of(explorer) if explorer else {},
         pictures=pictures,
-        attacks=[f for f in figures if f.name.startswith("attack_") and f.name != "attack_course"],
+        attacks=[f for f in figures if f.name.startswith("attack_")],
         remarks=run.remarks,
         training=by_name.get("training"),
         files=_files(directory, figures),

@@ -61,6 +61,12 @@ def paper_table(results: _Results) -> Table:
     return make_table(map(text_column, headings), rows, notes=notes)
 
 
+def claims_of_paper(result: Mapping[str, Any]) -> list[record.Comparison]:
+    """The paper's claims that a result measures, with their verdicts, by its experiment; none for others."""
+    own = [item for item in record.PAPER_ITEMS if result.get("experiment") in item.results]
+    return [each for item in own for ask in item.asks for each in ask(result) if each.verdict]
+
+
 def comparison_text(compared: record.Comparison) -> str:
     """The outcome in words: the measured number beside the published one, or the findings."""
     if compared.number is not None:

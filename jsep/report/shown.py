@@ -45,6 +45,9 @@ INTERVALS = (
 )  # fmt: skip
 """The metrics of the short table of intervals."""
 
+DIFFERENCES = (CLEAN, ROBUST, SCALE_FREE_START, SCALE_FREE_END, REMOVED, EFFECTIVE_PIXELS)
+"""The metrics whose differences between runs a comparison shows."""
+
 PRECISION = (CLEAN, ROBUST, LOSS_START, LOSS_END, REMOVED, EFFECTIVE_PIXELS, NOISE_SENSITIVITY)
 """The metrics compared between two numerical precisions."""
 
@@ -62,6 +65,10 @@ OF_WEIGHT = (
     EFFECTIVE_PIXELS,
     ONE_MINUS_CONCORDANCE_END,
 )
+OF_CARD = (
+    CLEAN, ROBUST, "auto_attack_accuracy", LOSS_START, LOSS_END, REMOVED, ONE_MINUS_CONCORDANCE_END, COSINE_END,
+    EFFECTIVE_PIXELS,
+)  # fmt: skip
 OF_MATRIX = (LOSS_START, LOSS_END, REMOVED, ONE_MINUS_CONCORDANCE_END)
 
 

@@ -14,7 +14,7 @@ from jsep.record import as_number, mean_curve, mean_of, std_of, summarise, value
 from jsep.record.run_files import Run
 from jsep.report import shown
 from jsep.report.charts import Dot, DotPanel, DotRow, Key, Line, Panel, dot_chart, line_chart
-from jsep.report.formatting import DEGRADED_MARK, minus, significant
+from jsep.report.formatting import DEGRADED_MARK, minus, readable, significant
 from jsep.report.map_figures import map_figures
 from jsep.report.style import NamedFigure, colours, marks, spans_decades
 
@@ -103,11 +103,11 @@ def overview_words(summaries: Rows) -> str:
     return "; ".join(parts)
 
 
-def overview(summaries: Rows, rows: Rows, colour_of: Mapping[str, str] | None = None) -> Figure:
+def overview(summaries: Rows, rows: Rows, colour_of: Mapping[str, str] | None = None, width: float = 5.6) -> Figure:
     """The overview: loss at start and end, accuracies, and the confounders, one row for each method.
 
     Args: summaries: one for each method, from `summarise`; rows: of result.json, drawn as ticks; colour_of: method ->
-      colour, by default `colours`.
+      colour, by default `colours`; width: in inches.
     """
     methods = [summary["method"] for summary in summaries]
     colour = colour_of or colours(methods)
@@ -117,8 +117,9 @@ def overview(summaries: Rows, rows: Rows, colour_of: Mapping[str, str] | None = 
         values = [dot.value for row in own for dot in row.dots] + [seed for row in own for seed in row.seeds]
         limits, logarithmic = _limits(values, ends.after) if values else (None, False)
         panels.append(DotPanel(ends.title, ends.label, own, limits, logarithmic))
-    starred = [summary["method"] + (DEGRADED_MARK if summary["degraded"] else "") for summary in summaries]
-    return dot_chart(starred, panels, footnote=_DEGRADED if any(s["degraded"] for s in summaries) else "")
+    starred = [readable(s["method"]) + (DEGRADED_MARK if s["degraded"] else "") for s in summaries]
+    footnote = _DEGRADED if any(s["degraded"] for s in summaries) else ""
+    return dot_chart(starred, panels, footnote=footnote, columns=2, row_height=0.36, wide_first=1.0, width=width)
 
 
 def _ends_row(summary: Mapping[str, Any], rows: Rows, ends: shown.Ends, colour: str) -> DotRow:

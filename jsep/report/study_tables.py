@@ -11,7 +11,17 @@ from jsep.record import Result, as_number, intervals, num_pixels_of, summarise
 from jsep.record.run_files import check_result
 from jsep.report.findings import answer, findings_table
 from jsep.report.formatting import DEGRADED, DEGRADED_MARK, MISSING, decimals_for, format_number, format_weight, minus
-from jsep.report.shown import COLUMNS, INTERVALS, WEIGHTS
+from jsep.report.shown import (
+    CLEAN,
+    COLUMNS,
+    EFFECTIVE_PIXELS,
+    INTERVALS,
+    REMOVED,
+    ROBUST,
+    SCALE_FREE_END,
+    SCALE_FREE_START,
+    WEIGHTS,
+)
 from jsep.report.style import colours
 from jsep.report.table import Cell, Column, Table, make_table
 from jsep.stats import Interval
@@ -33,6 +43,40 @@ def study_tables(result: Mapping[str, Any]) -> list[Table]:
     tables = [dataclasses.replace(tables[0], notes=(about, *tables[0].notes)), *tables[1:]]
     tables += [table for table in (interval_table(result), findings_table(result)) if table is not None]
     return [*tables, Table((), (), notes=(answer(result).headline,), in_terminal=False)]
+
+
+def brief_table(result: Mapping[str, Any]) -> Table:
+    """One row for each method: accuracies, the explanation loss before and after the attack, the size of the maps."""
+    summaries = summarise(check_result(result)["rows"])
+
+    def cells(name: str) -> list[Cell]:
+        return metric_cells(METRICS[name], summaries, {})
+
+    columns: list[Any] = ["method"]
+    shown = [[Cell(each["method"] + (DEGRADED_MARK if each["degraded"] else "")) for each in summaries]]
+    for name in (CLEAN, ROBUST):
+        columns.append(Column(METRICS[name].heading, METRICS[name].unit))
+        shown.append(cells(name))
+    columns.append(Column("loss start → end", "N²·MSE"))
+    ends = zip(cells(SCALE_FREE_START), cells(SCALE_FREE_END), strict=True)
+    shown.append([Cell(f"{start.text} → {end.text}", end.spread) for start, end in ends])
+    for name in (REMOVED, EFFECTIVE_PIXELS):
+        columns.append(Column(METRICS[name].heading, METRICS[name].unit))
+        shown.append(cells(name))
+    broken = any(each["degraded"] for each in summaries)
+    notes = (f"{describe_run(result)}.", *((f"* degraded: {DEGRADED}.",) if broken else ()))
+    return make_table(columns, zip(*shown, strict=True), notes=notes)
+
+
+def row_line(row: Mapping[str, Any]) -> str:
+    """One line of what a model of a study reached; "" for a row of another kind."""
+    if not {CLEAN, ROBUST, SCALE_FREE_START, SCALE_FREE_END, EFFECTIVE_PIXELS} <= set(row):
+        return ""
+    clean, robust, start, end, pixels = (
+        minus(format_number(row[name], METRICS[name].scale, METRICS[name].decimals or 1))
+        for name in (CLEAN, ROBUST, SCALE_FREE_START, SCALE_FREE_END, EFFECTIVE_PIXELS)
+    )
+    return f"clean {clean} %, robust {robust} %, N²·loss {start} → {end}, {pixels} effective pixels"
 
 
 def describe_run(result: Mapping[str, Any]) -> str:

@@ -46,8 +46,8 @@ _SPARE_MARKS = ("P", "X", "*", "<", ">", "p", "h", "d", "8")
 INK, SOFT, GRID, PAPER = "#1a1b1d", "#595f66", "#e2e2e3", "#ffffff"
 """Text, axes, grid and background of a figure; on a page the page's own colours replace them."""
 
-FIXED_WHITE, FIXED_INK = "#fffffe", "#1a1b1c"
-"""Text on a colour map, the same on light and dark pages."""
+FIXED_INK = "#1a1b1c"
+"""Dark text on a colour map, the same on light and dark pages; `plot.draw.ON_COLOURS` is the white one."""
 
 _VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "var(--paper)"}
 

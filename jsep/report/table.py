@@ -9,7 +9,7 @@ from typing import Any, Literal
 from jsep.checks import check_choice
 from jsep.report.formatting import DEGRADED_MARK, MISSING
 
-WIDTH = 120
+WIDTH = 100
 """Largest width of a table in the terminal, in characters."""
 
 Style = Literal["terminal", "markdown", "html", "latex"]
@@ -74,7 +74,14 @@ def make_table(
     in_terminal: bool = True,
 ) -> Table:
     """A table of columns and cells; plain strings stand for cells and columns with nothing but text; the first
-    `num_names` columns are words."""
+    `num_names` columns are words.
+
+    >>> from jsep import report
+    >>> print(report.format_table(report.make_table(["method", "loss"], [["mat", "1.5"]]), style="markdown"))
+    | method | loss |
+    |---|---:|
+    | mat | 1.5 |
+    """
     own = tuple(
         each if isinstance(each, Column) else Column(each, align="left" if place < num_names else "right")
         for place, each in enumerate(columns)
@@ -111,7 +118,7 @@ def with_run_names(tables: Sequence[Table], labels: Sequence[str]) -> Table:
 def write_table(table: Table, style: Style = "terminal") -> str:
     """The table with its title and notes, as text.
 
-    Args: style: "terminal" (at most 120 columns wide), "markdown", "html", or "latex" (booktabs).
+    Args: style: "terminal" (at most 100 columns wide), "markdown", "html", or "latex" (booktabs).
     Raises: InputError for another style.
     """
     check_choice("style", style, tuple(_WRITERS))

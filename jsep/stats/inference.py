@@ -42,6 +42,10 @@ def check_confidence(confidence: float) -> None:
 def t_interval(values: Sequence[float] | np.ndarray, *, confidence: float = 0.95) -> Interval:
     """The mean with Student's t interval, mean +- t_{n-1} s / sqrt(n); suitable for few, nearly normal values (seeds).
 
+    >>> from jsep import stats
+    >>> [round(float(end), 2) for end in stats.t_interval([1.0, 2.0, 3.0])]
+    [2.0, -0.48, 4.48]
+
     Raises: InputError for empty or non-finite values, or a confidence outside (0, 1).
     """
     import scipy.stats  # a second to load
@@ -84,6 +88,10 @@ def bootstrap_interval(
 
 def proportion_interval(successes: Sequence[bool] | np.ndarray, *, confidence: float = 0.95) -> Interval:
     """The proportion of successes with Wilson's score interval, such as an accuracy over images; valid also at 0 and 1.
+
+    >>> from jsep import stats
+    >>> [round(float(end), 3) for end in stats.proportion_interval(8 * [1] + 2 * [0])]
+    [0.8, 0.49, 0.943]
 
     Args: successes: (B,), bool or 0 and 1.
     Raises: InputError for no values, values other than 0 and 1, or a confidence outside (0, 1).

@@ -5,6 +5,8 @@ its loading, its measurement and its figures.
 """
 
 from jsep.study.attack_strength import PEERS, AttackStrengthConfig, Peer
+from jsep.study.card import CardConfig, measure_card
+from jsep.study.card_subject import CardSubject, load_card_subject
 from jsep.study.config import StudyConfig
 from jsep.study.configuration import (
     RENAMED,
@@ -29,6 +31,7 @@ from jsep.study.methods import TrainingMethod, training_method, training_methods
 from jsep.study.methods_table import MethodsTableConfig
 from jsep.study.plan import Plan, plan
 from jsep.study.precision import PrecisionConfig
+from jsep.study.protocols import PROTOCOLS, Protocol, protocol
 from jsep.study.recipes import RecipesConfig
 from jsep.study.runner import Run, StudyKind
 from jsep.study.selection import SelectionConfig
@@ -51,6 +54,8 @@ from jsep.study.work import Task, Work
 
 __all__ = [
     "AttackStrengthConfig",
+    "CardConfig",
+    "CardSubject",
     "Configuration",
     "CorrelationConfig",
     "CrossMethodConfig",
@@ -61,10 +66,12 @@ __all__ = [
     "LandscapeConfig",
     "MethodsTableConfig",
     "PEERS",
+    "PROTOCOLS",
     "Peer",
     "Plan",
     "PlannedRun",
     "PrecisionConfig",
+    "Protocol",
     "RENAMED",
     "RecipesConfig",
     "Run",
@@ -89,9 +96,12 @@ __all__ = [
     "group",
     "keep_study",
     "kind_of",
+    "load_card_subject",
     "load_trained",
+    "measure_card",
     "plan",
     "plan_sweep",
+    "protocol",
     "random_seed",
     "read_spec",
     "run",

@@ -12,7 +12,7 @@ from jax.extend import core
 
 from jsep import attack, evaluate, models, train
 from jsep.models.cpu import use_lax_conv
-from jsep.types import Array, PyTree
+from jsep.types import Array, ModelFn, PyTree
 
 TIMED_IMAGES = 16
 """The batch size of the timed gradient: enough to keep the cores busy, few enough for a large network."""
@@ -56,24 +56,12 @@ def _bodies(equation: core.JaxprEqn) -> list[core.Jaxpr]:
     return [leaf for leaf in found if isinstance(leaf, core.Jaxpr)]
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelCosts:
-    """Operation counts of one network on images of one shape, from the programs that a run compiles."""
+class ImageCosts:
+    """Operation counts of the programs that work on one image or pair, of a `_model_fn` with its `_variables`."""
 
-    model: models.Classifier
     image_shape: tuple[int, int, int]
-
-    def training_step(self, config: train.TrainConfig) -> float:
-        """Operations of one step on one batch: the inner attack, the objective, its terms and the update."""
-        # The number of stored images affects only the order in which they are visited.
-        program, arguments = train.step_program(self.model, config, self.image_shape, config.batch_size)
-        return count_flops(getattr(program, "__wrapped__", program), *arguments)
-
-    def step_memory(self, config: train.TrainConfig, num_images: int, dtype: Any) -> train.StepMemory | None:
-        """Bytes of the training steps of a run; compiles them, so that a later run need not."""
-        program: Any
-        program, arguments = train.step_program(self.model, config, self.image_shape, num_images, dtype=dtype)
-        return train.step_memory(program.lower(*arguments).compile())
+    _model_fn: ModelFn
+    _variables: PyTree
 
     @functools.cached_property
     def forward(self) -> float:
@@ -117,16 +105,45 @@ class ModelCosts:
         return count_flops(jax.grad(loss), self._image, self._variables, self._key)
 
     @property
-    def _model_fn(self) -> Callable[[PyTree, Array], Array]:
-        return models.model_fn(self.model)
-
-    @property
     def _key(self) -> Any:
         return jax.eval_shape(jax.random.key, 0)
 
     @property
     def _image(self) -> Any:
         return jax.ShapeDtypeStruct(self.image_shape, jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class FunctionCosts(ImageCosts):
+    """The costs of any (variables, image) -> logits."""
+
+    _model_fn: ModelFn
+    _variables: PyTree
+    image_shape: tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCosts(ImageCosts):
+    """Operation counts of one network on images of one shape, from the programs that a run compiles."""
+
+    model: models.Classifier
+    image_shape: tuple[int, int, int]
+
+    def training_step(self, config: train.TrainConfig) -> float:
+        """Operations of one step on one batch: the inner attack, the objective, its terms and the update."""
+        # The number of stored images affects only the order in which they are visited.
+        program, arguments = train.step_program(self.model, config, self.image_shape, config.batch_size)
+        return count_flops(getattr(program, "__wrapped__", program), *arguments)
+
+    def step_memory(self, config: train.TrainConfig, num_images: int, dtype: Any) -> train.StepMemory | None:
+        """Bytes of the training steps of a run; compiles them, so that a later run need not."""
+        program: Any
+        program, arguments = train.step_program(self.model, config, self.image_shape, num_images, dtype=dtype)
+        return train.step_memory(program.lower(*arguments).compile())
+
+    @property
+    def _model_fn(self) -> ModelFn:  # type: ignore[override]
+        return models.model_fn(self.model)
 
     @functools.cached_property
     def _variables(self) -> PyTree:

@@ -56,12 +56,14 @@ def describe() -> dict[str, str | int]:
         "num_devices": jax.device_count(),
         "num_cpus": os.cpu_count() or 0,
         "commit": commit_of(Path(__file__).parent),
-        "command": shlex.join(["python", *_relative(sys.argv)]),
+        "command": _command(sys.argv),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 
-def _relative(argv: Sequence[str]) -> list[str]:
+def _command(argv: Sequence[str]) -> str:
     """The command with the script's path relative to here: `make paper` uses the absolute path of this machine."""
+    if argv[0].startswith("jsep "):
+        return f"{argv[0]} {shlex.join(argv[1:])}"
     script, here = Path(argv[0]), Path.cwd()
-    return [str(script.relative_to(here)) if script.is_relative_to(here) else argv[0], *argv[1:]]
+    return shlex.join(["python", str(script.relative_to(here)) if script.is_relative_to(here) else argv[0], *argv[1:]])

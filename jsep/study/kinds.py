@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 from jsep import report
 from jsep.checks import InputError
 from jsep.study.attack_strength import ATTACK_STRENGTH
+from jsep.study.card import CARD
 from jsep.study.configuration import Configuration
 from jsep.study.correlation import CORRELATION
 from jsep.study.cross_method import CROSS_METHOD
@@ -38,6 +39,7 @@ STUDIES: dict[str, StudyKind[Any, Any]] = {
     "explanation_methods": EXPLANATION_METHODS,
     "sep_weight_sweep": WEIGHT_SWEEP,
     "correlation": CORRELATION,
+    "card": CARD,
 }
 """name -> kind of study; to add one: `study.STUDIES["mine"] = study.StudyKind(...)`."""
 

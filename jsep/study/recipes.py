@@ -164,8 +164,7 @@ def keep(run_dir: str | Path, target: str | Path) -> list[str]:
     target.mkdir(parents=True, exist_ok=True)
     for old in target.glob("*.png"):
         old.unlink()
-    attacks = [path for path in source.glob("attack_*.png") if path.stem != "attack_course"]
-    attacks.sort(key=lambda path: (path.stem != "attack_mat", path.stem))
+    attacks = sorted(source.glob("attack_*.png"), key=lambda path: (path.stem != "attack_mat", path.stem))
     figures = [path for path in sorted(source.glob("*.png")) if path not in attacks[1:]]
     for path in (source / "result.json", *figures):
         shutil.copyfile(path, target / path.name)

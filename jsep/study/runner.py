@@ -97,6 +97,8 @@ class Run:
         for place in range(len(entries), len(units)):
             self.announce(place, len(units), of, title(units[place]))
             yield units[place]
+            if len(entries) > place and (reached := report.row_line(entries[place])):
+                self.progress(f"{title(units[place]).removeprefix('evaluating ')}: {reached}", {})
 
     def announce(self, place: int, num_units: int, of: str, title: str) -> None:
         """Reports the start of one of several equal parts."""

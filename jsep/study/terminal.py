@@ -1,22 +1,18 @@
-"""The text that a script prints of a result, besides the tables of `jsep.report`."""
+"""The text that a script prints of a study: at most 25 lines of 100 columns."""
 
 import textwrap
 from typing import Any
 
 from jsep import report
 
-WIDTH = 120
+WIDTH = 100
 
 
 def findings_text(result: dict[str, Any]) -> str:
-    """The headline of the findings and a line for each question."""
-    found = report.answer(result)
-    lines = textwrap.wrap(found.headline, WIDTH)
-    for sentence in found.sentences:
-        lines += textwrap.wrap(f"- {sentence}", WIDTH, subsequent_indent="  ")
-    return "\n".join(lines)
+    """The verdicts in words, a paragraph each."""
+    return "\n".join(line for each in report.brief_answer(result) for line in textwrap.wrap(each, WIDTH))
 
 
 def table_and_findings(result: dict[str, Any]) -> str:
-    """The table of the methods, and the findings."""
-    return f"{report.format_table(result)}\n\n{findings_text(result)}"
+    """One row for each method, and the findings; every other column is on the page."""
+    return f"{report.format_table(report.brief_table(result))}\n\n{findings_text(result)}"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jsep import data, train
+from jsep import data, models, train
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig
 from jsep.study.costs import ModelCosts
@@ -58,6 +58,11 @@ def data_sizes(config: StudyConfig) -> DataSizes:
 def model_costs(study: StudyConfig, images: DataSizes) -> ModelCosts:
     """The costs of the network of a study."""
     return ModelCosts(create_model(study.model, images.info), images.info.image_shape)
+
+
+def network_costs(network: models.Classifier, images: DataSizes) -> ModelCosts:
+    """The costs of a network that is trained already."""
+    return ModelCosts(network, images.info.image_shape)
 
 
 def study_tasks(config: StudyConfig, done: Collection[tuple[str, int]] = ()) -> list[Task]:

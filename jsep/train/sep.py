@@ -27,6 +27,12 @@ GRADIENTS = ("directional", "reverse")
 def sep_penalty(map_fn: MapFn, image: Array, noise: Array) -> Array:
     """The SEP term of one image, mean((I(x + noise) - I(x))^2).
 
+    >>> import jax.numpy as jnp
+    >>> from jsep import train
+    >>> map_fn = lambda image: image[..., 0] / image.sum()
+    >>> float(train.sep_penalty(map_fn, jnp.array([[[1.0], [1.0]]]), jnp.array([[[2.0], [0.0]]])))
+    0.0625
+
     Args: map_fn: image -> map (H, W); image: (H, W, C) in [0, 1]; noise: (H, W, C), not clipped to [0, 1].
     Returns: () >= 0; at most 2/N for maps that sum to 1.
     Raises: InputError when noise and image differ in shape.
@@ -228,5 +234,10 @@ def image_penalties(
 
 
 def scale_free_weight(sep_weight: float, num_pixels: int) -> float:
-    """sep_weight / N^2: the weight for N^2 * MSE equivalent to `sep_weight` for MSE; 50,000 at 32x32 gives 0.048."""
+    """sep_weight / N^2: the weight for N^2 * MSE equivalent to `sep_weight` for MSE; 50,000 at 32x32 gives 0.048.
+
+    >>> from jsep import train
+    >>> round(train.scale_free_weight(50000.0, 32 * 32), 4)
+    0.0477
+    """
     return sep_weight / num_pixels**2

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch_peers
 
 from jsep import attack, data, models, train
+from jsep.cli import torch_peers
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

@@ -76,7 +76,6 @@ def test_write_leaves_exactly_its_files(written):
         "overview",
         "training",
         "explanations",
-        "attack_course",
         *(f"attack_{method}" for method in METHODS),
     }
     names = {path.name for path in written.parent.iterdir()}

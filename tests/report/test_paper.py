@@ -1,12 +1,14 @@
 """The table of the paper beside the results."""
 
+import json
+import pathlib
 import re
 
 from planted import planted_result
 
 from jsep import record, report
 from jsep.record.paper import published
-from jsep.report.paper import comparison_text
+from jsep.report.paper import claims_of_paper, comparison_text
 
 
 def test_table_has_a_row_a_question_and_names_what_has_not_been_run() -> None:
@@ -34,3 +36,15 @@ def test_what_several_findings_have_in_common_is_said_once() -> None:
     text = comparison_text(found)
     assert text.count("interval of these models alone") == 1
     assert text.count("sep_pos − mat") == text.count("sep_neg − mat") == 1
+
+
+def test_the_page_of_a_result_that_measures_a_claim_of_the_paper_leads_with_its_verdict(tmp_path) -> None:
+    name = "landscape_digits"
+    content = (pathlib.Path(__file__).parents[2] / "results" / name / "result.json").read_text()
+    (tmp_path / "result.json").write_text(content)
+    claims = claims_of_paper(record.upgrade(json.loads(content)))
+    assert {each.verdict for each in claims} <= set(record.VERDICTS)
+    answer = report.write(tmp_path).read_text().split('id="answer"')[1].split("</section>")[0]
+    for each in claims:
+        assert f"{each.subject[1:]}: {each.paper}: {each.verdict}." in answer
+    assert claims_of_paper({"experiment": "mine"}) == []

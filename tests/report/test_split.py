@@ -29,7 +29,7 @@ def test_tables_have_a_group_for_the_split_and_older_results_do_not(make_rows, m
         assert "1 − concordance end" in " ".join(report.format_table(new, style=style).split())
         assert "0.620 ± 0.000" in report.format_table(new, style=style)
         assert "Spearman" not in report.format_table(new, style=style)
-    assert max(map(len, report.format_table(new).splitlines())) <= 120
+    assert max(map(len, report.format_table(new).splitlines())) <= 100
     titles = [table.title for table in report.tables_of(new)]
     assert [title for title in titles if title not in [table.title for table in report.tables_of(old)]] == [
         "Concentration and overlap"

@@ -65,7 +65,7 @@ def _numbers(text: str) -> list[float]:
 def test_format_table_shows_the_numbers_of_the_result(make_result):
     result = make_result()
     table = report.format_table(result)
-    assert max(len(line) for line in table.splitlines()) <= 120
+    assert max(len(line) for line in table.splitlines()) <= 100
     for summary in record.summarise(result["rows"]):
         shown = [cell for block in _row_cells(table, summary["method"]) for cell in block]
         known = [entry for entry in COLUMNS if entry.name in summary]
@@ -100,7 +100,7 @@ def test_the_terminal_fits_whatever_the_names_and_numbers(make_result, make_rows
     for row in rows:
         row.update(method=row["method"] + "_with_a_very_long_name_indeed" * 2, degraded=True)
         row.update({key: 1e3 * row[key] for key in ("scale_free_loss_start", "explanation_loss_start", "cosine_end")})
-    assert max(len(line) for line in report.format_table(make_result(rows=rows)).splitlines()) <= 120
+    assert max(len(line) for line in report.format_table(make_result(rows=rows)).splitlines()) <= 100
 
 
 def test_missing_metrics_show_as_a_dash_and_a_column_that_nobody_fills_is_left_out(make_result):

@@ -27,13 +27,15 @@ def test_flagfiles_of_a_script_parse(script):
     files = [str(path) for path in FLAGFILES if script_of(path) == script]
     assert len(files) >= 2
     define = "define_flags" if script == "sweep" else "define_study_flags"
+    made = "study.SweepConfig.of(experiment='sweep')" if script == "sweep" else f"cli.defaults_of({script!r})"
     program = (
-        f"import {script}, command_line\nfrom absl import flags\n"
-        f"command_line.{define}({script}.DEFAULTS)\n"
+        "from absl import flags\nfrom jsep import cli, study\nfrom jsep.cli import command_line\n"
+        f"defaults = {made}\n"
+        f"command_line.{define}(defaults)\n"
         f"for path in {files!r}:\n"
         "    flags.FLAGS.unparse_flags()\n"
         "    flags.FLAGS(['x', '--flagfile=' + path])\n"
-        f"    config = command_line.parsed_config(type({script}.DEFAULTS))\n"
+        "    config = command_line.parsed_config(type(defaults))\n"
         "    assert config.experiment in path, (config.experiment, path)\n"
         "    print(config.as_flagfile())\n"
     )

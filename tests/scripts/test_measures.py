@@ -71,8 +71,8 @@ def test_evaluation_of_trained_models_runs_end_to_end_and_goes_on_after_a_kill(t
     resumed = call("evaluate", *arguments, f"--run_dir={run_dir}", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     whole = call("evaluate", *arguments, f"--run_dir={tmp_path / 'whole'}")
-    *table, last = resumed.stdout.strip().splitlines()
-    assert table == whole.stdout.strip().splitlines()[:-1]
+    *table, _, last = resumed.stdout.strip().splitlines()  # the last two lines name the run directory
+    assert table == whole.stdout.strip().splitlines()[:-2]
     assert last == f"page: {run_dir / 'index.html'}"
     assert "No model is degraded." in resumed.stdout
     refused = call("evaluate", *arguments, "--dataset=missing.npz", f"--run_dir={tmp_path / 'none'}")

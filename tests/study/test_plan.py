@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import plan_text
 import pytest
 
 from jsep import attack, data, evaluate, models, study, train
+from jsep.cli import plan_text
 from jsep.models import convolution
 from jsep.study import costs, work
 
@@ -87,7 +87,7 @@ def test_operations_of_an_explanation_attack_grow_with_its_steps() -> None:
 class _Fixed:
     """Costs of round numbers."""
 
-    input_gradient = 10.0
+    forward, input_gradient = 2.0, 10.0
 
     def training_step(self, config: train.TrainConfig) -> float:
         return 100.0 + 10_000.0 * len(config.weights())

@@ -130,10 +130,10 @@ def test_only_a_whole_result_is_kept_and_old_figures_go(tmp_path) -> None:
     assert recipes.keep(run_dir, target) == []
     assert not target.exists()
     (run_dir / "result.json").write_text(json.dumps({"complete": True}))
-    for name in ("overview", "attack_sep_pos", "attack_course", "attack_mat"):
+    for name in ("overview", "attack_sep_pos", "attack_mat"):
         (run_dir / f"{name}.png").write_bytes(name.encode())
     target.mkdir(parents=True)
     (target / "old.png").write_bytes(b"old")
     kept = recipes.keep(run_dir, target)
-    assert kept == ["result.json", "attack_course.png", "attack_mat.png", "overview.png"]
+    assert kept == ["result.json", "attack_mat.png", "overview.png"]
     assert sorted(path.name for path in target.iterdir()) == sorted(kept)

@@ -1,0 +1,86 @@
+"""Functions of one image, or of a batch, from a Flax classifier."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jsep.checks import InputError
+from jsep.models.layers import Classifier
+from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
+
+
+def init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTree:
+    """Initial variables {"params": ..., "batch_stats": ...} in float32; without "batch_stats" if the model has none.
+
+    Jitted, because op-by-op initialisation of a deep network compiles hundreds of small programs.
+    """
+    return _init(key, model, input_shape)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTree:
+    variables = model.init(key, jnp.zeros((1, *input_shape)))
+    return {name: variables[name] for name in ("params", "batch_stats") if name in variables}
+
+
+def _one_image(model: Classifier, variables: PyTree, image: Array, softplus_beta: Any = None) -> Array:
+    if softplus_beta is not None:
+        model = model.clone(softplus_beta=softplus_beta)
+    return model.apply(variables, image[None])[0]
+
+
+@functools.cache
+def model_fn(model: Classifier) -> ModelFn:
+    """(variables, image (H, W, C)) -> logits (K,), batch normalisation in evaluation mode.
+
+    The variables are an argument, so that jitted callers do not embed them as constants; equal models return the same
+    function object, so that jit caches hit. An optional third argument `softplus_beta` replaces the model's own (for
+    attacks with beta growth).
+    """
+    return functools.partial(_one_image, model)
+
+
+def logits_fn(model: Classifier, variables: PyTree) -> LogitsFn:
+    """image (H, W, C) -> logits (K,), batch normalisation in evaluation mode."""
+    return functools.partial(model_fn(model), variables)
+
+
+@functools.cache
+def batch_fn(model: Classifier) -> Callable[..., tuple[Array, PyTree]]:
+    """(variables, images (B, H, W, C), train=) -> (logits (B, K), batch statistics, updated if `train`; {} if none)."""
+
+    def apply(variables: PyTree, images: Array, *, train: bool) -> tuple[Array, PyTree]:
+        output, updated = model.apply(variables, images, train=train, mutable=["batch_stats"] if train else [])
+        return output, updated.get("batch_stats", variables.get("batch_stats", {}))
+
+    return apply
+
+
+@functools.cache
+def features_fn(model: Classifier) -> ModelFn:
+    """(variables, image (H, W, C)) -> penultimate features (F,), the input of the linear head."""
+
+    def features(variables: PyTree, image: Array) -> Array:
+        _, kept = model.apply(variables, image[None], mutable=["intermediates"])
+        return kept["intermediates"]["features"][0][0]
+
+    return features
+
+
+@functools.cache
+def attention_fn(model: Classifier) -> ModelFn:
+    """(variables, image (H, W, C)) -> attention maps (L layers, heads, T, T) of a vision transformer; rows sum to 1.
+
+    Raises: InputError for a model without attention.
+    """
+
+    def attention(variables: PyTree, image: Array) -> Array:
+        _, kept = model.apply(variables, image[None], mutable=["intermediates"])
+        if "attention" not in kept["intermediates"]:
+            raise InputError(f"{type(model).__name__} has no attention maps; vit_tiny has")
+        return jnp.stack([maps[0] for maps in kept["intermediates"]["attention"]])
+
+    return attention
