@@ -39,7 +39,8 @@ def measure(config: EvaluationConfig, subject: Subject, run: Run) -> None:
     directory.add_maps(images_of_pairs(test, subject.pairs))
     references = {model.method: subject.reference for model in subject.models}
     of_one = _Measurement(config, subject, run)
-    for model in run.missing(subject.models, "model", lambda model: f"evaluating {model.name}"):
+    title = "evaluating {0.name}".format
+    for model in run.missing(subject.models, "model", title, arrays=("maps.npz", _VALUES)):
         row, values, maps = of_one(model)
         directory.add_arrays(_VALUES, {f"{model.method}/{model.seed}/{name}": value for name, value in values.items()})
         if model.seed == next(m.seed for m in subject.models if m.method == model.method):

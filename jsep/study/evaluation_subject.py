@@ -61,7 +61,8 @@ def load_subject(config: EvaluationConfig) -> Subject:
     Raises: InputError where a file is missing or unreadable, the classes or the image size of a model differ from the
       data's, the pair index is of other data, or the reference is not among the models.
     """
-    studies = [load_trained(path, data_dir=config.data_dir) for path in config.study_dirs]
+    older = config.older_checkpoint
+    studies = [load_trained(path, data_dir=config.data_dir, older_checkpoint=older) for path in config.study_dirs]
     test = _test_images(config, studies)
     found = (*_of_studies(config, studies), *_imported(config, test.info))
     for model in found:

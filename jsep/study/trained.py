@@ -9,10 +9,12 @@ import jax
 
 from jsep import data, evaluate, models, train
 from jsep.checks import InputError, check_choice
+from jsep.record.manifest import read_listed, read_manifest, write_listed, write_manifest
 from jsep.study.config import StudyConfig
 from jsep.study.groups import CHECKPOINTS
 from jsep.study.measured_weights import SEP_WEIGHTS, train_config_of
 from jsep.study.setup import create_model, load_splits, training_key
+from jsep.study.work import finished_config
 from jsep.types import ModelFn, PyTree
 
 WEIGHTS = "weights"
@@ -54,18 +56,18 @@ class TrainedStudy:
         return models.model_fn(self.model)
 
 
-def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str | None = None) -> TrainedStudy:
+def load_trained(
+    run_dir: str | Path, *, data_dir: str | None = None, which: str | None = None, older_checkpoint: bool = False
+) -> TrainedStudy:
     """The study in `run_dir`, with one checkpoint of each of its models.
 
     Args: data_dir: the directory of its data set; default: the one in the study. which: "last" or "best" (by robust
-      accuracy on the validation images); default: the one that the study itself evaluated.
-    Raises: InputError where `run_dir` holds no study, a model has no readable checkpoint, or the data changed.
+      accuracy on the validation images); default: the one that the study itself evaluated. older_checkpoint: whether
+      the one before is taken, with a warning, where that checkpoint is damaged.
+    Raises: InputError where `run_dir` holds no study, a model has no intact checkpoint, or the data changed.
     """
-    path = Path(run_dir)
-    try:
-        config = StudyConfig.from_dict(json.loads((path / "config.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path} holds no study that can be read ({error}); give the run_dir of one") from error
+    path = Path(run_dir).expanduser()
+    config = finished_config(path)
     if data_dir is not None:
         config = config.replace(data_dir=data_dir)
     which = config.evaluated_checkpoint if which is None else which
@@ -73,6 +75,7 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
     splits = load_splits(config)
     model = create_model(config.model, splits.train.info)
     num_pixels = splits.train.info.image_shape[0] * splits.train.info.image_shape[1]
+    listed = {name: known[0] for name, known in (read_manifest(path) or {"files": {}})["files"].items()}
     trained = []
     for seed in config.seeds:
         key = training_key(seed)
@@ -82,7 +85,7 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
             directory, weights = path / "checkpoints" / name, path / WEIGHTS / f"{name}.npz"
             if weights.exists():
                 like = models.init(key, model, splits.train.info.image_shape)
-                kept = models.load_weights(weights, like)
+                kept = models.load_weights(weights, like, expected_sha256=listed.get(f"{WEIGHTS}/{weights.name}"))
                 trained.append(TrainedModel(method, seed, kept, train_config.sep_weight))
                 continue
             if not directory.is_dir():
@@ -91,10 +94,10 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
             like = train.init_state(key, model, splits.train.info.image_shape, train_config, len(splits.train))
             with train.Checkpoints(directory, described) as checkpoints:
                 if which == "best":
-                    found = train.BestCheckpoint(checkpoints).restore(like.evaluated)
+                    found = train.BestCheckpoint(checkpoints).restore(like.evaluated, allow_older=older_checkpoint)
                     variables = None if found is None else found.variables
                 else:
-                    state = checkpoints.restore(like)
+                    state = checkpoints.restore(like, allow_older=older_checkpoint)
                     variables = None if state is None else state.evaluated
             if variables is None:
                 raise InputError(f"{directory} holds no readable checkpoint; train that model again")
@@ -111,17 +114,21 @@ def keep_study(run_dir: str | Path, kept_dir: str | Path) -> Path:
     `load_trained(kept_dir)` reads them; later measurements and training start from the rounded weights.
     Raises: InputError where `run_dir` holds no finished study.
     """
-    source, target = Path(run_dir), Path(kept_dir)
+    source, target = Path(run_dir).expanduser(), Path(kept_dir).expanduser()
     study = load_trained(source)
     (target / WEIGHTS).mkdir(parents=True, exist_ok=True)
     suffix = "_best" if study.config.evaluated_checkpoint == "best" else ""
+    checksums = {}
     for trained in study.trained:
-        models.save_weights(target / WEIGHTS / f"{trained.name}{suffix}.npz", trained.variables)
+        name = f"{WEIGHTS}/{trained.name}{suffix}.npz"
+        checksums[name] = [models.save_weights(target / name, trained.variables)]
+    write_manifest(target, files=checksums)
     for name in ("pairs.json", SEP_WEIGHTS):
         if (source / name).exists():
-            (target / name).write_bytes((source / name).read_bytes())
+            write_listed(target / name, read_listed(source / name))
     for name in ("config.json", "result.json"):
-        _write_json(target / name, _without_data_dir(json.loads((source / name).read_text())))
+        content = _without_data_dir(json.loads(read_listed(source / name)))
+        write_listed(target / name, json.dumps(content, indent=1) + "\n")
     return target
 
 
@@ -132,10 +139,6 @@ def _without_data_dir(content: dict[str, Any]) -> dict[str, Any]:
     if data_dir is not None and "command" in environment:
         environment["command"] = environment["command"].replace(f"--data_dir={data_dir}", "--data_dir=DIR")
     return content
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def load_start(config: StudyConfig, model: models.Classifier) -> dict[int, PyTree]:

@@ -48,6 +48,7 @@ class BestCheckpoint:
         self._checkpoints.save(step, Best(variables, jnp.int32(epoch), jnp.float32(score)))
         return True
 
-    def restore(self, like: PyTree) -> Best | None:
-        """The best state, or None if there is no readable one. Args: like: variables of the same structure."""
-        return self._checkpoints.restore(Best(like, jnp.int32(0), jnp.float32(0)))
+    def restore(self, like: PyTree, *, allow_older: bool = True) -> Best | None:
+        """The best state, or None if there is no intact one. Args: like: variables of the same structure; allow_older:
+        as `Checkpoints.restore`."""
+        return self._checkpoints.restore(Best(like, jnp.int32(0), jnp.float32(0)), allow_older=allow_older)
