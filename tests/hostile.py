@@ -6,6 +6,7 @@ needs a good value there.
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import io
 import math
@@ -19,7 +20,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from test_faults import (
-    DATASET, IMAGE, IMAGES, KEY, LABEL, LABELS, MAP, NEAR, OTHER, SCALAR, SHAPE, TARGET, TARGET_MAP, logits_fn, map_fn,
+    DATASET,
+    IMAGE,
+    IMAGES,
+    KEY,
+    LABEL,
+    LABELS,
+    MAP,
+    NEAR,
+    OTHER,
+    SCALAR,
+    SHAPE,
+    TARGET,
+    TARGET_MAP,
+    logits_fn,
+    map_fn,
     model_fn,
 )  # fmt: skip
 
@@ -296,9 +311,9 @@ def numbers_of(found: Any, depth: int = 0) -> list[np.ndarray]:
     return []
 
 
-def outcome_of(make: Callable[[], Any], good: list[np.ndarray] | None, seconds: int = 30) -> tuple[str, str]:
+def outcome_of(make: Callable[[], Any], good: Callable[[], list[np.ndarray]], seconds: int = 30) -> tuple[str, str]:
     """What a call ends in, and its text: "clear" (an InputError of one line), "deep" (another error), "slow", "same"
-    (the numbers of the good call), "non-finite" or "finite"."""
+    (the numbers of the good call), "non-finite" or "finite". good: () -> the numbers of the good call."""
     try:
         with at_most(seconds), warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -309,10 +324,22 @@ def outcome_of(make: Callable[[], Any], good: list[np.ndarray] | None, seconds: 
         return "slow", ""
     except Exception as error:
         return "deep", f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-    if good is not None and len(found) == len(good):
-        with contextlib.suppress(Exception):
-            if all(a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-6, equal_nan=True) for a, b in zip(found, good, strict=True)):
-                return "same", ""
+    if _are_equal(found, good()):
+        return "same", ""
     shown = str([array.ravel()[:3].tolist() for array in found[:3]])
     is_finite = all(np.isfinite(array).all() for array in found if array.dtype.kind in "fc")
     return ("finite" if is_finite else "non-finite"), shown
+
+
+def _are_equal(found: list[np.ndarray], good: list[np.ndarray]) -> bool:
+    return len(found) == len(good) and all(
+        a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-6, equal_nan=True)
+        for a, b in zip(found, good, strict=True)
+    )
+
+
+@functools.cache
+def good_numbers(name: str) -> list[np.ndarray]:
+    """The numbers of a function's good call."""
+    function = functions()[name]
+    return numbers_of(function(**good_arguments(name, function)[0]))

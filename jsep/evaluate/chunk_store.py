@@ -15,7 +15,7 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 class ChunkStore:
-    """Chunks of arrays in a directory, each file written atomically: its SHA-256, then an .npz.
+    """Chunks of arrays in a directory, each file written atomically: an .npz, then its SHA-256.
 
     made_from: everything that determines the results (arrays, strings, numbers, trees of them); a store created from
     something else is refused.
@@ -42,14 +42,15 @@ class ChunkStore:
             raise InputError(f"{path} cannot be written ({error.strerror}); give another directory") from error
 
     def _file(self, first: int) -> Path:
-        return self.path / f"chunk_{first:06d}.part"
+        return self.path / f"chunk_{first:06d}.npz"
 
     def load(self, first: int) -> dict[str, np.ndarray] | None:
         """The chunk that begins at row `first`; None if it is missing or damaged."""
         try:
             content = self._file(first).read_bytes()
-            with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as file:
-                return dict(file) if hashlib.sha256(content[_DIGEST:]).digest() == content[:_DIGEST] else None
+            arrays, digest = content[:-_DIGEST], content[-_DIGEST:]
+            with np.load(io.BytesIO(arrays), allow_pickle=False) as file:
+                return dict(file) if hashlib.sha256(arrays).digest() == digest else None
         except Exception:  # zipfile, zlib and NumPy each raise their own types for a damaged file
             return None
 
@@ -57,4 +58,4 @@ class ChunkStore:
         """Writes the chunk that begins at row `first`."""
         content = io.BytesIO()
         write_arrays(content, arrays)
-        write_whole(self._file(first), hashlib.sha256(content.getvalue()).digest() + content.getvalue())
+        write_whole(self._file(first), content.getvalue() + hashlib.sha256(content.getvalue()).digest())

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError, as_image, check_count, check_output, check_pixels, check_positive
+from jsep.memory import check_memory
 from jsep.numerics import norm
 from jsep.types import Array, Key, LogitsFn, MapFn, Objective
 
@@ -19,6 +20,7 @@ def neighbours(key: Key, image: Array, *, radius: float, num_samples: int) -> Ar
     image = as_image(image)
     check_positive("radius", radius, allow_zero=True)
     check_count("num_samples", num_samples)
+    check_memory(f"{num_samples} neighbours of {image.shape}", float(num_samples) * image.nbytes)
     noise = jax.random.uniform(key, (num_samples, *image.shape), image.dtype, -radius, radius)
     return jnp.clip(image + noise, 0.0, 1.0)
 

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from jsep.arguments import explain_failures
 from jsep.checks import InputError, check_choice
 from jsep.explain.attention import attention_relevance, attention_rollout
 from jsep.explain.cam import grad_cam, score_cam
@@ -183,3 +184,6 @@ def make_map_fn(
     if chosen.draws:
         check_key(key, name)
     return lambda image: to_map(chosen.saliency(logits_fn, image, label, key=key, **options))
+
+
+explain_failures(__all__, globals())

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import attack
-from jsep.checks import InputError, check_choice, check_count, check_pixels
+from jsep.checks import InputError, as_map, check_choice, check_count, check_pixels
 from jsep.types import Array, LogitsFn, MapFn, Objective
 
 
 def explanation_loss_to(map_fn: MapFn, target_map: Array) -> Objective:
     """The objective image -> mean((I(image) - target_map)^2), which the explanation attack minimises (Definition 1)."""
-    target_map = jax.lax.stop_gradient(target_map)
+    target_map = jax.lax.stop_gradient(as_map(target_map, "target_map"))
 
     def objective(image: Array) -> Array:
         map_ = map_fn(image)
@@ -40,6 +40,10 @@ def sep_term(map_fn: MapFn, noise: Array) -> Objective:
 
     Raises: InputError, when called, if the noise would be broadcast: it must have the shape of the image.
     """
+
+    check_pixels(noise, "noise", in_box=False)
+    if not jnp.issubdtype(jnp.asarray(noise).dtype, jnp.floating):
+        raise InputError(f"noise must be floating point, got dtype {jnp.asarray(noise).dtype}")
 
     def objective(image: Array) -> Array:
         if jnp.shape(noise) != jnp.shape(image):

@@ -6,13 +6,16 @@ any function image -> logits (Equinox, Haiku, hand-written) can replace `logits_
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jsep.arguments import explain_failures
 from jsep.checks import InputError, check_choice, check_count, check_positive
+from jsep.memory import check_memory
 from jsep.models.adapters import from_batch_fn
 from jsep.models.convnet import ConvNet
 from jsep.models.layers import ACTIVATIONS, BATCH_NORM_MOMENTUM, Classifier
@@ -118,6 +121,8 @@ def init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTr
 
     Jitted, because op-by-op initialisation of a deep network compiles hundreds of small programs.
     """
+    shapes = jax.eval_shape(functools.partial(_init, model=model, input_shape=input_shape), key)
+    check_memory("the parameters of the model", sum(math.prod(each.shape) * 4.0 for each in jax.tree.leaves(shapes)))
     return _init(key, model, input_shape)
 
 
@@ -185,3 +190,6 @@ def attention_fn(model: Classifier) -> ModelFn:
         return jnp.stack([maps[0] for maps in kept["intermediates"]["attention"]])
 
     return attention
+
+
+explain_failures(__all__, globals())

@@ -74,7 +74,7 @@ def metric_tables(result: Mapping[str, Any]) -> list[Table]:
     notes = (f"* degraded: {DEGRADED}.",) if broken else ()
     groups: dict[str, list[Metric]] = {}
     for entry in COLUMNS:
-        if any(entry.name in summary for summary in summaries):
+        if any(summary.get(entry.name) if entry.is_remark else entry.name in summary for summary in summaries):
             groups.setdefault(entry.group, []).append(entry)
     return [
         make_table(

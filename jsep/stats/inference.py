@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jsep.checks import InputError, check_count
+from jsep.memory import check_memory
 
 _LARGEST_BATCH = 10_000_000
 """Resampled float64 values in memory at once: 80 MB."""
@@ -70,6 +71,7 @@ def bootstrap_interval(
     array = sample(values)
     check_confidence(confidence)
     check_count("num_resamples", num_resamples)
+    check_memory(f"{num_resamples} resamples", 8.0 * num_resamples * np.size(values))
     mean = float(array.mean())
     if len(array) == 1:
         return Interval(mean, float("nan"), float("nan"))

@@ -21,7 +21,7 @@ MOVING = ".replaced.tmp"
 _OWN = re.compile(
     r"(config|manifest|result|pairs|sep_weights)\.json|flags\.flags|metrics\.jsonl|(maps|values)\.npz|index\.html"
     r"|checkpoints/\w+/(config\.json|\d+\.sha256|\d+(\.orbax-checkpoint-tmp[^/]*)?/.+|tmp)"
-    r"|tensorboard/\w+/events\.out\.tfevents\..+|chunks/(.+/)?(made_from\.txt|chunk_\w+\.(npz|part))|\.lock"
+    r"|tensorboard/\w+/events\.out\.tfevents\..+|chunks/(.+/)?(made_from\.txt|chunk_\w+\.npz)|\.lock"
 )
 _TEMPORARY = re.compile(
     r"(.+\.json|.+\.jsonl|.+\.npz|.+\.txt|.+\.part|flags\.flags)\.tmp|\.[\w-]+\.(png|html)\.\d+\.tmp"

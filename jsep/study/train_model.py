@@ -20,9 +20,6 @@ from jsep.types import Key, PyTree
 GALLERY_SNAPSHOTS = 16
 """The number of attack steps stored in maps.npz for each pair of the page's gallery."""
 
-Correct = tuple[np.ndarray, np.ndarray]
-"""(B,) bool each: images classified correctly when clean, and both when clean and under attack."""
-
 
 def train_and_evaluate(
     training: Training, pairs: evaluate.PairIndex, method: str, seed: int
@@ -36,7 +33,7 @@ def train_and_evaluate(
     name = f"{method}, seed {seed}"
     run.progress(f"evaluating {name}", {})
 
-    def test(variables: PyTree) -> Correct:
+    def test(variables: PyTree) -> evaluate.Classification:
         attacked = (config.budget_in_tests, config.tests.alpha, config.tests.num_steps)
         return _correct(accuracy_key, training, variables, splits.test, attacked, on_progress=run.counter)
 
@@ -98,10 +95,10 @@ def _trained(
 def _correct(
     key: Key, training: Training, variables: PyTree, dataset: data.Dataset, attacked: tuple[float, float, int],
     **how: Any,
-) -> Correct:  # fmt: skip
-    """(B,) bools of the images; attacked: budget, step size and number of steps of PGD."""
+) -> evaluate.Classification:  # fmt: skip
+    """How each image is classified; attacked: budget, step size and number of steps of PGD."""
     epsilon, alpha, num_steps = attacked
-    return evaluate.correctly_classified(
+    return evaluate.classification(
         key, models.model_fn(training.model), variables, dataset, norm=training.config.budget.norm, epsilon=epsilon,
         alpha=alpha, num_steps=num_steps, chunk_size=training.config.chunk_size, **how,
     )  # fmt: skip
@@ -174,7 +171,10 @@ def _explanations(
 
 
 def _last_and_best(
-    config: StudyConfig, state: train.TrainState, best: train.Best | None, test: Callable[[PyTree], Correct]
+    config: StudyConfig,
+    state: train.TrainState,
+    best: train.Best | None,
+    test: Callable[[PyTree], evaluate.Classification],
 ) -> tuple[dict[str, Any], PyTree]:
     """The entries of a row on the accuracies of both checkpoints, and the variables of the one to analyse."""
     last = test(state.evaluated)
@@ -193,11 +193,15 @@ def _last_and_best(
         if config.evaluated_checkpoint == "best":
             found["checkpoint"] = "best"
             analysed, variables = of_best, best.variables
-    names = ("clean_accuracy", "robust_accuracy")
-    per_image = {name: record.pack_correct(values) for name, values in zip(names, analysed, strict=True)}
-    return {**_shares("", analysed), **found, "per_image": per_image}, variables
+    per_image = {"clean_accuracy": analysed.clean, "robust_accuracy": analysed.robust}
+    return {
+        **_shares("", analysed),
+        "num_non_finite": analysed.num_non_finite,
+        **found,
+        "per_image": {name: record.pack_correct(values) for name, values in per_image.items()},
+    }, variables
 
 
-def _shares(prefix: str, correct: Correct) -> dict[str, float]:
-    clean, robust = (float(values.mean()) for values in correct)
+def _shares(prefix: str, found: evaluate.Classification) -> dict[str, float]:
+    clean, robust = found.accuracies()
     return {f"{prefix}clean_accuracy": clean, f"{prefix}robust_accuracy": robust}

@@ -1,5 +1,6 @@
 """Selection of the best epoch: robust overfitting makes the last epoch of adversarial training rarely the best."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ class BestCheckpoint:
         if self._name not in record:
             return False
         score = float(jnp.float32(record[self._name]))
-        if self._best is not None and not score > self._best:
+        if not math.isfinite(score) or (self._best is not None and not score > self._best):
             return False
         self._best = score
         self._checkpoints.save(step, Best(variables, jnp.int32(epoch), jnp.float32(score)))

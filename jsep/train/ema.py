@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jsep.checks import check_number
 from jsep.types import Array, PyTree
 
 
@@ -19,6 +20,7 @@ def moving_average(decay: float, average: PyTree, values: PyTree, step: Array) -
       t >= 1.
     Returns: a_t.
     """
+    check_number("decay", decay, 0.0, 1.0)
     count = step.astype(jnp.float32)
     # expm1 avoids the cancellation of 1 - d^t in float32 for d near 1.
     rate = (1 - decay) / -jnp.expm1(count * math.log(decay))

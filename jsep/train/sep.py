@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jsep import explain
 from jsep.attack.pgd import ascend
 from jsep.checks import InputError, check_choice, check_count, check_positive
-from jsep.train.batch_attack import BATCH_NORM_MODES
+from jsep.train.batch_attack import BATCH_NORM_MODES, check_batch_labels
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
 NOISES = ("gaussian", "uniform", "worst")
@@ -185,6 +185,7 @@ def batch_penalty(
       classes. Returns: () >= 0.
     Reference: the paper, Algorithm 1.
     """
+    check_batch_labels(model_fn, variables, images, labels)
     return jnp.mean(image_penalties(jax.random.split(key, len(images)), config, model_fn, variables, images, labels))
 
 
@@ -229,4 +230,5 @@ def image_penalties(
 
 def scale_free_weight(sep_weight: float, num_pixels: int) -> float:
     """sep_weight / N^2: the weight for N^2 * MSE equivalent to `sep_weight` for MSE; 50,000 at 32x32 gives 0.048."""
+    check_count("num_pixels", num_pixels)
     return sep_weight / num_pixels**2

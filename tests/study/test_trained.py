@@ -67,6 +67,9 @@ def test_kept_study_does_not_say_where_its_data_lay(finished, tmp_path):
         if "environment" in content:
             content["environment"]["command"] = "python experiments/x.py --data_dir=/home/me/data --seed=0"
         (copy / name).write_text(json.dumps(content))
+    with pytest.raises(InputError, match="not as it was written"):
+        study.keep_study(copy, tmp_path / "kept")
+    (copy / "manifest.json").unlink()
     kept = study.keep_study(copy, tmp_path / "kept")
     assert json.loads((kept / "config.json").read_text())["data_dir"] is None
     result = json.loads((kept / "result.json").read_text())
@@ -76,7 +79,9 @@ def test_kept_study_does_not_say_where_its_data_lay(finished, tmp_path):
 
 def test_kept_study_gives_its_models_back_as_float16_without_checkpoints(finished, tmp_path):
     kept = study.keep_study(finished[0], tmp_path / "kept")
-    assert {path.name for path in kept.iterdir()} == {"weights", "config.json", "pairs.json", "result.json"}
+    assert {path.name for path in kept.iterdir()} == {
+        "weights", "config.json", "manifest.json", "pairs.json", "result.json",
+    }  # fmt: skip
     loaded, original = study.load_trained(kept), study.load_trained(finished[0])
     assert loaded.pairs == original.pairs
     for own, model in zip(original.trained, loaded.trained, strict=True):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jsep import attack
 from jsep.attack.pgd import ascend
-from jsep.train.batch_attack import ascend_batch
+from jsep.train.batch_attack import ascend_batch, check_batch_labels
 from jsep.train.objectives.interface import (
     Auxiliary,
     BatchFn,
@@ -41,6 +41,7 @@ def adversarial_images(
     Args: images: (B, H, W, C) in [0, 1]; labels: (B,); train_batch_fn: (variables, images) -> logits (B, K);
       chunk_size: images attacked at once if independently, None for all. Returns: (B, H, W, C).
     """
+    check_batch_labels(model_fn, variables, images, labels)
     variables = jax.lax.stop_gradient(variables)
     if train_batch_fn is not None:
         logits_fn = train_batch_fn
