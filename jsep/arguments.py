@@ -1,7 +1,7 @@
 """Wrong types of arguments, told by the annotations of a public function in place of an error from deep inside.
 
 Functions check the values that they take themselves (`jsep.checks`). After a failure their arguments are compared with
-the signature, so that the first one of another type is named; all but arrays are compared after a success too.
+the signature, so that the first one of another type is named; after a success too, which may be one by chance.
 """
 
 import collections.abc
@@ -55,7 +55,7 @@ def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
             if mismatch is None:
                 raise
             raise InputError(mismatch) from error
-        mismatch = _first_mismatch(function, args, kwargs, arrays=False)
+        mismatch = _first_mismatch(function, args, kwargs)
         if mismatch is not None:
             raise InputError(mismatch)
         return result
@@ -83,19 +83,12 @@ def _given(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
         return {}  # Python's own error says which argument is missing
 
 
-def _first_mismatch(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], arrays: bool = True
-) -> str | None:
-    """One line on the first argument that is not of the type of its annotation; None if all are.
-
-    Args: arrays: whether arrays are compared too: functions take some that are none yet, such as lists.
-    """
+def _first_mismatch(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """One line on the first argument that is not of the type of its annotation; None if all are."""
     hints = _signature(function)[1]
     for name, value in _given(function, args, kwargs).items():
         hint = hints.get(name, Any)
-        if not arrays and {hint, *typing.get_args(hint)} & {jax.Array, np.ndarray}:
-            continue
-        if arrays and name == "key" and value is not None and not _is_key(value):
+        if name == "key" and hint is not Any and value is not None and not _is_key(value):
             return f"key must be a random key, as from jax.random.key(0), got {_shown(value)}"
         if not _fits(value, hint):
             return f"{name} must be {_words(hint)}, got {_shown(value)}"
@@ -106,9 +99,10 @@ def _failing_function(function: Callable[..., Any], args: Sequence[Any], kwargs:
     """One line on a function of an image that fails for the image given with it, or returns no array; None else."""
     given = _given(function, args, kwargs)
     image = next((given[name] for name in ("image", "point", "images") if name in given), None)
-    if image is None or not hasattr(image, "shape"):
+    size = getattr(image, "shape", getattr(getattr(given.get("dataset"), "info", None), "image_shape", None))
+    if size is None:
         return None
-    shape = jax.ShapeDtypeStruct(image.shape[1:] if "images" in given else image.shape, np.float32)
+    shape = jax.ShapeDtypeStruct(size[1:] if "images" in given else size, np.float32)
     for name in _OF_IMAGE & given.keys():
         more = (given.get("variables"),) if name in ("model_fn", "features_fn") and "variables" in given else ()
         try:
@@ -136,9 +130,9 @@ def _fits(value: Any, hint: Any) -> bool:
     kind = origin or hint
     if kind is types.NoneType or kind is None:
         return value is None
-    if not inspect.isclass(kind) or kind is object:
+    if not inspect.isclass(kind) or kind in (object, Any):
         return True
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, jax.core.Tracer | jax.ShapeDtypeStruct):
         return kind in (bool, int, float, jax.Array, np.ndarray)
     if kind in (bool, int, float):
         return _is_number(value, kind)
@@ -147,7 +141,11 @@ def _fits(value: Any, hint: Any) -> bool:
     if kind is collections.abc.Callable:
         return callable(value)
     if kind in (tuple, list, collections.abc.Sequence):
-        return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes)
+        if isinstance(value, np.ndarray):
+            return True
+        items = typing.get_args(hint)[:1] if len({*map(repr, typing.get_args(hint))} - {"Ellipsis"}) == 1 else (Any,)
+        is_sequence = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        return is_sequence and all(_fits(each, items[0]) for each in value)
     return isinstance(value, kind)
 
 

@@ -276,8 +276,9 @@ def as_baseline(baseline: Any, image: Array, name: str = "baseline") -> Array:
         fits = False
     if not fits:
         raise InputError(f"{name} must broadcast to the image's shape {image.shape}, got shape {array.shape}")
+    array = jnp.asarray(array, image.dtype)
     check_pixels(array, name, in_box=False)
-    return jnp.asarray(array, image.dtype)
+    return array
 
 
 def check_label(label: Any, num_classes: int, name: str = "label") -> None:

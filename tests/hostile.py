@@ -11,9 +11,11 @@ import inspect
 import io
 import math
 import pathlib
+import re
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -82,7 +84,8 @@ VALUES: dict[str, Any] = {
     "table": RNG.uniform(size=(3, 5)), "rows": ROWS, "given": RNG.uniform(size=8), "model": NET, "input_shape": SHAPE,
     "activation": "relu", "split": "test", "splits": {"train": MANY, "validation": MANY, "test": MANY},
     "interval": stats.t_interval([0.1, 0.4, 0.2]), "config": ATTACKED, "draws": None, "sep_weight": 1.0, "decay": 0.9,
-    "ratio": 1.0, "step": jnp.int32(3), "average": {"a": jnp.ones(2)}, "precision": "float32", "stored": PAIRS.as_dict(),
+    "ratio": 1.0,
+    "step": jnp.int32(3), "average": {"a": jnp.ones(2)}, "precision": "float32", "stored": PAIRS.as_dict(),
     "randomised": WEIGHTS, "batch_fn": models.batch_fn(NET), "image_shape": SHAPE, "shape": SHAPE, "method": "gradient",
     "version": "fast", "settings": TARGETED, "source": {"a": np.ones(2)}, "is_randomised": lambda name: True,
     "make_map_fn": lambda variables: map_fn, "num_neighbours": 2, "measure": None, "context": CONTEXT, "metric": None,
@@ -230,7 +233,8 @@ def faults_of(value: Any) -> dict[str, Any]:
                 "gives integers": lambda *a, **k: jax.tree.map(lambda x: x.astype(int), value(*a, **k)),
                 "takes nothing": lambda: 0.0}  # fmt: skip
     if isinstance(value, tuple | list):
-        return {"text": "abc", "None": None, "number": 3.5, "list of None": [None], "of text": ("a", "b"), "dict": {"a": 1},
+        return {"text": "abc", "None": None, "number": 3.5, "list of None": [None], "of text": ("a", "b"),
+                "dict": {"a": 1},
                 "empty": (), "NaN": (math.nan,) * max(len(value), 1)}  # fmt: skip
     if value is None:
         return {"text": "abc", "dict": {"a": 1}, "object": object(), "NaN": math.nan, "negative": -1}
@@ -343,3 +347,42 @@ def good_numbers(name: str) -> list[np.ndarray]:
     """The numbers of a function's good call."""
     function = functions()[name]
     return numbers_of(function(**good_arguments(name, function)[0]))
+
+
+_FIRST_AXIS = "directions|near|table|curves|values|images|points|first|second|curve|maps|rows|steps|epsilons"
+VALID = (
+    (r"explain\.(?!.*map).*-(image|x)-huge|explain\.explanation_map-saliency-huge", "defined anywhere"),
+    (r"evaluate\..*-(map_[ab]?|near|loss_start|loss_end|maps)-huge", "a formula that holds at this scale"),
+    (r".*-baseline-(negative|array)", "a baseline is any number, or broadcasts to the image"),
+    (rf".*-({_FIRST_AXIS})-longer", "a batch"),
+    (r"stats\.band-curves-(first alone|scalar)|evaluate\.area_under_curve-.*|stats\..*-(uint8|bool)", "numbers"),
+    (r"landscape\.\w+-(direction|directions|grid)-(uint8|bool|huge|empty|batch)", "numbers"),
+    (r"evaluate\.(make_groups|select_pairs)-points-(uint8|bool|huge)", "features are any numbers"),
+    (r".*-(alpha|cure_step|learning_rate|noise_scale|map_weight|output_weight)-huge", "bounded where it is used"),
+    (r".*-key-(batch of keys|seed|image)", "a raw key"),
+)
+"""Bad values that are good after all, and why."""
+
+
+def is_valid(name: str) -> bool:
+    """Whether a call of this name may give a finite number of its own."""
+    return any(re.fullmatch(pattern, name) for pattern, _ in VALID)
+
+
+def judged(sample: Sequence[Call]) -> tuple[Counter[str], list[str]]:
+    """How many calls ended in which outcome, and a line on each that should not have ended so.
+
+    "said": NaN or infinity where they were given, or came from the model.
+    """
+    counts: Counter[str] = Counter()
+    wrong = []
+    for call in sample:
+        outcome, text = outcome_of(call.make, functools.partial(good_numbers, call.function))
+        if outcome in ("finite", "non-finite") and (is_valid(call.name) or text == "[]"):
+            outcome = "valid"
+        if outcome == "non-finite" and call.fault in ("NaN", "infinite", "all NaN", "NaN array", "gives NaN", "huge"):
+            outcome = "said"
+        counts[outcome] += 1
+        if outcome in ("deep", "slow", "finite", "non-finite"):
+            wrong.append(f"{call.name}: {outcome} {text}")
+    return counts, wrong

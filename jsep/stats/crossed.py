@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jsep.checks import InputError, check_positive
+from jsep.checks import InputError, check_count, check_positive
 from jsep.stats.inference import Interval, check_confidence, sample
 
 
@@ -132,6 +132,7 @@ def mean_of_interval(interval: Interval, num_seeds: int, *, confidence: float = 
     import scipy.stats
 
     check_confidence(confidence)
+    check_count("num_seeds", num_seeds)
     error = (interval.high - interval.low) / 2 / float(scipy.stats.norm.ppf((1 + confidence) / 2))
     return CrossedMean(interval.estimate, error**2, 0.0, np.inf, np.inf, num_seeds, 0)
 

@@ -24,9 +24,20 @@ class Interval(NamedTuple):
     high: float
 
 
+def as_numbers(values: object, what: str = "values") -> np.ndarray:
+    """The values as float64. Raises: InputError for other values than numbers, and rows of unequal length."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"their type is {array.dtype}")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be an array of numbers ({error})") from None
+    return array.astype(np.float64)
+
+
 def sample(values: object, what: str = "values", ndim: int = 1) -> np.ndarray:
     """The values as float64. Raises: InputError unless they are `ndim`-dimensional, not empty and finite."""
-    array = np.asarray(values, np.float64)
+    array = as_numbers(values, what)
     if array.ndim != ndim or array.size == 0:
         raise InputError(f"{what} must be {ndim}-dimensional and not empty, got shape {array.shape}")
     if not np.isfinite(array).all():

@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jsep.checks import check_number
+from jsep.checks import InputError, check_number
 from jsep.types import Array, PyTree
 
 
@@ -21,6 +21,8 @@ def moving_average(decay: float, average: PyTree, values: PyTree, step: Array) -
     Returns: a_t.
     """
     check_number("decay", decay, 0.0, 1.0)
+    if str(jax.tree.structure(average)) != str(jax.tree.structure(values)):
+        raise InputError("average and values must have the same structure")
     count = step.astype(jnp.float32)
     # expm1 avoids the cancellation of 1 - d^t in float32 for d near 1.
     rate = (1 - decay) / -jnp.expm1(count * math.log(decay))

@@ -53,6 +53,22 @@ def test_lost_maps_are_made_again_without_training(finished, tmp_path):
             np.testing.assert_array_equal(before[name], after[name])
 
 
+@pytest.mark.slow
+def test_damaged_best_checkpoint_trains_its_model_anew(finished, tmp_path):
+    run_dir, expected, _ = finished
+    shutil.copytree(run_dir, tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    best = tmp_path / "run" / "checkpoints" / "mat_seed0_best"
+    newest = max((path for path in best.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    file = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.warns(UserWarning, match="mat_seed0_best: .* is damaged; the model is trained anew"):
+        resumed = study.run(CONFIG, tmp_path / "run", resume=True)
+    assert comparable(resumed) == comparable(expected)
+
+
 def test_existing_run_is_refused_and_left_untouched(finished):
     run_dir, _, _ = finished
     before = (run_dir / "result.json").read_bytes()
