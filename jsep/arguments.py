@@ -20,7 +20,7 @@ from jsep.checks import InputError
 
 __all__ = ["explain_failures"]
 
-_OF_IMAGE = {"logits_fn", "map_fn", "scalar_fn", "objective", "features_fn", "model_fn"}
+_OF_IMAGE = {"logits_fn", "map_fn", "scalar_fn", "objective", "features_fn", "model_fn", "saliency"}
 
 _WORDS = {
     bool: "True or False", int: "a whole number", float: "a finite number", str: "a text", types.NoneType: "None",
@@ -90,6 +90,8 @@ def _first_mismatch(function: Callable[..., Any], args: Sequence[Any], kwargs: M
         hint = hints.get(name, Any)
         if name == "key" and hint is not Any and value is not None and not _is_key(value):
             return f"key must be a random key, as from jax.random.key(0), got {_shown(value)}"
+        if name == "seed" and not (_fits(value, int) and 0 <= int(value) < 2**32):
+            return f"seed must be a whole number from 0 to {2**32 - 1}, got {_shown(value)}"
         if not _fits(value, hint):
             return f"{name} must be {_words(hint)}, got {_shown(value)}"
     return None
@@ -103,10 +105,15 @@ def _failing_function(function: Callable[..., Any], args: Sequence[Any], kwargs:
     if size is None:
         return None
     shape = jax.ShapeDtypeStruct(size[1:] if "images" in given else size, np.float32)
-    for name in _OF_IMAGE & given.keys():
-        more = (given.get("variables"),) if name in ("model_fn", "features_fn") and "variables" in given else ()
+    for name in sorted(_OF_IMAGE & given.keys()):
+        arguments: tuple[Any, ...] = (shape,)
+        if name in ("model_fn", "features_fn") and "variables" in given:
+            arguments = (given["variables"], shape)
+        probed = given[name]
+        if name == "saliency":
+            probed = functools.partial(probed, given.get("logits_fn"), label=given.get("label"))
         try:
-            found = jax.eval_shape(given[name], *more, shape)
+            found = jax.eval_shape(probed, *arguments)
         except Exception as error:
             reason = " ".join(str(error).split())[:100]
             return f"{name} fails for an image of shape {shape.shape} ({type(error).__name__}: {reason})"

@@ -18,7 +18,7 @@ def cluster_explanation_loss(maps: np.ndarray, labels: np.ndarray) -> dict[str, 
     Raises: InputError if no two maps share a cluster, or all do.
     Reference: PAPER, appendix: intra- and inter-cluster explanation loss.
     """
-    if np.ndim(maps) != 3 or len(maps) != len(labels):
+    if np.ndim(maps) != 3 or np.shape(labels) != (len(maps),):
         raise InputError(f"expected maps (B, H, W) with one label each, got {np.shape(maps)} and {np.shape(labels)}")
     check_pixels(maps, "maps", in_box=False)
     flat = np.asarray(maps, np.float64).reshape(len(maps), -1)
@@ -50,6 +50,8 @@ def adjusted_rand_index(labels: np.ndarray, classes: np.ndarray) -> float:
 
     if np.ndim(labels) != 1 or np.shape(labels) != np.shape(classes):
         raise InputError(f"expected one label and class an image, got {np.shape(labels)} and {np.shape(classes)}")
+    if not all(np.issubdtype(np.asarray(each).dtype, np.integer) for each in (labels, classes)):
+        raise InputError("labels and classes must be integers")
     return float(adjusted_rand_score(classes, labels))
 
 

@@ -77,6 +77,8 @@ def make_groups(points: np.ndarray, classes: np.ndarray, selection: str, *, num_
     """
     check_choice("selection", selection, SELECTIONS)
     check_count("num_clusters", num_clusters, minimum=2)
+    if np.ndim(points) != 2 or not np.size(points):
+        raise InputError(f"points must be features (B, F), got shape {np.shape(points)}")
     rng = np.random.default_rng(seed)
     if selection == "random":
         return Groups(rng.permutation(len(points)), np.zeros(len(points)))

@@ -18,6 +18,8 @@ def explanation_loss_to(map_fn: MapFn, target_map: Array) -> Objective:
 
     def objective(image: Array) -> Array:
         map_ = map_fn(image)
+        if not hasattr(map_, "dtype") or not jnp.issubdtype(map_.dtype, jnp.floating):
+            raise InputError(f"map_fn must map an image to a floating-point map, got {map_}")
         if map_.shape != jnp.shape(target_map):
             raise InputError(
                 f"target_map must have the shape of map_fn's maps, {map_.shape}, got {jnp.shape(target_map)}"

@@ -136,7 +136,9 @@ def partial_correlation(
 
     check_choice("partial correlation", kind, KINDS[:2])
     check_count("num_resamples", num_resamples)
-    controls = np.asarray(given, np.float64)
+    controls = as_numbers(given, "given")
+    if controls.ndim not in (1, 2):
+        raise InputError(f"given must be (M, k), the controls of each model, got shape {controls.shape}")
     controls = controls[:, None] if controls.ndim == 1 else controls
     count = controls.shape[1]
     first, second, controls = _columns(x, y, controls, minimum=count + 4)

@@ -147,5 +147,8 @@ def band(curves: np.ndarray) -> Band:
     >>> [float(each[0]) for each in band(np.arange(11.0)[:, None])]
     [1.0, 5.0, 5.0, 9.0]
     """
+    curves = as_numbers(curves, "curves")
+    if not curves.size:
+        raise InputError(f"curves must be (num_curves, num_points), got shape {curves.shape}")
     low, median, high = np.nanquantile(curves, (0.1, 0.5, 0.9), axis=0)
     return Band(low, median, np.nanmean(curves, axis=0), high)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep import attack
-from jsep.checks import check_labels
+from jsep.checks import check_images, check_labels
 from jsep.numerics import all_finite
 from jsep.types import Array, ModelFn, PyTree
 
@@ -25,6 +25,7 @@ def check_batch_labels(model_fn: ModelFn, variables: PyTree, images: Array, labe
     """Raises: InputError unless `labels`, if they are not traced, are one class of the model for each image."""
     if isinstance(labels, jax.core.Tracer):
         return
+    check_images(images)
     output = jax.eval_shape(model_fn, variables, jax.ShapeDtypeStruct(jnp.shape(images)[1:], jnp.float32))
     check_labels(labels, len(images), output.shape[-1])
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jsep import attack
 from jsep.attack.pgd import ascend
+from jsep.checks import check_count
 from jsep.train.batch_attack import ascend_batch, check_batch_labels
 from jsep.train.objectives.interface import (
     Auxiliary,
@@ -42,6 +43,8 @@ def adversarial_images(
       chunk_size: images attacked at once if independently, None for all. Returns: (B, H, W, C).
     """
     check_batch_labels(model_fn, variables, images, labels)
+    if chunk_size is not None:
+        check_count("chunk_size", chunk_size)
     variables = jax.lax.stop_gradient(variables)
     if train_batch_fn is not None:
         logits_fn = train_batch_fn
