@@ -77,8 +77,11 @@ def make_groups(points: np.ndarray, classes: np.ndarray, selection: str, *, num_
     """
     check_choice("selection", selection, SELECTIONS)
     check_count("num_clusters", num_clusters, minimum=2)
-    if np.ndim(points) != 2 or not np.size(points):
-        raise InputError(f"points must be features (B, F), got shape {np.shape(points)}")
+    points = np.asarray(points)
+    if points.ndim != 2 or not points.size or points.dtype.kind not in "iuf":
+        raise InputError(f"points must be features (B, F), got {points.dtype} of shape {points.shape}")
+    if not np.isfinite(points).all():
+        raise InputError("points must be finite features, got NaN or infinity")
     rng = np.random.default_rng(seed)
     if selection == "random":
         return Groups(rng.permutation(len(points)), np.zeros(len(points)))

@@ -23,6 +23,8 @@ def moving_average(decay: float, average: PyTree, values: PyTree, step: Array) -
     check_number("decay", decay, 0.0, 1.0)
     if str(jax.tree.structure(average)) != str(jax.tree.structure(values)):
         raise InputError("average and values must have the same structure")
+    if not jnp.issubdtype(step.dtype, jnp.integer):
+        raise InputError(f"step must be a whole number, got dtype {step.dtype}")
     count = step.astype(jnp.float32)
     # expm1 avoids the cancellation of 1 - d^t in float32 for d near 1.
     rate = (1 - decay) / -jnp.expm1(count * math.log(decay))

@@ -34,6 +34,8 @@ def sep_penalty(map_fn: MapFn, image: Array, noise: Array) -> Array:
     """
     if jnp.shape(noise) != jnp.shape(image):
         raise InputError(f"noise must have the image's shape {jnp.shape(image)}, got {jnp.shape(noise)}")
+    if not jnp.issubdtype(jnp.result_type(noise), jnp.floating):
+        raise InputError(f"noise must be floating point, got dtype {jnp.result_type(noise)}")
     return jnp.mean((map_fn(image + noise) - map_fn(image)) ** 2)
 
 
