@@ -353,10 +353,8 @@ _FIRST_AXIS = "directions|near|table|curves|values|images|points|first|second|cu
 VALID = (
     (r"explain\.(?!.*map).*-(image|x)-huge|explain\.explanation_map-saliency-huge", "defined anywhere"),
     (r"evaluate\..*-(map_[ab]?|near|loss_start|loss_end|maps)-huge", "a formula that holds at this scale"),
-    (
-        r".*-baseline-(negative|array|list)|evaluate\.relative_reduction-.*-uint8",
-        "a baseline is any number, or broadcasts to the image",
-    ),
+    (r".*-baseline-(negative|array|list)", "a baseline is any number, or broadcasts to the image"),
+    (r"evaluate\.relative_reduction-.*-uint8", "numbers"),
     (rf".*-({_FIRST_AXIS})-longer", "a batch"),
     (r"stats\.band-curves-(first alone|scalar|huge)|evaluate\.area_under_curve-.*|stats\..*-(uint8|bool)", "numbers"),
     (r"landscape\.\w+-(direction|directions|grid)-(uint8|bool|huge|empty|batch)", "numbers"),

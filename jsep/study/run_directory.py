@@ -3,7 +3,7 @@
 import io
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -248,20 +248,26 @@ class MetricsLog:
         """Drops the records of a model after `step`, which a resumed run writes again."""
         if not devices.is_first() or not self._path.exists():
             return
-        kept = []
-        for line in self._path.read_text().splitlines():
+        kept = [
+            json.dumps(logged) + "\n"
+            for logged in self._records()
+            if (logged["method"], logged["seed"]) != (method, seed) or logged["step"] <= step
+        ]
+        write_whole(self._path, "".join(kept))
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        """The records so far, without lines that were cut off when the run was killed, or are damaged."""
+        for line in self._path.read_text(errors="replace").splitlines() if self._path.exists() else ():
             try:
                 logged = json.loads(line)
-            except ValueError:  # a line cut off when the run was killed
+            except ValueError:
                 continue
-            if (logged["method"], logged["seed"]) != (method, seed) or logged["step"] <= step:
-                kept.append(line + "\n")
-        write_whole(self._path, "".join(kept))
+            if isinstance(logged, dict) and {"method", "seed", "step"} <= logged.keys():
+                yield logged
 
     def first_step(self, method: str, seed: int, key: str) -> int | None:
         """The first step at which a model's record has a non-zero `key`; None where there is none."""
-        for line in self._path.read_text().splitlines() if self._path.exists() else ():
-            logged = json.loads(line)
+        for logged in self._records():
             if (logged["method"], logged["seed"]) == (method, seed) and logged.get(key):
                 return int(logged["step"])
         return None
@@ -269,8 +275,7 @@ class MetricsLog:
     def means_of_epochs(self, method: str, seed: int, key: str) -> list[float]:
         """The mean of `key` over the records of each epoch of a model, to four digits; empty where no record has it."""
         found: dict[int, list[float]] = {}
-        for line in self._path.read_text().splitlines() if self._path.exists() else ():
-            logged = json.loads(line)
+        for logged in self._records():
             if (logged["method"], logged["seed"]) == (method, seed) and key in logged:
                 found.setdefault(logged["epoch"], []).append(logged[key])
         return [float(f"{np.mean(found[epoch]):.4g}") for epoch in sorted(found)]
