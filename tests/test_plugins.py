@@ -181,6 +181,7 @@ def plugged(**changes: Any) -> study.StudyConfig:
     return TINY.replace(**chosen | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("three_plugins")
 def test_study_knows_a_new_data_set_explanation_and_attack(tmp_path: pathlib.Path) -> None:
     config = plugged()

@@ -102,6 +102,7 @@ def select_pairs(
     seed: int = 0,
     selection: str = "kmeans",
     same_class: bool = False,
+    among: np.ndarray | None = None,
 ) -> PairIndex:
     """Pairs of images from different clusters: those nearest to the cluster centres in feature space.
 
@@ -110,7 +111,8 @@ def select_pairs(
     the representatives of another cluster and, unless `same_class`, of another class.
 
     Args: points: (B, F) features of the images of `dataset`; num_clusters >= 2; num_pairs: P; selection: "kmeans" or
-      another of `SELECTIONS`, see `make_groups`; same_class: whether victim and target may have the same class.
+      another of `SELECTIONS`, see `make_groups`; same_class: whether victim and target may have the same class; among:
+      (B,) bool, the images to cluster and choose from, such as those that every model classifies correctly.
     Raises: InputError for fewer images than clusters or pairs, or if no image of another class exists.
     Reference: PAPER, "selection of images": 15 clusters x 10 images.
     """
@@ -121,12 +123,14 @@ def select_pairs(
     if not np.all(np.isfinite(points)):
         num_bad = int(np.sum(~np.isfinite(points).reshape(len(points), -1).all(axis=1)))
         raise InputError(f"points must be finite features, got NaN or infinity for {num_bad} of {len(points)} images")
+    places = np.arange(len(points)) if among is None else np.flatnonzero(among)
+    points, own_labels = points[places], dataset.labels[places]
     if len(points) < max(num_clusters, num_pairs):
         raise InputError(
             f"{num_pairs} pairs in {num_clusters} clusters need at least {max(num_clusters, num_pairs)} images, "
             f"got {len(points)}; ask for fewer, or load more images"
         )
-    groups = make_groups(points, dataset.labels, selection, num_clusters=num_clusters, seed=seed)
+    groups = make_groups(points, own_labels, selection, num_clusters=num_clusters, seed=seed)
     members = [np.flatnonzero(groups.labels == cluster) for cluster in range(groups.labels.max() + 1)]
     members = [cluster[np.argsort(groups.rank[cluster], kind="stable")] for cluster in members]
     # Round robin over the clusters, nearest image first, until there are enough.
@@ -134,7 +138,7 @@ def select_pairs(
         (rank, cluster, index) for cluster, indices in enumerate(members) for rank, index in enumerate(indices.tolist())
     )
     chosen = ranked[:num_pairs]
-    victims = [index for _, _, index in chosen]
+    victims = [int(places[index]) for _, _, index in chosen]
     clusters = np.array([cluster for _, cluster, _ in chosen])
     labels = dataset.labels[victims]
     rng = np.random.default_rng(seed)

@@ -31,8 +31,9 @@ _CUSTOM = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
 _AFFINE = {"add", "sub", "mul", "div", "neg", "convert_element_type", "copy", "stop_gradient"}
 ELEMENTWISE = _AFFINE | {
     "abs", "add_any", "and", "cbrt", "ceil", "clamp", "cos", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1",
-    "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "ne", "not",
-    "or", "pow", "round", "rsqrt", "select_n", "sign", "sin", "sqrt", "square", "tanh", "xor",
+    "floor", "ge", "gt", "integer_pow", "is_finite", "jsep_log1p", "le", "log", "log1p", "logistic", "lt",
+    "max", "min", "ne", "not", "or", "pow", "round", "rsqrt", "select_n", "sign", "sin", "sqrt", "square",
+    "tanh", "xor",
 }  # fmt: skip
 """Elementwise primitives."""
 

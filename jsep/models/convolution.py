@@ -1,14 +1,11 @@
-"""The 2-D convolution of the models, in an implementation that is fast on each backend at every order of derivative.
+"""The 2-D convolution of the models, in an implementation that is fast on each platform at every order of derivative.
 
-It is `lax.conv_general_dilated` on GPU and TPU, and `jsep.models.cpu.conv2d` on CPU. On CPU most convolutions of small
-images use one core only, unless `jsep.devices.use_all_cores` was called first.
+It is that of `jax.lax` where a program is compiled for GPU or TPU, and that of `jsep.models.cpu` for CPU, where most
+convolutions of small images use one core only, unless `jsep.devices.use_all_cores` was called first.
 """
-
-import jax
 
 from jsep.checks import InputError
 from jsep.models import cpu
-from jsep.models.cpu.lax_conv import lax_conv
 from jsep.types import Array
 
 
@@ -22,7 +19,4 @@ def conv2d(images: Array, kernel: Array, *, strides: int, padding: int, groups: 
     """
     if groups not in (1, images.shape[-1]):
         raise InputError(f"groups must be 1 or the {images.shape[-1]} channels of the images, got {groups}")
-    if jax.default_backend() != "cpu":
-        pads = ((padding, padding), (padding, padding))
-        return lax_conv(images, kernel, padding=pads, strides=strides, groups=groups)
     return cpu.conv2d(images, kernel, strides=strides, padding=padding, groups=groups)

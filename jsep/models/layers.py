@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jsep.checks import check_choice
 from jsep.models.convolution import conv2d
+from jsep.models.cpu.log1p import log1p_of_small
 from jsep.types import Array
 
 ACTIVATIONS = ("softplus", "relu", "gelu")
@@ -17,27 +18,10 @@ ACTIVATIONS = ("softplus", "relu", "gelu")
 BATCH_NORM_MOMENTUM = 0.9
 """Decay of the running statistics of batch normalisation per training step."""
 
-_LOG1P_RATIO = (
-    1.0, -0.49999493, 0.33319098, -0.24842982, 0.19106007, -0.13663244, 0.07822593, -0.029505227, 0.0052326913
-)  # fmt: skip
-"""Minimax polynomial of log(1 + x) / x on [0, 1], coefficients from x^0 up; largest relative error 6e-8."""
-
 
 @jax.custom_jvp
 def _softplus(x: Array) -> Array:
-    return jnp.maximum(x, 0) + _log1p_of_small(jnp.exp(-jnp.abs(x)))
-
-
-def _log1p_of_small(x: Array) -> Array:
-    """log(1 + x) for x in [0, 1], exact up to rounding."""
-    if x.dtype != jnp.float32 or jax.default_backend() != "cpu":
-        return jnp.log1p(x)
-    # XLA's log1p takes three times as long on CPU. A polynomial in x, since a series in x / (2 + x) takes 1.5 times as
-    # long: XLA writes the quotient to memory because it is used twice.
-    ratio = jnp.float32(_LOG1P_RATIO[-1])
-    for coefficient in reversed(_LOG1P_RATIO[:-1]):
-        ratio = ratio * x + jnp.float32(coefficient)
-    return ratio * x
+    return jnp.maximum(x, 0) + log1p_of_small(jnp.exp(-jnp.abs(x)))
 
 
 @_softplus.defjvp

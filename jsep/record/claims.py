@@ -1,7 +1,8 @@
 """The claims tested on a result, as data: which two methods are compared, by which metric, with which claimed sign."""
 
 import dataclasses
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 
 from jsep import evaluate
 from jsep.record.row import Result, Row
@@ -24,16 +25,19 @@ OUTCOMES = ("explanation_loss_end", "one_minus_concordance_end", "relative_reduc
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """One comparison of two methods.
+    """One comparison of methods: of two, or a contrast of several.
 
     question: a key of `QUESTIONS`; subject: the object of the question, such as a method. A question holds for a
       subject if all its claims about that subject hold.
     metric: a key of `evaluate.METRICS`.
     method, baseline: the two methods; the difference method - baseline is tested.
-    sign: the claimed sign of the difference, +1 or -1; 0 claims that both are equal within `margin`.
+    sign: the claimed sign of the difference, +1 or -1; 0 claims that both are equal within `margin`, or, without a
+      margin, a difference of either sign.
     margin: of equality, used with sign 0, in the unit of the metric.
     source: where the claim comes from.
     scale: `DIFFERENCE`, `RATIO` or `CORRELATION`; units: the sampling units, "seeds" or "models".
+    contrast: ((method, weight), ...) whose weighted sum is tested in place of the difference, such as a slope or a
+      difference of differences; `method` then is its name and `baseline` "".
     """
 
     question: str
@@ -46,6 +50,17 @@ class Claim:
     source: str = "paper"
     scale: str = DIFFERENCE
     units: str = "seeds"
+    contrast: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """method -> its weight in what is tested."""
+        return dict(self.contrast) if self.contrast else {self.method: 1.0, self.baseline: -1.0}
+
+    @property
+    def is_equality(self) -> bool:
+        """Whether equality within the margin is claimed."""
+        return self.sign == 0 and self.margin > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +103,19 @@ QUESTIONS: dict[str, Question] = {
     "belief_by_concordance": Question("adversarial training, 1 − concordance", "the same by 1 − concordance"),
     "belief_by_share": Question("adversarial training, share removed", "the same by the share removed"),
     "belief_by_cosine": Question("adversarial training, cosine", "the same by the cosine to the target's map"),
+    "grows_by_loss": Question(
+        "training budget, loss left",
+        "the larger the budget of adversarial training, the harder explanations are to manipulate, by the loss that "
+        "the attack leaves",
+    ),
+    "grows_by_concordance": Question("training budget, 1 − concordance", "the same by 1 − concordance"),
+    "interaction_by_loss": Question(
+        "SEP and adversarial training, loss left",
+        "SEP moves the loss that the attack leaves otherwise on an adversarially trained model than on a standard one",
+    ),
+    "interaction_by_concordance": Question(
+        "SEP and adversarial training, 1 − concordance", "the same by 1 − concordance"
+    ),
     "stable_maps": Question("maps under noise", "the regulariser makes maps move less under noise"),
     "regularised_accuracy": Question(
         "accuracy of regularisers", "the regulariser leaves robust accuracy where it was, within 2 points"
@@ -99,16 +127,19 @@ _SUFFIX = dict(zip(OUTCOMES, ("loss", "concordance", "share", "cosine"), strict=
 
 
 def claims_of(result: Result) -> tuple[Claim, ...]:
-    """Every claim that can be tested with the methods of a result.
+    """The claims that are tested on a result: those of the family that its configuration names, by default `STUDY`."""
+    config = result.content.get("config")
+    family = config.get("claims", STUDY) if isinstance(config, Mapping) else STUDY
+    return tuple(CLAIM_FAMILIES.get(family, _claims)(result))
+
+
+def _claims(result: Result) -> Iterator[Claim]:
+    """Every claim that can be tested with the methods of a study.
 
     For a method with an SEP weight and its baseline: the paper's order in each of `OUTCOMES`, equal robust accuracy,
     and the effective pixels of the maps. For another regulariser: its maps under noise, and the accuracy. For an
     adversarially trained baseline and a standard one: the common belief in the paper's title.
     """
-    return tuple(_claims(result))
-
-
-def _claims(result: Result) -> Iterator[Claim]:
     first: dict[str, Row] = {}
     for row in result.rows:
         first.setdefault(row.method, row)
@@ -128,17 +159,79 @@ def _claims(result: Result) -> Iterator[Claim]:
     for method in plain[True]:
         for baseline in plain[False]:
             for metric in OUTCOMES:
-                better = evaluate.METRICS[metric].better
-                yield Claim(
-                    f"belief_by_{_SUFFIX[metric]}", method, metric, method, baseline, better, source="common belief"
-                )
+                yield _belief(metric, method, baseline)
+
+
+def _belief(metric: str, method: str, baseline: str) -> Claim:
+    better = evaluate.METRICS[metric].better
+    return Claim(f"belief_by_{_SUFFIX[metric]}", method, metric, method, baseline, better, source="common belief")
 
 
 def _sep_claims(method: str, baseline: str, sign: int) -> Iterator[Claim]:
     for metric in OUTCOMES:
-        source = "paper" if metric == OUTCOMES[0] else "reviewers"
-        # Flattening (sign > 0) is claimed to make the explanation less robust.
-        claimed = -sign * evaluate.METRICS[metric].better
-        yield Claim(f"order_by_{_SUFFIX[metric]}", baseline, metric, method, baseline, claimed, source=source)
+        yield _order(metric, method, baseline, sign)
     yield Claim("equal_accuracy", baseline, "robust_accuracy", method, baseline, 0, ACCURACY_MARGIN)
     yield Claim("pixels", baseline, "effective_pixels", method, baseline, sign)
+
+
+def _order(metric: str, method: str, baseline: str, sign: int) -> Claim:
+    source = "paper" if metric == OUTCOMES[0] else "reviewers"
+    # Flattening (sign > 0) is claimed to make the explanation less robust.
+    claimed = -sign * evaluate.METRICS[metric].better
+    return Claim(f"order_by_{_SUFFIX[metric]}", baseline, metric, method, baseline, claimed, source=source)
+
+
+_CELL = re.compile(r"(base|continued|sep_pos|sep_neg)_(\d+(?:\.\d+)?)")
+_ARMS = {"sep_pos": 1, "sep_neg": -1}
+
+
+def _definitive_claims(result: Result) -> Iterator[Claim]:
+    """H1 to H6 of docs/definitive_study.md, on both primary outcomes, the loss left and 1 - concordance.
+
+    The methods are called base_E, continued_E, sep_pos_E and sep_neg_E after the budget E of their training.
+
+    H1: the largest budget against none; H2: the slope on the budget, per unit of E; H3 and H4: the arms against
+    continued training, each at each budget; H5: the same contrast at the largest budget less that at the smallest;
+    H6: equal robust accuracy of the arms at the largest budget.
+    """
+    cells: dict[str, dict[float, str]] = {}
+    for method in result.methods:
+        if found := _CELL.fullmatch(method):
+            cells.setdefault(found[1], {})[float(found[2])] = method
+    base, continued = (dict(sorted(cells.get(name, {}).items())) for name in ("base", "continued"))
+    primary = OUTCOMES[:2]
+    if len(base) > 1:
+        none, *_, largest = base.values()
+        yield from (_belief(metric, largest, none) for metric in primary)
+    if len(base) > 2:
+        mean = sum(base) / len(base)
+        spread = sum((budget - mean) ** 2 for budget in base)
+        slope = tuple((method, (budget - mean) / spread) for budget, method in base.items())
+        name = f"slope over {', '.join(base.values())}"
+        for metric in primary:
+            sign = evaluate.METRICS[metric].better
+            yield Claim(f"grows_by_{_SUFFIX[metric]}", "base", metric, name, "", sign, source="plan", contrast=slope)
+    for arm, sign in _ARMS.items():
+        own = {budget: method for budget, method in sorted(cells.get(arm, {}).items()) if budget in continued}
+        for budget, method in own.items():
+            yield from (_order(metric, method, continued[budget], sign) for metric in primary)
+        if len(own) > 1:
+            low, high = min(own), max(own)
+            contrast = ((own[high], 1.0), (continued[high], -1.0), (own[low], -1.0), (continued[low], 1.0))
+            name = f"({own[high]} − {continued[high]}) − ({own[low]} − {continued[low]})"
+            for metric in primary:
+                question = f"interaction_by_{_SUFFIX[metric]}"
+                yield Claim(question, arm, metric, name, "", 0, source="plan", contrast=contrast)
+        if own and max(own) > 0:
+            high = max(own)
+            yield Claim(
+                "equal_accuracy", continued[high], "robust_accuracy", own[high], continued[high], 0, ACCURACY_MARGIN
+            )
+
+
+STUDY = "study"
+"""The default of `CLAIM_FAMILIES`."""
+
+CLAIM_FAMILIES: dict[str, Callable[[Result], Iterator[Claim]]] = {STUDY: _claims, "definitive": _definitive_claims}
+"""name -> the claims of a result, one family for Holm's correction: every method against its baseline, or those of
+docs/definitive_study.md."""

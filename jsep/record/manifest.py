@@ -69,3 +69,9 @@ def read_listed(path: Path, advice: str = "get the file again") -> bytes:
         raise InputError(f"{path} is not as it was written (its checksum in {MANIFEST} differs): it is damaged or was "
                          f"edited; {advice}, or remove {MANIFEST} to take it as it is")  # fmt: skip
     return content
+
+
+def listed_checksum(directory: Path, name: str) -> str | None:
+    """The checksum of a file that was written once; None where the manifest does not list it."""
+    known = (read_manifest(directory) or {"files": {}})["files"].get(name)
+    return None if known is None else known[0]

@@ -95,10 +95,14 @@ def finding_of(claim: Claim, mean: stats.CrossedMean | None, *, reason: str = ""
         return Finding(
             claim, UNKNOWN, mean, these_models=these.interval(), reason=reason or f"{seeds}: others may differ"
         )
-    p = mean.p_value() if claim.sign else mean.equivalence_p(claim.margin)
+    p = _p_value(claim, mean)
     if math.isnan(p):
         return Finding(claim, UNKNOWN, mean, reason=reason or "one pair tells nothing of others")
     return Finding(claim, UNDECIDED, mean, p=p, reason=reason)
+
+
+def _p_value(claim: Claim, mean: stats.CrossedMean) -> float:
+    return mean.equivalence_p(claim.margin) if claim.is_equality else mean.p_value()
 
 
 def decide(first: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -136,69 +140,72 @@ def by_question(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Findi
     return found
 
 
-def _difference(result: Result, claim: Claim, seeds: Sequence[int | None], *, fixed: bool) -> stats.CrossedMean | None:
-    """Method - baseline over the seeds, from single pairs or images where kept, else from models; None if absent."""
-    rows, others = result.rows_of(claim.method), result.rows_of(claim.baseline)
-    couples = [(rows[seed], others[seed]) for seed in seeds]
-    tables = [_table(couples, "pairs", claim.metric), _table(couples, "images", claim.metric)]
+def _contrast(result: Result, claim: Claim, seeds: Sequence[int | None], *, fixed: bool) -> stats.CrossedMean | None:
+    """The tested contrast over the seeds, from single pairs or images where kept, else from models; None if absent."""
+    rows = {method: result.rows_of(method) for method in claim.weights}
+    weights = np.array(list(claim.weights.values()))
+    by_seed = [[rows[method][seed] for method in rows] for seed in seeds]
+    tables = [_table(by_seed, weights, "pairs", claim.metric), _table(by_seed, weights, "images", claim.metric)]
     for table, images in zip(tables, (result.images_of_pairs(), None), strict=True):
         if table is not None:
             fits = images is None or len(images) == table.shape[1]
             return stats.crossed_mean(table, images if fits else None, seeds_are_fixed=fixed)
-    if any(claim.metric not in row.metrics for couple in couples for row in couple):
+    if any(claim.metric not in row.metrics for own in by_seed for row in own):
         return None
-    values = np.array([[row.metrics[claim.metric] for row in couple] for couple in couples])
+    values = np.array([[row.metrics[claim.metric] for row in own] for own in by_seed])
     if not np.isfinite(values).all():
         return None
-    return stats.mean_over_seeds(
-        values[:, 0] - values[:, 1], of_images=_variance_of_shares(result, claim, values), seeds_are_fixed=fixed
-    )
+    of_images = _variance_of_shares(result, claim, values, weights)
+    return stats.mean_over_seeds(values @ weights, of_images=of_images, seeds_are_fixed=fixed)
 
 
-def _table(couples: Sequence[tuple[Row, Row]], of: str, metric: str) -> np.ndarray | None:
-    """(S, P or B) differences method - baseline, or None where a row lacks the metric or a value is not finite."""
-    rows = []
-    for couple in couples:
-        values = [row.of_pairs(metric) if of == "pairs" else row.per_image.get(metric) for row in couple]
-        if values[0] is None or values[1] is None or len(values[0]) != len(values[1]):
+def _table(by_seed: Sequence[Sequence[Row]], weights: np.ndarray, of: str, metric: str) -> np.ndarray | None:
+    """(S, P or B) weighted sums over the methods, or None where a row lacks the metric or a value is not finite."""
+    sums = []
+    for own in by_seed:
+        values = [row.of_pairs(metric) if of == "pairs" else row.per_image.get(metric) for row in own]
+        known = [np.asarray(each, np.float64) for each in values if each is not None]
+        if len(known) < len(own) or len({len(each) for each in known}) != 1:
             return None
-        rows.append(np.asarray(values[0], np.float64) - np.asarray(values[1], np.float64))
-    if len({len(row) for row in rows}) != 1 or not len(rows[0]):
+        sums.append(weights @ np.stack(known))
+    if len({len(each) for each in sums}) != 1 or not len(sums[0]):
         return None
-    table = np.stack(rows)
+    table = np.stack(sums)
     return table if np.isfinite(table).all() else None
 
 
-def _variance_of_shares(result: Result, claim: Claim, values: np.ndarray) -> float:
-    """The variance that other test images add to a difference of accuracies for which single images are not kept: that
-    of independent samples, an upper bound since models agree on many images. 0 for metrics that are not accuracies."""
+def _variance_of_shares(result: Result, claim: Claim, values: np.ndarray, weights: np.ndarray) -> float:
+    """The variance that other test images add to a contrast of accuracies for which single images are not kept: that of
+    independent samples, an upper bound since models agree on many images. 0 for metrics that are not accuracies."""
     if not evaluate.METRICS[claim.metric].is_accuracy or not result.num_images:
         return 0.0
     shares = values.mean(axis=0)
-    return float(np.sum(shares * (1 - shares))) / result.num_images
+    return float(np.sum(weights**2 * shares * (1 - shares))) / result.num_images
 
 
 def difference_of(result: Result, claim: Claim) -> Finding:
     """The finding for a claim before Holm's correction: pass the whole family to `decide`."""
-    rows, others = result.rows_of(claim.method), result.rows_of(claim.baseline)
-    shared = [seed for seed in rows if seed in others]
-    kept = [seed for seed in shared if not (rows[seed].degraded or others[seed].degraded)]
+    rows = {method: result.rows_of(method) for method in claim.weights}
+    first, *others = rows.values()
+    shared = [seed for seed in first if all(seed in other for other in others)]
+    kept = [seed for seed in shared if not any(own[seed].degraded for own in rows.values())]
     reason = f"{len(shared) - len(kept)} of {len(shared)} seeds left out: degraded" if len(kept) < len(shared) else ""
     if not shared:
-        return Finding(claim, UNKNOWN, reason=f"{claim.method} and {claim.baseline} share no seed")
+        return Finding(claim, UNKNOWN, reason=f"{' and '.join(rows)} share no seed")
     if not kept:
         return Finding(claim, UNKNOWN, reason=reason)
-    mean = _difference(result, claim, kept, fixed=False)
+    mean = _contrast(result, claim, kept, fixed=False)
     if mean is None:
-        return Finding(claim, UNKNOWN, reason="not measured for both")
+        both = "both" if len(rows) == 2 else "all"
+        return Finding(claim, UNKNOWN, reason=f"not measured for {both}")
     if len(kept) < FEWEST_SEEDS or len(shared) - len(kept) > 1:
-        these = _difference(result, claim, kept, fixed=True)
+        these = _contrast(result, claim, kept, fixed=True)
         assert these is not None
         seeds = f"{len(kept)} {'seed' if len(kept) == 1 else 'seeds'}"
         return Finding(
             claim, UNKNOWN, mean, these_models=these.interval(), reason=reason or f"{seeds}: others may differ"
         )
-    of_pairs = all(each.of_pairs(claim.metric) is not None for seed in kept for each in (rows[seed], others[seed]))
+    of_pairs = all(own[seed].of_pairs(claim.metric) is not None for seed in kept for own in rows.values())
     if of_pairs and len(result.victims) != mean.num_pairs:
         reason = "; ".join(filter(None, [reason, "pairs taken as independent: their images are not known"]))
     if not mean.num_pairs and not mean.of_images:
@@ -210,8 +217,8 @@ def _decide(finding: Finding, corrected_p: float, num_tests: int) -> Finding:
     claim, mean = finding.claim, finding.mean
     assert mean is not None
     decided = corrected_p < ALPHA
-    if claim.sign:
-        verdict = UNDECIDED if not decided else HOLDS if claim.sign * mean.estimate > 0 else FAILS
+    if not claim.is_equality:
+        verdict = UNDECIDED if not decided else FAILS if claim.sign * mean.estimate < 0 else HOLDS
     elif decided:
         verdict = EQUAL
     else:
@@ -235,8 +242,7 @@ def _seeds_needed(claim: Claim, mean: stats.CrossedMean, factor: float) -> int |
 
 
 def _would_decide(claim: Claim, mean: stats.CrossedMean, factor: float) -> bool:
-    p = mean.p_value() if claim.sign else mean.equivalence_p(claim.margin)
-    return p * factor < ALPHA
+    return _p_value(claim, mean) * factor < ALPHA
 
 
 def verdicts(findings: Sequence[Finding]) -> Mapping[tuple[str, str], str]:

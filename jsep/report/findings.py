@@ -86,6 +86,8 @@ def finding_text(finding: record.Finding, *, unsaid: Collection[str] = ()) -> st
 
 
 def _compared(claim: record.Claim) -> str:
+    if claim.contrast:
+        return claim.method
     sign = {record.DIFFERENCE: " − ", record.RATIO: " / "}.get(claim.scale)
     return f"{claim.method}{sign}{claim.baseline}" if sign else ""
 

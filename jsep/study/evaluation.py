@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsep import attack, evaluate, models, record, train
+from jsep import attack, data, evaluate, models, record, train
 from jsep.study.evaluation_config import STORED, EvaluationConfig
 from jsep.study.evaluation_subject import EvaluatedModel, Subject, load_subject
 from jsep.study.methods import described_method, mark_degraded
@@ -37,7 +37,6 @@ def measure(config: EvaluationConfig, subject: Subject, run: Run) -> None:
         "reference": subject.reference,
     }
     directory.add_maps(images_of_pairs(test, subject.pairs))
-    references = {model.method: subject.reference for model in subject.models}
     of_one = _Measurement(config, subject, run)
     title = "evaluating {0.name}".format
     for model in run.missing(subject.models, "model", title, arrays=("maps.npz", _VALUES)):
@@ -46,8 +45,13 @@ def measure(config: EvaluationConfig, subject: Subject, run: Run) -> None:
         if model.seed == next(m.seed for m in subject.models if m.method == model.method):
             directory.add_maps(maps)
         run.rows.append(row)
-        mark_degraded(run.rows, references)
+        mark_degraded(run.rows, {each["method"]: _reference(config, subject, each) for each in run.rows})
         run.save()
+
+
+def _reference(config: EvaluationConfig, subject: Subject, row: dict[str, Any]) -> str | None:
+    """The method below whose clean accuracy a model is degraded: with cells and no reference given, its baseline."""
+    return row["baseline"] if config.cells and subject.reference is None else subject.reference
 
 
 @dataclasses.dataclass
@@ -184,7 +188,10 @@ class _Measurement:
         return {name: np.concatenate([part[name] for part in parts])[: len(victims)] for name in parts[0]}
 
     def _auto_attack(self, model: EvaluatedModel) -> attack.AutoAttackInfo:
-        config, total = self.config, len(self.subject.test)
+        config, test = self.config, self.subject.test
+        if config.auto_attack.num_images:
+            test = data.stratified_subset(test, config.auto_attack.num_images)
+        total = len(test)
         version, part = config.auto_attack.version, config.auto_attack.part
         assert version is not None
         count, seen = self._begin(f"AutoAttack on {model.name}", total), 0
@@ -198,7 +205,7 @@ class _Measurement:
             self._key(model, 5),
             model.model_fn,
             model.variables,
-            self.subject.test,
+            test,
             norm=config.budget.norm,
             epsilon=config.budget.epsilon,
             version=version,
@@ -213,12 +220,13 @@ class _Measurement:
 def _work(config: EvaluationConfig, done: Collection[tuple[str, int]]) -> Work:
     tasks: list[Task] = []
     first = None
-    for run_dir in config.study_dirs:
+    for run_dir, _, method in config.sources():
         study = finished_config(run_dir)
         first = first or study
         images = data_sizes(study)
         costs, explanation = model_costs(study, images), config.explanation_attack()
-        methods = [method for method in study.methods if not config.methods or method in config.methods]
+        chosen = (method,) if method else config.methods
+        methods = [name for name in study.methods if not chosen or name in chosen]
         num_models = len(methods) * min(config.max_seeds or study.num_seeds, study.num_seeds)
         num_images = images.test if config.test_images is None else config.test_images or images.test
         num_pairs = study.pairs.num_pairs if config.pairs.selection == STORED else config.pairs.num_pairs

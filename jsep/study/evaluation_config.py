@@ -1,8 +1,10 @@
 """The configuration of an evaluation of trained models: every setting that its results depend on."""
 
 import dataclasses
+import glob
+from typing import NamedTuple
 
-from jsep import attack, evaluate
+from jsep import attack, evaluate, record
 from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, group, random_seed, setting, size
 from jsep.study.feature_network import OWN, PIXELS
@@ -11,6 +13,14 @@ from jsep.study.options import number
 
 STORED = "study"
 """The selection rule that reuses the pairs of the first study."""
+
+
+class Source(NamedTuple):
+    """Models to evaluate: a run directory; the cell that they belong to, "" for none; their method, "" for all."""
+
+    run_dir: str
+    cell: str = ""
+    method: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +64,7 @@ class EvaluationPairsConfig:
     num_clusters: int = count(15, "clusters of the selection", minimum=2)
     num_pairs: int = count(150, "pairs of the selection")
     same_class: bool = setting(False, "whether a target may have the class of its victim")
+    correct_by_all: bool = setting(False, "choose only images that every evaluated model classifies correctly")
     max_pairs: int = count(0, "pairs that are attacked, the first ones of the index; 0: all", minimum=0)
 
 
@@ -66,6 +77,9 @@ class AutoAttackSettings:
         "version of AutoAttack that is run as well; default: none",
         choices=attack.AUTO_ATTACK_VERSIONS,
         flag="auto_attack",
+    )
+    num_images: int = count(
+        0, "images that AutoAttack attacks, stratified by class; 0: all", minimum=0, flag="auto_attack_images"
     )
     part: int = count(
         500, "images that AutoAttack finishes before it begins with the next ones", flag="auto_attack_part"
@@ -96,6 +110,12 @@ class EvaluationConfig(Configuration):
     """
 
     study_dirs: tuple[str, ...] = setting((), "run directories of finished studies whose models are evaluated")
+    cells: tuple[str, ...] = setting(
+        (),
+        "in place of study_dirs: models of many studies under a name each, as name=PATTERN or name=PATTERN:method; the "
+        "studies that a pattern matches (* allowed) differ in their seed",
+    )
+    claims: str = setting(record.STUDY, "claims that are judged", choices=tuple(record.CLAIM_FAMILIES))
     methods: tuple[str, ...] = setting((), "training methods whose models are evaluated; default: all of the studies")
     max_seeds: int = count(0, "training seeds whose models are evaluated, the first ones; 0: all", minimum=0)
     older_checkpoint: bool = setting(
@@ -126,16 +146,37 @@ class EvaluationConfig(Configuration):
 
     def check(self) -> None:
         """Raises: InputError where models, data or pairs are missing."""
-        if not self.study_dirs and not self.imported.torch_weights:
-            raise InputError("nothing to evaluate: give study_dirs, torch_weights or both")
-        if self.dataset is None and not self.study_dirs:
+        if self.cells and (self.study_dirs or self.imported.torch_weights or self.methods or self.max_seeds):
+            raise InputError("cells name all models: give no study_dirs, torch_weights, methods or max_seeds")
+        for entry in self.cells:
+            if not all(entry.partition("=")):
+                raise InputError(f"a cell is name=PATTERN or name=PATTERN:method, got {entry!r}")
+        if not self.cells and not self.study_dirs and not self.imported.torch_weights:
+            raise InputError("nothing to evaluate: give study_dirs, cells or torch_weights")
+        has_studies = bool(self.study_dirs or self.cells)
+        if self.dataset is None and not has_studies:
             raise InputError("PyTorch weights do not name their data: give dataset")
-        if self.pairs.pairs_file is None and self.pairs.selection == STORED and not self.study_dirs:
+        if self.pairs.pairs_file is None and self.pairs.selection == STORED and not has_studies:
             raise InputError("without a study there are no stored pairs: give selection or pairs_file")
         self.budget.check()
         self.imported.mean()
         self.imported.std()
         self.explanation_attack()
+
+    def sources(self) -> tuple[Source, ...]:
+        """The studies with the evaluated models, those of cells found by their patterns.
+
+        Raises: InputError where a pattern matches no directory.
+        """
+        found = [Source(str(path)) for path in self.study_dirs]
+        for entry in self.cells:
+            cell, _, rest = entry.partition("=")
+            pattern, _, method = rest.partition(":")
+            paths = sorted(glob.glob(pattern))
+            if not paths:
+                raise InputError(f"cells: no run directory matches {pattern}")
+            found += [Source(path, cell, method) for path in paths]
+        return tuple(found)
 
     def explanation_attack(self) -> evaluate.ExplanationAttackConfig:
         """The explanation attack of the evaluation."""

@@ -1,6 +1,7 @@
 """The models of an evaluation, from studies or imported, and the images and pairs on which all are tested."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 
 from jsep import data, evaluate, models
 from jsep.checks import InputError, check_choice
-from jsep.study.evaluation_config import STORED, EvaluationConfig
+from jsep.study.evaluation_config import STORED, EvaluationConfig, Source
 from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
 from jsep.study.methods import is_reference, training_methods
 from jsep.study.setup import create_model, load_split
@@ -61,18 +62,26 @@ def load_subject(config: EvaluationConfig) -> Subject:
     Raises: InputError where a file is missing or unreadable, the classes or the image size of a model differ from the
       data's, the pair index is of other data, or the reference is not among the models.
     """
-    older = config.older_checkpoint
-    studies = [load_trained(path, data_dir=config.data_dir, older_checkpoint=older) for path in config.study_dirs]
+    sources, older = config.sources(), config.older_checkpoint
+    by_path = {
+        path: load_trained(path, data_dir=config.data_dir, older_checkpoint=older)
+        for path in dict.fromkeys(each.run_dir for each in sources)
+    }
+    studies = list(by_path.values())
     test = _test_images(config, studies)
-    found = (*_of_studies(config, studies), *_imported(config, test.info))
+    of_studies = _of_cells(sources, by_path) if config.cells else _of_studies(config, studies)
+    found = (*of_studies, *_imported(config, test.info))
     for model in found:
         _check_fits(model, test)
     methods = list(dict.fromkeys(model.method for model in found))
     trained_as = {model.method: model.trained_as for model in found if model.trained_as}
-    reference = config.reference or next((name for name in methods if is_reference(trained_as.get(name))), None)
+    reference = config.reference
+    if not config.cells:
+        reference = reference or next((name for name in methods if is_reference(trained_as.get(name))), None)
     if reference is not None:
         check_choice("reference", reference, methods)
-    pairs = _pairs(config, studies, found, test)
+    first = sources[0].run_dir if sources else ""
+    pairs = _pairs(config, studies, first, found, test)
     if config.pairs.max_pairs:
         count = config.pairs.max_pairs
         pairs = dataclasses.replace(pairs, victims=pairs.victims[:count], targets=pairs.targets[:count])
@@ -107,6 +116,23 @@ def _of_studies(config: EvaluationConfig, studies: list[TrainedStudy]) -> list[E
     names = [model.name for model in found]
     if len(set(names)) < len(names):
         raise InputError("two of study_dirs have the same last part and the same methods; rename one of them")
+    return found
+
+
+def _of_cells(sources: Sequence[Source], studies: Mapping[str, TrainedStudy]) -> list[EvaluatedModel]:
+    found: list[EvaluatedModel] = []
+    for path, cell, method in sources:
+        study = studies[path]
+        if method:
+            check_choice(f"method of cell {cell!r} in {path}", method, dict.fromkeys(study.config.methods))
+        for model in study.trained:
+            if method in ("", model.method):
+                found.append(
+                    EvaluatedModel(cell, model.seed, path, model.method, study.model, model.variables, model.sep_weight)
+                )
+    names = [model.name for model in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"cells: {twice} is found twice; name its method, or a pattern of other seeds")
     return found
 
 
@@ -148,7 +174,11 @@ def _check_fits(model: EvaluatedModel, test: data.Dataset) -> None:
 
 
 def _pairs(
-    config: EvaluationConfig, studies: list[TrainedStudy], found: tuple[EvaluatedModel, ...], test: data.Dataset
+    config: EvaluationConfig,
+    studies: list[TrainedStudy],
+    first: str,
+    found: tuple[EvaluatedModel, ...],
+    test: data.Dataset,
 ) -> evaluate.PairIndex:
     if config.pairs.pairs_file is not None:
         pairs = evaluate.load_pairs(config.pairs.pairs_file)
@@ -156,7 +186,7 @@ def _pairs(
         pairs = studies[0].pairs
     else:
         pairs = evaluate.select_pairs(
-            _points(config, studies, found, test),
+            _points(config, studies, first, found, test),
             test,
             num_clusters=config.pairs.num_clusters,
             num_pairs=config.pairs.num_pairs,
@@ -164,22 +194,36 @@ def _pairs(
             seed=config.seed,
             selection=config.pairs.selection,
             same_class=config.pairs.same_class,
+            among=_correct_by_all(found, test, config.chunk_size) if config.pairs.correct_by_all else None,
         )
     pairs.check_fits(test)
     return pairs
 
 
 def _points(
-    config: EvaluationConfig, studies: list[TrainedStudy], found: tuple[EvaluatedModel, ...], test: data.Dataset
+    config: EvaluationConfig,
+    studies: list[TrainedStudy],
+    first: str,
+    found: tuple[EvaluatedModel, ...],
+    test: data.Dataset,
 ) -> np.ndarray:
     """(B, F) features of the test images by the network that the configuration names."""
     network = config.pairs.feature_network
     if network == PIXELS:
         return pixels(test)
     if network == OWN and studies:
-        return own_features(studies[0], config.study_dirs[0], test, chunk_size=config.chunk_size)
+        return own_features(studies[0], first, test, chunk_size=config.chunk_size)
     names = list(dict.fromkeys(model.method for model in found))
     check_choice("feature network", network, [*([OWN] if studies else []), PIXELS, *names])
     chosen = next(model for model in found if model.method == network)
     features_fn = models.features_fn(chosen.model)
     return evaluate.features(features_fn, chosen.variables, test, chunk_size=config.chunk_size)
+
+
+def _correct_by_all(found: Sequence[EvaluatedModel], test: data.Dataset, chunk_size: int) -> np.ndarray:
+    """(B,) bool: the images that all models classify correctly."""
+    correct = np.ones(len(test), bool)
+    for model in found:
+        logits = evaluate.features(model.model_fn, model.variables, test, chunk_size=chunk_size)
+        correct &= logits.argmax(axis=1) == test.labels
+    return correct

@@ -7,8 +7,9 @@ import numpy as np
 
 from jsep import data, evaluate, models, train
 from jsep.checks import InputError
+from jsep.study.config import StudyConfig
 from jsep.study.setup import create_model
-from jsep.study.trained import TrainedStudy
+from jsep.study.trained import TrainedStudy, kept_weights
 from jsep.types import PyTree
 
 PIXELS = "pixels"
@@ -26,20 +27,30 @@ def own_features(study: TrainedStudy, run_dir: str | Path, dataset: data.Dataset
 
     Raises: InputError where the study was given its pairs and trained no feature network.
     """
-    network, variables = _own_network(study, run_dir)
+    network, variables = own_network(study, run_dir)
     return evaluate.features(models.features_fn(network), variables, dataset, chunk_size=chunk_size)
 
 
-def _own_network(study: TrainedStudy, run_dir: str | Path) -> tuple[models.Classifier, PyTree]:
+def network_name(config: StudyConfig) -> str:
+    """The name of the feature network among the stored models of a study."""
+    return f"features_seed{config.seed}"
+
+
+def own_network(study: TrainedStudy, run_dir: str | Path) -> tuple[models.Classifier, PyTree]:
+    """The feature network that the study in `run_dir` trained, and its variables. Raises: as `own_features`."""
     network = create_model(study.config.model, study.train.info, study.config.features.model)
     train_config = study.config.feature_train_config()
     key = jax.random.fold_in(jax.random.key(study.config.seed), 2)
-    directory = Path(run_dir) / "checkpoints" / f"features_seed{study.config.seed}"
+    name = network_name(study.config)
+    directory = Path(run_dir) / "checkpoints" / name
+    kept = kept_weights(Path(run_dir), name, key, network, study.train.info.image_shape)
+    if kept is not None:
+        return network, jax.device_put(kept)
     if not directory.is_dir():
         raise InputError(f"{run_dir} trained no feature network of its own; leave {OWN!r} out")
     like = train.init_state(key, network, study.train.info.image_shape, train_config, len(study.train))
     with train.Checkpoints(directory, train.describe(key, train_config, network, study.train)) as checkpoints:
-        state = checkpoints.restore(like)
+        state = checkpoints.restore(like, allow_older=False)
     if state is None:
         raise InputError(f"{directory} holds no readable checkpoint; train that study again")
     return network, jax.device_put(state.variables)

@@ -227,7 +227,7 @@ class SepTermConfig:
     warmup_epochs: int = count(0, "epochs over which the SEP weight grows to its value", minimum=0)
     form: str = setting("mse", "distance of maps in the SEP term", choices=train.FORMS)
     gradient: str = setting("directional", "how the SEP term is differentiated", choices=train.GRADIENTS)
-    batch_norm: str = setting("evaluation", "batch normalisation in the SEP term", choices=train.BATCH_NORM_MODES)
+    batch_norm: str = setting("training", "batch normalisation in the SEP term", choices=train.BATCH_NORM_MODES)
     normalize: str = setting(
         "l1", "normalisation of the maps inside the SEP term; none: raw saliency", choices=explain.NORMALIZATIONS
     )

@@ -1,21 +1,19 @@
 """The trained models of a finished study, read back from its run directory for a further analysis."""
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from jsep import data, evaluate, models, train
 from jsep.checks import InputError, check_choice
-from jsep.record.manifest import read_listed, read_manifest, write_listed, write_manifest
+from jsep.record.manifest import listed_checksum
 from jsep.study.config import StudyConfig
 from jsep.study.groups import CHECKPOINTS
-from jsep.study.measured_weights import SEP_WEIGHTS, train_config_of
+from jsep.study.measured_weights import train_config_of
 from jsep.study.setup import create_model, load_splits, training_key
 from jsep.study.work import finished_config
-from jsep.types import ModelFn, PyTree
+from jsep.types import Key, ModelFn, PyTree
 
 WEIGHTS = "weights"
 """The file with the models of a kept study (`keep_study`), in place of checkpoints."""
@@ -75,17 +73,15 @@ def load_trained(
     splits = load_splits(config)
     model = create_model(config.model, splits.train.info)
     num_pixels = splits.train.info.image_shape[0] * splits.train.info.image_shape[1]
-    listed = {name: known[0] for name, known in (read_manifest(path) or {"files": {}})["files"].items()}
     trained = []
     for seed in config.seeds:
         key = training_key(seed)
         for method in config.methods:
             train_config = train_config_of(config, method, seed, num_pixels, path)
             name = f"{method}_seed{seed}{'_best' if which == 'best' else ''}"
-            directory, weights = path / "checkpoints" / name, path / WEIGHTS / f"{name}.npz"
-            if weights.exists():
-                like = models.init(key, model, splits.train.info.image_shape)
-                kept = models.load_weights(weights, like, expected_sha256=listed.get(f"{WEIGHTS}/{weights.name}"))
+            directory = path / "checkpoints" / name
+            kept = kept_weights(path, name, key, model, splits.train.info.image_shape)
+            if kept is not None:
                 trained.append(TrainedModel(method, seed, kept, train_config.sep_weight))
                 continue
             if not directory.is_dir():
@@ -107,38 +103,18 @@ def load_trained(
     return TrainedStudy(config, model, splits.train, splits.test, pairs, tuple(trained))
 
 
-def keep_study(run_dir: str | Path, kept_dir: str | Path) -> Path:
-    """Writes to `kept_dir` all that further analysis of a finished study needs, small enough to be kept with the code:
-    its configuration, result and pairs, and the weights of its models as float16 in place of checkpoints.
+def kept_weights(
+    run_dir: Path, name: str, key: Key, model: models.Classifier, image_shape: tuple[int, int, int]
+) -> PyTree | None:
+    """The variables of one model of a kept study; None where the study has checkpoints.
 
-    `load_trained(kept_dir)` reads them; later measurements and training start from the rounded weights.
-    Raises: InputError where `run_dir` holds no finished study.
+    Raises: InputError for a damaged file, or one of another model.
     """
-    source, target = Path(run_dir).expanduser(), Path(kept_dir).expanduser()
-    study = load_trained(source)
-    (target / WEIGHTS).mkdir(parents=True, exist_ok=True)
-    suffix = "_best" if study.config.evaluated_checkpoint == "best" else ""
-    checksums = {}
-    for trained in study.trained:
-        name = f"{WEIGHTS}/{trained.name}{suffix}.npz"
-        checksums[name] = [models.save_weights(target / name, trained.variables)]
-    write_manifest(target, files=checksums)
-    for name in ("pairs.json", SEP_WEIGHTS):
-        if (source / name).exists():
-            write_listed(target / name, read_listed(source / name))
-    for name in ("config.json", "result.json"):
-        content = _without_data_dir(json.loads(read_listed(source / name)))
-        write_listed(target / name, json.dumps(content, indent=1) + "\n")
-    return target
-
-
-def _without_data_dir(content: dict[str, Any]) -> dict[str, Any]:
-    """A configuration or result without where its data lay, which only the machine of the run knows."""
-    config, environment = content.get("config", content), content.get("environment", {})
-    data_dir, config["data_dir"] = config.get("data_dir"), None
-    if data_dir is not None and "command" in environment:
-        environment["command"] = environment["command"].replace(f"--data_dir={data_dir}", "--data_dir=DIR")
-    return content
+    path = run_dir / WEIGHTS / f"{name}.npz"
+    if not path.exists():
+        return None
+    like = models.init(key, model, image_shape)
+    return models.load_weights(path, like, expected_sha256=listed_checksum(run_dir, f"{WEIGHTS}/{path.name}"))
 
 
 def load_start(config: StudyConfig, model: models.Classifier) -> dict[int, PyTree]:

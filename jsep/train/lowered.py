@@ -21,12 +21,13 @@ def step_program(
     *,
     dtype: Any = np.uint8,
     mesh: Mesh | None = None,
+    platform: str | None = None,
 ) -> tuple[RunSteps, tuple[Any, ...]]:
     """The jitted loop of steps of `fit` over `num_images` images stored on the device, and the shapes of its arguments.
 
     The number of steps is an argument, so XLA's operation counts are those of one step.
     `program.lower(*shapes).compile()` compiles the same program as `fit`, which reuses it with JAX's compilation cache.
-    Args: image_shape: (H, W, C); dtype: of the stored images; mesh: as in `fit`.
+    Args: image_shape: (H, W, C); dtype: of the stored images; mesh: as in `fit`; platform: as in `make_run_steps`.
     """
 
     def shape(*sizes: int, dtype: Any) -> jax.ShapeDtypeStruct:
@@ -37,7 +38,7 @@ def step_program(
     weights = {name: shape(dtype=jnp.float32) for name in config.weights()}
     images, labels = shape(num_images, *image_shape, dtype=dtype), shape(num_images, dtype=jnp.int32)
     arguments = (state, images, labels, key, weights, shape(dtype=jnp.int32))
-    return make_run_steps(model, config, num_images, mesh), arguments
+    return make_run_steps(model, config, num_images, mesh, platform=platform), arguments
 
 
 @dataclasses.dataclass(frozen=True)

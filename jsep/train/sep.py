@@ -51,8 +51,8 @@ class SepConfig:
       norm). The text of the paper allows all three.
     gradient: "directional" (identity with directional derivatives, for methods that are a function of the input
       gradient alone) or "reverse" (reverse over reverse, for every differentiable method); same parameter gradient.
-    batch_norm: statistics of batch normalisation in the SEP term during training: the running ones ("evaluation") or
-      those of the clean batch ("training").
+    batch_norm: statistics of batch normalisation in the SEP term during training: those of the clean batch ("training")
+      or the running ones ("evaluation", with which SEP of weight > 0 degraded short runs); no effect on other networks.
 
     Raises: InputError for an unknown name, or "directional" with a method that is not a function of the input gradient.
     """
@@ -64,7 +64,7 @@ class SepConfig:
     form: str = "mse"
     gradient: str = "directional"
     noise_steps: int = 5
-    batch_norm: str = "evaluation"
+    batch_norm: str = "training"
     method_options: explain.Options = ()
 
     def __post_init__(self) -> None:

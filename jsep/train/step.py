@@ -114,7 +114,12 @@ def _check_same_shapes(given: PyTree, expected: PyTree) -> None:
 
 
 def make_run_steps(
-    model: models.Classifier, config: TrainConfig, num_images: int, mesh: Mesh | None = None
+    model: models.Classifier,
+    config: TrainConfig,
+    num_images: int,
+    mesh: Mesh | None = None,
+    *,
+    platform: str | None = None,
 ) -> RunSteps:
     """Compiled training steps: run_steps(state, images, labels, key, weights, stop) -> (state, sums, fault).
 
@@ -130,9 +135,12 @@ def make_run_steps(
 
     With a `mesh` every batch is sharded over its devices; all arguments are replicated (`devices.replicate`).
 
+    platform: "cpu", "cuda" or "tpu", for a program that is compiled for another machine; default: that of this process.
+    On CPU without a mesh the attack and the SEP term take a batch in parts, which fit into the caches.
+
     Compiled once for all keys, weights, epochs and numbers of steps of a configuration.
     """
-    return _compiled_steps(model, _without_weights(config), num_images, mesh)[0]
+    return _compiled_steps(model, _without_weights(config), num_images, mesh, platform or jax.default_backend())[0]
 
 
 def make_run_batch(
@@ -144,7 +152,7 @@ def make_run_batch(
     The step of `make_run_steps` on images (batch_size, H, W, C), sharded over the mesh, and their labels;
     stop = step + 1. progress: (sums, fault) so far, initially `empty_progress(config)`. `state` is donated.
     """
-    return _compiled_steps(model, _without_weights(config), num_images, mesh)[1]
+    return _compiled_steps(model, _without_weights(config), num_images, mesh, jax.default_backend())[1]
 
 
 def _without_weights(config: TrainConfig) -> TrainConfig:
@@ -190,12 +198,12 @@ def _add_scaled(tree: PyTree, scale: Array, other: PyTree) -> PyTree:
 
 @functools.cache
 def _compiled_steps(
-    model: models.Classifier, config: TrainConfig, num_images: int, mesh: Mesh | None
+    model: models.Classifier, config: TrainConfig, num_images: int, mesh: Mesh | None, platform: str
 ) -> tuple[RunSteps, RunBatch]:
     steps_per_epoch = config.steps_per_epoch(num_images)
     model_fn, batch_fn = in_precision(config.precision, models.model_fn(model), models.batch_fn(model))
     make_objective = objective(config.objective).make
-    one_processor = mesh is None and jax.default_backend() == "cpu"
+    one_processor = mesh is None and platform == "cpu"
     chunk_size = _chunk_size(config.batch_size) if one_processor else config.batch_size
     optimizer = make_optimizer(config.optimizer, config.epochs * steps_per_epoch)
     warmup_steps = config.sep_warmup_epochs * steps_per_epoch

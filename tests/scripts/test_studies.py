@@ -51,7 +51,7 @@ def test_script_of_a_data_set_runs_end_to_end(script, tmp_path):
     assert "sep_pos  " in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_imagenette_script_runs_end_to_end_from_the_images_as_they_are_downloaded(tmp_path, monkeypatch):
     """1,030 images to train with, of which the last 1,000 validate, in the folders of two of the ten classes."""
     import tensorflow_datasets as tfds
@@ -77,7 +77,7 @@ def test_imagenette_script_runs_end_to_end_from_the_images_as_they_are_downloade
     assert json.loads((tmp_path / "run" / "result.json").read_text())["config"]["dataset"] == "imagenette"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trades_and_transformer_scripts_run_end_to_end(tmp_path):
     for script, method in (("trades_sep", "trades_sep_neg"), ("vit_sep", "sep_pos")):
         done = call(script, f"--flagfile=experiments/flags/{script}_smoke.flags", f"--run_dir={tmp_path / script}")
@@ -97,7 +97,7 @@ def test_study_that_continues_another_runs_end_to_end(mat_models, tmp_path):
     assert "nowhere holds no study that can be read" in missing.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_table_of_methods_runs_end_to_end_and_resumes(tmp_path):
     arguments = ["--flagfile=experiments/flags/methods_table_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
     done = call("methods_table", *arguments)
@@ -115,7 +115,7 @@ def test_table_of_methods_runs_end_to_end_and_resumes(tmp_path):
     assert plan.count("of all 3 models on 6 pairs") == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trades_sweep_and_its_landscape_run_end_to_end(tmp_path):
     arguments = ["--flagfile=experiments/flags/trades_landscape_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
     done = call("trades_landscape", *arguments)
@@ -123,7 +123,7 @@ def test_trades_sweep_and_its_landscape_run_end_to_end(tmp_path):
     assert (tmp_path / "run" / "trades_beta_6" / "index.html").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_study_in_both_precisions_runs_end_to_end_and_resumes(tmp_path):
     arguments = ["--flagfile=experiments/flags/precision_smoke.flags", f"--run_dir={tmp_path / 'run'}"]
     done = call("precision", *arguments)

@@ -134,6 +134,32 @@ def test_evaluation_repeats_the_numbers_of_the_study_and_goes_on_after_a_kill(tr
 
 
 @pytest.mark.slow
+def test_cells_join_models_of_many_studies_on_images_that_all_classify_correctly(trained, tmp_path) -> None:
+    run_dir, _ = trained
+    config = study.EvaluationConfig.of(
+        cells=(f"base_0={run_dir}:mat", f"sep_neg_0={run_dir}:sep_neg"), claims="definitive", selection="kmeans",
+        num_clusters=2, num_pairs=4, feature_network="base_0", correct_by_all=True, properties=False,
+        auto_attack="fast", auto_attack_images=10, **SETTINGS,
+    )  # fmt: skip
+    subject = evaluation_subject.load_subject(config)
+    assert [model.name for model in subject.models] == [
+        "base_0_seed0", "base_0_seed1", "sep_neg_0_seed0", "sep_neg_0_seed1"
+    ]  # fmt: skip
+    for model in subject.models:
+        for index in subject.pairs.victims:
+            assert model.model_fn(model.variables, subject.test.as_float(index)).argmax() == subject.test.labels[index]
+    for change, message in (
+        ({"study_dirs": (str(run_dir),)}, "cells name all models"),
+        ({"cells": (str(run_dir),)}, "a cell is name=PATTERN"),
+        ({"cells": ("base_0=nowhere/*",)}, "no run directory matches nowhere"),
+        ({"cells": (f"base_0={run_dir}:mat", f"base_0={run_dir}:sep_neg")}, "base_0_seed0 is found twice"),
+        ({"cells": (f"base_0={run_dir}:trades",)}, "unknown method of cell 'base_0'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluation_subject.load_subject(config.replace(**change))
+
+
+@pytest.mark.slow
 def test_pytorch_weights_are_evaluated_beside_each_other(tmp_path) -> None:
     torch = pytest.importorskip("torch", reason="needs the extra: pip install -e '.[oracle]'")
     import importlib.util

@@ -120,6 +120,7 @@ def test_start_that_does_not_fit_is_refused_before_anything_is_written(finished,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_weights_by_the_ratio_of_gradients_are_measured_once_and_kept_for_resuming_and_reading(tmp_path):
     config = CONFIG.replace(
         methods=("sep_neg",), sep_weight_unit="gradient_ratio", sep_weight_pos=0.3, sep_weight_neg=-0.1

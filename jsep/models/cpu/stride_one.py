@@ -1,7 +1,8 @@
-"""The 2-D convolution of stride 1 on CPU: a primitive whose transposes are again calls of itself.
+"""The 2-D convolution of stride 1: a primitive whose transposes are again calls of itself, or of a second one.
 
-So gradients of every order keep the memory layout of the forward pass; the weight gradient of JAX has another layout,
-with which it ran 14 to 20 times slower in a compiled loop than outside. The lowering depends on the shapes:
+On other platforms than CPU both are lowered to the convolution of `jax.lax`. On CPU gradients of every order keep the
+memory layout of the forward pass in this way; the weight gradient of JAX has another layout, with which it ran 14 to 20
+times slower in a compiled loop than outside. For CPU the lowering depends on the shapes:
 
 * A weight gradient is a sum over blocks of images, transposed block by block: transposing a whole batch took a quarter
   of the time of the gradient in all parameters of a ResNet-18. For a 1x1 kernel it is one matrix product, without the
@@ -15,16 +16,18 @@ Winograd's minimal filtering of 3x3 kernels with many channels is not used: it s
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching
 
 from jsep.models.cpu.blocking import sum_blocks
-from jsep.models.cpu.lax_conv import lax_conv, uses_lax_conv
+from jsep.models.cpu.lax_conv import lax_conv
 from jsep.models.cpu.patches import NO_PADDING, Padding, im2col_conv, im2col_conv_by_two_columns
+from jsep.models.cpu.platform import lower_by_platform, mapped_by_platform
 from jsep.types import Array
 
 FEW_CHANNELS = 4
@@ -33,6 +36,8 @@ _FEW_ENTRIES = 25  # most entries of a kernel; a larger one is the cotangent in 
 
 # lhs (B, H, W, C), rhs (kh, kw, C, F) -> (B, H', W', F).
 _conv_p = Primitive("jsep_conv2d")
+# The gradient of a small one in its images: cotangent (B, H', W', F), rhs (kh, kw, C, F) -> (B, H, W, C).
+_images_p = Primitive("jsep_conv2d_images")
 
 
 def conv(lhs: Array, rhs: Array, padding: Padding) -> Array:
@@ -41,8 +46,6 @@ def conv(lhs: Array, rhs: Array, padding: Padding) -> Array:
 
 
 def _run_conv(lhs: Array, rhs: Array, *, padding: Padding) -> Array:
-    if uses_lax_conv():
-        return lax_conv(lhs, rhs, padding=padding)
     if _is_contraction(lhs, rhs, padding):
         return _contraction(lhs, rhs)
     if _is_weight_gradient(lhs, rhs, padding):
@@ -112,12 +115,22 @@ def _mirrored(kernel: Array) -> Array:
 
 def _transpose_lhs(cotangent: Array, lhs: Any, rhs: Array, *, padding: Padding) -> Array:
     if _is_small(lhs.aval, rhs, padding):
-        shape = jax.ShapeDtypeStruct(lhs.aval.shape, lhs.aval.dtype)
-        return jax.linear_transpose(functools.partial(im2col_conv, kernel=rhs, padding=padding), shape)(cotangent)[0]
+        _, height, width, _ = lhs.aval.shape
+        return _images_p.bind(cotangent, rhs, padding=padding, height=height, width=width)
     # d lhs = cotangent * mirrored kernel, with input and output channels swapped.
     mirrored = _mirrored(jnp.swapaxes(rhs, 2, 3))
     pads = tuple((length - 1 - low, length - 1 - high) for length, (low, high) in zip(rhs.shape, padding, strict=False))
     return conv(cotangent, mirrored, pads)  # type: ignore[arg-type]
+
+
+def _run_images(
+    form: Callable[..., Array], cotangent: Array, rhs: Array, *, padding: Padding, height: int, width: int
+) -> Array:
+    shape = jax.ShapeDtypeStruct((len(cotangent), height, width, rhs.shape[2]), cotangent.dtype)
+    return jax.linear_transpose(functools.partial(form, kernel=rhs, padding=padding), shape)(cotangent)[0]
+
+
+_IMAGES = functools.partial(_run_images, im2col_conv), functools.partial(_run_images, lax_conv)
 
 
 def _transpose_rhs(cotangent: Array, lhs: Array, rhs: Any, *, padding: Padding) -> Array:
@@ -147,8 +160,30 @@ def _out_shape(lhs: Any, rhs: Any, *, padding: Padding) -> Any:
     return jax.core.ShapedArray((lhs.shape[0], rows, columns, rhs.shape[3]), lhs.dtype)
 
 
-_conv_p.def_impl(jax.jit(_run_conv, static_argnames=("padding",)))
+def _images_shape(cotangent: Any, rhs: Any, *, height: int, width: int, **_: Any) -> Any:
+    return jax.core.ShapedArray((cotangent.shape[0], height, width, rhs.shape[2]), cotangent.dtype)
+
+
+def _batch_of_images(args: tuple[Array, Array], dims: tuple[Any, Any], **sizes: Any) -> tuple[Array, int]:
+    cotangent, rhs = args
+    cotangent_dim, rhs_dim = dims
+    if rhs_dim is None:
+        cotangent = jnp.moveaxis(cotangent, cotangent_dim, 0)
+        out = _images_p.bind(cotangent.reshape(-1, *cotangent.shape[2:]), rhs, **sizes)
+        return out.reshape(*cotangent.shape[:2], *out.shape[1:]), 0
+    return mapped_by_platform(_IMAGES, args, dims, **sizes), 0
+
+
 _conv_p.def_abstract_eval(_out_shape)
-mlir.register_lowering(_conv_p, mlir.lower_fun(_run_conv, multiple_results=False))
+lower_by_platform(_conv_p, (_run_conv, lax_conv), ("padding",))
 ad.defbilinear(_conv_p, _transpose_lhs, _transpose_rhs)
 batching.primitive_batchers[_conv_p] = _batch
+
+_images_p.def_abstract_eval(_images_shape)
+lower_by_platform(_images_p, _IMAGES, ("padding", "height", "width"))
+ad.defbilinear(
+    _images_p,
+    lambda images, cotangent, rhs, *, padding, **_: conv(images, rhs, padding),
+    lambda images, cotangent, rhs, *, padding, **_: _transpose_rhs(cotangent, images, rhs, padding=padding),
+)
+batching.primitive_batchers[_images_p] = _batch_of_images

@@ -1,11 +1,12 @@
-"""The strided 2-D convolution on CPU and its two gradients: three primitives, each other's transposes.
+"""The strided 2-D convolution and its two gradients: three primitives, each other's transposes.
 
     out = conv(images, kernel),  images = gradient_in_images(out, kernel),  kernel = gradient_in_kernel(images, out)
 
-All three are bilinear, so derivatives of any order consist of them. Each is lowered only after `vmap` has fixed the
-batch size:
+All three are bilinear, so derivatives of any order consist of them. On other platforms than CPU they are those of
+`jax.lax`. For CPU each is lowered only after `vmap` has fixed the batch size:
 
-* The forward pass is that of `jax.lax`.
+* With few input channels, as in an image, all three are im2col's. Otherwise:
+* The forward pass is that of `jax.lax`; for a 1x1 kernel one matrix product.
 * The gradient in the images: in `jax.lax` a convolution of the dilated cotangent. Here, for few images, it is the
   transpose of im2col: for a 3x3 kernel nine images with gaps between the pixels, whose sum XLA fuses into its use. If
   the sum is used twice, XLA writes all nine to memory, which took two to three times as long; so a gradient that is
@@ -24,12 +25,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching
 
 from jsep.models.cpu import stride_one
 from jsep.models.cpu.blocking import sum_blocks
-from jsep.models.cpu.lax_conv import lax_conv, uses_lax_conv
+from jsep.models.cpu.lax_conv import lax_conv
 from jsep.models.cpu.patches import NO_PADDING, Padding, im2col, im2col_conv, pad
+from jsep.models.cpu.platform import Forms, lower_by_platform, mapped_by_platform
 from jsep.types import Array
 
 _MANY_IMAGES = 32
@@ -61,13 +63,26 @@ def _run_images(
 ) -> Array:
     shape = jax.ShapeDtypeStruct((len(out), height, width, kernel.shape[2]), out.dtype)
     are_small = math.prod(out.shape[:3]) * math.prod(kernel.shape[:3]) <= _SMALL_PATCHES
-    if uses_lax_conv():
-        form: Any = lax_conv
+    if _is_im2col(kernel.shape):
+        form: Any = im2col_conv
     elif is_differentiated and are_small:
         return _added_by_phase(out, kernel, padding=padding, strides=strides, height=height, width=width)
     else:
         form = im2col_conv if are_small and len(out) <= _MANY_IMAGES else _sum_over_phases
     forward = functools.partial(form, kernel=kernel, padding=padding, strides=strides)
+    return jax.linear_transpose(forward, shape)(out)[0]
+
+
+def _is_im2col(kernel_shape: tuple[int, ...]) -> bool:
+    """Whether convolution and gradients are im2col's: few input channels, or a 1x1 kernel, one matrix product."""
+    return kernel_shape[:2] == (1, 1) or kernel_shape[2] <= stride_one.FEW_CHANNELS
+
+
+def _lax_images(
+    out: Array, kernel: Array, *, padding: Padding, strides: int, height: int, width: int, is_differentiated: bool
+) -> Array:
+    shape = jax.ShapeDtypeStruct((len(out), height, width, kernel.shape[2]), out.dtype)
+    forward = functools.partial(lax_conv, kernel=kernel, padding=padding, strides=strides)
     return jax.linear_transpose(forward, shape)(out)[0]
 
 
@@ -94,12 +109,22 @@ def _added_by_phase(out: Array, kernel: Array, *, padding: Padding, strides: int
 
 
 def _run_kernel(images: Array, out: Array, *, padding: Padding, strides: int, rows: int, columns: int) -> Array:
-    shape = (rows, columns, images.shape[3], out.shape[3])
-    if uses_lax_conv():
-        forward = functools.partial(lax_conv, images, padding=padding, strides=strides)
-        return jax.linear_transpose(forward, jax.ShapeDtypeStruct(shape, images.dtype))(out)[0]
+    if images.shape[3] <= stride_one.FEW_CHANNELS:
+        return _transposed_in_kernel(im2col_conv, images, out, padding, strides, rows, columns)
     product_of = functools.partial(_sum_over_pixels, padding=padding, strides=strides, rows=rows, columns=columns)
     return sum_blocks(product_of, images, out)
+
+
+def _lax_kernel(images: Array, out: Array, *, padding: Padding, strides: int, rows: int, columns: int) -> Array:
+    return _transposed_in_kernel(lax_conv, images, out, padding, strides, rows, columns)
+
+
+def _transposed_in_kernel(
+    form: Callable[..., Array], images: Array, out: Array, padding: Padding, strides: int, rows: int, columns: int
+) -> Array:
+    shape = jax.ShapeDtypeStruct((rows, columns, images.shape[3], out.shape[3]), images.dtype)
+    forward = functools.partial(form, images, padding=padding, strides=strides)
+    return jax.linear_transpose(lambda kernel: forward(kernel=kernel), shape)(out)[0]
 
 
 def _sum_over_pixels(images: Array, out: Array, *, padding: Padding, strides: int, rows: int, columns: int) -> Array:
@@ -142,7 +167,8 @@ def _phases(images: Array, strides: int) -> list[Array]:
 
 
 def _run_conv(images: Array, kernel: Array, *, padding: Padding, strides: int) -> Array:
-    return lax_conv(images, kernel, padding=padding, strides=strides)
+    form = im2col_conv if _is_im2col(kernel.shape) else lax_conv
+    return form(images, kernel, padding=padding, strides=strides)
 
 
 def _conv_shape(images: Any, kernel: Any, *, padding: Padding, strides: int) -> Any:
@@ -160,7 +186,7 @@ def _kernel_shape(images: Any, out: Any, *, rows: int, columns: int, **_: Any) -
 
 def _batch(
     primitive: Primitive,
-    each: Callable[..., Array],
+    forms: Forms,
     axes: tuple[tuple[int, int], tuple[int, int]],
     args: tuple[Array, Array],
     dims: tuple[Any, Any],
@@ -169,7 +195,7 @@ def _batch(
     """Batching rule: the mapped axis of one operand is merged into an axis that survives in the result; axes: for each
     operand (its axis, the axis of the result). If both operands are mapped, vmap over the unbatched lowering."""
     if None not in dims:
-        return jax.vmap(functools.partial(each, **shapes), in_axes=dims)(*args), 0
+        return mapped_by_platform(forms, args, dims, **shapes), 0
     index = 0 if dims[1] is None else 1
     axis, kept = axes[index]
     mapped = jnp.moveaxis(args[index], dims[index], axis)
@@ -179,12 +205,11 @@ def _batch(
     return out.reshape(*out.shape[:kept], *mapped.shape[axis : axis + 2], *out.shape[kept + 1 :]), kept
 
 
-def _define(primitive: Primitive, sizes: tuple[str, ...], run: Any, shape: Any, transposes: Any, axes: Any) -> None:
-    primitive.def_impl(jax.jit(run, static_argnames=("padding", "strides", *sizes)))
+def _define(primitive: Primitive, sizes: tuple[str, ...], forms: Forms, shape: Any, transposes: Any, axes: Any) -> None:
     primitive.def_abstract_eval(shape)
-    mlir.register_lowering(primitive, mlir.lower_fun(run, multiple_results=False))
+    lower_by_platform(primitive, forms, ("padding", "strides", *sizes))
     ad.defbilinear(primitive, *transposes)
-    batching.primitive_batchers[primitive] = functools.partial(_batch, primitive, run, axes)
+    batching.primitive_batchers[primitive] = functools.partial(_batch, primitive, forms, axes)
 
 
 def _cotangent_of_images(out: Array, images: Any, kernel: Array, *, padding: Padding, strides: int, **_: int) -> Array:
@@ -202,12 +227,12 @@ def _cotangent_of_out(images: Array, kernel: Array, *, padding: Padding, strides
 
 
 _define(
-    _conv_p, (), _run_conv, _conv_shape,
+    _conv_p, (), (_run_conv, lax_conv), _conv_shape,
     (_cotangent_of_images, _cotangent_of_kernel),
     ((0, 0), (3, 3)),
 )  # fmt: skip
 _define(
-    _images_p, ("height", "width", "is_differentiated"), _run_images, _images_shape,
+    _images_p, ("height", "width", "is_differentiated"), (_run_images, _lax_images), _images_shape,
     (
         lambda images, out, kernel, **shared: _cotangent_of_out(images, kernel, **shared),
         lambda images, out, kernel, **shared: _cotangent_of_kernel(out, images, kernel, **shared),
@@ -215,7 +240,7 @@ _define(
     ((0, 0), (2, 3)),
 )  # fmt: skip
 _define(
-    _kernel_p, ("rows", "columns"), _run_kernel, _kernel_shape,
+    _kernel_p, ("rows", "columns"), (_run_kernel, _lax_kernel), _kernel_shape,
     (
         lambda kernel, images, out, **shared: _cotangent_of_images(out, images, kernel, **shared),
         lambda kernel, images, out, **shared: _cotangent_of_out(images, kernel, **shared),
