@@ -268,6 +268,13 @@ def test_run_without_a_manifest_is_read_and_then_has_one(config: ToyConfig, run_
 # What it was made from.
 
 
+def test_run_without_its_configuration_is_not_continued(config: ToyConfig, run_dir: pathlib.Path) -> None:
+    (run_dir / "config.json").unlink()
+    with pytest.raises(InputError, match=r"has lost its config\.json"):
+        runner.execute(TOY, config, run_dir, resume=True)
+    assert runner.execute(TOY, config, run_dir, overwrite=True)["complete"]
+
+
 def test_resume_with_replaced_data_is_refused(config: ToyConfig, run_dir: pathlib.Path) -> None:
     np.save(config.image, np.arange(4.0)[::-1])
     with pytest.raises(InputError, match="begun with other images or models"):
