@@ -107,8 +107,8 @@ class RunDirectory:
             return self._lost()
         if any((self.path / name).exists() for name in ("result.json", "maps.npz", "checkpoints")):
             raise InputError(
-                f"run_dir {self.path} has lost its config.json, so what it holds is unknown; get it again, or start anew "
-                "with overwrite=True"
+                f"run_dir {self.path} has lost its config.json, so what it holds is unknown; get it again, or "
+                "start anew with overwrite=True"
             )
         manifest.write_manifest(self.path, version=environment.version(), inputs=inputs)
         self._write("flags.flags", config.as_flagfile())
