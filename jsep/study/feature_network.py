@@ -43,7 +43,7 @@ def own_network(study: TrainedStudy, run_dir: str | Path) -> tuple[models.Classi
     key = jax.random.fold_in(jax.random.key(study.config.seed), 2)
     name = network_name(study.config)
     directory = Path(run_dir) / "checkpoints" / name
-    kept = kept_weights(Path(run_dir), name, key, network, study.train.info.image_shape)
+    kept = kept_weights(key, Path(run_dir), name, network, study.train.info.image_shape)
     if kept is not None:
         return network, jax.device_put(kept)
     if not directory.is_dir():

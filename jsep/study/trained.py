@@ -80,7 +80,7 @@ def load_trained(
             train_config = train_config_of(config, method, seed, num_pixels, path)
             name = f"{method}_seed{seed}{'_best' if which == 'best' else ''}"
             directory = path / "checkpoints" / name
-            kept = kept_weights(path, name, key, model, splits.train.info.image_shape)
+            kept = kept_weights(key, path, name, model, splits.train.info.image_shape)
             if kept is not None:
                 trained.append(TrainedModel(method, seed, kept, train_config.sep_weight))
                 continue
@@ -104,10 +104,11 @@ def load_trained(
 
 
 def kept_weights(
-    run_dir: Path, name: str, key: Key, model: models.Classifier, image_shape: tuple[int, int, int]
+    key: Key, run_dir: Path, name: str, model: models.Classifier, image_shape: tuple[int, int, int]
 ) -> PyTree | None:
     """The variables of one model of a kept study; None where the study has checkpoints.
 
+    Args: key: any; it initialises the variables whose shapes the file must have.
     Raises: InputError for a damaged file, or one of another model.
     """
     path = run_dir / WEIGHTS / f"{name}.npz"
