@@ -42,7 +42,9 @@ def adversarial_images(
     Args: images: (B, H, W, C) in [0, 1]; labels: (B,); train_batch_fn: (variables, images) -> logits (B, K);
       chunk_size: images attacked at once if independently, None for all. Returns: (B, H, W, C).
     """
-    check_batch_labels(model_fn, variables, images, labels)
+    batch_fn = train_batch_fn
+    attacked_fn = model_fn if batch_fn is None else lambda variables, image: batch_fn(variables, image[None])[0]
+    check_batch_labels(attacked_fn, variables, images, labels)
     if chunk_size is not None:
         check_count("chunk_size", chunk_size)
     variables = jax.lax.stop_gradient(variables)
