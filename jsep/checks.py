@@ -52,6 +52,8 @@ def check_choice(what: str, value: str, known: Iterable[str]) -> None:
 MAX_WEIGHT = 1e12
 """Largest weight of a loss term; with larger ones gradients overflow in float32."""
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 ROUNDING = 1e-6
 """Tolerance for pixels and fractions outside [0, 1]: within it they count as rounding errors and are clipped."""
 
@@ -71,7 +73,9 @@ def _known_number(name: str, value: Any, expected: str) -> float | None:
     if not is_number:
         shape = f" of shape {array.shape}" if array is not None and array.shape else ""
         raise InputError(f"{name} must be {expected}, got {type(value).__name__ if shape else repr(value)}{shape}")
-    return float(value)
+    if np.isfinite(number := float(value)) and abs(number) > _LARGEST:
+        raise InputError(f"{name} must be at most {_LARGEST:.1g} in size, the limit of float32, got {value}")
+    return number
 
 
 def _is_real(dtype: Any) -> bool:
@@ -90,10 +94,17 @@ def check_epsilon(epsilon: Any, norm: str = "linf", name: str = "epsilon") -> No
         raise InputError(f"{name} must be in [0, 1] (pixel units, images in [0, 1]), got {number:g}{hint}")
 
 
+LARGEST_COUNT = 10**9
+"""The largest number of images, steps or epochs: more than any data set has, or days of the fastest step, and far below
+2**31, the limit of a 32-bit index."""
+
+
 def check_count(name: str, value: Any, minimum: int = 1) -> None:
-    """Raises InputError unless `value` is an integer >= `minimum`."""
+    """Raises InputError unless `value` is an integer >= `minimum`, and at most `LARGEST_COUNT`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
         raise InputError(f"{name} must be an integer >= {minimum}, got {value!r}")
+    if value > LARGEST_COUNT:
+        raise InputError(f"{name} must be at most {LARGEST_COUNT:,}, got {value}")
 
 
 def check_positive(name: str, value: Any, *, allow_zero: bool = False, maximum: float | None = None) -> None:
@@ -265,8 +276,9 @@ def as_baseline(baseline: Any, image: Array, name: str = "baseline") -> Array:
         fits = False
     if not fits:
         raise InputError(f"{name} must broadcast to the image's shape {image.shape}, got shape {array.shape}")
+    array = jnp.asarray(array, image.dtype)
     check_pixels(array, name, in_box=False)
-    return jnp.asarray(array, image.dtype)
+    return array
 
 
 def check_label(label: Any, num_classes: int, name: str = "label") -> None:

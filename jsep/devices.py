@@ -101,7 +101,10 @@ def connect(coordinator_address: str, num_processes: int, process_id: int) -> No
     # The collectives between processes on CPU; other backends bring their own.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        jax.distributed.initialize(coordinator_address, num_processes, process_id)
+        # By default the coordinator would listen on all interfaces of its machine.
+        jax.distributed.initialize(
+            coordinator_address, num_processes, process_id, coordinator_bind_address=coordinator_address
+        )
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(

@@ -4,6 +4,7 @@ Every attack returns (adversarial image, info); every info has `success`, () boo
 `auto_attack`, which takes a batch, are pure functions of one image, batched by `jax.vmap`.
 """
 
+from jsep.arguments import explain_failures
 from jsep.attack.apgd import ApgdInfo, apgd
 from jsep.attack.auto_attack import AutoAttackInfo, auto_attack
 from jsep.attack.auto_explanation import (
@@ -100,3 +101,5 @@ __all__ = [
     "untargeted_explanation_attack",
     "warnings_in_words",
 ]
+
+explain_failures(__all__, globals())

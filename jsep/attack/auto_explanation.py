@@ -90,6 +90,8 @@ def auto_explanation_members(version: str = "standard") -> tuple[str, ...]:
 def num_search_steps(version: str = "standard", num_steps: int = 100, num_queries: int = 600) -> int:
     """The number of steps that one attack, or one `jax.vmap` of attacks together, reports to `on_step`."""
     check_choice("version", version, AUTO_EXPLANATION_VERSIONS)
+    check_count("num_steps", num_steps, minimum=0)
+    check_count("num_queries", num_queries, minimum=0)
     num_white, num_black = AUTO_EXPLANATION_VERSIONS[version]
     return num_white * num_steps + sum((num_queries, num_queries // QUERIES_A_STEP)[:num_black])
 
@@ -254,7 +256,7 @@ def auto_explanation_curve(
     norm = settings.get("norm", "linf")
     if not isinstance(epsilons, jax.core.Tracer):
         for epsilon in np.asarray(epsilons):
-            check_epsilon(float(epsilon), norm, "epsilons")
+            check_epsilon(epsilon, norm, "epsilons")
         if np.any(np.diff(np.asarray(epsilons)) < 0):
             raise InputError(f"epsilons must not fall: sort them, got {np.asarray(epsilons)}")
     image = as_image(image)

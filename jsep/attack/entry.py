@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.attack.norms import norm_by_name
-from jsep.checks import as_image, check_epsilon, check_label, check_output
+from jsep.checks import InputError, as_image, check_epsilon, check_label, check_output
 from jsep.numerics import in_single_precision, is_half, to_single
 from jsep.types import Array
 
@@ -62,6 +62,10 @@ def _is_optional(signature: inspect.Signature, name: str) -> bool:
 
 def _check_output(given: dict[str, Any], image: Array) -> None:
     """Checks for a concrete image: the model's output there, and the label."""
+    if "map_fn" in given:
+        map_ = jax.eval_shape(given["map_fn"], image)
+        if getattr(map_, "ndim", None) != 2 or not jnp.issubdtype(map_.dtype, jnp.floating):
+            raise InputError(f"map_fn must map an image to a floating-point map (H, W), got {map_}")
     objective = given.get("objective")
     logits_fn = given.get("logits_fn", getattr(objective, "logits_fn", None))
     if logits_fn is None:

@@ -49,7 +49,12 @@ LOSSES: dict[str, Loss] = {"cross_entropy": _cross_entropy, "margin": _margin, "
 
 def targeted_margin_loss(target: Array) -> Loss:
     """z_target - z_label: positive if `target` has overtaken the label."""
-    return lambda logits, label: at_label(logits, target) - at_label(logits, label)
+
+    def loss(logits: Array, label: Array) -> Array:
+        check_label(target, logits.shape[-1], "target")
+        return at_label(logits, target) - at_label(logits, label)
+
+    return loss
 
 
 def targeted_dlr_loss(target: Array) -> Loss:
@@ -57,6 +62,7 @@ def targeted_dlr_loss(target: Array) -> Loss:
 
     def loss(logits: Array, label: Array) -> Array:
         _need_classes("targeted DLR", logits, 4)
+        check_label(target, logits.shape[-1], "target")
         first, _, third, fourth = jax.lax.top_k(logits, 4)[0]
         return (at_label(logits, target) - at_label(logits, label)) / (first - (third + fourth) / 2 + _SMALL)
 

@@ -1,14 +1,13 @@
 """The parts common to all scripts: flags from a configuration, progress on the terminal, one-line errors."""
 
 import functools
-import json
 import os
 import re
 import shlex
-import signal
 import sys
 import time
 import typing
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import jax
 from absl import app, flags, logging
 from tqdm import tqdm
 
-from jsep import devices, study, train
+from jsep import devices, interrupts, record, study, train
 from jsep.checks import InputError, is_disk_full
 from jsep.cli import help_text, plan_text, recipes
 from jsep.cli.scripts import SCRIPTS
@@ -28,7 +27,7 @@ Config = typing.TypeVar("Config", bound=study.Configuration)
 _SECONDS_A_LINE = 60
 """How often progress is printed where standard error is a file."""
 
-EXIT_BAD_INPUT, EXIT_DIVERGED, EXIT_INTERRUPTED = 2, 3, 130
+EXIT_BAD_INPUT, EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 3, 130, 143
 
 
 class WholeNumberParser(flags.ArgumentParser):
@@ -285,7 +284,7 @@ def _print_plan(config: study.Configuration) -> None:
     _keep_compiled_programs()  # a later run reuses the programs that the plan compiles
     done: set[tuple[str, int]] = set()
     if flags.FLAGS.resume and (run_dir / "result.json").exists():
-        rows = json.loads((run_dir / "result.json").read_text())["rows"]
+        rows = record.read_json(run_dir)["rows"]
         done = {(row["method"], row["seed"]) for row in rows if "seed" in row}
     print(plan_text.plan_text(config, str(run_dir), done))
 
@@ -307,6 +306,11 @@ def _fail(code: int, error: BaseException | str) -> typing.NoReturn:
     sys.exit(code)
 
 
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as one line, without the place in the library that raised it."""
+    print(f"warning: {' '.join(in_flags(str(message)).split())}", file=sys.stderr, flush=True)
+
+
 def _how_to_go_on() -> str:
     """The command that continues this run."""
     if "resume" not in flags.FLAGS:
@@ -323,7 +327,7 @@ def command(argv: Sequence[str]) -> str:
 
 def main(body: Callable[..., None], *, takes_arguments: bool = False, name: str = "") -> None:
     """Parses the flags and runs `body`. Errors are one line; the exit code is 2 for bad input or a full disk, 3 for
-    divergence, 130 for Ctrl-C.
+    divergence, 130 for Ctrl-C, 143 for SIGTERM.
 
     takes_arguments: whether arguments that are not flags are passed to `body` as strings; otherwise they are bad input.
     name: of the script, for its help.
@@ -337,6 +341,8 @@ def main(body: Callable[..., None], *, takes_arguments: bool = False, name: str 
             _fail(EXIT_BAD_INPUT, in_flags(str(error)))
         except train.TrainingDiverged as error:
             _fail(EXIT_DIVERGED, in_flags(str(error)))
+        except interrupts.Terminated:
+            _fail(EXIT_TERMINATED, f"ended by SIGTERM; {_how_to_go_on()}")
         except KeyboardInterrupt:
             _fail(EXIT_INTERRUPTED, f"interrupted; {_how_to_go_on()}")
         except OSError as error:
@@ -348,5 +354,6 @@ def main(body: Callable[..., None], *, takes_arguments: bool = False, name: str 
             os._exit(EXIT_BAD_INPUT)
 
     devices.use_all_cores()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupts.install()
+    warnings.showwarning = _show_warning
     app.run(guarded, flags_parser=functools.partial(_parse, takes_arguments=takes_arguments, name=name))

@@ -6,6 +6,7 @@ their own with `data.DATASETS["mine"] = data.DataSource(load)` before a configur
 
 import os
 
+from jsep.arguments import explain_failures
 from jsep.checks import InputError, check_choice, check_count
 from jsep.data import digits, npz, tensorflow_datasets, tiny_imagenet
 from jsep.data.dataset import STREAM_ABOVE, Dataset, DatasetInfo, from_arrays, stratified_subset
@@ -86,3 +87,6 @@ def load(
         return source.load(data_dir, split, max_images=max_images, stream=stream)
     dataset = source.load(data_dir, split)
     return dataset if max_images is None else dataset.take(slice(max_images))
+
+
+explain_failures(__all__, globals())

@@ -146,8 +146,9 @@ def save(path: str | Path, splits: Mapping[str, Dataset], *, on_progress: Callab
                 _write(archive, f"y_{name}", split.labels)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written ({error.strerror}); choose another place") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write(

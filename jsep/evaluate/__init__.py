@@ -4,6 +4,7 @@ Metrics by topic: `distances` and `ranks` compare two maps, `concentration` desc
 and `randomisation` describe an explanation; `metrics` lists the map metrics by name.
 """
 
+from jsep.arguments import explain_failures
 from jsep.evaluate.accuracy import (
     Classification,
     accuracies,
@@ -122,3 +123,5 @@ __all__ = [
     "trajectory_steps",
     "unit_l2_distance",
 ]
+
+explain_failures(__all__, globals())

@@ -24,7 +24,7 @@ from jsep.checks import (
 )
 from jsep.data import Dataset
 from jsep.evaluate.chunk_store import ChunkStore
-from jsep.evaluate.metric import PAPER, QUALITY, TRAINING, accuracy, plain, register
+from jsep.evaluate.metric import PAPER, QUALITY, TRAINING, accuracy, plain, register, remark
 from jsep.numerics import all_finite
 from jsep.types import Array, Key, ModelFn, PyTree
 
@@ -306,6 +306,9 @@ def _restored(stored: dict[str, np.ndarray]) -> attack.AutoAttackInfo:
 
 
 register(
+    remark("num_non_finite", "not finite",
+        "Number of test images with a logit or gradient that is not finite: nothing is known about them, and no "
+        "accuracy counts them."),
     accuracy("clean_accuracy", "clean acc.", PAPER,
         "Share of the test images that are classified correctly, without any attack."),
     accuracy("robust_accuracy", "robust acc.", PAPER,

@@ -22,7 +22,7 @@ def batch_statistics_accuracy(
     """The clean accuracy on `dataset` if batch normalisation uses the statistics of each batch, as in training.
 
     If it is far above the accuracy in evaluation mode, the running statistics do not fit the weights; forward passes
-    that only update the running statistics then restore the accuracy.
+    that only update the running statistics then restore the accuracy. Images with non-finite logits are left out.
 
     Args: key: for the order of the images, since a batch of one class has the statistics of that class; batch_fn: from
       `models.batch_fn`; batch_size: images in a batch; the last is padded with the first images, which count once.
@@ -38,15 +38,18 @@ def batch_statistics_accuracy(
         parts.append(
             _correct(batch_fn, variables, *devices.shard((dataset.images[chosen], dataset.labels[chosen]), mesh))
         )
-    return float(np.concatenate(devices.to_host(parts, mesh))[: len(order)].mean())
+    correct, finite = (
+        np.concatenate(column)[: len(order)] for column in zip(*devices.to_host(parts, mesh), strict=True)
+    )
+    return float(correct[finite].mean()) if finite.any() else float("nan")
 
 
 @functools.partial(jax.jit, static_argnames=("batch_fn",))
-def _correct(batch_fn: BatchFn, variables: PyTree, images: Array, labels: Array) -> Array:
+def _correct(batch_fn: BatchFn, variables: PyTree, images: Array, labels: Array) -> tuple[Array, Array]:
     if images.dtype == jnp.uint8:
         images = images.astype(jnp.float32) / 255
     logits, _ = batch_fn(variables, images, train=True)
-    return jnp.argmax(logits, axis=1) == labels
+    return jnp.argmax(logits, axis=1) == labels, jnp.isfinite(logits).all(axis=1)
 
 
 register(

@@ -1,8 +1,7 @@
 """Finished chunks of a long evaluation on disk, so that a repeated call continues where an interrupted one ended."""
 
 import hashlib
-import os
-import zipfile
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,13 @@ import jax
 import numpy as np
 
 from jsep.checks import InputError
+from jsep.files import write_arrays, write_whole
+
+_DIGEST = hashlib.sha256().digest_size
 
 
 class ChunkStore:
-    """Chunks of arrays in a directory, each file written atomically.
+    """Chunks of arrays in a directory, each file written atomically: an .npz, then its SHA-256.
 
     made_from: everything that determines the results (arrays, strings, numbers, trees of them); a store created from
     something else is refused.
@@ -43,15 +45,17 @@ class ChunkStore:
         return self.path / f"chunk_{first:06d}.npz"
 
     def load(self, first: int) -> dict[str, np.ndarray] | None:
-        """The chunk that begins at row `first`; None if it is missing or unreadable."""
+        """The chunk that begins at row `first`; None if it is missing or damaged."""
         try:
-            with self._file(first).open("rb") as stream, np.load(stream) as file:
-                return dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            content = self._file(first).read_bytes()
+            arrays, digest = content[:-_DIGEST], content[-_DIGEST:]
+            with np.load(io.BytesIO(arrays), allow_pickle=False) as file:
+                return dict(file) if hashlib.sha256(arrays).digest() == digest else None
+        except Exception:  # zipfile, zlib and NumPy each raise their own types for a damaged file
             return None
 
     def save(self, first: int, arrays: dict[str, np.ndarray]) -> None:
         """Writes the chunk that begins at row `first`."""
-        temporary = self.path / "chunk.tmp.npz"
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, self._file(first))
+        content = io.BytesIO()
+        write_arrays(content, arrays)
+        write_whole(self._file(first), content.getvalue() + hashlib.sha256(content.getvalue()).digest())

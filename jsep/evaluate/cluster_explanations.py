@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jsep.checks import InputError
+from jsep.checks import InputError, check_pixels
 
 
 def cluster_explanation_loss(maps: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -18,9 +18,12 @@ def cluster_explanation_loss(maps: np.ndarray, labels: np.ndarray) -> dict[str, 
     Raises: InputError if no two maps share a cluster, or all do.
     Reference: PAPER, appendix: intra- and inter-cluster explanation loss.
     """
-    if np.ndim(maps) != 3 or len(maps) != len(labels):
+    if np.ndim(maps) != 3 or np.shape(labels) != (len(maps),):
         raise InputError(f"expected maps (B, H, W) with one label each, got {np.shape(maps)} and {np.shape(labels)}")
+    check_pixels(maps, "maps", in_box=False)
     flat = np.asarray(maps, np.float64).reshape(len(maps), -1)
+    if not flat.size:
+        raise InputError(f"expected maps with pixels, got shape {np.shape(maps)}")
     gram = flat @ flat.T
     own, total, num_pixels = np.diag(gram), flat.sum(axis=1), flat.shape[1]
     loss = (own[:, None] + own - 2 * gram) / num_pixels
@@ -45,6 +48,10 @@ def adjusted_rand_index(labels: np.ndarray, classes: np.ndarray) -> float:
     """The adjusted Rand index of clusters and classes: 1 for the same partition, 0 for unrelated ones."""
     from sklearn.metrics import adjusted_rand_score  # scikit-learn takes a second to import
 
+    if np.ndim(labels) != 1 or np.shape(labels) != np.shape(classes):
+        raise InputError(f"expected one label and class an image, got {np.shape(labels)} and {np.shape(classes)}")
+    if not all(np.issubdtype(np.asarray(each).dtype, np.integer) for each in (labels, classes)):
+        raise InputError("labels and classes must be integers")
     return float(adjusted_rand_score(classes, labels))
 
 
@@ -53,6 +60,9 @@ def mean_losses_by_cluster(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Args: maps: (clusters, n, H, W). Returns: two arrays (clusters, n); NaN where there is no other map.
     """
+    check_pixels(maps, "maps", in_box=False)
+    if np.ndim(maps) != 4:
+        raise InputError(f"maps must be (clusters, n, H, W), got shape {np.shape(maps)}")
     num_clusters, num_images = maps.shape[:2]
     flat = np.asarray(maps, np.float64).reshape(num_clusters * num_images, -1)
     losses = np.array([np.mean((flat - own) ** 2, axis=1) for own in flat])

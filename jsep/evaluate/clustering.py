@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jsep.checks import InputError, check_choice, check_count
+from jsep.memory import check_memory
 
 CLUSTERINGS = ("kmeans", "kmedoids", "spectral", "agglomerative")
 """Clustering algorithms for image features."""
@@ -46,8 +47,12 @@ def k_medoids(points: np.ndarray, num_clusters: int, *, seed: int = 0, max_steps
     if num_clusters > len(points):
         raise InputError(f"{num_clusters} clusters need as many images, got {len(points)}")
     points = np.asarray(points, np.float64)
+    check_memory(f"the distances of {len(points)} images", 8.0 * len(points) ** 2)
     distance = pairwise_distances(points)
-    medoids = np.sort(kmeans_plusplus(points, num_clusters, random_state=seed)[1])
+    chosen = np.unique(kmeans_plusplus(points, num_clusters, random_state=seed)[1])
+    # Among equal points the same one may be chosen twice.
+    others = np.setdiff1d(np.arange(len(points)), chosen)
+    medoids = np.sort(np.concatenate([chosen, others[: num_clusters - len(chosen)]]))
     for _ in range(max_steps):
         labels = distance[:, medoids].argmin(axis=1)
         # Every medoid belongs to its own group, so that no group is empty.
@@ -72,6 +77,11 @@ def make_groups(points: np.ndarray, classes: np.ndarray, selection: str, *, num_
     """
     check_choice("selection", selection, SELECTIONS)
     check_count("num_clusters", num_clusters, minimum=2)
+    points = np.asarray(points)
+    if points.ndim != 2 or not points.size or points.dtype.kind not in "iuf":
+        raise InputError(f"points must be features (B, F), got {points.dtype} of shape {points.shape}")
+    if not np.isfinite(points).all():
+        raise InputError("points must be finite features, got NaN or infinity")
     rng = np.random.default_rng(seed)
     if selection == "random":
         return Groups(rng.permutation(len(points)), np.zeros(len(points)))

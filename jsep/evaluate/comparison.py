@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from jsep.checks import InputError, check_count
+from jsep.checks import InputError, check_count, check_pixels
 from jsep.evaluate.metric import OTHER, SPLIT, loss, minor, percent, plain, register
 from jsep.evaluate.metrics import MAP_METRICS, PAIR_METRICS, split_loss
 from jsep.evaluate.robustness import PairResults
@@ -68,6 +68,8 @@ def compare_maps(
     shapes = {np.shape(maps) for maps in (victim_maps, target_maps, manipulated_maps)}
     if len(shapes) != 1 or len(next(iter(shapes))) != 3:
         raise InputError(f"expected three arrays of maps (P, H, W) of one shape, got {sorted(shapes)}")
+    for name, maps in (("victim", victim_maps), ("target", target_maps), ("manipulated", manipulated_maps)):
+        check_pixels(maps, f"{name}_maps", in_box=False)
     found = _compare(victim_maps, target_maps, manipulated_maps, chunk_size)
     return {name: np.asarray(values) for name, values in sorted(found.items())}
 

@@ -51,6 +51,17 @@ def scale_free_loss(map_a: Array, map_b: Array) -> Array:
     return float(jnp.size(map_a)) ** 2 * explanation_loss(map_a, map_b)
 
 
+def as_losses(values: Any, name: str) -> Array:
+    """The values as an array. Raises: InputError for other values than real numbers."""
+    try:
+        array = jnp.asarray(values)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must be numbers, got {type(values).__name__}") from None
+    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+        raise InputError(f"{name} must be real numbers, got dtype {array.dtype}")
+    return array
+
+
 def relative_reduction(loss_start: Any, loss_end: Any) -> Array:
     """(start - end) / start: the fraction of the explanation loss removed by an attack; 0 where the start is 0.
 
@@ -61,7 +72,7 @@ def relative_reduction(loss_start: Any, loss_end: Any) -> Array:
 
     Args: losses of any shape, >= 0. Returns: the same shape, at most 1.
     """
-    start, end = jnp.asarray(loss_start), jnp.asarray(loss_end)
+    start, end = as_losses(loss_start, "loss_start"), as_losses(loss_end, "loss_end")
     return jnp.where(start == 0, 0.0, (start - end) / jnp.where(start == 0, 1.0, start))
 
 

@@ -33,7 +33,8 @@ class Metric:
     meaning: one or two sentences for a reader new to the metric.
     better: +1 if higher values mean a more robust model, -1 if lower ones do, 0 for neither.
     of_pairs: per_pair values by name -> (P,) values whose mean is the metric; None: per_pair holds them under its name.
-    is_accuracy: whether it is a fraction of test images; in_tables: False for metrics of the full list only.
+    is_accuracy: whether it is a fraction of test images; in_tables: False for metrics of the full list only;
+      is_remark: whether it is displayed only where it is not 0 for some method.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Metric:
     of_pairs: Callable[[Mapping[str, np.ndarray]], np.ndarray] | None = None
     is_accuracy: bool = False
     in_tables: bool = True
+    is_remark: bool = False
 
     @property
     def title(self) -> str:
@@ -97,3 +99,8 @@ def plain(
 def minor(name: str, heading: str, group: str, meaning: str, better: int = 0) -> Metric:
     """A metric displayed as stored, in the list of all metrics only."""
     return Metric(name, heading, "", 1.0, 3, group, meaning, better, in_tables=False)
+
+
+def remark(name: str, heading: str, meaning: str) -> Metric:
+    """A number of images or pairs that is expected to be 0, and displayed only where it is not."""
+    return Metric(name, heading, "", 1.0, 0, PAPER, meaning, 0, is_remark=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from jsep.checks import as_map
 from jsep.evaluate.ranks import spearman
 from jsep.types import Array, Key, PyTree
 
@@ -49,4 +50,5 @@ def randomisation_similarity(
     Returns: ().
     Reference: Adebayo et al. 2018, section 3.
     """
-    return similarity(make_map_fn(variables)(image), make_map_fn(randomised)(image))
+    maps = (as_map(make_map_fn(each)(image), "the map of make_map_fn") for each in (variables, randomised))
+    return similarity(*maps)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError, check_count
+from jsep.memory import check_memory
 from jsep.types import Array, Key
 
 
@@ -63,6 +64,7 @@ def rank_correlation(
     if between and len(first) < 3:
         raise InputError(f"a correlation between models needs at least 3 of them, got {len(first)}")
     check_count("num_resamples", num_resamples)
+    check_memory(f"{num_resamples} resamples", 4.0 * num_resamples * first.shape[1])
     if not 0 < confidence < 1:
         raise InputError(f"confidence must be in (0, 1), got {confidence}")
     if not bool(jnp.all(jnp.isfinite(first) & jnp.isfinite(second))):

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from jsep.checks import InputError, check_count
 from jsep.data import Dataset
 from jsep.evaluate.clustering import make_groups
+from jsep.files import write_whole
 from jsep.numerics import plain
 from jsep.types import ModelFn, PyTree
 
@@ -167,9 +167,7 @@ def select_pairs(
 def save_pairs(path: str | Path, pairs: PairIndex) -> None:
     """Writes the index as JSON, atomically."""
     path = Path(path).expanduser()
-    temporary = Path(f"{path}.tmp")
-    temporary.write_text(json.dumps(pairs.as_dict(), indent=1) + "\n")
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(pairs.as_dict(), indent=1) + "\n")
 
 
 def pairs_from_dict(stored: dict[str, Any]) -> PairIndex:

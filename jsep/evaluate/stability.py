@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jsep.checks import InputError, as_image, check_count, check_output, check_pixels, check_positive
+from jsep.checks import InputError, as_image, as_map, check_count, check_output, check_pixels, check_positive
+from jsep.memory import check_memory
 from jsep.numerics import norm
 from jsep.types import Array, Key, LogitsFn, MapFn, Objective
 
@@ -19,6 +20,7 @@ def neighbours(key: Key, image: Array, *, radius: float, num_samples: int) -> Ar
     image = as_image(image)
     check_positive("radius", radius, allow_zero=True)
     check_count("num_samples", num_samples)
+    check_memory(f"{num_samples} neighbours of {image.shape}", float(num_samples) * image.nbytes)
     noise = jax.random.uniform(key, (num_samples, *image.shape), image.dtype, -radius, radius)
     return jnp.clip(image + noise, 0.0, 1.0)
 
@@ -45,7 +47,7 @@ def max_sensitivity(map_fn: MapFn, image: Array, near: Array, *, chunk_size: int
     """
     check_count("chunk_size", chunk_size)
     image, near = _check_near(image, near)
-    own = map_fn(image)
+    own = as_map(map_fn(image), "the map of map_fn")
     size = norm(own)
     changes = jax.lax.map(lambda z: norm(map_fn(z) - own), near, batch_size=min(chunk_size, len(near)))
     return jnp.max(changes) / jnp.where(size == 0, 1.0, size)

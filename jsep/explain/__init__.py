@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from jsep.arguments import explain_failures
 from jsep.checks import InputError, check_choice
 from jsep.explain.attention import attention_relevance, attention_rollout
 from jsep.explain.cam import grad_cam, score_cam
@@ -145,7 +146,10 @@ def check_options(name: str, options: Iterable[tuple[str, Any]]) -> None:
     """
     known = inspect.signature(method(name).saliency).parameters
     names = [other for other, parameter in known.items() if parameter.kind is parameter.KEYWORD_ONLY]
-    for option, _ in options:
+    given = list(options)
+    if not all(isinstance(each, tuple | list) and len(each) == 2 for each in given):
+        raise InputError(f"options must be pairs (name, value), got {given!r}")
+    for option, _ in given:
         if not names:
             raise InputError(f"explanation method {name!r} has no options, got {option!r}")
         check_choice(f"option of explanation method {name!r}", option, names)
@@ -189,3 +193,6 @@ def make_map_fn(
     if chosen.draws:
         check_key(key, name)
     return lambda image: to_map(chosen.saliency(logits_fn, image, label, key=key, **options))
+
+
+explain_failures(__all__, globals())

@@ -10,6 +10,7 @@ from jsep.checks import InputError, as_baseline, check_count, check_positive
 from jsep.explain.entry import explanation_method, score
 from jsep.explain.masking import masked
 from jsep.explain.sampling import check_key, map_in_chunks, without_derivative
+from jsep.memory import check_memory
 from jsep.types import Array, Key, LogitsFn
 
 
@@ -78,6 +79,7 @@ def lime(
             f"got {numbers.dtype} of shape {numbers.shape}"
         )
     num_segments = int(numbers.max()) + 1
+    check_memory(f"{num_samples} samples of {num_segments} segments", 4.0 * num_samples * num_segments)
     present = jax.random.bernoulli(key, 0.5, (num_samples, num_segments)).astype(image.dtype).at[0].set(1)
     outputs = map_in_chunks(
         lambda z: score(logits_fn, masked(image, z[jnp.asarray(numbers)], baseline), label), present, chunk_size

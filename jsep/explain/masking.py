@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jsep.checks import InputError, as_baseline, at_label, check_count
 from jsep.explain.entry import explanation_method, score
 from jsep.explain.sampling import check_key, map_in_chunks, without_derivative
+from jsep.memory import check_memory
 from jsep.types import Array, Key, LogitsFn
 
 
@@ -84,6 +85,7 @@ def rise_masks(key: Key, shape: tuple[int, int], *, num_samples: int, grid: int 
     if not isinstance(keep, int | float) or isinstance(keep, bool) or not 0 < keep <= 1:
         raise InputError(f"keep must be in (0, 1], got {keep}")
     height, width = shape
+    check_memory(f"{num_samples} masks of {height} x {width}", 4.0 * num_samples * (height + grid) * (width + grid))
     cell = (math.ceil(height / grid), math.ceil(width / grid))
 
     def one(key: Key) -> Array:

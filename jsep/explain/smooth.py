@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jsep.checks import check_count, check_positive
+from jsep.checks import InputError, check_count, check_positive
 from jsep.explain.entry import explanation_method
 from jsep.explain.gradient import gradient
 from jsep.explain.sampling import check_key, map_in_chunks
@@ -29,7 +29,10 @@ def _noisy(
     check_count("num_samples", num_samples)
 
     def one(key: Key) -> Array:
-        return saliency(logits_fn, image + sigma * jax.random.normal(key, image.shape, image.dtype), label)
+        found = saliency(logits_fn, image + sigma * jax.random.normal(key, image.shape, image.dtype), label)
+        if getattr(found, "shape", (0,))[:-1] != image.shape[:2]:
+            raise InputError(f"saliency must return (H, W, C) like the image {image.shape}, got {found}")
+        return found
 
     return map_in_chunks(one, jax.random.split(checked, num_samples), chunk_size)
 

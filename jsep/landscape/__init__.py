@@ -5,6 +5,7 @@ along them, `curvature` estimates properties of the Hessian from Hessian-vector 
 worst change in a ball.
 """
 
+from jsep.arguments import explain_failures
 from jsep.landscape.curvature import (
     Curvature,
     JacobianNorms,
@@ -64,3 +65,5 @@ __all__ = [
     "top_eigenvalues",
     "trace",
 ]
+
+explain_failures(__all__, globals())

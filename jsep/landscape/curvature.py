@@ -315,6 +315,8 @@ def spectral_density(measure: Spectrum, grid: Array, sigma: Any) -> Array:
     Raises: InputError for sigma <= 0.
     """
     check_positive("sigma", sigma)
+    if jnp.ndim(grid) != 1:
+        raise InputError(f"grid must be (G,) eigenvalues, got shape {jnp.shape(grid)}")
     z = (jnp.asarray(grid)[:, None, None] - measure.nodes) / sigma
     bumps = measure.weights * jnp.exp(-(z**2) / 2) / (sigma * (2 * jnp.pi) ** 0.5)
     return jnp.sum(bumps, axis=(1, 2)) / len(measure.nodes)

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.checks import InputError, check_choice, check_count
+from jsep.checks import InputError, check_choice, check_count, check_pixels
 from jsep.landscape.directions import check_direction
 from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
+from jsep.memory import check_memory
 from jsep.types import Array, Objective, PyTree
 
 OUTSIDE_MODES = ("clip", "warn")
@@ -50,9 +51,10 @@ def grid_coordinates(extent: Any, num_points: int) -> np.ndarray:
         if isinstance(end, bool | np.bool_) or not isinstance(end, Real):
             raise InputError(f"extent must be a number > 0 or a pair (low, high), got {extent!r}")
     low = low if isinstance(pair, tuple) else -high
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+    if not (max(abs(low), abs(high)) <= np.finfo(np.float32).max and low < high):
         raise InputError(f"extent must be a number > 0 or a pair (low, high) with low < high, got {extent!r}")
     check_count("num_points", num_points, minimum=2)
+    check_memory(f"{num_points} points", 8.0 * num_points)
     points = np.linspace(low, high, num_points)
     if low == -high and num_points % 2:
         points[num_points // 2] = 0.0  # exactly, so that the centre of the slice is the point itself
@@ -60,6 +62,7 @@ def grid_coordinates(extent: Any, num_points: int) -> np.ndarray:
 
 
 def _check_directions(directions: Array, point: Array, num: int | None) -> Array:
+    check_pixels(directions, "directions", in_box=False)
     directions = jnp.asarray(directions, point.dtype)
     if directions.ndim != point.ndim + 1 or directions.shape[1:] != point.shape or len(directions) == 0:
         raise InputError(f"directions must be (D, *{point.shape}) with D >= 1, got shape {directions.shape}")
@@ -168,6 +171,7 @@ def slice_2d(
     point = check_scalar_fn(scalar_fn, point, in_box=outside == "clip")
     directions = _check_directions(directions, point, 2)
     points = grid_coordinates(extent, num_points)
+    check_memory(f"{num_points} x {num_points} points", 16.0 * num_points**2)
     grid = jnp.stack(jnp.meshgrid(*[jnp.asarray(points, point.dtype)] * 2, indexing="ij"), axis=-1)
 
     def offset(place: Array) -> Array:

@@ -5,6 +5,7 @@ any function image -> logits (Equinox, Haiku, hand-written) can replace `logits_
 `from_batch_fn` makes one from a function of batches.
 """
 
+from jsep.arguments import explain_failures
 from jsep.models.adapters import from_batch_fn
 from jsep.models.architectures import MODELS, create, with_activation
 from jsep.models.convnet import ConvNet
@@ -44,3 +45,6 @@ __all__ = [
     "save_weights",
     "with_activation",
 ]
+
+
+explain_failures(__all__, globals())

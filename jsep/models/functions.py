@@ -1,6 +1,7 @@
 """Functions of one image, or of a batch, from a Flax classifier."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError
+from jsep.memory import check_memory
 from jsep.models.layers import Classifier
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
@@ -17,6 +19,11 @@ def init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTr
 
     Jitted, because op-by-op initialisation of a deep network compiles hundreds of small programs.
     """
+    if len(input_shape) != 3 or min(input_shape) < 1:
+        raise InputError(f"input_shape must be (H, W, C), got {input_shape}")
+    input_shape = tuple(input_shape)  # type: ignore[assignment]
+    shapes = jax.eval_shape(functools.partial(_init, model=model, input_shape=input_shape), key)
+    check_memory("the parameters of the model", sum(math.prod(each.shape) * 4.0 for each in jax.tree.leaves(shapes)))
     return _init(key, model, input_shape)
 
 

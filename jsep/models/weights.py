@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep.checks import InputError
+from jsep.files import write_arrays, write_whole
 from jsep.types import PyTree
 
 _LARGEST = float(np.finfo(np.float16).max)
@@ -30,11 +31,11 @@ def save_weights(path: str | Path, variables: PyTree) -> str:
         if not (np.abs(values) <= _LARGEST).all():
             raise InputError(f"weights {name} must be finite and at most {_LARGEST:g} in size to be kept as float16")
         arrays[name] = values.astype(np.float16)
-    path = Path(path)
-    temporary = path.with_name(f"{path.stem}.tmp.npz")
-    np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-    temporary.replace(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    path = Path(path).expanduser()
+    content = io.BytesIO()
+    write_arrays(content, arrays, compressed=True)
+    write_whole(path, content.getvalue())
+    return hashlib.sha256(content.getvalue()).hexdigest()
 
 
 def load_weights(path: str | Path, like: PyTree | None = None, *, expected_sha256: str | None = None) -> PyTree:
@@ -45,7 +46,7 @@ def load_weights(path: str | Path, like: PyTree | None = None, *, expected_sha25
     Raises: InputError if the file cannot be read, has another hash, or does not match `like`.
     """
     try:
-        content = Path(path).read_bytes()
+        content = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise InputError(f"weights {path} cannot be read ({error})") from error
     if expected_sha256 is not None and hashlib.sha256(content).hexdigest() != expected_sha256:

@@ -1,15 +1,16 @@
 """Reads and checks the files of a run directory: the result, the training metrics and the maps."""
 
 import dataclasses
+import io
 import json
 import pathlib
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from jsep.checks import InputError
+from jsep.record.manifest import read_listed
 from jsep.record.row import upgrade
 
 _PER_METHOD = ("manipulated", "victim_map", "target_map", "manipulated_map")
@@ -129,13 +130,15 @@ def read_json(run_dir: str | pathlib.Path) -> Any:
     """
     path = pathlib.Path(run_dir) / "result.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_listed(path))
     except OSError as error:
         raise InputError(
             f"expected a run directory with a readable result.json, got {str(run_dir)!r} "
             f"({error.strerror or error}); give the directory that an experiment wrote"
         ) from error
     except ValueError as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path}: expected JSON, got something else ({error}); run the experiment again") from error
     try:
         return upgrade(content)
@@ -178,9 +181,9 @@ def read_arrays(run_dir: str | pathlib.Path) -> tuple[dict[str, np.ndarray], lis
     if not path.is_file():
         return {}, []
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(read_listed(path)), allow_pickle=False) as archive:
             return dict(archive), []
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own types for a damaged file
         reason = " ".join(str(error).split())[:160]
         return {}, [f"maps.npz cannot be used ({reason}), so the pictures that need it are left out."]
 
@@ -217,10 +220,12 @@ def _read_maps(path: pathlib.Path) -> tuple[Maps | None, list[str]]:
     if not path.is_file():
         return None, [f"maps.npz is missing, so {missing}"]
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(
+            io.BytesIO(read_listed(path, "continue the run to compute it again")), allow_pickle=False
+        ) as archive:
             arrays = {key: archive[key] for key in archive.files}
         return _maps_from(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own types for a damaged file
         reason = " ".join(str(error).split())[:160]
         return None, [f"maps.npz cannot be used ({reason}), so {missing}"]
 

@@ -118,7 +118,7 @@ def metric_tables(result: Mapping[str, Any]) -> list[Table]:
     notes = (f"* degraded: {DEGRADED}.",) if broken else ()
     groups: dict[str, list[Metric]] = {}
     for entry in COLUMNS:
-        if any(entry.name in summary for summary in summaries):
+        if any(_has(summary, entry) for summary in summaries):
             groups.setdefault(entry.group, []).append(entry)
     return [
         make_table(
@@ -129,6 +129,13 @@ def metric_tables(result: Mapping[str, Any]) -> list[Table]:
         )
         for group, entries in groups.items()
     ]
+
+
+def _has(summary: Mapping[str, Any], entry: Metric) -> bool:
+    if not entry.is_remark:
+        return entry.name in summary
+    found = summary.get(entry.name)
+    return bool(found.get("mean") if isinstance(found, Mapping) else found)
 
 
 def metric_cells(entry: Metric, summaries: Summaries, ends: Mapping[str, Interval]) -> list[Cell]:

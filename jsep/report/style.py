@@ -16,6 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+SOFTWARE = "jsep"
+"""What PNGs name as their software, by which they are known as figures of a run."""
 
 MAX_PNG_BYTES = 400 * 1024
 """Upper limit on the size of a PNG, so that a page with a dozen of them still opens at once."""
@@ -182,9 +186,9 @@ def to_png(figure: Figure, max_bytes: int = MAX_PNG_BYTES) -> bytes:
     dpi = float(_DPI)
     while True:
         buffer = io.BytesIO()
-        # Neither software nor date in the file, so that the same result gives the same bytes.
+        # No date or version in the file, so that the same result gives the same bytes.
         with drawing():
-            figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+            figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": SOFTWARE})
         data = buffer.getvalue()
         if len(data) > max_bytes:
             data = _of_few_colours(buffer)
@@ -195,9 +199,10 @@ def to_png(figure: Figure, max_bytes: int = MAX_PNG_BYTES) -> bytes:
 
 def _of_few_colours(picture: io.BytesIO) -> bytes:
     """The PNG reduced to its best 256 colours: for photographs beside maps a third of the bytes."""
-    few = io.BytesIO()
+    few, marked = io.BytesIO(), PngInfo()
+    marked.add_text("Software", SOFTWARE)
     Image.open(picture).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-        few, format="png", optimize=True
+        few, format="png", optimize=True, pnginfo=marked
     )
     return few.getvalue()
 

@@ -4,6 +4,7 @@
 tests; `correlation`: correlations over many models.
 """
 
+from jsep.arguments import explain_failures
 from jsep.stats.correlation import Correlation, correlation, correlation_study, partial_correlation
 from jsep.stats.crossed import CrossedMean, crossed_mean, mean_of_interval, mean_over_seeds
 from jsep.stats.inference import Band, Interval, band, bootstrap_interval, holm, proportion_interval, t_interval
@@ -25,3 +26,5 @@ __all__ = [
     "proportion_interval",
     "t_interval",
 ]
+
+explain_failures(__all__, globals())

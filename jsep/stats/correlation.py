@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jsep.checks import InputError, check_choice, check_count
+from jsep.stats.inference import as_numbers
 
 KINDS = ("pearson", "spearman", "kendall")
 
@@ -85,7 +86,7 @@ def _interval(
 
 
 def _columns(*columns: Any, minimum: int) -> list[np.ndarray]:
-    arrays = [np.asarray(column, np.float64) for column in columns]
+    arrays = [as_numbers(column, "columns") for column in columns]
     if any(array.shape[:1] != arrays[0].shape[:1] for array in arrays) or arrays[0].ndim != 1:
         raise InputError(f"expected one value a model in each column, got shapes {[array.shape for array in arrays]}")
     if not all(np.isfinite(array).all() for array in arrays):
@@ -135,7 +136,9 @@ def partial_correlation(
 
     check_choice("partial correlation", kind, KINDS[:2])
     check_count("num_resamples", num_resamples)
-    controls = np.asarray(given, np.float64)
+    controls = as_numbers(given, "given")
+    if controls.ndim not in (1, 2):
+        raise InputError(f"given must be (M, k), the controls of each model, got shape {controls.shape}")
     controls = controls[:, None] if controls.ndim == 1 else controls
     count = controls.shape[1]
     first, second, controls = _columns(x, y, controls, minimum=count + 4)
@@ -170,7 +173,9 @@ def correlation_study(
     """
     kept = [row for row in rows if with_degraded or not row.get("degraded")]
     try:
-        columns = {name: np.array([float(row[name]) for row in kept]) for name in (classification, explanation, *given)}
+        columns = {
+            name: as_numbers([row[name] for row in kept], name) for name in (classification, explanation, *given)
+        }
     except KeyError as error:
         raise InputError(f"a row has no {error}; evaluate that model again") from error
     x, y = columns[classification], columns[explanation]

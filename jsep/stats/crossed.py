@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jsep.checks import InputError
+from jsep.checks import InputError, check_count, check_positive
 from jsep.stats.inference import Interval, check_confidence, sample
 
 
@@ -118,6 +118,7 @@ def mean_over_seeds(
       seeds_are_fixed: as `crossed_mean`. Raises: InputError for empty or non-finite values.
     """
     array = sample(values)
+    check_positive("of_images", of_images, allow_zero=True)
     of_seeds = float("nan") if len(array) == 1 else float(array.var(ddof=1)) / len(array)
     fixed = seeds_are_fixed
     return CrossedMean(
@@ -130,6 +131,8 @@ def mean_of_interval(interval: Interval, num_seeds: int, *, confidence: float = 
     """A `CrossedMean` from a symmetric normal interval alone, such as a bootstrap interval on a symmetrising scale."""
     import scipy.stats
 
+    check_confidence(confidence)
+    check_count("num_seeds", num_seeds)
     error = (interval.high - interval.low) / 2 / float(scipy.stats.norm.ppf((1 + confidence) / 2))
     return CrossedMean(interval.estimate, error**2, 0.0, np.inf, np.inf, num_seeds, 0)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jsep.checks import InputError, check_count
+from jsep.memory import check_memory
 
 _LARGEST_BATCH = 10_000_000
 """Resampled float64 values in memory at once: 80 MB."""
@@ -23,9 +24,20 @@ class Interval(NamedTuple):
     high: float
 
 
+def as_numbers(values: object, what: str = "values") -> np.ndarray:
+    """The values as float64. Raises: InputError for other values than numbers, and rows of unequal length."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"their type is {array.dtype}")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be an array of numbers ({error})") from None
+    return array.astype(np.float64)
+
+
 def sample(values: object, what: str = "values", ndim: int = 1) -> np.ndarray:
     """The values as float64. Raises: InputError unless they are `ndim`-dimensional, not empty and finite."""
-    array = np.asarray(values, np.float64)
+    array = as_numbers(values, what)
     if array.ndim != ndim or array.size == 0:
         raise InputError(f"{what} must be {ndim}-dimensional and not empty, got shape {array.shape}")
     if not np.isfinite(array).all():
@@ -74,6 +86,7 @@ def bootstrap_interval(
     array = sample(values)
     check_confidence(confidence)
     check_count("num_resamples", num_resamples)
+    check_memory(f"{num_resamples} resamples", 8.0 * num_resamples * np.size(values))
     mean = float(array.mean())
     if len(array) == 1:
         return Interval(mean, float("nan"), float("nan"))
@@ -142,5 +155,8 @@ def band(curves: np.ndarray) -> Band:
     >>> [float(each[0]) for each in band(np.arange(11.0)[:, None])]
     [1.0, 5.0, 5.0, 9.0]
     """
+    curves = as_numbers(curves, "curves")
+    if not curves.size:
+        raise InputError(f"curves must be (num_curves, num_points), got shape {curves.shape}")
     low, median, high = np.nanquantile(curves, (0.1, 0.5, 0.9), axis=0)
     return Band(low, median, np.nanmean(curves, axis=0), high)

@@ -117,7 +117,8 @@ def measure(config: AttackStrengthConfig, prepared: _Prepared, run: Run) -> None
         for what in (*config.single_attacks, ENSEMBLE)
         for by in (LIBRARY, *(name for name in config.peers if what in PEERS[name].attacks))
     ]
-    for model, what, by in run.missing(units, "attack", lambda unit: f"{unit[1]} on {unit[0].name} by {unit[2]}"):
+    title = "{0[1]} on {0[0].name} by {0[2]}".format
+    for model, what, by in run.missing(units, "attack", title, arrays=(_VALUES,)):
         name = f"{model.name}/{what}"
         if by == LIBRARY:
             row, robust = _by_library(config, prepared, model, what, run.progress)

@@ -12,11 +12,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from jsep.checks import MAX_WEIGHT, InputError, check_choice, check_range
-
-LARGEST_COUNT = 10**9
-"""The largest number of images, steps or epochs: more than any data set has, or days of the fastest step, and far below
-2**31, the limit of a 32-bit index."""
+from jsep.checks import LARGEST_COUNT, MAX_WEIGHT, InputError, check_choice, check_range
 
 LARGEST_SIZE = 1e6
 """The largest distance in pixel units under any norm: a 1000 x 1000 RGB image has a Euclidean norm of at most 1732."""

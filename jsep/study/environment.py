@@ -1,6 +1,7 @@
 """The provenance of a result: versions, device, commit, command."""
 
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
@@ -34,6 +35,15 @@ def commit_of(directory: Path) -> str:
         return "unknown"
     is_changed = bool(_git(directory, "status", "--porcelain", "--untracked-files=no", "--", *_WRITTEN))
     return f"{commit} (with local changes)" if is_changed else commit
+
+
+@functools.cache
+def version() -> str:
+    """The version of the library that runs, with the commit of its checkout if it is in one."""
+    from jsep import __version__
+
+    commit = _git(Path(__file__).parent, "rev-parse", "HEAD")
+    return __version__ if commit is None else f"{__version__} (commit {commit[:12]})"
 
 
 def describe() -> dict[str, str | int]:

@@ -38,7 +38,8 @@ def measure(config: EvaluationConfig, subject: Subject, run: Run) -> None:
     }
     directory.add_maps(images_of_pairs(test, subject.pairs))
     of_one = _Measurement(config, subject, run)
-    for model in run.missing(subject.models, "model", lambda model: f"evaluating {model.name}"):
+    title = "evaluating {0.name}".format
+    for model in run.missing(subject.models, "model", title, arrays=("maps.npz", _VALUES)):
         row, values, maps = of_one(model)
         directory.add_arrays(_VALUES, {f"{model.method}/{model.seed}/{name}": value for name, value in values.items()})
         if model.seed == next(m.seed for m in subject.models if m.method == model.method):
@@ -64,7 +65,8 @@ class _Measurement:
     def __call__(self, model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, np.ndarray]]:
         """A row of result.json, the values of every image and pair, and the arrays of maps.npz."""
         started = time.perf_counter()
-        values = self._accuracies(model)
+        classified = self._classification(model)
+        values = {"clean_accuracy": classified.clean, "robust_accuracy": classified.robust}
         results = self._robustness(model)
         found = evaluate.compare_maps(
             *(np.asarray(maps) for maps in (results.victim_map, results.target_map, results.manipulated_map)),
@@ -89,8 +91,8 @@ class _Measurement:
             "source": model.source,
             "sep_weight": model.sep_weight,
             "sep_weight_scale_free": train.scale_free_weight(model.sep_weight, results.victim_map[0].size),
-            "clean_accuracy": float(values["clean_accuracy"].mean()),
-            "robust_accuracy": float(values["robust_accuracy"].mean()),
+            **dict(zip(_ACCURACIES, classified.accuracies(), strict=False)),
+            "num_non_finite": classified.num_non_finite,
             **results.summary(),
             **evaluate.describe_pairs(results, found),
             **{name: float(np.nanmean(value)) for name, value in properties.items() if np.isfinite(value).any()},
@@ -127,9 +129,9 @@ class _Measurement:
         """For a study's model the key that the study used, so that the same settings give the same numbers."""
         return jax.random.fold_in(jax.random.key(model.seed if model.trained_as else self.config.seed), purpose)
 
-    def _accuracies(self, model: EvaluatedModel) -> dict[str, np.ndarray]:
+    def _classification(self, model: EvaluatedModel) -> evaluate.Classification:
         config = self.config
-        clean, robust = evaluate.correctly_classified(
+        return evaluate.classification(
             self._key(model, 3),
             model.model_fn,
             model.variables,
@@ -142,7 +144,6 @@ class _Measurement:
             store=self._store(model, "accuracy"),
             on_progress=self._begin(f"accuracies of {model.name}", len(self.subject.test)),
         )
-        return {"clean_accuracy": clean, "robust_accuracy": robust}
 
     def _robustness(self, model: EvaluatedModel) -> evaluate.PairResults:
         settings = self.config.explanation_attack()

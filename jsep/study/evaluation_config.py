@@ -118,6 +118,9 @@ class EvaluationConfig(Configuration):
     claims: str = setting(record.STUDY, "claims that are judged", choices=tuple(record.CLAIM_FAMILIES))
     methods: tuple[str, ...] = setting((), "training methods whose models are evaluated; default: all of the studies")
     max_seeds: int = count(0, "training seeds whose models are evaluated, the first ones; 0: all", minimum=0)
+    older_checkpoint: bool = setting(
+        False, "where the newest checkpoint of a model is damaged, evaluate the one before, with a warning"
+    )
     imported: ImportedModelsConfig = group(ImportedModelsConfig)
     dataset: str | None = setting(None, "data set, or the path of an .npz file; default: that of the first study")
     data_dir: str | None = setting(None, "TFDS data directory; default: where the study found its data")

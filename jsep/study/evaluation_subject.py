@@ -62,9 +62,10 @@ def load_subject(config: EvaluationConfig) -> Subject:
     Raises: InputError where a file is missing or unreadable, the classes or the image size of a model differ from the
       data's, the pair index is of other data, or the reference is not among the models.
     """
-    sources = config.sources()
+    sources, older = config.sources(), config.older_checkpoint
     by_path = {
-        path: load_trained(path, data_dir=config.data_dir) for path in dict.fromkeys(each.run_dir for each in sources)
+        path: load_trained(path, data_dir=config.data_dir, older_checkpoint=older)
+        for path in dict.fromkeys(each.run_dir for each in sources)
     }
     studies = list(by_path.values())
     test = _test_images(config, studies)

@@ -69,7 +69,7 @@ def measure(config: ExplanationMethodsConfig, prepared: _Prepared, run: Run) -> 
     images, labels = jnp.asarray(test.as_float(firsts[: config.num_images])), classes[: config.num_images]
     names = np.array([test.info.class_names[label] for label in labels])
     run.directory.add_maps({"images": np.asarray(images), "labels": labels, "class_names": names})
-    for method in run.missing(config.methods, "method", lambda method: f"explaining by {method}"):
+    for method in run.missing(config.methods, "method", "explaining by {}".format, arrays=("maps.npz",)):
         row, maps = _explain(config, method, trained[_model_of(method)], images)
         run.directory.add_maps({method: maps})
         run.rows.append({"method": method, "model": _model_of(method), **row})

@@ -9,7 +9,7 @@ from jsep import data, evaluate, models, train
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig
 from jsep.study.setup import create_model
-from jsep.study.trained import WEIGHTS, TrainedStudy
+from jsep.study.trained import TrainedStudy, kept_weights
 from jsep.types import PyTree
 
 PIXELS = "pixels"
@@ -42,15 +42,15 @@ def own_network(study: TrainedStudy, run_dir: str | Path) -> tuple[models.Classi
     train_config = study.config.feature_train_config()
     key = jax.random.fold_in(jax.random.key(study.config.seed), 2)
     name = network_name(study.config)
-    directory, weights = Path(run_dir) / "checkpoints" / name, Path(run_dir) / WEIGHTS / f"{name}.npz"
-    if weights.exists():
-        like = models.init(key, network, study.train.info.image_shape)
-        return network, jax.device_put(models.load_weights(weights, like))
+    directory = Path(run_dir) / "checkpoints" / name
+    kept = kept_weights(key, Path(run_dir), name, network, study.train.info.image_shape)
+    if kept is not None:
+        return network, jax.device_put(kept)
     if not directory.is_dir():
         raise InputError(f"{run_dir} trained no feature network of its own; leave {OWN!r} out")
     like = train.init_state(key, network, study.train.info.image_shape, train_config, len(study.train))
     with train.Checkpoints(directory, train.describe(key, train_config, network, study.train)) as checkpoints:
-        state = checkpoints.restore(like)
+        state = checkpoints.restore(like, allow_older=False)
     if state is None:
         raise InputError(f"{directory} holds no readable checkpoint; train that study again")
     return network, jax.device_put(state.variables)

@@ -58,7 +58,10 @@ def fit(
         checkpoints = stack.enter_context(train.Checkpoints(last_path, described))
         best = None
         if validate:
-            best = train.BestCheckpoint(stack.enter_context(train.Checkpoints(best_path, described)))
+            of_best = stack.enter_context(train.Checkpoints(best_path, described))
+            # Without the best state of before, a run that goes on might find another one to be the best.
+            of_best.remove_if_newest_is_damaged(checkpoints)
+            best = train.BestCheckpoint(of_best)
         state = train.fit(
             key,
             model,

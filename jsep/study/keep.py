@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jsep import models
+from jsep.record.manifest import read_listed, write_listed, write_manifest
 from jsep.study.feature_network import network_name, own_network
 from jsep.study.measured_weights import SEP_WEIGHTS
 from jsep.study.trained import WEIGHTS, load_trained
@@ -18,20 +19,24 @@ def keep_study(run_dir: str | Path, kept_dir: str | Path) -> Path:
     `load_trained(kept_dir)` reads them; later measurements and training start from the rounded weights.
     Raises: InputError where `run_dir` holds no finished study.
     """
-    source, target = Path(run_dir), Path(kept_dir)
+    source, target = Path(run_dir).expanduser(), Path(kept_dir).expanduser()
     study = load_trained(source)
     (target / WEIGHTS).mkdir(parents=True, exist_ok=True)
     suffix = "_best" if study.config.evaluated_checkpoint == "best" else ""
-    for trained in study.trained:
-        models.save_weights(target / WEIGHTS / f"{trained.name}{suffix}.npz", trained.variables)
+    kept = {f"{trained.name}{suffix}": trained.variables for trained in study.trained}
     features = network_name(study.config)
     if (source / "checkpoints" / features).is_dir() or (source / WEIGHTS / f"{features}.npz").exists():
-        models.save_weights(target / WEIGHTS / f"{features}.npz", own_network(study, source)[1])
+        kept[features] = own_network(study, source)[1]
+    files = {f"{WEIGHTS}/{name}.npz": variables for name, variables in kept.items()}
+    write_manifest(
+        target, files={name: [models.save_weights(target / name, variables)] for name, variables in files.items()}
+    )
     for name in ("pairs.json", SEP_WEIGHTS):
         if (source / name).exists():
-            (target / name).write_bytes((source / name).read_bytes())
+            write_listed(target / name, read_listed(source / name))
     for name in ("config.json", "result.json"):
-        _write_json(target / name, _without_data_dir(json.loads((source / name).read_text())))
+        content = _without_data_dir(json.loads(read_listed(source / name)))
+        write_listed(target / name, json.dumps(content, indent=1) + "\n")
     return target
 
 
@@ -42,7 +47,3 @@ def _without_data_dir(content: dict[str, Any]) -> dict[str, Any]:
     if data_dir is not None and "command" in environment:
         environment["command"] = environment["command"].replace(f"--data_dir={data_dir}", "--data_dir=DIR")
     return content
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n")

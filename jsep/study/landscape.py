@@ -72,7 +72,8 @@ def measure(config: AnalysisConfig, studies: Sequence[TrainedStudy], run: Run) -
     coordinates = {"coordinates": config.num_points, "plane_coordinates": config.plane_points}
     run.directory.add_maps({name: _coordinates(config.extent, points) for name, points in coordinates.items()})
     units = [(study, trained) for study in studies for trained in study.trained]
-    for study, trained in run.missing(units, "model", lambda unit: f"analysing {_name(*unit)}"):
+    title = lambda unit: f"analysing {_name(*unit)}"  # noqa: E731
+    for study, trained in run.missing(units, "model", title, arrays=("maps.npz",)):
         row, own, kept = _analyse_model(config, study, trained, what, count)
         arrays = {f"{row['method']}/seed{trained.seed}/numbers/{key}": value for key, value in own.items()}
         # Figures show the first seed of each method; the numbers are of all seeds.

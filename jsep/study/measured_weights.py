@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from jsep import devices, train
 from jsep.checks import InputError
+from jsep.record.manifest import read_listed, write_listed
 from jsep.study.config import StudyConfig
 from jsep.study.methods import training_method
 
@@ -39,20 +39,14 @@ def train_config_of(
             raise InputError(f"{run_dir} has no measured SEP weight of {name}; finish that run with resume=True")
         known[name] = measure(found, found.sep_weight)
         if devices.is_first():
-            _write(Path(run_dir) / SEP_WEIGHTS, known)
+            write_listed(Path(run_dir) / SEP_WEIGHTS, json.dumps(known, indent=1) + "\n")
     return dataclasses.replace(found, sep_weight=known[name])
 
 
 def _read(path: Path) -> dict[str, float]:
     try:
-        return {str(name): float(weight) for name, weight in json.loads(path.read_text()).items()}
+        return {str(name): float(weight) for name, weight in json.loads(read_listed(path)).items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} cannot be read ({error}); remove it to measure the weights again") from error
-
-
-def _write(path: Path, weights: dict[str, float]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(weights, indent=1) + "\n")
-    os.replace(temporary, path)

@@ -10,6 +10,7 @@ from typing import Any
 
 from jsep import data
 from jsep.checks import InputError, check_choice
+from jsep.record.manifest import read_listed
 from jsep.study.configuration import Configuration, setting
 from jsep.study.sweep import read_spec
 
@@ -157,9 +158,11 @@ def keep(run_dir: str | Path, target: str | Path) -> list[str]:
     """
     source, target = Path(run_dir), Path(target)
     try:
-        if not json.loads((source / "result.json").read_text()).get("complete", True):
+        if not json.loads(read_listed(source / "result.json")).get("complete", True):
             return []
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         return []
     target.mkdir(parents=True, exist_ok=True)
     for old in target.glob("*.png"):

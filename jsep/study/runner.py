@@ -12,10 +12,11 @@ from typing import Any, Generic, TypeVar
 
 from jax.sharding import Mesh
 
-from jsep import devices, record, report
+from jsep import devices, record, report, train
 from jsep.checks import InputError
 from jsep.study import environment
 from jsep.study.configuration import Configuration
+from jsep.study.inputs import checksum_of
 from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.run_directory import RunDirectory, is_complete
 from jsep.study.work import Work
@@ -77,8 +78,10 @@ class Run:
                 "environment": where,
                 "complete": False,
             }
-        self.result: dict[str, Any] = stored | {"complete": is_complete(stored)}
+        self.result: dict[str, Any] = stored | {"complete": is_complete(stored) and not directory.lost}
         self._seconds_before = float(stored["environment"].get("seconds", 0.0))
+        if directory.lost:
+            directory.write_result(self.result)  # no longer complete, also if the process is killed now
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -86,14 +89,23 @@ class Run:
         return self.result.setdefault("rows", [])
 
     def missing(
-        self, units: Sequence[Unit], of: str, title: Callable[[Unit], str], into: str = "rows"
+        self,
+        units: Sequence[Unit],
+        of: str,
+        title: Callable[[Unit], str],
+        into: str = "rows",
+        arrays: Sequence[str] = (),
     ) -> Iterator[Unit]:
         """The units without an entry in result[into] yet, each announced before it is yielded.
 
         Every unit adds one entry, in order, so the number of entries tells which units are finished.
-        Args: of: the kind of unit, such as "model"; title: unit -> its announcement.
+        Args: of: the kind of unit, such as "model"; title: unit -> its announcement; arrays: the .npz files that
+          the units also add to; if one is lost, all units are measured again.
         """
         entries = self.result.setdefault(into, [])
+        if entries and self.directory.lost & {*arrays}:
+            entries.clear()
+            self.save()
         for place in range(len(entries), len(units)):
             self.announce(place, len(units), of, title(units[place]))
             yield units[place]
@@ -109,12 +121,12 @@ class Run:
         seconds = self._seconds_before + time.perf_counter() - self._started
         self.result["environment"]["seconds"] = round(seconds, 1)
         self.directory.write_result(self.result)
+        self.directory.has_result()
 
     def part(self, kind: StudyKind[Config, Any], config: Config, name: str) -> dict[str, Any]:
         """Runs or resumes another study in the subdirectory `name`; returns its result."""
-        found = execute(
-            kind, config, self.directory.path / name, resume=True, on_progress=self.progress, mesh=self.mesh
-        )
+        path = self.directory.part(name)
+        found = execute(kind, config, path, resume=True, on_progress=self.progress, mesh=self.mesh)
         self.save()
         return found
 
@@ -137,13 +149,20 @@ def execute(
         raise InputError(f"a study of kind {kind.kind!r} runs on one device: give no mesh")
     progress("loading models and data", {})
     prepared = kind.prepare(config)
-    directory = RunDirectory(run_dir, config, resume=resume, overwrite=overwrite)
-    run = Run(kind, config, directory, progress, mesh)
-    if not run.result["complete"]:
-        kind.measure(config, prepared, run)
-        run.result["complete"] = True
-        run.save()
-    if devices.is_first():
-        progress("drawing the page", {})
-        (kind.draw or report.write)(directory.path)
-    return run.result
+    inputs = checksum_of(prepared) if devices.is_first() else ""
+    with RunDirectory(run_dir, config, resume=resume, overwrite=overwrite, inputs=inputs) as directory:
+        run = Run(kind, config, directory, progress, mesh)
+        if not run.result["complete"]:
+            try:
+                kind.measure(config, prepared, run)
+            except (train.TrainingDiverged, OSError):  # what is there can be continued
+                raise
+            except Exception:
+                directory.give_up()
+                raise
+            run.result["complete"] = True
+            run.save()
+        if devices.is_first():
+            progress("drawing the page", {})
+            (kind.draw or report.write)(directory.path)
+        return run.result

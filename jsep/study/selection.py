@@ -9,9 +9,9 @@ import jax
 import numpy as np
 
 from jsep import evaluate, models
-from jsep.checks import InputError, check_choice, check_range
+from jsep.checks import LARGEST_COUNT, InputError, check_choice, check_range
 from jsep.evaluate.chunk_store import ChunkStore
-from jsep.study.configuration import LARGEST_COUNT, Configuration, count, setting
+from jsep.study.configuration import Configuration, count, setting
 from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
 from jsep.study.methods import is_reference
 from jsep.study.options import whole_number

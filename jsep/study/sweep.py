@@ -7,7 +7,6 @@ Finished runs are not repeated, so a stopped sweep is continued by starting it a
 import dataclasses
 import itertools
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 from jsep import record
 from jsep.checks import InputError, check_choice, check_count
+from jsep.files import write_whole
 from jsep.study.configuration import Configuration, amount, count, differences, setting
 from jsep.study.run_directory import is_complete
 from jsep.study.sweep_engines import ENGINES, Engine, Task
@@ -282,6 +282,4 @@ def run_sweep(
 
 def _write_states(directory: Path, states: Sequence[RunState]) -> None:
     kept = [{key: value for key, value in vars(state).items() if key != "started"} for state in states]
-    temporary = directory / "sweep.json.tmp"
-    temporary.write_text(json.dumps({"format": record.FORMAT, "runs": kept}, indent=1) + "\n")
-    os.replace(temporary, directory / "sweep.json")
+    write_whole(directory / "sweep.json", json.dumps({"format": record.FORMAT, "runs": kept}, indent=1) + "\n")

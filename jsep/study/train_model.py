@@ -20,36 +20,20 @@ from jsep.types import Key, PyTree
 GALLERY_SNAPSHOTS = 16
 """The number of attack steps stored in maps.npz for each pair of the page's gallery."""
 
-Correct = tuple[np.ndarray, np.ndarray]
-"""(B,) bool each: images classified correctly when clean, and both when clean and under attack."""
-
 
 def train_and_evaluate(
     training: Training, pairs: evaluate.PairIndex, method: str, seed: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A row of result.json, and the arrays of maps.npz."""
     config, splits, model, run = training.config, training.splits, training.model, training.run
-    train_key, initial = training_key(seed), training.start.get(seed)
-    name = f"{method}, seed {seed}"
-
-    def measure(own: train.TrainConfig, ratio: float) -> float:
-        run.progress(f"measuring the SEP weight of {name}", {})
-        return train.sep_weight_for_ratio(
-            train_key, model, splits.train, own, ratio, initial=initial, mesh=run.mesh, stream=config.data.streams
-        )
-
-    train_config = train_config_of(config, method, seed, training.num_pixels, run.directory.path, measure)
-    key = jax.random.key(seed)
-    validation_key, accuracy_key, attack_key, probe_key, noise_key = (
-        jax.random.fold_in(key, purpose) for purpose in (1, 3, 4, 5, 6)
-    )
+    accuracy_key = jax.random.fold_in(jax.random.key(seed), 3)
     started = time.perf_counter()
-    validate = _validation(validation_key, probe_key, training)
-    state, best = fit(train_key, training, model, train_config, (method, seed), validate, initial)
+    train_config, state, best = _trained(training, method, seed)
     trained = time.perf_counter()
+    name = f"{method}, seed {seed}"
     run.progress(f"evaluating {name}", {})
 
-    def test(variables: PyTree) -> Correct:
+    def test(variables: PyTree) -> evaluate.Classification:
         attacked = (config.budget_in_tests, config.tests.alpha, config.tests.num_steps)
         return _correct(accuracy_key, training, variables, splits.test, attacked, on_progress=run.counter)
 
@@ -59,7 +43,7 @@ def train_and_evaluate(
         compared["batch_statistics_accuracy"] = evaluate.batch_statistics_accuracy(
             accuracy_key, models.batch_fn(model), variables, splits.test, batch_size=config.training.batch_size
         )
-    measured, maps = _explanations(attack_key, noise_key, training, pairs, variables, (method, seed))
+    measured, maps = _explanations(training, pairs, variables, (method, seed))
     row = {
         "method": method,
         "seed": seed,
@@ -80,13 +64,41 @@ def train_and_evaluate(
     return row, maps
 
 
+def maps_of(training: Training, pairs: evaluate.PairIndex, method: str, seed: int) -> dict[str, np.ndarray]:
+    """The arrays of maps.npz of a model that is trained already."""
+    _, state, best = _trained(training, method, seed)
+    variables = state.evaluated
+    if training.config.evaluated_checkpoint == "best" and best is not None:
+        variables = best.variables
+    return _explanations(training, pairs, variables, (method, seed))[1]
+
+
+def _trained(
+    training: Training, method: str, seed: int
+) -> tuple[train.TrainConfig, train.TrainState, train.Best | None]:
+    """The configuration of a model, its last state and its best one, trained from its newest checkpoint."""
+    config, splits, model, run = training.config, training.splits, training.model, training.run
+    train_key, initial = training_key(seed), training.start.get(seed)
+
+    def measure(own: train.TrainConfig, ratio: float) -> float:
+        run.progress(f"measuring the SEP weight of {method}, seed {seed}", {})
+        return train.sep_weight_for_ratio(
+            train_key, model, splits.train, own, ratio, initial=initial, mesh=run.mesh, stream=config.data.streams
+        )
+
+    train_config = train_config_of(config, method, seed, training.num_pixels, run.directory.path, measure)
+    validation_key, probe_key = (jax.random.fold_in(jax.random.key(seed), purpose) for purpose in (1, 5))
+    validate = _validation(validation_key, probe_key, training)
+    return train_config, *fit(train_key, training, model, train_config, (method, seed), validate, initial)
+
+
 def _correct(
     key: Key, training: Training, variables: PyTree, dataset: data.Dataset, attacked: tuple[float, float, int],
     **how: Any,
-) -> Correct:  # fmt: skip
-    """(B,) bools of the images; attacked: budget, step size and number of steps of PGD."""
+) -> evaluate.Classification:  # fmt: skip
+    """How each image is classified; attacked: budget, step size and number of steps of PGD."""
     epsilon, alpha, num_steps = attacked
-    return evaluate.correctly_classified(
+    return evaluate.classification(
         key, models.model_fn(training.model), variables, dataset, norm=training.config.budget.norm, epsilon=epsilon,
         alpha=alpha, num_steps=num_steps, chunk_size=training.config.chunk_size, **how,
     )  # fmt: skip
@@ -121,12 +133,13 @@ def _validation(key: Key, probe_key: Key, training: Training) -> Callable[[PyTre
 
 
 def _explanations(
-    key: Key, noise_key: Key, training: Training, pairs: evaluate.PairIndex, variables: PyTree, name: tuple[str, int]
+    training: Training, pairs: evaluate.PairIndex, variables: PyTree, name: tuple[str, int]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The entries of a row on a model's explanations, and the arrays of maps.npz."""
     config, test, run = training.config, training.splits.test, training.run
     model_fn, explanation = models.model_fn(training.model), config.explanation_attack()
     method, seed = name
+    key, noise_key = (jax.random.fold_in(jax.random.key(seed), purpose) for purpose in (4, 6))
     num_chunks = -(-len(pairs.victims) // config.chunk_size)
     run.counter.begin(f"attacking the explanations of {method}, seed {seed}", num_chunks * explanation.total_steps)
     on_step = None if run.mesh else run.counter  # a callback would synchronise the devices
@@ -158,7 +171,10 @@ def _explanations(
 
 
 def _last_and_best(
-    config: StudyConfig, state: train.TrainState, best: train.Best | None, test: Callable[[PyTree], Correct]
+    config: StudyConfig,
+    state: train.TrainState,
+    best: train.Best | None,
+    test: Callable[[PyTree], evaluate.Classification],
 ) -> tuple[dict[str, Any], PyTree]:
     """The entries of a row on the accuracies of both checkpoints, and the variables of the one to analyse."""
     last = test(state.evaluated)
@@ -177,11 +193,15 @@ def _last_and_best(
         if config.evaluated_checkpoint == "best":
             found["checkpoint"] = "best"
             analysed, variables = of_best, best.variables
-    names = ("clean_accuracy", "robust_accuracy")
-    per_image = {name: record.pack_correct(values) for name, values in zip(names, analysed, strict=True)}
-    return {**_shares("", analysed), **found, "per_image": per_image}, variables
+    per_image = {"clean_accuracy": analysed.clean, "robust_accuracy": analysed.robust}
+    return {
+        **_shares("", analysed),
+        "num_non_finite": analysed.num_non_finite,
+        **found,
+        "per_image": {name: record.pack_correct(values) for name, values in per_image.items()},
+    }, variables
 
 
-def _shares(prefix: str, correct: Correct) -> dict[str, float]:
-    clean, robust = (float(values.mean()) for values in correct)
+def _shares(prefix: str, found: evaluate.Classification) -> dict[str, float]:
+    clean, robust = found.accuracies()
     return {f"{prefix}clean_accuracy": clean, f"{prefix}robust_accuracy": robust}

@@ -1,18 +1,19 @@
 """The trained models of a finished study, read back from its run directory for a further analysis."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import jax
 
 from jsep import data, evaluate, models, train
 from jsep.checks import InputError, check_choice
+from jsep.record.manifest import listed_checksum
 from jsep.study.config import StudyConfig
 from jsep.study.groups import CHECKPOINTS
 from jsep.study.measured_weights import train_config_of
 from jsep.study.setup import create_model, load_splits, training_key
-from jsep.types import ModelFn, PyTree
+from jsep.study.work import finished_config
+from jsep.types import Key, ModelFn, PyTree
 
 WEIGHTS = "weights"
 """The file with the models of a kept study (`keep_study`), in place of checkpoints."""
@@ -53,18 +54,18 @@ class TrainedStudy:
         return models.model_fn(self.model)
 
 
-def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str | None = None) -> TrainedStudy:
+def load_trained(
+    run_dir: str | Path, *, data_dir: str | None = None, which: str | None = None, older_checkpoint: bool = False
+) -> TrainedStudy:
     """The study in `run_dir`, with one checkpoint of each of its models.
 
     Args: data_dir: the directory of its data set; default: the one in the study. which: "last" or "best" (by robust
-      accuracy on the validation images); default: the one that the study itself evaluated.
-    Raises: InputError where `run_dir` holds no study, a model has no readable checkpoint, or the data changed.
+      accuracy on the validation images); default: the one that the study itself evaluated. older_checkpoint: whether
+      the one before is taken, with a warning, where that checkpoint is damaged.
+    Raises: InputError where `run_dir` holds no study, a model has no intact checkpoint, or the data changed.
     """
-    path = Path(run_dir)
-    try:
-        config = StudyConfig.from_dict(json.loads((path / "config.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path} holds no study that can be read ({error}); give the run_dir of one") from error
+    path = Path(run_dir).expanduser()
+    config = finished_config(path)
     if data_dir is not None:
         config = config.replace(data_dir=data_dir)
     which = config.evaluated_checkpoint if which is None else which
@@ -78,10 +79,9 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
         for method in config.methods:
             train_config = train_config_of(config, method, seed, num_pixels, path)
             name = f"{method}_seed{seed}{'_best' if which == 'best' else ''}"
-            directory, weights = path / "checkpoints" / name, path / WEIGHTS / f"{name}.npz"
-            if weights.exists():
-                like = models.init(key, model, splits.train.info.image_shape)
-                kept = models.load_weights(weights, like)
+            directory = path / "checkpoints" / name
+            kept = kept_weights(key, path, name, model, splits.train.info.image_shape)
+            if kept is not None:
                 trained.append(TrainedModel(method, seed, kept, train_config.sep_weight))
                 continue
             if not directory.is_dir():
@@ -90,10 +90,10 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
             like = train.init_state(key, model, splits.train.info.image_shape, train_config, len(splits.train))
             with train.Checkpoints(directory, described) as checkpoints:
                 if which == "best":
-                    found = train.BestCheckpoint(checkpoints).restore(like.evaluated)
+                    found = train.BestCheckpoint(checkpoints).restore(like.evaluated, allow_older=older_checkpoint)
                     variables = None if found is None else found.variables
                 else:
-                    state = checkpoints.restore(like)
+                    state = checkpoints.restore(like, allow_older=older_checkpoint)
                     variables = None if state is None else state.evaluated
             if variables is None:
                 raise InputError(f"{directory} holds no readable checkpoint; train that model again")
@@ -101,6 +101,21 @@ def load_trained(run_dir: str | Path, *, data_dir: str | None = None, which: str
     pairs = evaluate.load_pairs(path / "pairs.json")
     pairs.check_fits(splits.test)
     return TrainedStudy(config, model, splits.train, splits.test, pairs, tuple(trained))
+
+
+def kept_weights(
+    key: Key, run_dir: Path, name: str, model: models.Classifier, image_shape: tuple[int, int, int]
+) -> PyTree | None:
+    """The variables of one model of a kept study; None where the study has checkpoints.
+
+    Args: key: any; it initialises the variables whose shapes the file must have.
+    Raises: InputError for a damaged file, or one of another model.
+    """
+    path = run_dir / WEIGHTS / f"{name}.npz"
+    if not path.exists():
+        return None
+    like = models.init(key, model, image_shape)
+    return models.load_weights(path, like, expected_sha256=listed_checksum(run_dir, f"{WEIGHTS}/{path.name}"))
 
 
 def load_start(config: StudyConfig, model: models.Classifier) -> dict[int, PyTree]:

@@ -14,7 +14,7 @@ from jsep.study.run_directory import MetricsLog
 from jsep.study.runner import Run, StudyKind
 from jsep.study.setup import Splits, create_model, load_splits
 from jsep.study.terminal import table_and_findings
-from jsep.study.train_model import train_and_evaluate
+from jsep.study.train_model import maps_of, train_and_evaluate
 from jsep.study.trained import load_start
 from jsep.study.work import Work, study_tasks
 from jsep.types import PyTree
@@ -45,6 +45,7 @@ def measure(config: StudyConfig, prepared: Prepared, run: Run) -> None:
         pairs = _pairs(training)
         run.result["pairs"] = pairs.as_dict()
         units = [(method, seed) for seed in config.seeds for method in config.methods]
+        _complete_maps(training, pairs)
         for method, seed in run.missing(units, "model", lambda unit: f"{unit[0]}, seed {unit[1]}"):
             row, maps = train_and_evaluate(training, pairs, method, seed)
             if seed == config.seed:
@@ -54,6 +55,17 @@ def measure(config: StudyConfig, prepared: Prepared, run: Run) -> None:
             run.save()
     finally:
         log.close()
+
+
+def _complete_maps(training: Training, pairs: evaluate.PairIndex) -> None:
+    """Attacks the explanations of finished models again where maps.npz was lost."""
+    run = training.run
+    kept = run.directory.read_arrays("maps.npz") if run.rows and devices.is_first() else {}
+    lost = [row["method"] for row in run.rows if row["seed"] == training.config.seed]
+    lost = devices.call_on_first_process(lambda: [name for name in lost if f"{name}/manipulated" not in kept])
+    for method in lost:
+        run.progress(f"attacking the explanations of {method} again", {})
+        run.directory.add_maps(maps_of(training, pairs, method, training.config.seed))
 
 
 def _pairs(training: Training) -> evaluate.PairIndex:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from jsep import data, models, train
 from jsep.checks import InputError
+from jsep.record.manifest import read_listed
 from jsep.study.config import StudyConfig
 from jsep.study.costs import ModelCosts
 from jsep.study.setup import create_model
@@ -104,11 +105,12 @@ def study_tasks(config: StudyConfig, done: Collection[tuple[str, int]] = ()) -> 
     return tasks
 
 
-def finished_config(run_dir: str) -> StudyConfig:
-    """The configuration of the study in a directory. Raises: InputError where it holds none."""
+def finished_config(run_dir: str | Path) -> StudyConfig:
+    """The configuration of the study in a directory. Raises: InputError where it holds none, or a damaged one."""
     try:
-        return StudyConfig.from_dict(json.loads((Path(run_dir) / "config.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        content = read_listed(Path(run_dir).expanduser() / "config.json")
+        return StudyConfig.from_dict(json.loads(content))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{run_dir} holds no study that can be read ({error}); give the run_dir of one") from error
 
 

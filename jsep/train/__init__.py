@@ -1,5 +1,6 @@
 """Training: objectives, the SEP and other explanation regularisers, the compiled step, the loop, checkpoints."""
 
+from jsep.arguments import explain_failures
 from jsep.train.augment import crop_and_flip
 from jsep.train.batch_attack import BATCH_NORM_MODES
 from jsep.train.best import Best, BestCheckpoint
@@ -81,3 +82,5 @@ __all__ = [
     "step_memory",
     "step_program",
 ]
+
+explain_failures(__all__, globals())

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from jsep.checks import InputError
 from jsep.types import Array, Key
 
 _PAD = 4
@@ -13,6 +14,8 @@ def crop_and_flip(key: Key, images: Array) -> Array:
 
     Args: images: (B, H, W, C). Returns: the same shape and dtype.
     """
+    if jnp.ndim(images) != 4:
+        raise InputError(f"images must be (B, H, W, C), got shape {jnp.shape(images)}")
 
     def one(key: Key, image: Array) -> Array:
         crop_key, flip_key = jax.random.split(key)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jsep import attack
+from jsep.checks import check_images, check_labels
 from jsep.numerics import all_finite
-from jsep.types import Array
+from jsep.types import Array, ModelFn, PyTree
 
 BATCH_NORM_MODES = ("evaluation", "training")
 """Modes of batch normalisation in the inner attack: with the running statistics, each image attacked independently, or
@@ -18,6 +19,15 @@ percentage points (Pang et al. 2021).
 The training loss itself is computed in training mode, on the clean or attacked batch, and updates the running
 statistics; explanation regularisers and evaluation use evaluation mode. The SEP term has its own choice between the
 same modes, in which "training" uses the statistics of the clean batch (`SepConfig`)."""
+
+
+def check_batch_labels(model_fn: ModelFn, variables: PyTree, images: Array, labels: Array) -> None:
+    """Raises: InputError unless `labels`, if they are not traced, are one class of the model for each image."""
+    if isinstance(labels, jax.core.Tracer):
+        return
+    check_images(images)
+    output = jax.eval_shape(model_fn, variables, jax.ShapeDtypeStruct(jnp.shape(images)[1:], jnp.float32))
+    check_labels(labels, len(images), output.shape[-1])
 
 
 def ascend_batch(

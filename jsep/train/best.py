@@ -1,5 +1,6 @@
 """Selection of the best epoch: robust overfitting makes the last epoch of adversarial training rarely the best."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -42,12 +43,13 @@ class BestCheckpoint:
         if self._name not in record:
             return False
         score = float(jnp.float32(record[self._name]))
-        if self._best is not None and not score > self._best:
+        if not math.isfinite(score) or (self._best is not None and not score > self._best):
             return False
         self._best = score
         self._checkpoints.save(step, Best(variables, jnp.int32(epoch), jnp.float32(score)))
         return True
 
-    def restore(self, like: PyTree) -> Best | None:
-        """The best state, or None if there is no readable one. Args: like: variables of the same structure."""
-        return self._checkpoints.restore(Best(like, jnp.int32(0), jnp.float32(0)))
+    def restore(self, like: PyTree, *, allow_older: bool = True) -> Best | None:
+        """The best state, or None if there is no intact one. Args: like: variables of the same structure; allow_older:
+        as `Checkpoints.restore`."""
+        return self._checkpoints.restore(Best(like, jnp.int32(0), jnp.float32(0)), allow_older=allow_older)

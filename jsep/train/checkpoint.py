@@ -4,17 +4,18 @@ import contextlib
 import errno
 import json
 import logging
-import signal
+import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from jsep import devices
+from jsep import devices, interrupts
 from jsep.checks import InputError, is_disk_full
+from jsep.files import checksums_hold, write_checksums, write_whole
 from jsep.numerics import plain
 from jsep.types import PyTree
 
@@ -29,28 +30,28 @@ def _as_stored(state: PyTree) -> PyTree:
 
 
 @contextlib.contextmanager
-def _interrupt_afterwards() -> Iterator[None]:
-    """Delays Ctrl-C until the block is done, since an interrupted save leaves threads of Orbax running."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread receives signals
-        return
-    received: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+def _quiet_threads() -> Iterator[None]:
+    """Hides what threads and loops of Orbax report of an error by themselves, which `save` raises anyway."""
+    before = threading.excepthook, sys.unraisablehook
+    threading.excepthook, sys.unraisablehook = lambda report: None, lambda report: None
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if received:
-        raise KeyboardInterrupt
+    except BaseException:
+        raise  # what they report after an error comes later still: they stay quiet
+    else:
+        threading.excepthook, sys.unraisablehook = before
 
 
 class Checkpoints:
     """The checkpoints of one run in `directory`, one for each saved step (Orbax); a context manager.
 
     `config` is a JSON-like description of the run, stored with the checkpoints.
+    Beside each checkpoint lie the checksums of its files (<step>.sha256), without which nothing is restored; those of
+    older versions have none.
     With several processes only the first reads and writes, and broadcasts what it has read. Checkpoints do not depend
     on devices: they can be restored on any number of them.
-    Raises InputError, naming the differences, if the directory holds checkpoints of another configuration.
+    Raises InputError, naming the differences, if the directory holds checkpoints of another configuration, or of none.
     """
 
     def __init__(self, directory: str | Path, config: dict[str, Any], *, max_to_keep: int = 2) -> None:
@@ -65,6 +66,7 @@ class Checkpoints:
         self._config = json.loads(json.dumps(plain(config)))
         self._max_to_keep = max_to_keep
         self._manager: Any = None
+        self._damaged: set[int] = set()
         devices.call_on_first_process(self._open)
 
     def _open(self) -> None:
@@ -79,7 +81,12 @@ class Checkpoints:
             )
         self.directory.mkdir(parents=True, exist_ok=True)
         if stored is None:
-            (self.directory / _CONFIG_FILE).write_text(json.dumps(self._config, indent=1, sort_keys=True) + "\n")
+            if any(path.name.isdigit() for path in self.directory.iterdir()):
+                raise InputError(
+                    f"{self.directory} holds checkpoints without their {_CONFIG_FILE}, so what they are of is unknown; "
+                    "get that file again, or use overwrite=True"
+                )
+            write_whole(self.directory / _CONFIG_FILE, json.dumps(self._config, indent=1, sort_keys=True) + "\n")
         options_here: dict[str, Any] = {"cleanup_tmp_directories": True}
         if jax.process_count() > 1:  # by default Orbax waits for all processes
             processes = ocp.options.MultiprocessingOptions(active_processes={0}, barrier_sync_key_prefix="first")
@@ -117,12 +124,19 @@ class Checkpoints:
         devices.call_on_first_process(lambda: self._save(step, state))
 
     def _save(self, step: int, state: PyTree) -> None:
-        kept = sorted(self._manager.all_steps())
-        if step in kept:
+        kept = self._steps()
+        if step in kept and step not in self._damaged and self._is_intact(step):
             return
         try:
-            with _interrupt_afterwards():
+            # An interrupted save would leave threads of Orbax running.
+            with interrupts.deferred(), _quiet_threads():
+                if step in kept:
+                    self._manager.delete(step)
                 self._manager.save(step, args=self._ocp.args.StandardSave(_as_stored(state)))
+                write_checksums(self._checksums(step), self._files(step))
+                for old in kept:
+                    if not (self.directory / str(old)).exists():
+                        self._checksums(old).unlink(missing_ok=True)
         except Exception as error:  # Orbax raises many types for a full disk
             if not is_disk_full(error):
                 raise
@@ -130,27 +144,63 @@ class Checkpoints:
             message = f"checkpoint {step} of {self.directory.name} could not be written, {intact}"
             raise OSError(errno.ENOSPC, message) from error
 
-    def restore(self, like: PyTree) -> PyTree | None:
-        """The newest readable checkpoint, with the structure, shapes and dtypes of `like`; None if there is none.
+    def _steps(self) -> list[int]:
+        return sorted(self._manager.all_steps())
 
-        A damaged checkpoint is skipped with a warning, and the one before it is tried.
+    def _checksums(self, step: int) -> Path:
+        return self.directory / f"{step}.sha256"
+
+    def _files(self, step: int) -> list[Path]:
+        return [path for path in (self.directory / str(step)).rglob("*") if path.is_file()]
+
+    def _is_intact(self, step: int) -> bool:
+        path = self._checksums(step)
+        # Without checksums it is older, or its run was killed just before they were written.
+        return not path.exists() or checksums_hold(path, self._files(step))
+
+    def remove_if_newest_is_damaged(self, *others: "Checkpoints") -> bool:
+        """Removes these checkpoints and the `others` if the newest of these is damaged; returns whether it was."""
+        return devices.call_on_first_process(lambda: self._remove_if_damaged(others))
+
+    def _remove_if_damaged(self, others: Sequence["Checkpoints"]) -> bool:
+        steps = self._steps()
+        if not steps or self._is_intact(steps[-1]):
+            return False
+        name = self.directory.name
+        warnings.warn(f"{name}: checkpoint {steps[-1]} is damaged; the model is trained anew", stacklevel=2)
+        for each in (self, *others):
+            for step in each._steps():
+                each._manager.delete(step)
+                each._checksums(step).unlink(missing_ok=True)
+        return True
+
+    def restore(self, like: PyTree, *, allow_older: bool = True) -> PyTree | None:
+        """The newest intact checkpoint, with the structure, shapes and dtypes of `like`; None if there is none.
+
+        A damaged checkpoint is skipped with a warning, and the one before it is tried, unless `allow_older` is False.
+        Raises: InputError for a damaged newest checkpoint without `allow_older`.
         """
         found: list[PyTree] = []
-        if not devices.call_on_first_process(lambda: self._restore(like, found)):
+        if not devices.call_on_first_process(lambda: self._restore(like, found, allow_older)):
             return None
         return devices.broadcast(found[0] if found else like)
 
-    def _restore(self, like: PyTree, found: list[PyTree]) -> bool:
-        for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                with _interrupt_afterwards():
-                    stored = self._manager.restore(step, args=self._ocp.args.StandardRestore(_as_stored(like)))
-                found.append(like._replace(**stored) if hasattr(like, "_replace") else stored)
-                return True
-            except Exception as error:  # a truncated file raises one of many types
-                warnings.warn(
-                    f"{self.directory.name}: checkpoint {step} is damaged ({type(error).__name__}); "
-                    "trying the one before",
-                    stacklevel=2,
-                )
+    def _restore(self, like: PyTree, found: list[PyTree], allow_older: bool) -> bool:
+        steps = self._steps()
+        for step in reversed(steps):
+            reason = "its checksums differ"
+            if self._is_intact(step):
+                try:
+                    with interrupts.deferred():
+                        stored = self._manager.restore(step, args=self._ocp.args.StandardRestore(_as_stored(like)))
+                    found.append(like._replace(**stored) if hasattr(like, "_replace") else stored)
+                    return True
+                except Exception as error:  # a damaged file raises one of many types
+                    reason = type(error).__name__
+            self._damaged.add(step)
+            damaged = f"{self.directory.name}: checkpoint {step} is damaged ({reason})"
+            if not allow_older:
+                raise InputError(f"{damaged}; get it again, or take the one before it with older_checkpoint=True")
+            earlier = "trying the one before" if step != steps[0] else "there is none before it"
+            warnings.warn(f"{damaged}; {earlier}", stacklevel=2)
         return False

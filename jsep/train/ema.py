@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jsep.checks import InputError, check_number
 from jsep.types import Array, PyTree
 
 
@@ -19,6 +20,11 @@ def moving_average(decay: float, average: PyTree, values: PyTree, step: Array) -
       t >= 1.
     Returns: a_t.
     """
+    check_number("decay", decay, 0.0, 1.0)
+    if str(jax.tree.structure(average)) != str(jax.tree.structure(values)):
+        raise InputError("average and values must have the same structure")
+    if not jnp.issubdtype(step.dtype, jnp.integer):
+        raise InputError(f"step must be a whole number, got dtype {step.dtype}")
     count = step.astype(jnp.float32)
     # expm1 avoids the cancellation of 1 - d^t in float32 for d near 1.
     rate = (1 - decay) / -jnp.expm1(count * math.log(decay))

@@ -1,5 +1,6 @@
 """A training run from a key to a trained state: epochs, log records, validation, checkpoints, exact resume."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jsep import devices, models
+from jsep import devices, interrupts, models
 from jsep.checks import InputError, check_count
 from jsep.data import Dataset
 from jsep.train.best import BestCheckpoint
@@ -71,7 +72,8 @@ def fit(
         terms...}, means over the steps since the last record, and after each validation with its record.
       validate: variables (of the moving average if there is one) -> validation record; called every `validate_every`
         epochs and after the last; the record is logged with the memory in use.
-      checkpoints: where to save every `checkpoint_every` epochs, after the last epoch, and on divergence.
+      checkpoints: where to save every `checkpoint_every` epochs, after the last epoch, on divergence, and at the next
+        log record after Ctrl-C or SIGTERM.
       best: keeps the variables with the best validation score.
       collapse: how to detect collapsed maps in a validation record, and what to do then.
       on_resume: called once with the number of steps already done.
@@ -107,42 +109,47 @@ def fit(
     run_steps = make_runner(run_key, model, dataset, config, mesh=mesh, stream=stream)
     state = devices.replicate(state, mesh) if mesh is not None else state
     started, started_at = time.perf_counter(), step
-    while step < num_steps:
-        epoch = step // steps_per_epoch
-        epoch_end = (epoch + 1) * steps_per_epoch
-        stop = min(step + log_every, epoch_end)
-        before = time.perf_counter()
-        state, sums, fault = run_steps(state, config.weights(), stop)
-        sums, fault = jax.device_get((sums, fault))  # the only host synchronisation until the next record
-        now = time.perf_counter()
-        if fault.step >= 0:
-            _stop_diverged(fault, state, checkpoints, config)
-        record: Record = {
-            "epoch": epoch + 1,
-            "step": stop,
-            "num_steps": num_steps,
-            "images_per_second": (stop - step) * config.batch_size / (now - before),
-            "seconds_left": (now - started) / (stop - started_at) * (num_steps - stop),
-            "learning_rate": float(schedule(stop - 1)),
-            **{name: float(value) / (stop - step) for name, value in sums.items()},
-        }
-        if on_log:
-            on_log(record)
-        step = stop
-        if step == epoch_end:
-            is_last = step == num_steps
-            if validate and (is_last or (epoch + 1) % validate_every == 0):
-                checked = dict(validate(state.evaluated))
-                if collapse:
-                    checked["collapsed"] = float(collapse.broken_by(checked))
-                if on_log:
-                    on_log({"epoch": epoch + 1, "step": step, "num_steps": num_steps, **checked, **memory_in_use()})
-                if best:
-                    best.offer(epoch + 1, step, state.evaluated, checked)
-                if collapse and collapse.action == "stop" and checked["collapsed"]:
-                    _stop_collapsed(step, state, checked[EFFECTIVE_PIXELS], collapse, config)
-            if checkpoints and (is_last or (epoch + 1) % checkpoint_every == 0):
-                checkpoints.save(step, state)
+    # A single process that is interrupted keeps the steps since its last checkpoint; of several, the others would wait.
+    waits = interrupts.deferred() if checkpoints and jax.process_count() == 1 else contextlib.nullcontext(lambda: False)
+    with waits as is_interrupted:
+        while step < num_steps and not is_interrupted():
+            epoch = step // steps_per_epoch
+            epoch_end = (epoch + 1) * steps_per_epoch
+            stop = min(step + log_every, epoch_end)
+            before = time.perf_counter()
+            state, sums, fault = run_steps(state, config.weights(), stop)
+            sums, fault = jax.device_get((sums, fault))  # the only host synchronisation until the next record
+            now = time.perf_counter()
+            if fault.step >= 0:
+                _stop_diverged(fault, state, checkpoints, config)
+            record: Record = {
+                "epoch": epoch + 1,
+                "step": stop,
+                "num_steps": num_steps,
+                "images_per_second": (stop - step) * config.batch_size / (now - before),
+                "seconds_left": (now - started) / (stop - started_at) * (num_steps - stop),
+                "learning_rate": float(schedule(stop - 1)),
+                **{name: float(value) / (stop - step) for name, value in sums.items()},
+            }
+            if on_log:
+                on_log(record)
+            step = stop
+            if step == epoch_end:
+                is_last = step == num_steps
+                if validate and (is_last or (epoch + 1) % validate_every == 0):
+                    checked = dict(validate(state.evaluated))
+                    if collapse:
+                        checked["collapsed"] = float(collapse.broken_by(checked))
+                    if on_log:
+                        on_log({"epoch": epoch + 1, "step": step, "num_steps": num_steps, **checked, **memory_in_use()})
+                    if best:
+                        best.offer(epoch + 1, step, state.evaluated, checked)
+                    if collapse and collapse.action == "stop" and checked["collapsed"]:
+                        _stop_collapsed(step, state, checked[EFFECTIVE_PIXELS], collapse, config)
+                if checkpoints and (is_last or (epoch + 1) % checkpoint_every == 0):
+                    checkpoints.save(step, state)
+        if checkpoints and is_interrupted():
+            checkpoints.save(step, state)
     return state
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jsep import attack, explain
 from jsep.attack.pgd import ascend
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_positive
+from jsep.train.batch_attack import check_batch_labels
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 
@@ -162,6 +163,8 @@ def batch_regulariser(
 
     Args: as `batch_penalty`; labels: the true classes. Returns: (); of either sign for "r2et", else >= 0.
     """
+
+    check_batch_labels(model_fn, variables, images, labels)
 
     def one(key: Key, image: Array, label: Array) -> Array:
         return EXPLANATION_REGULARISERS[config.name](key, config, lambda z: model_fn(variables, z), image, label)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jsep import explain
 from jsep.attack.pgd import ascend
 from jsep.checks import InputError, check_choice, check_count, check_positive
-from jsep.train.batch_attack import BATCH_NORM_MODES
+from jsep.train.batch_attack import BATCH_NORM_MODES, check_batch_labels
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
 NOISES = ("gaussian", "uniform", "worst")
@@ -40,6 +40,8 @@ def sep_penalty(map_fn: MapFn, image: Array, noise: Array) -> Array:
     """
     if jnp.shape(noise) != jnp.shape(image):
         raise InputError(f"noise must have the image's shape {jnp.shape(image)}, got {jnp.shape(noise)}")
+    if not jnp.issubdtype(jnp.result_type(noise), jnp.floating):
+        raise InputError(f"noise must be floating point, got dtype {jnp.result_type(noise)}")
     return jnp.mean((map_fn(image + noise) - map_fn(image)) ** 2)
 
 
@@ -191,6 +193,7 @@ def batch_penalty(
       classes. Returns: () >= 0.
     Reference: the paper, Algorithm 1.
     """
+    check_batch_labels(model_fn, variables, images, labels)
     return jnp.mean(image_penalties(jax.random.split(key, len(images)), config, model_fn, variables, images, labels))
 
 
@@ -240,4 +243,5 @@ def scale_free_weight(sep_weight: float, num_pixels: int) -> float:
     >>> round(train.scale_free_weight(50000.0, 32 * 32), 4)
     0.0477
     """
+    check_count("num_pixels", num_pixels)
     return sep_weight / num_pixels**2

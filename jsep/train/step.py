@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -88,6 +88,8 @@ def init_state(
     """
     variables = models.init(key, model, input_shape)
     if initial is not None:
+        if not isinstance(initial, Mapping):
+            raise InputError(f"initial must be variables of the model, got {type(initial).__name__}")
         _check_same_shapes(initial, variables)
         variables = jax.tree.map(lambda value, like: jnp.array(value, like.dtype), dict(initial), variables)
     optimizer = make_optimizer(config.optimizer, config.epochs * config.steps_per_epoch(num_images))

@@ -1,6 +1,8 @@
 """Clean and robust accuracy: every image once, whatever the chunks."""
 
 import dataclasses
+import hashlib
+import io
 from typing import Any
 
 import jax
@@ -180,16 +182,22 @@ def test_interrupted_accuracy_goes_on_from_its_chunks_with_the_same_numbers(clas
             KEY, linear_model, weights, dataset, store=tmp_path / "s", on_progress=kill, **settings
         )
     assert len(list((tmp_path / "s").glob("chunk_*.npz"))) == 3
-    # What is stored is not computed again: a mark in it comes back.
+    # What is stored is not computed again, unless it is damaged: a mark in it comes back.
     with np.load(tmp_path / "s" / "chunk_000000.npz") as file:
         marked = {name: ~values if name in ("clean", "robust") else values for name, values in file.items()}
+    damaged = bytearray((tmp_path / "s" / "chunk_000000.npz").read_bytes())
+    damaged[len(damaged) // 3] ^= 1
+    (tmp_path / "s" / "chunk_000000.npz").write_bytes(damaged)
     again = evaluate.correctly_classified(
         KEY, linear_model, weights, dataset, store=tmp_path / "s", on_progress=seen.append, **settings
     )
     assert seen == [5, 5, 5, 5, 5, 5, 5, 3]
     for first, second in zip(whole, again, strict=True):
         np.testing.assert_array_equal(first, second)
-    np.savez(tmp_path / "s" / "chunk_000000.npz", **marked)
+    stored = io.BytesIO()
+    np.savez(stored, **marked)
+    checksum = hashlib.sha256(stored.getvalue()).digest()
+    (tmp_path / "s" / "chunk_000000.npz").write_bytes(stored.getvalue() + checksum)
     clean, _ = evaluate.correctly_classified(KEY, linear_model, weights, dataset, store=tmp_path / "s", **settings)
     np.testing.assert_array_equal(clean[:5], ~whole[0][:5])
     with pytest.raises(InputError, match="holds chunks of another evaluation"):

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from jsep import report
+from jsep.report import study_tables
 from jsep.report.table import Cell, Column, make_table, text_column, with_run_names
 
 EVIL = "<b>a|b*c</b> & 5 % _x_ $y$ {z} \\end~^#"
@@ -103,3 +104,13 @@ def test_tables_of_runs_become_one_with_all_their_columns_and_the_rows_of_a_name
     ]  # fmt: skip
     assert table.notes == ["Told once."]
     assert table.num_names == 2
+
+
+@pytest.mark.parametrize(("counts", "shown"), [((0, 0), False), ((0, 3), True)])
+def test_images_that_are_not_finite_are_a_column_where_there_are_any(counts: tuple[int, int], shown: bool) -> None:
+    rows = [
+        {"method": method, "seed": 0, "clean_accuracy": 0.9, "num_non_finite": count}
+        for method, count in zip(("mat", "sep_neg"), counts, strict=True)
+    ]
+    (table, *_) = study_tables.metric_tables({"format": 2, "rows": rows})
+    assert any("not finite" in column.heading for column in table.columns) == shown

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -60,7 +61,14 @@ def test_report_of_bad_input_is_one_line_and_exit_code_2(arguments, message):
     assert message in line
 
 
-def test_interrupt_leaves_a_run_that_resumes(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        pytest.param(signal.SIGTERM, 143, "ended by SIGTERM", marks=pytest.mark.slow),
+    ],
+)
+def test_interrupt_leaves_a_run_that_resumes(number, code, said, tmp_path):
     run_dir = tmp_path / "run"
     arguments = [SMOKE, f"--run_dir={run_dir}", "--epochs=400"]
     process = subprocess.Popen(
@@ -72,11 +80,32 @@ def test_interrupt_leaves_a_run_that_resumes(tmp_path):
         assert process.poll() is None, "ended before it could be interrupted"
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    if number == signal.SIGTERM:
+        second = call("digits_sep", *arguments, "--resume")
+        assert second.returncode == 2
+        assert "error: another process works in run_dir" in second.stderr.strip().splitlines()[-1]
+    process.send_signal(number)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.returncode == code
     last = errors.strip().splitlines()[-1]
-    assert last.startswith("error: interrupted; continue with: python")
+    assert last.startswith(f"error: {said}; continue with: python")
     assert last.endswith("--resume")
     assert "Traceback" not in errors
     assert list(checkpoints.glob("[0-9]*"))
+    assert not list(run_dir.rglob("*tmp*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_second_signal_ends_a_program_at_once_without_a_traceback(number):
+    program = f"""
+import os, signal
+from jsep import interrupts
+interrupts.install()
+with interrupts.deferred():
+    os.kill(os.getpid(), {number:d})
+    print("goes on", flush=True)
+    os.kill(os.getpid(), {number:d})
+    print("never")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "goes on\n", "")

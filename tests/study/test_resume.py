@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from tiny_study import CONFIG, comparable, records
 
@@ -31,6 +32,41 @@ def test_resume_of_a_finished_run_changes_no_number(finished, tmp_path):
     run_dir, expected, _ = finished
     shutil.copytree(run_dir, tmp_path / "run")
     assert comparable(study.run(CONFIG, tmp_path / "run", resume=True)) == comparable(expected)
+
+
+def test_lost_maps_are_made_again_without_training(finished, tmp_path):
+    run_dir, expected, _ = finished
+    shutil.copytree(run_dir, tmp_path / "run")
+    content = bytearray((run_dir / "maps.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "run" / "maps.npz").write_bytes(content)
+    seen = []
+    with pytest.warns(UserWarning, match="missing or damaged"):
+        result = study.run(
+            CONFIG, tmp_path / "run", resume=True, on_progress=lambda what, record: seen.append((what, record))
+        )
+    assert comparable(result) == comparable(expected)
+    assert not [what for what, record in seen if what.startswith("training")]
+    with np.load(run_dir / "maps.npz") as before, np.load(tmp_path / "run" / "maps.npz") as after:
+        assert {*before} == {*after}
+        for name in before:
+            np.testing.assert_array_equal(before[name], after[name])
+
+
+@pytest.mark.slow
+def test_damaged_best_checkpoint_trains_its_model_anew(finished, tmp_path):
+    run_dir, expected, _ = finished
+    shutil.copytree(run_dir, tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    best = tmp_path / "run" / "checkpoints" / "mat_seed0_best"
+    newest = max((path for path in best.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    file = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.warns(UserWarning, match="mat_seed0_best: .* is damaged; the model is trained anew"):
+        resumed = study.run(CONFIG, tmp_path / "run", resume=True)
+    assert comparable(resumed) == comparable(expected)
 
 
 def test_existing_run_is_refused_and_left_untouched(finished):

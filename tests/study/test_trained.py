@@ -31,6 +31,24 @@ def test_load_trained_gives_the_evaluated_models_back(finished):
             np.testing.assert_allclose(map_, maps[f"{model.method}/victim_map"][0], rtol=1e-4, atol=1e-7)
 
 
+def test_damaged_checkpoint_is_an_error_unless_the_one_before_is_asked_for(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    file = max(
+        (tmp_path / "run/checkpoints/mat_seed0/4").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size
+    )
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 8
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"mat_seed0: checkpoint 4 is damaged .*older_checkpoint=True"):
+        study.load_trained(tmp_path / "run")
+    with pytest.warns(UserWarning, match="trying the one before"):
+        older = study.load_trained(tmp_path / "run", older_checkpoint=True)
+    assert not np.array_equal(
+        jax.tree.leaves(older.trained[0].variables)[0],
+        jax.tree.leaves(study.load_trained(finished[0]).trained[0].variables)[0],
+    )
+
+
 def test_load_trained_says_what_is_missing(finished, tmp_path):
     with pytest.raises(InputError, match="holds no study"):
         study.load_trained(tmp_path)
@@ -49,6 +67,9 @@ def test_kept_study_does_not_say_where_its_data_lay(finished, tmp_path):
         if "environment" in content:
             content["environment"]["command"] = "python experiments/x.py --data_dir=/home/me/data --seed=0"
         (copy / name).write_text(json.dumps(content))
+    with pytest.raises(InputError, match="not as it was written"):
+        study.keep_study(copy, tmp_path / "kept")
+    (copy / "manifest.json").unlink()
     kept = study.keep_study(copy, tmp_path / "kept")
     assert json.loads((kept / "config.json").read_text())["data_dir"] is None
     result = json.loads((kept / "result.json").read_text())
@@ -58,7 +79,9 @@ def test_kept_study_does_not_say_where_its_data_lay(finished, tmp_path):
 
 def test_kept_study_gives_its_models_back_as_float16_without_checkpoints(finished, tmp_path):
     kept = study.keep_study(finished[0], tmp_path / "kept")
-    assert {path.name for path in kept.iterdir()} == {"weights", "config.json", "pairs.json", "result.json"}
+    assert {path.name for path in kept.iterdir()} == {
+        "weights", "config.json", "manifest.json", "pairs.json", "result.json",
+    }  # fmt: skip
     loaded, original = study.load_trained(kept), study.load_trained(finished[0])
     assert loaded.pairs == original.pairs
     for own, model in zip(original.trained, loaded.trained, strict=True):

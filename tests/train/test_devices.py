@@ -185,3 +185,23 @@ def test_batch_that_the_devices_cannot_share_is_an_input_error(digits: data.Data
 def test_processes_that_do_not_fit_are_input_errors(arguments: tuple, message: str) -> None:
     with pytest.raises(InputError, match=message):
         devices.connect(*arguments)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_coordinator_listens_at_the_address_that_was_given_alone() -> None:
+    program = """
+import socket
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+from jsep import devices
+devices.connect(f"127.0.0.1:{port}", 1, 0)
+for name in ("tcp", "tcp6"):
+    for line in open(f"/proc/self/net/{name}").readlines()[1:]:
+        address, state = line.split()[1], line.split()[3]
+        if state == "0A" and int(address.split(":")[1], 16) == port:
+            print(address.split(":")[0][-8:])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
+    # 127.0.0.1, also as the last part of an IPv6 address; of all interfaces it is 00000000.
+    assert set(done.stdout.split()) == {"0100007F"}, done.stderr

@@ -2,7 +2,10 @@
 
 import dataclasses
 import errno
+import os
 import pathlib
+import random
+import signal
 from typing import Any
 
 import jax
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 from digit_runs import KEY, MODEL, PLAIN, SEP, SGD, assert_equal, run, state_of
 
-from jsep import data, models, train
+from jsep import data, interrupts, models, train
 from jsep.checks import InputError, is_disk_full
 from jsep.train.step import FAULT_TERMS
 
@@ -103,6 +106,73 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before(digits: data.Dat
         state, _ = fit(digits, checkpoints=checkpoints, on_resume=resumed_at.append)
     assert resumed_at == [12]
     assert_equal(state, whole)
+
+
+def flipped(path: pathlib.Path, rng: random.Random) -> bytes:
+    """The content of a file with one bit changed."""
+    content = bytearray(path.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    return bytes(content)
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_noticed(tmp_path: pathlib.Path) -> None:
+    with train.Checkpoints(tmp_path, {"a": 1}) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(step, {"a": step * jnp.arange(50.0)})
+    assert sorted(path.name for path in tmp_path.glob("*.sha256")) == ["2.sha256", "3.sha256"]
+    like, rng = {"a": jnp.zeros(50)}, random.Random(0)
+    files = [path for path in (tmp_path / "3").rglob("*") if path.is_file() and path.stat().st_size]
+    with train.Checkpoints(tmp_path, {"a": 1}) as checkpoints:
+        for path in [*files, tmp_path / "3.sha256"] * 12:
+            whole = path.read_bytes()
+            path.write_bytes(flipped(path, rng))
+            with pytest.raises(InputError, match=r"checkpoint 3 is damaged .*older_checkpoint=True"):
+                checkpoints.restore(like, allow_older=False)
+            path.write_bytes(whole)
+        np.testing.assert_array_equal(checkpoints.restore(like)["a"], 3 * np.arange(50.0))
+        files[0].write_bytes(flipped(files[0], rng))
+        with pytest.warns(UserWarning, match="trying the one before"):
+            np.testing.assert_array_equal(checkpoints.restore(like)["a"], 2 * np.arange(50.0))
+        checkpoints.save(3, {"a": 3 * jnp.arange(50.0)})  # what is damaged is written again
+        np.testing.assert_array_equal(checkpoints.restore(like, allow_older=False)["a"], 3 * np.arange(50.0))
+
+
+def test_checkpoints_without_their_configuration_are_an_error(tmp_path: pathlib.Path) -> None:
+    with train.Checkpoints(tmp_path, {"a": 1}) as checkpoints:
+        checkpoints.save(1, {"a": jnp.ones(3)})
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(InputError, match=r"without their config\.json"):
+        train.Checkpoints(tmp_path, {"a": 1})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_in_an_epoch_keeps_the_steps_until_then(
+    number: signal.Signals, digits: data.Dataset, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interrupts, "_received", [])
+    whole, whole_records = fit(digits, log_every=3)
+    described, records = train.describe(KEY, PLAIN, MODEL, digits), []
+
+    def interrupt(record: dict) -> None:
+        records.append(record)
+        if record["step"] == 7:
+            os.kill(os.getpid(), number)
+
+    before = {each: signal.getsignal(each) for each in interrupts.SIGNALS}
+    interrupts.install()
+    try:
+        with train.Checkpoints(tmp_path, described) as checkpoints, pytest.raises(KeyboardInterrupt) as caught:
+            train.fit(KEY, MODEL, digits, PLAIN, on_log=interrupt, checkpoints=checkpoints, log_every=3)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert isinstance(caught.value, interrupts.Terminated) == (number == signal.SIGTERM)
+    resumed_at: list[int] = []
+    with train.Checkpoints(tmp_path, described) as checkpoints:
+        state, resumed = fit(digits, checkpoints=checkpoints, on_resume=resumed_at.append, log_every=3)
+    assert resumed_at == [7]
+    assert_equal(state, whole)
+    assert list(map(without_times, records + resumed)) == list(map(without_times, whole_records))
 
 
 def test_checkpoints_keep_the_newest_two_and_restore_into_a_fresh_state(

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from jsep import attack
 from jsep.attack.pgd import ascend
-from jsep.train.batch_attack import ascend_batch
+from jsep.checks import check_count
+from jsep.train.batch_attack import ascend_batch, check_batch_labels
 from jsep.train.objectives.interface import (
     Auxiliary,
     BatchFn,
@@ -41,6 +42,11 @@ def adversarial_images(
     Args: images: (B, H, W, C) in [0, 1]; labels: (B,); train_batch_fn: (variables, images) -> logits (B, K);
       chunk_size: images attacked at once if independently, None for all. Returns: (B, H, W, C).
     """
+    batch_fn = train_batch_fn
+    attacked_fn = model_fn if batch_fn is None else lambda variables, image: batch_fn(variables, image[None])[0]
+    check_batch_labels(attacked_fn, variables, images, labels)
+    if chunk_size is not None:
+        check_count("chunk_size", chunk_size)
     variables = jax.lax.stop_gradient(variables)
     if train_batch_fn is not None:
         logits_fn = train_batch_fn

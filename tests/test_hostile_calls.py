@@ -1,0 +1,51 @@
+"""Bad calls made from the signatures of all public functions (`hostile.py`): clear lines, no finite wrong number."""
+
+import random
+
+import hostile
+import pytest
+
+SLICE, SAMPLE = 60, 2500
+"""The numbers of calls: a few of the cheap ones, and those of the whole."""
+
+CHEAP = (
+    "stats.",
+    "models.",
+    "data.",
+    "train.",
+    "explain.gradient",
+    "explain.check",
+    "landscape.normalize",
+    "attack.dlr",
+)
+
+
+def drawn(number: int, *prefixes: str) -> list[hostile.Call]:
+    found = [call for call in hostile.calls() if call.function.startswith(prefixes or "")]
+    random.Random(26).shuffle(found)
+    return found[:number]
+
+
+def test_every_public_function_has_good_values() -> None:
+    missing = {name: hostile.good_arguments(name, function)[1] for name, function in hostile.functions().items()}
+    missing = {name: arguments for name, arguments in missing.items() if arguments}
+    assert not missing, "give good values of these arguments in VALUES or OWN of tests/hostile.py"
+    assert hostile.NOT_CALLED.keys() <= {
+        f"{part.__name__.removeprefix('jsep.')}.{name}" for part in hostile.PARTS for name in part.__all__
+    }
+
+
+@pytest.mark.slow
+def test_bad_calls_of_cheap_functions_are_clear_lines() -> None:
+    counts, wrong = hostile.judged(drawn(SLICE, *CHEAP))
+    assert len(wrong) <= 0.03 * SLICE, (counts, wrong)
+    assert not counts["finite"], wrong
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_of_all_bad_calls_97_percent_are_clear_lines_and_none_is_a_finite_wrong_number() -> None:
+    counts, wrong = hostile.judged(drawn(SAMPLE))
+    print(counts)
+    assert len(wrong) <= 0.03 * SAMPLE, (counts, wrong)
+    assert not counts["finite"], wrong
