@@ -9,8 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from jsep import data, evaluate, models, record, study
+from jsep import data, evaluate, models, study
 from jsep.checks import InputError
+from jsep.record.row import unpack_correct
 from jsep.study import zoo as study_zoo
 from jsep.study.protocols import FOLDER, hash_of_images
 
@@ -75,7 +76,7 @@ def test_card_measures_and_leaves_out_pairs_that_the_model_misclassifies(tiny: A
     part = protocol.part(clean=5, pgd=3, auto_attack=2, pairs=1)
     again = study.measure_card(lambda _, image: logits_fn(image[None])[0], None, part, TEST, chunk_size=2)
     for name, packed in again["per_image"].items():
-        few, all_ = record.unpack_correct(packed), record.unpack_correct(card["per_image"][name])
+        few, all_ = unpack_correct(packed), unpack_correct(card["per_image"][name])
         np.testing.assert_array_equal(few, all_[: len(few)])
     for name, values in again["per_pair"].items():
         assert values == pytest.approx(card["per_pair"][name][:1], rel=1e-3)
@@ -157,7 +158,7 @@ def check_again(name: str, tfds_dir: str, **sizes: int) -> None:
         test = data.load(protocol.dataset, data_dir=tfds_dir, split="test")
         again = study.measure_card(loaded.model_fn, loaded.variables, protocol, test)
         for metric, packed in again["per_image"].items():
-            few, whole = record.unpack_correct(packed), record.unpack_correct(card["per_image"][metric])
+            few, whole = unpack_correct(packed), unpack_correct(card["per_image"][metric])
             # On another processor an image at the boundary may be judged otherwise; a random search may draw otherwise.
             assert np.mean(few != whole[: len(few)]) <= max(0.02, 1 / len(few)), metric
         for metric, values in again["per_pair"].items():
