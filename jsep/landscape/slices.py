@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.checks import InputError, check_choice, check_count, check_pixels
+from jsep.checks import InputError, check_choice, check_count
 from jsep.landscape.directions import check_direction
 from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
 from jsep.memory import check_memory
@@ -62,7 +62,6 @@ def grid_coordinates(extent: Any, num_points: int) -> np.ndarray:
 
 
 def _check_directions(directions: Array, point: Array, num: int | None) -> Array:
-    check_pixels(directions, "directions", in_box=False)
     directions = jnp.asarray(directions, point.dtype)
     if directions.ndim != point.ndim + 1 or directions.shape[1:] != point.shape or len(directions) == 0:
         raise InputError(f"directions must be (D, *{point.shape}) with D >= 1, got shape {directions.shape}")

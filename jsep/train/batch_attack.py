@@ -22,8 +22,8 @@ same modes, in which "training" uses the statistics of the clean batch (`SepConf
 
 
 def check_batch_labels(model_fn: ModelFn, variables: PyTree, images: Array, labels: Array) -> None:
-    """Raises: InputError unless `labels`, if they are not traced, are one class of the model for each image."""
-    if isinstance(labels, jax.core.Tracer):
+    """Raises: InputError unless `labels` are one class of the model for each image; nothing is checked under jit."""
+    if isinstance(labels, jax.core.Tracer) or isinstance(images, jax.core.Tracer):
         return
     check_images(images)
     output = jax.eval_shape(model_fn, variables, jax.ShapeDtypeStruct(jnp.shape(images)[1:], jnp.float32))

@@ -260,7 +260,7 @@ def test_published_settings_are_the_standard_ones() -> None:
         ({"labels": np.zeros(39, int)}, r"labels must be one class for each of the 40 images, got shape \(39,\)"),
         (
             {"version": "standart"},
-            "unknown version 'standart': expected one of standard, fast; did you mean 'standard'",
+            "unknown version 'standart': expected one of standard, apgd, fast; did you mean 'standard'",
         ),
         ({"norm": "l1"}, "unknown norm 'l1'"),
         ({"epsilon": 8}, r"did you mean 8/255\?"),

@@ -94,8 +94,8 @@ def test_runs_of_one_name_and_files_that_are_no_spec_are_refused(tmp_path):
 def test_state_of_a_run_directory(tmp_path):
     config = study.StudyConfig.of(epochs=3)
     assert study.state_of(tmp_path / "run", config) == "absent"
-    run = study.run_directory.RunDirectory(tmp_path / "run", config)
-    assert study.state_of(run.path, config) == "begun"
+    with study.run_directory.RunDirectory(tmp_path / "run", config) as run:
+        assert study.state_of(run.path, config) == "begun"
     run.write_result({"format": 1, "complete": False})
     assert study.state_of(run.path, config) == "begun"
     run.write_result({"format": 1, "complete": True})

@@ -45,7 +45,7 @@ def test_value_and_gradient_do_not_depend_on_the_chunks(network: Any, batch_norm
 
 def test_value_and_gradient_are_those_of_the_penalty_of_the_batch(network: Any) -> None:
     model, variables, *given = network
-    config = train.SepConfig()
+    config = train.SepConfig(batch_norm="evaluation")
 
     def whole(params: Any) -> Any:
         return train.batch_penalty(KEY, config, models.model_fn(model), variables | {"params": params}, *given)
