@@ -12,7 +12,7 @@ __all__ = ["check_memory", "memory_of_machine"]
 
 def memory_of_machine() -> int:
     """The bytes of memory of the default device, or of this process's machine or container where that is a CPU."""
-    statistics = jax.devices()[0].memory_stats() or {}
+    statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return int(statistics["bytes_limit"])
     found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -340,6 +340,7 @@ command_line.run_study(kind.of(experiment="stripes", dataset="stripes"))
 """
 
 
+@pytest.mark.slow
 def test_script_of_ones_own_registers_a_data_set_and_a_kind_of_study(tmp_path: pathlib.Path) -> None:
     script = tmp_path / "stripes.py"
     script.write_text(SCRIPT)

@@ -150,13 +150,13 @@ class Band(NamedTuple):
 
 
 def band(curves: np.ndarray) -> Band:
-    """The `Band` of curves (num_curves, num_points); NaN values are ignored.
+    """The `Band` of curves (num_curves, num_points); NaN values are ignored. Raises: InputError for another shape.
 
     >>> [float(each[0]) for each in band(np.arange(11.0)[:, None])]
     [1.0, 5.0, 5.0, 9.0]
     """
     curves = as_numbers(curves, "curves")
-    if not curves.size:
+    if curves.ndim != 2 or not curves.size:
         raise InputError(f"curves must be (num_curves, num_points), got shape {curves.shape}")
     low, median, high = np.nanquantile(curves, (0.1, 0.5, 0.9), axis=0)
     return Band(low, median, np.nanmean(curves, axis=0), high)

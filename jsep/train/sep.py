@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jsep import explain
 from jsep.attack.pgd import ascend
-from jsep.checks import InputError, check_choice, check_count, check_positive
+from jsep.checks import MAX_WEIGHT, InputError, check_choice, check_count, check_number, check_positive
 from jsep.train.batch_attack import BATCH_NORM_MODES, check_batch_labels
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
@@ -243,5 +243,6 @@ def scale_free_weight(sep_weight: float, num_pixels: int) -> float:
     >>> round(train.scale_free_weight(50000.0, 32 * 32), 4)
     0.0477
     """
+    check_number("sep_weight", sep_weight, -MAX_WEIGHT, MAX_WEIGHT)
     check_count("num_pixels", num_pixels)
     return sep_weight / num_pixels**2

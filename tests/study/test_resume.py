@@ -28,12 +28,14 @@ def test_interrupted_and_resumed_equals_uninterrupted(finished, tmp_path):
     assert records(tmp_path / "run") == records(run_dir)
 
 
+@pytest.mark.slow
 def test_resume_of_a_finished_run_changes_no_number(finished, tmp_path):
     run_dir, expected, _ = finished
     shutil.copytree(run_dir, tmp_path / "run")
     assert comparable(study.run(CONFIG, tmp_path / "run", resume=True)) == comparable(expected)
 
 
+@pytest.mark.slow
 def test_lost_maps_are_made_again_without_training(finished, tmp_path):
     run_dir, expected, _ = finished
     shutil.copytree(run_dir, tmp_path / "run")

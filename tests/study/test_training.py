@@ -93,6 +93,7 @@ def test_rows_hold_the_noise_sensitivity_and_the_step_of_a_collapse(finished):
         assert row["collapsed_step"] == low[0]
 
 
+@pytest.mark.slow
 def test_best_checkpoint_is_analysed_where_the_configuration_says_so(finished, tmp_path, monkeypatch):
     # The second epoch's look at the validation images is made worse than the first's.
     scores = iter([0.5, 0.25])

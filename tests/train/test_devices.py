@@ -56,6 +56,7 @@ def assert_equal(first: Any, second: Any) -> None:
 COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(-start)?\(")
 
 
+@pytest.mark.slow
 def test_sep_step_on_eight_devices_only_adds_up_and_gives_the_losses_of_one(digits: data.Dataset) -> None:
     config = dataclasses.replace(SEP, batch_size=32)
     losses = {}
