@@ -366,6 +366,9 @@ VALID = (
     (r"landscape\.\w+-point-huge", "a Hessian is defined anywhere"),
     (r"attack\.attack_explanation-config-None|train\.draw_noise-shape-empty", "a default"),
     (r"attack\.project_to_ball_and_box-perturbed-infinite", "projected as any point"),
+    (r"stats\.band-curves-NaN", "NaN values are ignored, as its documentation says"),
+    (r"landscape\.spectral_density-grid-longer", "points of evaluation"),
+    (r"landscape\.normalize-direction-longer", "a direction of any size"),
     (r"landscape\.hvp-vector-huge|evaluate\.(effective_pixels|gini|entropy)-map_-longer", "another input"),
     (r"train\.crop_and_flip-images-.*|explain\.absolute-x-.*", "any numbers"),
 )

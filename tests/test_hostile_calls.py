@@ -1,5 +1,6 @@
 """Bad calls made from the signatures of all public functions (`hostile.py`): clear lines, no finite wrong number."""
 
+import pathlib
 import random
 
 import hostile
@@ -18,6 +19,12 @@ CHEAP = (
     "landscape.normalize",
     "attack.dlr",
 )
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text is a good path for some arguments: what is written there is no part of the checkout."""
+    monkeypatch.chdir(tmp_path)
 
 
 def drawn(number: int, *prefixes: str) -> list[hostile.Call]:

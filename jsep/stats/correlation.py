@@ -176,10 +176,10 @@ def correlation_study(
         columns = {
             name: as_numbers([row[name] for row in kept], name) for name in (classification, explanation, *given)
         }
+        groups = None if group is None else [str(row[group]) for row in kept]
     except KeyError as error:
         raise InputError(f"a row has no {error}; evaluate that model again") from error
     x, y = columns[classification], columns[explanation]
-    groups = None if group is None else [str(row[group]) for row in kept]
     settings: dict[str, Any] = {"groups": groups, "seed": seed, "num_resamples": num_resamples}
     found = {kind: correlation(x, y, kind=kind, **settings) for kind in KINDS}
     if given and len(kept) >= len(given) + 4:
