@@ -262,6 +262,20 @@ def check_pixels(image: Any, name: str = "image", *, in_box: bool = True) -> Non
         raise InputError(f"{name} must have pixels in [0, 1], got [{low:g}, {high:g}]{hint}")
 
 
+LARGEST_NOISE = 1000.0
+"""The largest noise added to an image, in pixel units: images are in [0, 1], and beyond it float32 loses them."""
+
+
+def check_noise(noise: Any, image: Any) -> None:
+    """Raises InputError unless noise is floating point, of the image's shape, finite and at most `LARGEST_NOISE`."""
+    if np.shape(noise) != np.shape(image):
+        raise InputError(f"noise must have the image's shape {np.shape(image)}, got {np.shape(noise)}")
+    check_pixels(noise, "noise", in_box=False)
+    _check_float(noise, "noise")
+    if not _is_traced(noise) and (largest := float(np.max(np.abs(np.asarray(noise)), initial=0.0))) > LARGEST_NOISE:
+        raise InputError(f"noise must be at most {LARGEST_NOISE:g} in size (pixel units), got {largest:g}")
+
+
 def as_baseline(baseline: Any, image: Array, name: str = "baseline") -> Array:
     """The baseline that replaces pixels of `image`, in its dtype: a number, or an array that broadcasts to its shape.
 
@@ -379,21 +393,3 @@ def check_logits(logits: Any) -> None:
         raise InputError(
             "logits_fn returns probabilities (non-negative, sum 1), expected logits: take the softmax out of the model"
         )
-
-
-def as_map(map_: Any, name: str = "map_") -> Array:
-    """The checked map as a JAX array; half precision becomes float32.
-
-    Raises: InputError unless it is one (H, W) map, floating point and, if it is not traced, finite.
-    """
-    array = _as_array(map_, name)
-    if array.ndim != 2 or 0 in array.shape:
-        hint = "; for a batch use jax.vmap" if array.ndim == 3 else ""
-        raise InputError(f"{name} must be one (H, W) map, got shape {array.shape}{hint}")
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise InputError(
-            f"{name} must be floating point, got dtype {array.dtype}; convert it, as by .astype('float32')"
-        )
-    if not _is_traced(array) and not np.all(np.isfinite(np.asarray(array))):
-        raise InputError(f"{name} has values that are not finite: look at the model and at the image")
-    return jnp.asarray(array).astype(jnp.promote_types(array.dtype, jnp.float32))

@@ -51,6 +51,16 @@ def all_finite(*arrays: Array) -> Array:
     return found
 
 
+def softmax(logits: Array) -> Array:
+    """The softmax over the last axis, NaN where a logit is NaN.
+
+    XLA's CPU compiler takes the exponential of a NaN that it knows when it compiles, as of a model whose weights are
+    constants, for any number: `jax.jit(lambda x: jax.nn.softmax(x * jnp.nan))(jnp.arange(3.0))` is finite in jax 0.10.
+    """
+    is_nan = jnp.any(jnp.isnan(logits), axis=-1, keepdims=True)
+    return jnp.where(is_nan, jnp.nan, jax.nn.softmax(logits))
+
+
 def is_half(dtype: Any) -> bool:
     """Whether `dtype` is a floating-point type of less than 32 bits."""
     return bool(jnp.issubdtype(dtype, jnp.floating)) and jnp.finfo(dtype).bits < 32

@@ -370,6 +370,13 @@ VALID = (
     (r"landscape\.spectral_density-grid-longer", "points of evaluation"),
     (r"landscape\.normalize-direction-longer", "a direction of any size"),
     (r"landscape\.hvp-vector-huge|evaluate\.(effective_pixels|gini|entropy)-map_-longer", "another input"),
+    (r"landscape\.hvp-vector-(bool|uint8)", "a direction of whole numbers"),
+    (r"evaluate\.relative_reduction-.*-batch", "one number for each"),
+    (r"stats\..*-table-huge", "a formula that holds at this scale"),
+    (r"train\.moving_average-step-too large", "a later step"),
+    (r"explain\.explanation_map-saliency-longer", "a larger map"),
+    (r"attack\.untargeted_explanation_attack-alpha-None", "a default"),
+    (r"train\.adversarial_images-model_fn-gives NaN", "the clean images: an attack keeps the last finite ones"),
     (r"train\.crop_and_flip-images-.*|explain\.absolute-x-.*", "any numbers"),
 )
 """Bad values that are good after all, and why."""

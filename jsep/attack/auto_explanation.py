@@ -9,11 +9,12 @@ import numpy as np
 from jsep.attack.entry import attack_method
 from jsep.attack.explanation_black_box import evolution_search, random_search
 from jsep.attack.explanation_search import DIRECTIONS, Best, OnStep, adaptive_search
-from jsep.attack.explanation_terms import MAP_LOSSES, check_map, checked_constraint
+from jsep.attack.explanation_terms import MAP_LOSSES, checked_constraint
 from jsep.attack.explanation_warnings import ExplanationWarnings, has_no_second_derivative, warnings_of_pair
 from jsep.attack.losses import num_non_finite
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
 from jsep.checks import InputError, as_image, check_choice, check_count, check_epsilon
+from jsep.map_checks import check_map_fn
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 
@@ -144,7 +145,7 @@ def auto_explanation_attack(
     check_count("num_queries", num_queries, minimum=QUERIES_A_STEP)
     if start is not None and jnp.shape(start) != image.shape:
         raise InputError(f"start must have the shape of the image, {image.shape}, got {jnp.shape(start)}")
-    check_map(map_fn, image, target_map)
+    check_map_fn(map_fn, image, target_map)
     constraint = checked_constraint(map_fn, logits_fn, image, softmax_tolerance)
     num_white, num_black = AUTO_EXPLANATION_VERSIONS[version]
     members = list(WHITE_BOX_MEMBERS.values())[:num_white]
@@ -209,13 +210,13 @@ def auto_explanation_attack(
     adversarial = best.image
     map_, logits = map_fn(adversarial), logits_fn(adversarial)
     loss_end = judge(map_)
-    label, distance = constraint.label, ball.size(adversarial - image)
+    distance = ball.size(adversarial - image)
     info = AutoExplanationInfo(
         losses=losses,
         member_losses=jnp.concatenate([white_losses, jnp.stack(black_losses)]),
         loss_start=loss_start,
         loss_end=loss_end,
-        label_kept=jnp.argmax(logits) == label,
+        label_kept=constraint.label_kept(logits),
         softmax_change=constraint.softmax_change(logits),
         success=(loss_end < loss_start) & (distance > 0),  # not a difference by rounding between two programs
         failed=failed,
@@ -227,7 +228,9 @@ def auto_explanation_attack(
             white_box_losses=losses,
             from_clean_losses=losses[np.array([member.start == "clean" for member in members])],
             maps=(clean_map, target_map, map_),
-            no_second_derivative=has_no_second_derivative(jax.random.fold_in(key, 2000), logits_fn, image, label),
+            no_second_derivative=has_no_second_derivative(
+                jax.random.fold_in(key, 2000), logits_fn, image, constraint.label
+            ),
             has_budget=jnp.asarray(epsilon) > 0,
         ),
         num_non_finite=non_finite,
@@ -260,7 +263,7 @@ def auto_explanation_curve(
         if np.any(np.diff(np.asarray(epsilons)) < 0):
             raise InputError(f"epsilons must not fall: sort them, got {np.asarray(epsilons)}")
     image = as_image(image)
-    check_map(map_fn, image, target_map)
+    check_map_fn(map_fn, image, target_map)
     checked_constraint(map_fn, logits_fn, image, settings.get("softmax_tolerance"))
 
     def body(start: Array, epsilon: Array) -> tuple[Array, tuple[Array, AutoExplanationInfo]]:

@@ -10,7 +10,7 @@ import optax
 
 from jsep.attack.entry import attack_method
 from jsep.attack.explanation_search import OnStep, report_step
-from jsep.attack.explanation_terms import check_map, checked_constraint
+from jsep.attack.explanation_terms import checked_constraint
 from jsep.attack.losses import num_non_finite, value_and_gradient
 from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
 from jsep.checks import (
@@ -20,7 +20,8 @@ from jsep.checks import (
     check_count,
     check_positive,
 )
-from jsep.numerics import all_finite
+from jsep.map_checks import check_map_fn
+from jsep.numerics import all_finite, softmax
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 STEPS = ("adam", "sign")
@@ -157,11 +158,10 @@ def attack_explanation(
         check_count("snapshot_steps", wanted, minimum=0)
         if wanted > num_steps:
             raise InputError(f"snapshot_steps must be at most num_steps = {num_steps}, got {wanted}")
-    check_map(map_fn, image, target_map)
+    check_map_fn(map_fn, image, target_map)
 
     clean_logits = logits_fn(image)
     constraint = checked_constraint(map_fn, logits_fn, image, softmax_tolerance)
-    label = constraint.label
     learning_rate = config.learning_rate
     optimizer = optax.adam(learning_rate) if config.step == "adam" else _step_descent(ball, learning_rate)
     grows = beta_growth is not None
@@ -181,9 +181,9 @@ def attack_explanation(
     def loss(candidate: Array, beta: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
         # The output constraint applies to the model with its own activation.
         logits = logits_fn(candidate, *beta)
-        clean_output = jax.nn.softmax(logits_fn(image, *beta) if grows else clean_logits)
+        clean_output = softmax(logits_fn(image, *beta) if grows else clean_logits)
         map_loss = jnp.mean((map_fn(candidate, *beta) - target_map) ** 2)
-        output_loss = jnp.mean((jax.nn.softmax(logits) - clean_output) ** 2)
+        output_loss = jnp.mean((softmax(logits) - clean_output) ** 2)
         own_logits = logits_fn(candidate) if grows else logits
         return config.map_weight * map_loss + config.output_weight * output_loss, (
             map_loss,
@@ -237,7 +237,7 @@ def attack_explanation(
         losses = jnp.append(losses, last_loss)
         info = ExplanationAttackInfo(
             losses=losses,
-            label_kept=jnp.argmax(logits_fn(best.image)) == label,
+            label_kept=constraint.label_kept(logits_fn(best.image)),
             success=(loss_end < loss_clean) & (distance > 0),  # not a difference by rounding between two programs
             best_step=best.step,
             distance=distance,

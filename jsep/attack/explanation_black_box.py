@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from jsep.attack.entry import attack_method
 from jsep.attack.explanation_search import Best, MapObjective, OnStep, report_step
-from jsep.attack.explanation_terms import OutputConstraint, check_map, checked_constraint
+from jsep.attack.explanation_terms import OutputConstraint, checked_constraint
 from jsep.attack.norms import Norm, norm_by_name, project_to_ball_and_box
 from jsep.checks import check_choice, check_count
+from jsep.map_checks import check_map_fn
 from jsep.numerics import all_finite
 from jsep.types import Array, Key, LogitsFn, MapFn
 
@@ -216,7 +217,7 @@ def attack_explanation_black_box(
     ball = norm_by_name(norm)
     check_count("num_steps", num_steps, minimum=0)
     check_count("num_samples", num_samples)
-    check_map(map_fn, image, target_map)
+    check_map_fn(map_fn, image, target_map)
     constraint = checked_constraint(map_fn, logits_fn, image, softmax_tolerance)
     options = {"num_samples": num_samples} if search == "evolution" else {}
 
@@ -228,7 +229,7 @@ def attack_explanation_black_box(
     loss_start, distance = judge(map_fn(image)), ball.size(best.image - image)
     info = BlackBoxInfo(
         losses=jnp.concatenate([loss_start[None], losses]),
-        label_kept=jnp.argmax(logits_fn(best.image)) == constraint.label,
+        label_kept=constraint.label_kept(logits_fn(best.image)),
         success=(best.loss < loss_start) & (distance > 0),  # not a difference by rounding between two programs
         num_queries=jnp.int32(1 + num_steps * (2 * num_samples if search == "evolution" else 1)),
         distance=distance,

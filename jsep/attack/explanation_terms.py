@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jsep.checks import InputError, check_output, check_positive
-from jsep.numerics import absolute, all_finite, scaled
+from jsep.checks import check_output, check_positive
+from jsep.map_checks import check_finite_map
+from jsep.numerics import absolute, all_finite, scaled, softmax
 from jsep.types import Array, LogitsFn, MapFn
 
 MapLoss = Callable[[Array, Array], Array]
@@ -61,16 +61,20 @@ class OutputConstraint(NamedTuple):
     clean_output: Array
     softmax_tolerance: Any
 
+    def label_kept(self, logits: Array) -> Array:
+        """() bool: the logits are finite and the class is kept; of NaN the argmax is 0, the class of no one."""
+        return all_finite(logits) & (jnp.argmax(logits) == self.label)
+
     def holds(self, logits: Array) -> Array:
         """() bool: the logits are finite, the class is kept, and the softmax within its tolerance."""
-        kept = all_finite(logits) & (jnp.argmax(logits) == self.label)
+        kept = self.label_kept(logits)
         if self.softmax_tolerance is None:
             return kept
         return kept & (self.softmax_change(logits) <= self.softmax_tolerance)
 
     def softmax_change(self, logits: Array) -> Array:
         """() max_k |softmax f(z)_k - softmax f(x)_k|."""
-        return jnp.max(absolute(jax.nn.softmax(logits) - self.clean_output))
+        return jnp.max(absolute(softmax(logits) - self.clean_output))
 
     def excess(self, logits: Array) -> Array:
         """() violation of the constraint, to be minimised where `holds` is false: the lead of another class in logits,
@@ -80,7 +84,7 @@ class OutputConstraint(NamedTuple):
         if self.softmax_tolerance is None:
             return margin
         # The sum of squares, since the derivative of the maximum involves one class only.
-        change = jnp.sum((jax.nn.softmax(logits) - self.clean_output) ** 2)
+        change = jnp.sum((softmax(logits) - self.clean_output) ** 2)
         return jnp.where(jnp.argmax(logits) == self.label, change, margin)
 
 
@@ -92,29 +96,7 @@ def output_constraint(clean_logits: Array, softmax_tolerance: Any = None) -> Out
     if softmax_tolerance is not None:
         check_positive("softmax_tolerance", softmax_tolerance, allow_zero=True)
     check_output(clean_logits)
-    return OutputConstraint(jnp.argmax(clean_logits), jax.nn.softmax(clean_logits), softmax_tolerance)
-
-
-def check_map(map_fn: MapFn, image: Array, target_map: Any) -> None:
-    """Raises InputError if `map_fn` returns no (H, W) map, or `target_map` has another shape or is known non-finite."""
-    found = jax.eval_shape(map_fn, image)
-    shape = getattr(found, "shape", None)
-    if shape is None or len(shape) != 2 or not jnp.issubdtype(found.dtype, jnp.floating):
-        got = type(found).__name__ if shape is None else f"{found.dtype} of shape {shape}"
-        raise InputError(f"map_fn must map one image (H, W, C) to a map (H, W), floating point, got {got}")
-    dtype = target_map.dtype if hasattr(target_map, "dtype") else np.asarray(target_map).dtype
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise InputError(f"target_map must be floating point, got dtype {dtype}; convert it, as by .astype('float32')")
-    if shape != jnp.shape(target_map):
-        raise InputError(f"target_map must have the shape of map_fn's maps, {shape}, got {jnp.shape(target_map)}")
-    check_finite_map("target_map", target_map)
-
-
-def check_finite_map(name: str, map_: Any) -> None:
-    """Raises InputError if a concrete map has non-finite values."""
-    # In NumPy: under jit jax.numpy turns even constants into tracers.
-    if not isinstance(map_, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(map_))):
-        raise InputError(f"{name} has values that are not finite: look at the model, the image and the map function")
+    return OutputConstraint(jnp.argmax(clean_logits), softmax(clean_logits), softmax_tolerance)
 
 
 def checked_constraint(map_fn: MapFn, logits_fn: LogitsFn, image: Array, softmax_tolerance: Any) -> OutputConstraint:

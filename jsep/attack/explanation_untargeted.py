@@ -162,7 +162,7 @@ def untargeted_explanation_attack(
         objective_start=objective_start,
         objective_end=best.loss,
         objectives=objectives,
-        label_kept=jnp.argmax(logits_fn(best.image)) == constraint.label,
+        label_kept=constraint.label_kept(logits_fn(best.image)),
         success=(best.loss < objective_start) & (distance > 0),  # not a difference by rounding between two programs
         distance=distance,
         num_non_finite=num_non_finite(objectives),

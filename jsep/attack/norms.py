@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.attack.hyperplane import l2_to_hyperplane, linf_to_hyperplane
-from jsep.checks import InputError, check_choice, check_positive
+from jsep.checks import InputError, check_choice, check_pixels, check_positive
 from jsep.types import Array, Key
 
 
@@ -82,6 +82,7 @@ def project_to_ball_and_box(norm: Norm, image: Array, perturbed: Array, epsilon:
     Clipping moves every pixel towards `image`, which lies in [0, 1], so the result stays in the ball.
     """
     check_positive("epsilon", epsilon, allow_zero=True)
+    check_pixels(image)
     if jnp.shape(image) != jnp.shape(perturbed) or not all(
         jnp.issubdtype(jnp.result_type(each), jnp.floating) for each in (image, perturbed)
     ):

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 
 from jsep.attack.entry import attack_method
 from jsep.attack.explanation_search import Best, adaptive_search
-from jsep.attack.explanation_terms import check_map, checked_constraint, one_minus_cosine
+from jsep.attack.explanation_terms import checked_constraint, one_minus_cosine
 from jsep.attack.losses import num_non_finite
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
 from jsep.checks import check_count, check_number
+from jsep.map_checks import check_map_fn
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 
@@ -74,7 +75,7 @@ def smallest_budget(
     check_count("num_bisections", num_bisections, minimum=0)
     check_count("num_steps", num_steps)
     check_number("cosine", cosine, -1, 1)
-    check_map(map_fn, image, target_map)
+    check_map_fn(map_fn, image, target_map)
     constraint = checked_constraint(map_fn, logits_fn, image, softmax_tolerance)
 
     def judge(map_: Array) -> Array:
@@ -110,7 +111,7 @@ def smallest_budget(
         body, (zero, zero + jnp.inf, largest, start), None, length=num_bisections + 1
     )
     clean_cosine = 1 - judge(map_fn(image))
-    at_start = clean_cosine >= cosine
+    at_start = (clean_cosine >= cosine) & constraint.label_kept(logits_fn(image))
     found = jnp.isfinite(high) & ~at_start
     result = jnp.where(found, nearest, image)
     info = SmallestBudgetInfo(
@@ -118,7 +119,7 @@ def smallest_budget(
         epsilon=jnp.where(at_start, 0.0, high),
         failed_epsilon=jnp.where(at_start, 0.0, low),
         cosine=1 - judge(map_fn(result)),
-        label_kept=jnp.argmax(logits_fn(result)) == constraint.label,
+        label_kept=constraint.label_kept(logits_fn(result)),
         tried=tried,
         reached=reached,
         num_non_finite=jnp.sum(non_finite),

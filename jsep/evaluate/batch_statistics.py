@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import devices
-from jsep.checks import check_count
+from jsep.checks import InputError, check_count
 from jsep.data import Dataset
 from jsep.evaluate.metric import TRAINING, accuracy, register
+from jsep.map_checks import floating
 from jsep.types import Array, Key, PyTree
 
 BatchFn = Callable[..., tuple[Array, PyTree]]
@@ -26,7 +27,7 @@ def batch_statistics_accuracy(
 
     Args: key: for the order of the images, since a batch of one class has the statistics of that class; batch_fn: from
       `models.batch_fn`; batch_size: images in a batch; the last is padded with the first images, which count once.
-    Raises: InputError for batch_size < 1.
+    Raises: InputError for batch_size < 1, or another output of batch_fn.
     """
     check_count("batch_size", batch_size)
     mesh = devices.mesh_of(variables)
@@ -48,7 +49,12 @@ def batch_statistics_accuracy(
 def _correct(batch_fn: BatchFn, variables: PyTree, images: Array, labels: Array) -> tuple[Array, Array]:
     if images.dtype == jnp.uint8:
         images = images.astype(jnp.float32) / 255
-    logits, _ = batch_fn(variables, images, train=True)
+    found = batch_fn(variables, images, train=True)
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise InputError(f"batch_fn must return (logits (B, K), batch statistics), got {type(found).__name__}")
+    logits = floating(found[0], "batch_fn")
+    if logits.ndim != 2 or len(logits) != len(images):
+        raise InputError(f"batch_fn must map {len(images)} images to logits ({len(images)}, K), got {logits.shape}")
     return jnp.argmax(logits, axis=1) == labels, jnp.isfinite(logits).all(axis=1)
 
 

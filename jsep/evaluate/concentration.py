@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jsep.checks import as_map
 from jsep.evaluate.distances import as_maps, explanation_loss
+from jsep.map_checks import as_map
 from jsep.numerics import power_of_two, scaled
 from jsep.types import Array
 

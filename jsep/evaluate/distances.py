@@ -11,7 +11,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.checks import InputError, as_map, check_count
+from jsep.checks import InputError, check_count
+from jsep.map_checks import as_map
 from jsep.numerics import power_of_two, scaled
 from jsep.types import Array
 

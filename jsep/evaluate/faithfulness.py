@@ -14,14 +14,14 @@ from jsep.checks import (
     InputError,
     as_baseline,
     as_image,
-    as_map,
     at_label,
     check_count,
     check_label,
     check_output,
     check_positive,
 )
-from jsep.numerics import all_finite, in_single_precision, is_half, to_single
+from jsep.map_checks import as_map
+from jsep.numerics import all_finite, in_single_precision, is_half, softmax, to_single
 from jsep.types import Array, Key, LogitsFn
 
 
@@ -50,7 +50,7 @@ def _checked(
 
 def _probability(logits_fn: LogitsFn, image: Array, label: Array, map_: Array) -> Array:
     """() p_label; NaN if the map is not finite (its pixels have no order), or a traced label is out of range."""
-    return jnp.where(all_finite(map_), at_label(jax.nn.softmax(logits_fn(image)), label), jnp.nan)
+    return jnp.where(all_finite(map_), at_label(softmax(logits_fn(image)), label), jnp.nan)
 
 
 def _counts(length: int, num_steps: int, num_pixels: int) -> Array:

@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 
-from jsep.checks import as_map
+from jsep.checks import InputError
 from jsep.evaluate.ranks import spearman
+from jsep.map_checks import as_map, floating
 from jsep.types import Array, Key, PyTree
 
 
@@ -16,7 +17,11 @@ def permute_weights(key: Key, variables: PyTree, is_randomised: Callable[[str], 
     Args: key; variables: any tree of arrays; is_randomised: path of an array, such as "params/head/kernel" -> whether
       to permute it.
     Returns: a tree of the same structure.
+    Raises: InputError for a leaf that is no array.
     """
+    for leaf in jax.tree.leaves(variables):
+        if not hasattr(leaf, "ravel"):
+            raise InputError(f"variables must be a tree of arrays, got a leaf of type {type(leaf).__name__}")
 
     def one(path: Any, leaf: Array) -> Array:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -48,7 +53,11 @@ def randomisation_similarity(
     Args: make_map_fn: variables -> map_fn, for the class that the trained model predicts; variables: of that model;
       randomised: for example from `permute_weights`; image (H, W, C); similarity: of two maps.
     Returns: ().
+    Raises: InputError for another output of make_map_fn's functions than a map, or of `similarity` than one number.
     Reference: Adebayo et al. 2018, section 3.
     """
     maps = (as_map(make_map_fn(each)(image), "the map of make_map_fn") for each in (variables, randomised))
-    return similarity(*maps)
+    found = floating(similarity(*maps), "similarity")
+    if found.shape:
+        raise InputError(f"similarity must give one number for two maps, got shape {found.shape}")
+    return found

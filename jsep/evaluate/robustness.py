@@ -18,6 +18,7 @@ from jsep.evaluate import metrics
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.evaluate.metric import PAPER, SCALE_FREE, loss, minor, percent, plain, register
 from jsep.evaluate.selection import PairIndex
+from jsep.numerics import softmax
 from jsep.types import Array, Key, LogitsFn, MapFn, ModelFn, PyTree
 
 AnyArray = np.ndarray | Array
@@ -202,7 +203,7 @@ def _attack_pairs(
         # Recomputed from the returned image alone: no value reported by the attack is trusted.
         manipulated_logits = logits_fn(manipulated)
         manipulated_predicted = jnp.argmax(manipulated_logits)
-        softmax_change = jnp.abs(jax.nn.softmax(manipulated_logits) - jax.nn.softmax(logits_fn(victim)))
+        softmax_change = jnp.abs(softmax(manipulated_logits) - softmax(logits_fn(victim)))
         loss_start = metrics.explanation_loss(victim_map, target_map)
         loss_end = metrics.explanation_loss(manipulated_map, target_map)
         return PairResults(

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jsep.checks import InputError, check_count
 from jsep.data import Dataset
 from jsep.evaluate.clustering import make_groups
 from jsep.files import write_whole
+from jsep.map_checks import floating
 from jsep.numerics import plain
-from jsep.types import ModelFn, PyTree
+from jsep.types import Array, ModelFn, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +80,9 @@ def features(features_fn: ModelFn, variables: PyTree, dataset: Dataset, *, chunk
 
     Args: features_fn: (variables, image) -> features (F,), such as `models.features_fn(model)`; chunk_size: images in
       memory at once.
+    Raises: InputError for another output of features_fn, or chunk_size < 1.
     """
+    check_count("chunk_size", chunk_size)
     return np.concatenate(
         [
             np.asarray(_features(features_fn, variables, dataset.as_float(slice(first, first + chunk_size))))
@@ -89,7 +93,13 @@ def features(features_fn: ModelFn, variables: PyTree, dataset: Dataset, *, chunk
 
 @functools.partial(jax.jit, static_argnames="features_fn")
 def _features(features_fn: ModelFn, variables: PyTree, images: np.ndarray) -> jax.Array:
-    return jax.vmap(lambda image: features_fn(variables, image))(images)
+    def one(image: Array) -> Array:
+        found = floating(features_fn(variables, image), "features_fn")
+        if found.ndim != 1:
+            raise InputError(f"features_fn must map one image to features (F,), got shape {found.shape}")
+        return found
+
+    return jax.vmap(one)(jnp.asarray(images))
 
 
 def select_pairs(

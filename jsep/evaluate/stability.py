@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jsep.checks import InputError, as_image, as_map, check_count, check_output, check_pixels, check_positive
+from jsep.checks import InputError, as_image, check_count, check_output, check_pixels, check_positive
+from jsep.map_checks import as_map, floating
 from jsep.memory import check_memory
 from jsep.numerics import norm
 from jsep.types import Array, Key, LogitsFn, MapFn, Objective
@@ -105,7 +106,8 @@ def relative_stability(
     def relative(of: Array, change: Array) -> Array:
         return norm(change / jnp.where(of == 0, minimum, of))
 
-    own_map, own_logits, own_features = map_fn(image), logits_fn(image), features_fn(image)
+    own_map, own_features = as_map(map_fn(image), "the map of map_fn"), floating(features_fn(image), "features_fn")
+    own_logits = logits_fn(image)
 
     def one(neighbour: Array) -> tuple[Array, Array, Array, Array]:
         logits = logits_fn(neighbour)

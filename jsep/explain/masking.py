@@ -10,6 +10,7 @@ from jsep.checks import InputError, as_baseline, at_label, check_count
 from jsep.explain.entry import explanation_method, score
 from jsep.explain.sampling import check_key, map_in_chunks, without_derivative
 from jsep.memory import check_memory
+from jsep.numerics import softmax
 from jsep.types import Array, Key, LogitsFn
 
 
@@ -109,7 +110,7 @@ def rise_from_masks(
     score(logits_fn, image, label)
 
     def probability(mask: Array) -> Array:
-        return at_label(jax.nn.softmax(logits_fn(masked(image, mask.astype(image.dtype), 0.0))), label)
+        return at_label(softmax(logits_fn(masked(image, mask.astype(image.dtype), 0.0))), label)
 
     weights = map_in_chunks(probability, masks, chunk_size)
     return (jnp.tensordot(weights, masks.astype(image.dtype), 1) / (len(masks) * keep))[..., None]

@@ -9,6 +9,7 @@ from jsep.checks import InputError, check_count, check_positive
 from jsep.explain.entry import explanation_method
 from jsep.explain.gradient import gradient
 from jsep.explain.sampling import check_key, map_in_chunks
+from jsep.map_checks import floating
 from jsep.types import Array, Key, LogitsFn, SaliencyFn
 
 
@@ -30,8 +31,8 @@ def _noisy(
 
     def one(key: Key) -> Array:
         found = saliency(logits_fn, image + sigma * jax.random.normal(key, image.shape, image.dtype), label)
-        if getattr(found, "shape", (0,))[:-1] != image.shape[:2]:
-            raise InputError(f"saliency must return (H, W, C) like the image {image.shape}, got {found}")
+        if floating(found, "saliency").shape[:-1] != image.shape[:2]:
+            raise InputError(f"saliency must return (H, W, C) like the image {image.shape}, got {found.shape}")
         return found
 
     return map_in_chunks(one, jax.random.split(checked, num_samples), chunk_size)

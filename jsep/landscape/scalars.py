@@ -8,16 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import attack
-from jsep.checks import InputError, as_map, check_choice, check_count, check_pixels
+from jsep.checks import InputError, check_choice, check_count, check_noise, check_pixels
+from jsep.map_checks import as_map, floating
 from jsep.types import Array, LogitsFn, MapFn, Objective
-
-
-def _floating(map_: Array) -> Array:
-    """The map. Raises: InputError for another output of a map_fn than a floating-point array."""
-    got = getattr(map_, "dtype", type(map_).__name__)
-    if not hasattr(map_, "dtype") or not jnp.issubdtype(got, jnp.floating):
-        raise InputError(f"map_fn must map an image to a floating-point map, got {got}")
-    return map_
 
 
 def explanation_loss_to(map_fn: MapFn, target_map: Array) -> Objective:
@@ -25,7 +18,7 @@ def explanation_loss_to(map_fn: MapFn, target_map: Array) -> Objective:
     target_map = jax.lax.stop_gradient(as_map(target_map, "target_map"))
 
     def objective(image: Array) -> Array:
-        map_ = _floating(map_fn(image))
+        map_ = floating(map_fn(image))
         if map_.shape != jnp.shape(target_map):
             raise InputError(
                 f"target_map must have the shape of map_fn's maps, {map_.shape}, got {jnp.shape(target_map)}"
@@ -48,15 +41,11 @@ def sep_term(map_fn: MapFn, noise: Array) -> Objective:
 
     Raises: InputError, when called, if the noise would be broadcast: it must have the shape of the image.
     """
-
-    check_pixels(noise, "noise", in_box=False)
-    if not jnp.issubdtype(jnp.asarray(noise).dtype, jnp.floating):
-        raise InputError(f"noise must be floating point, got dtype {jnp.asarray(noise).dtype}")
+    check_noise(noise, noise)
 
     def objective(image: Array) -> Array:
-        if jnp.shape(noise) != jnp.shape(image):
-            raise InputError(f"noise must have the image's shape {jnp.shape(image)}, got {jnp.shape(noise)}")
-        return jnp.mean((_floating(map_fn(image + noise)) - _floating(map_fn(image))) ** 2)
+        check_noise(noise, image)
+        return jnp.mean((floating(map_fn(image + noise)) - floating(map_fn(image))) ** 2)
 
     return objective
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jsep import attack
 from jsep.checks import as_image, check_count, check_epsilon
 from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
+from jsep.map_checks import as_map
 from jsep.types import Array, Key, MapFn, Objective
 
 
@@ -111,7 +112,7 @@ def local_lipschitz(
     check_count("num_starts", num_starts)
     check_chunk_size(chunk_size)
     point = as_image(point, "point")
-    own = map_fn(point)
+    own = as_map(map_fn(point), "the map of map_fn")
 
     def ratio(image: Array) -> Array:
         moved, distance = jnp.sum((map_fn(image) - own) ** 2), jnp.sum((image - point) ** 2)

@@ -23,7 +23,18 @@ from jsep.record.landscape import SeedMean, landscape_number
 from jsep.record.many import TRENDS, correlation_of, harder_as_the_weight_falls, not_strongly_correlated, num_orders
 from jsep.record.paper import Comparison, basis, cell_of_matrix, count, sharpened_above_flattened
 from jsep.record.paper_items import AT_A_GLANCE, PAPER_ITEMS, STUDY_QUESTIONS, PaperItem
-from jsep.record.row import DEGRADED_MARGIN, FORMAT, Result, Row, as_number, is_degraded, pack_correct, upgrade
+from jsep.record.row import (
+    COLLAPSED_SHARE,
+    DEGRADED_MARGIN,
+    FORMAT,
+    Result,
+    Row,
+    as_number,
+    is_collapsed,
+    is_degraded,
+    pack_correct,
+    upgrade,
+)
 from jsep.record.run_files import kind_of, read_json
 from jsep.record.summary import (
     Shift,
@@ -59,6 +70,7 @@ __all__ = [
     "ACCURACY_MARGIN",
     "AT_A_GLANCE",
     "CLAIM_FAMILIES",
+    "COLLAPSED_SHARE",
     "CORRELATION",
     "DEGRADED_MARGIN",
     "DIFFERENCE",
@@ -97,6 +109,7 @@ __all__ = [
     "finding_of",
     "harder_as_the_weight_falls",
     "intervals",
+    "is_collapsed",
     "is_degraded",
     "judge",
     "kind_of",

@@ -32,6 +32,29 @@ def is_degraded(clean_accuracy: float, reference: float, *, margin: float = DEGR
     return bool(clean_accuracy < reference - margin)
 
 
+COLLAPSED_SHARE = 0.5
+"""Catastrophic over-fitting: the robust accuracy at the end of training is less than this share of its best."""
+
+
+def is_collapsed(row: Mapping[str, Any]) -> bool:
+    """Whether the robust accuracy of an adversarially trained model fell below `COLLAPSED_SHARE` of its best during
+    training, as that of one-step training may. That of a standard model falls to 0 as it should.
+
+    Args: row: of a study, in which the accuracies on the validation images decide, and without them those on the test
+      images of the last and the best checkpoint; or of an evaluation, which says so itself ("collapsed").
+    """
+    if row.get("adversarial") is not True:
+        return False
+    for last, best in (
+        ("last_validation_robust_accuracy", "best_validation_robust_accuracy"),
+        ("last_robust_accuracy", "best_robust_accuracy"),
+    ):
+        at_end, at_best = as_number(row.get(last)), as_number(row.get(best))
+        if at_end is not None and at_best is not None:
+            return at_end < COLLAPSED_SHARE * at_best
+    return bool(row.get("collapsed"))
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """One trained model.
@@ -43,6 +66,8 @@ class Row:
     degraded: whether its clean accuracy is so low that its explanation loss is meaningless (`is_degraded`).
     metrics: name -> number; per_pair: name -> (P,), the value of every pair; per_image: name -> (B,) bool, whether each
       test image is classified correctly.
+    attack: the attack on explanations that the metrics are of, one of `study.groups.STRENGTHS`; "" where it is the
+      study's own alone. by_attack: weaker attack on the same pairs -> the metrics and per_pair that depend on it.
     other: fields unknown to this version, kept unchanged.
     """
 
@@ -55,6 +80,8 @@ class Row:
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     per_pair: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     per_image: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    attack: str = ""
+    by_attack: Mapping[str, "Row"] = dataclasses.field(default_factory=dict)
     other: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -68,7 +95,7 @@ class Row:
         metrics: dict[str, float] = {}
         other: dict[str, Any] = {}
         for name, value in values.items():
-            if name in _FIELDS or name in ("per_pair", "per_image"):
+            if name in _FIELDS or name in ("per_pair", "per_image", "attack", "by_attack"):
                 continue
             number = as_number(value) if name in evaluate.METRICS else None
             if number is None:
@@ -79,7 +106,12 @@ class Row:
         per_image = {name: unpack_correct(each) for name, each in values.get("per_image", {}).items()}
         fields["sep_weight"] = as_number(fields.get("sep_weight")) or 0.0
         fields["degraded"] = bool(fields.get("degraded"))
-        return cls(**fields, metrics=metrics, per_pair=per_pair, per_image=per_image, other=other)
+        named = {"method": values["method"], "seed": values.get("seed")}
+        by_attack = {name: cls.from_dict({**named, **each}) for name, each in values.get("by_attack", {}).items()}
+        return cls(
+            **fields, metrics=metrics, per_pair=per_pair, per_image=per_image, attack=str(values.get("attack", "")),
+            by_attack=by_attack, other=other,
+        )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
         """The row as values that JSON can hold; `from_dict` inverts it."""
@@ -89,7 +121,24 @@ class Row:
             found["per_pair"] = {name: values.tolist() for name, values in self.per_pair.items()}
         if self.per_image:
             found["per_image"] = {name: pack_correct(values) for name, values in self.per_image.items()}
+        if self.by_attack:
+            found |= {
+                "attack": self.attack,
+                "by_attack": {name: row._outcome() for name, row in self.by_attack.items()},
+            }
         return found
+
+    def _outcome(self) -> dict[str, Any]:
+        return {**plain(self.metrics), "per_pair": {name: values.tolist() for name, values in self.per_pair.items()}}
+
+    def under(self, attack: str) -> Self:
+        """The row with the metrics of another attack on explanations, a key of `by_attack`, in place of the strongest.
+
+        Raises: KeyError where the model was not attacked by it.
+        """
+        weaker = self.by_attack[attack]
+        metrics, per_pair = {**self.metrics, **weaker.metrics}, {**self.per_pair, **weaker.per_pair}
+        return dataclasses.replace(self, metrics=metrics, per_pair=per_pair)
 
     def of_pairs(self, metric: str) -> np.ndarray | None:
         """(P,) values whose mean is the metric; None where the row does not hold them."""
@@ -166,6 +215,16 @@ class Result:
     def methods(self) -> tuple[str, ...]:
         """The methods in order of first appearance."""
         return tuple(dict.fromkeys(row.method for row in self.rows))
+
+    @property
+    def weaker_attacks(self) -> tuple[str, ...]:
+        """The other attacks on explanations that every row has metrics of; empty without any."""
+        first, *others = self.rows or (Row(""),)
+        return tuple(name for name in first.by_attack if all(name in row.by_attack for row in others))
+
+    def under(self, attack: str) -> Self:
+        """The result with the metrics of a weaker attack on explanations, one of `weaker_attacks`."""
+        return dataclasses.replace(self, rows=tuple(row.under(attack) for row in self.rows))
 
     def rows_of(self, method: str) -> dict[int | None, Row]:
         """seed -> row of one method."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from jsep import evaluate, stats
-from jsep.record.claims import QUESTIONS, Claim, claims_of
+from jsep.record.claims import OUTCOMES, QUESTIONS, Claim, claims_of
 from jsep.record.row import Result, Row
 
 HOLDS = "holds"
@@ -25,7 +25,7 @@ EQUAL = "equal within the margin"
 """Both one-sided tests reject a difference beyond the margin: the larger corrected p is below `ALPHA`."""
 
 UNDECIDED = "undecided"
-"""The data are compatible with either answer."""
+"""The data are compatible with either answer, or the sign depends on how strong the attack on explanations is."""
 
 UNKNOWN = "cannot tell"
 """The result lacks what the test needs: seeds, a measurement, or models that are not degraded."""
@@ -51,7 +51,9 @@ class Finding:
     corrected_p: two-sided for a difference, the larger of two one-sided ones for equality, NaN without a test;
     seeds_needed: seeds that would decide at these variances and this correction, None if decided or if no number does;
     these_models: the interval over images alone, for fewer than `FEWEST_SEEDS` seeds; reason: why nothing can be
-    decided, or what was left out; measured: the interval to show (a bootstrap's) where the test only approximates it.
+    decided, or what was left out; by_attack: attack on explanations -> the difference under it, from the weakest to the
+    one that is tested, where more than one was run; measured: the interval to show (a bootstrap's) where the test only
+    approximates it.
     """
 
     claim: Claim
@@ -63,6 +65,12 @@ class Finding:
     these_models: stats.Interval | None = None
     reason: str = ""
     measured: stats.Interval | None = None
+    by_attack: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def turns(self) -> bool:
+        """Whether the sign of the difference is another one under a weaker attack."""
+        return len({value > 0 for value in self.by_attack.values()}) > 1
 
     @property
     def interval(self) -> stats.Interval:
@@ -184,7 +192,19 @@ def _variance_of_shares(result: Result, claim: Claim, values: np.ndarray, weight
 
 
 def difference_of(result: Result, claim: Claim) -> Finding:
-    """The finding for a claim before Holm's correction: pass the whole family to `decide`."""
+    """The finding for a claim before Holm's correction: pass the whole family to `decide`.
+
+    Where the result holds several attacks on explanations, the strongest is tested and the others give the sign alone.
+    """
+    found = _difference(result, claim)
+    if found.mean is None or claim.metric not in OUTCOMES or not result.weaker_attacks:
+        return found
+    weaker = {name: _difference(result.under(name), claim).mean for name in result.weaker_attacks}
+    by_attack = {name: mean.estimate for name, mean in weaker.items() if mean is not None}
+    return dataclasses.replace(found, by_attack={**by_attack, result.rows[0].attack: found.mean.estimate})
+
+
+def _difference(result: Result, claim: Claim) -> Finding:
     rows = {method: result.rows_of(method) for method in claim.weights}
     first, *others = rows.values()
     shared = [seed for seed in first if all(seed in other for other in others)]
@@ -217,7 +237,9 @@ def _decide(finding: Finding, corrected_p: float, num_tests: int) -> Finding:
     claim, mean = finding.claim, finding.mean
     assert mean is not None
     decided = corrected_p < ALPHA
-    if not claim.is_equality:
+    if finding.turns:
+        verdict = UNDECIDED
+    elif not claim.is_equality:
         verdict = UNDECIDED if not decided else FAILS if claim.sign * mean.estimate < 0 else HOLDS
     elif decided:
         verdict = EQUAL
@@ -226,7 +248,7 @@ def _decide(finding: Finding, corrected_p: float, num_tests: int) -> Finding:
         outside = mean.one_sided_p(side * claim.margin, side)
         verdict = FAILS if outside * num_tests < ALPHA else UNDECIDED
     factor = corrected_p / finding.p if finding.p > 0 and corrected_p < 1 else num_tests
-    needed = _seeds_needed(claim, mean, factor) if verdict == UNDECIDED else None
+    needed = _seeds_needed(claim, mean, factor) if verdict == UNDECIDED and not finding.turns else None
     return dataclasses.replace(finding, verdict=verdict, corrected_p=corrected_p, seeds_needed=needed)
 
 

@@ -40,6 +40,7 @@ def answer(content: Mapping[str, Any]) -> Answer:
     sentences = [_sentence(key, own) for key, own in record.by_question(findings).items()]
     if any(f.mean is not None and f.mean.num_seeds == 3 and f.verdict == record.UNDECIDED for f in findings):
         sentences.append(FEW_SEEDS)
+    sentences += _attack_sentences(result)
     return Answer(_headline(result, found), (*sentences, _degraded_sentence(result)), found)
 
 
@@ -52,7 +53,7 @@ def brief_answer(content: Mapping[str, Any]) -> tuple[str, ...]:
         for (name, subject), own in found.verdicts.items()
         if name not in _HEADLINES
     ]
-    remarks = (*(each for each in found.sentences if each == FEW_SEEDS), found.sentences[-1])
+    remarks = (*(each for each in found.sentences if each in (FEW_SEEDS, _ONE_ATTACK)), found.sentences[-1])
     if len(names) > _MOST_QUESTIONS:
         counts = collections.Counter(found.verdicts.values())
         parts = "; ".join(f"{verdict}: {counts[verdict]}" for verdict in record.VERDICTS if counts[verdict])
@@ -131,7 +132,10 @@ def interval_text(finding: record.Finding) -> str:
 def remarks_of(finding: record.Finding) -> list[str]:
     """How many seeds would decide, what was left out, or why there is no verdict."""
     parts = [finding.reason] if finding.reason else []
-    if finding.verdict == record.UNDECIDED and finding.claim.scale != record.CORRELATION:
+    if finding.turns:
+        signs = ", ".join(f"{name} {signed(value, finding.claim.metric)}" for name, value in finding.by_attack.items())
+        parts.append(f"the sign depends on the attack: {signs}")
+    elif finding.verdict == record.UNDECIDED and finding.claim.scale != record.CORRELATION:
         parts.append(
             f"more {finding.claim.units} alone would not decide, more images are needed"
             if finding.seeds_needed is None
@@ -142,8 +146,8 @@ def remarks_of(finding: record.Finding) -> list[str]:
 
 def findings_table(content: Mapping[str, Any]) -> Table | None:
     """Every claim of a result with its difference, interval and verdict; None for a result without claims."""
-    rows = []
-    for finding in record.judge(record.Result.from_dict(content)):
+    rows, result = [], record.Result.from_dict(content)
+    for finding in record.judge(result):
         claim, interval = finding.claim, finding.interval
         unit = unit_of_difference(claim.metric)
         estimate, low, high = (signed(value, claim.metric) for value in interval)
@@ -162,7 +166,26 @@ def findings_table(content: Mapping[str, Any]) -> Table | None:
         text_column("question"), text_column("compared"), Column("difference"),
         Column("95 % interval"), Column("corrected p"), text_column("verdict"), text_column("remark"),
     ]  # fmt: skip
-    return make_table(columns, rows, title="Findings", notes=(NOTE,), in_terminal=False) if rows else None
+    if not rows:
+        return None
+    notes = (NOTE, *_attack_sentences(result))
+    return make_table(columns, rows, title="Findings", notes=notes, in_terminal=False)
+
+
+_ONE_ATTACK = "Explanations were attacked by the study's own attack alone: a stronger one may change an order."
+
+
+def _attack_sentences(result: record.Result) -> list[str]:
+    """Which attack on explanations the findings rest on; none for a result without one."""
+    if not any(metric in row.metrics for row in result.rows for metric in record.OUTCOMES):
+        return []
+    if not result.weaker_attacks:
+        kind = (result.content.get("config") or {}).get("explanation_attack_kind")
+        return [] if kind == "auto" else [_ONE_ATTACK]
+    return [
+        f"Findings on explanations rest on the attack {result.rows[0].attack!r}; the same pairs were attacked by "
+        f"{listing(result.weaker_attacks)} too, and where the sign of a difference depends on that, it is undecided."
+    ]
 
 
 def _degraded_sentence(result: record.Result) -> str:

@@ -11,8 +11,8 @@ MISSING = "–"
 """Shown for a missing value."""
 
 DEGRADED = (
-    "clean accuracy more than 5 points below that of the model it is compared with: a broken classifier; its "
-    "explanation loss is no sign of robustness"
+    "clean accuracy more than 5 points below that of the model it is compared with, a broken classifier whose "
+    "explanation loss is no sign of robustness; or robust accuracy that fell below half of its best in training"
 )
 """The meaning of `DEGRADED_MARK`."""
 

@@ -93,7 +93,7 @@ class StudyConfig(Configuration):
         for method in self.methods:
             self.train_config(method, num_pixels=1)
         self.feature_train_config()
-        self.explanation_attack()
+        self.explanation_attacks()
 
     @property
     def seeds(self) -> range:
@@ -161,5 +161,9 @@ class StudyConfig(Configuration):
         )
 
     def explanation_attack(self) -> evaluate.ExplanationAttackConfig:
-        """The explanation attack of the evaluation."""
+        """The explanation attack that the settings describe."""
         return self.explanation.attack(self.maps)
+
+    def explanation_attacks(self) -> dict[str, evaluate.ExplanationAttackConfig]:
+        """strength -> the explanation attack on the same pairs; the last is the one on which the findings rest."""
+        return self.explanation.attacks(self.maps)

@@ -1,6 +1,7 @@
 """An evaluation: trained or imported models, attacked on the same images and pairs, with intervals and a verdict."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -13,7 +14,7 @@ from jsep import attack, data, evaluate, models, record, train
 from jsep.study.evaluation_config import STORED, EvaluationConfig
 from jsep.study.evaluation_subject import EvaluatedModel, Subject, load_subject
 from jsep.study.methods import described_method, mark_degraded
-from jsep.study.pair_results import images_of_pairs, maps_of_pairs, warnings_of
+from jsep.study.pair_results import attack_pairs, images_of_pairs, maps_of_pairs, warnings_of
 from jsep.study.progress import StepCounter
 from jsep.study.runner import Run, StudyKind
 from jsep.study.terminal import table_and_findings
@@ -67,7 +68,10 @@ class _Measurement:
         started = time.perf_counter()
         classified = self._classification(model)
         values = {"clean_accuracy": classified.clean, "robust_accuracy": classified.robust}
-        results = self._robustness(model)
+        attacks = self.config.explanation_attacks()
+        results, strengths = attack_pairs(
+            attacks, functools.partial(self._robustness, model, list(attacks)[-1]), self.config.chunk_size
+        )
         found = evaluate.compare_maps(
             *(np.asarray(maps) for maps in (results.victim_map, results.target_map, results.manipulated_map)),
             chunk_size=self.config.chunk_size,
@@ -96,9 +100,12 @@ class _Measurement:
             **results.summary(),
             **evaluate.describe_pairs(results, found),
             **{name: float(np.nanmean(value)) for name, value in properties.items() if np.isfinite(value).any()},
-            **warnings_of(self.config.explanation_attack(), results),
+            **strengths,
+            **warnings_of(list(attacks.values())[-1], results),
             "degraded": False,
         }
+        if model.collapsed:
+            row["collapsed"] = True
         if self.config.auto_attack.version is not None:
             info = self._auto_attack(model)
             values["auto_attack_accuracy"] = info.robust
@@ -145,8 +152,9 @@ class _Measurement:
             on_progress=self._begin(f"accuracies of {model.name}", len(self.subject.test)),
         )
 
-    def _robustness(self, model: EvaluatedModel) -> evaluate.PairResults:
-        settings = self.config.explanation_attack()
+    def _robustness(
+        self, model: EvaluatedModel, last: str, strength: str, settings: evaluate.ExplanationAttackConfig
+    ) -> evaluate.PairResults:
         num_chunks = -(-len(self.subject.pairs.victims) // self.config.chunk_size)
         return evaluate.explanation_robustness(
             self._key(model, 4),
@@ -156,8 +164,10 @@ class _Measurement:
             self.subject.pairs,
             settings,
             chunk_size=self.config.chunk_size,
-            store=self._store(model, "pairs"),
-            on_step=self._begin(f"attacking the explanations of {model.name}", num_chunks * settings.total_steps),
+            store=self._store(model, "pairs" if strength == last else f"pairs_{strength}"),
+            on_step=self._begin(
+                f"attacking the explanations of {model.name} ({strength})", num_chunks * settings.total_steps
+            ),
         )
 
     def _properties(self, model: EvaluatedModel, results: evaluate.PairResults) -> dict[str, np.ndarray]:
@@ -224,16 +234,17 @@ def _work(config: EvaluationConfig, done: Collection[tuple[str, int]]) -> Work:
         study = finished_config(run_dir)
         first = first or study
         images = data_sizes(study)
-        costs, explanation = model_costs(study, images), config.explanation_attack()
+        costs, attacks = model_costs(study, images), config.explanation_attacks().values()
         chosen = (method,) if method else config.methods
         methods = [name for name in study.methods if not chosen or name in chosen]
         num_models = len(methods) * min(config.max_seeds or study.num_seeds, study.num_seeds)
         num_images = images.test if config.test_images is None else config.test_images or images.test
         num_pairs = study.pairs.num_pairs if config.pairs.selection == STORED else config.pairs.num_pairs
         num_pairs = min(config.pairs.max_pairs or num_pairs, num_pairs)
-        flops = num_images * costs.pgd(config.tests.num_steps) + num_pairs * costs.explanation_attack(explanation)
+        flops = num_images * costs.pgd(config.tests.num_steps) + num_pairs * sum(map(costs.explanation_attack, attacks))
         what = f"evaluate {num_models} models of {run_dir}: PGD of {config.tests.num_steps} steps on {num_images} "
-        what += f"images, explanation attack of {explanation.total_steps} steps on {num_pairs} pairs"
+        steps = " and ".join(str(each.total_steps) for each in attacks)
+        what += f"images, explanation attack of {steps} steps on {num_pairs} pairs"
         tasks.append(Task(what, num_models * flops))
     for what, is_part in (
         (f"the weights of {', '.join(config.imported.torch_weights)}", bool(config.imported.torch_weights)),

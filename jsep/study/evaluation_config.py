@@ -161,7 +161,7 @@ class EvaluationConfig(Configuration):
         self.budget.check()
         self.imported.mean()
         self.imported.std()
-        self.explanation_attack()
+        self.explanation_attacks()
 
     def sources(self) -> tuple[Source, ...]:
         """The studies with the evaluated models, those of cells found by their patterns.
@@ -179,5 +179,9 @@ class EvaluationConfig(Configuration):
         return tuple(found)
 
     def explanation_attack(self) -> evaluate.ExplanationAttackConfig:
-        """The explanation attack of the evaluation."""
+        """The explanation attack that the settings describe."""
         return self.explanation.attack(self.maps)
+
+    def explanation_attacks(self) -> dict[str, evaluate.ExplanationAttackConfig]:
+        """strength -> the explanation attack on the same pairs; the last is the one on which the findings rest."""
+        return self.explanation.attacks(self.maps)

@@ -14,7 +14,7 @@ from jsep.study.evaluation_config import STORED, EvaluationConfig, Source
 from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
 from jsep.study.methods import is_reference, training_methods
 from jsep.study.setup import create_model, load_split
-from jsep.study.trained import TrainedStudy, load_trained
+from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.types import ModelFn, PyTree
 
 
@@ -24,7 +24,7 @@ class EvaluatedModel:
 
     method: its name in tables, the same for the seeds of a training method; seed: its training seed, 0 for
     imported weights; source: its study or file; trained_as: its method in the study, "" for imported weights;
-    sep_weight: lambda of the paper per MSE, 0 without SEP.
+    sep_weight: lambda of the paper per MSE, 0 without SEP; collapsed: as of `TrainedModel`.
     """
 
     method: str
@@ -34,6 +34,7 @@ class EvaluatedModel:
     model: models.Classifier
     variables: PyTree
     sep_weight: float = 0.0
+    collapsed: bool = False
 
     @property
     def name(self) -> str:
@@ -111,7 +112,16 @@ def _of_studies(config: EvaluationConfig, studies: list[TrainedStudy]) -> list[E
                 continue
             name = f"{model.method} ({Path(path).name})" if in_others else model.method
             found.append(
-                EvaluatedModel(name, model.seed, path, model.method, study.model, model.variables, model.sep_weight)
+                EvaluatedModel(
+                    name,
+                    model.seed,
+                    path,
+                    model.method,
+                    study.model,
+                    model.variables,
+                    model.sep_weight,
+                    model.collapsed,
+                )
             )
     names = [model.name for model in found]
     if len(set(names)) < len(names):
@@ -127,13 +137,16 @@ def _of_cells(sources: Sequence[Source], studies: Mapping[str, TrainedStudy]) ->
             check_choice(f"method of cell {cell!r} in {path}", method, dict.fromkeys(study.config.methods))
         for model in study.trained:
             if method in ("", model.method):
-                found.append(
-                    EvaluatedModel(cell, model.seed, path, model.method, study.model, model.variables, model.sep_weight)
-                )
+                found.append(_evaluated(cell, path, study, model))
     names = [model.name for model in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"cells: {twice} is found twice; name its method, or a pattern of other seeds")
     return found
+
+
+def _evaluated(name: str, run_dir: str, study: TrainedStudy, model: TrainedModel) -> EvaluatedModel:
+    own = (model.variables, model.sep_weight, model.collapsed)
+    return EvaluatedModel(name, model.seed, run_dir, model.method, study.model, *own)
 
 
 def _imported(config: EvaluationConfig, info: data.DatasetInfo) -> list[EvaluatedModel]:

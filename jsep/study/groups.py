@@ -1,10 +1,11 @@
 """Groups of settings shared by the configurations of several kinds of studies."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from jsep import attack, data, evaluate, explain, models, train
-from jsep.checks import MAX_WEIGHT, check_epsilon
+from jsep.checks import MAX_WEIGHT, InputError, check_epsilon
 from jsep.study.configuration import amount, count, setting, size
 from jsep.study.options import option_kinds, own_settings, parse_options
 
@@ -77,6 +78,30 @@ class MapConfig:
     normalize: str = setting("l1", "saliency to map, normalisation", choices=explain.NORMALIZATIONS)
 
 
+STUDY_ATTACK, ENSEMBLE = "study", "ensemble"
+_LONGER, _STARTS = 5, 3
+
+
+def _long(own: evaluate.ExplanationAttackConfig, version: str) -> evaluate.ExplanationAttackConfig:
+    settings = own.own_settings
+    longer = dataclasses.replace(
+        settings, num_steps=_LONGER * settings.num_steps, num_starts=max(_STARTS, settings.num_starts), repair=True
+    )
+    return dataclasses.replace(own, settings=longer)
+
+
+def _ensemble(own: evaluate.ExplanationAttackConfig, version: str) -> evaluate.ExplanationAttackConfig:
+    return dataclasses.replace(own, attack="auto", settings=attack.explanation_attack("auto").config(version))
+
+
+STRENGTHS: dict[str, Callable[[evaluate.ExplanationAttackConfig, str], evaluate.ExplanationAttackConfig]] = {
+    STUDY_ATTACK: lambda own, version: own,
+    "long": _long,
+    ENSEMBLE: _ensemble,
+}
+"""strength of the attack on explanations -> how it is made from the study's own attack and the ensemble's version."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ExplanationConfig:
     """The explanation that is attacked, and the attack."""
@@ -109,6 +134,31 @@ class ExplanationConfig:
         minimum=0.0,
         maximum=1.0,
     )
+    strengths: tuple[str, ...] = setting(
+        (),
+        f"attacks on the same pairs, {', '.join(STRENGTHS)}: study is the one set here, long has five times its steps "
+        "from 3 starts, ensemble is auto; images, maps and findings are of the last one, and a finding whose sign "
+        "differs between them is undecided; default: study,ensemble for a targeted attack in a ball, else study",
+        choices=STRENGTHS,
+        flag="attack_strengths",
+    )
+
+    def attacks(self, maps: MapConfig) -> dict[str, evaluate.ExplanationAttackConfig]:
+        """strength -> the explanation attack, from the weakest to the one on which the findings rest.
+
+        Raises: InputError as `attack`, for strengths that need another attack, and for a repeated one.
+        """
+        own = self.attack(maps)
+        can = own.attack == "targeted" and own.epsilon is not None and own.attacked_method is None
+        chosen = self.strengths or ((STUDY_ATTACK, ENSEMBLE) if can else (STUDY_ATTACK,))
+        if len(set(chosen)) < len(chosen):
+            raise InputError(f"attack_strengths must be different, got {', '.join(chosen)}")
+        if not can and chosen != (STUDY_ATTACK,):
+            raise InputError(
+                f"attack_strengths {', '.join(chosen)} need a targeted attack in a ball on the reported explanation: "
+                "give explanation_epsilon, or attack_strengths=study"
+            )
+        return {name: STRENGTHS[name](own, self.version) for name in chosen}
 
     def attack(self, maps: MapConfig) -> evaluate.ExplanationAttackConfig:
         """The explanation attack.

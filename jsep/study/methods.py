@@ -104,7 +104,8 @@ def reference_of(method: str, methods: Sequence[str]) -> str | None:
 
 def mark_degraded(rows: list[dict[str, Any]], references: Mapping[str, str | None] | None = None) -> None:
     """Marks the models whose clean accuracy is more than record.DEGRADED_MARGIN below that of their reference: of the
-    same seed where there is one, else its mean over the seeds. A model without a reference is not marked.
+    same seed where there is one, else its mean over the seeds. A model without a reference is not marked. A model whose
+    adversarial training has collapsed (`record.is_collapsed`) is marked too.
 
     Args: references: method -> its reference; default: by `reference_of`.
     """
@@ -116,7 +117,7 @@ def mark_degraded(rows: list[dict[str, Any]], references: Mapping[str, str | Non
         accuracies.setdefault(row["method"], {})[row["seed"]] = row["clean_accuracy"]
     for row in rows:
         expected = accuracies.get(references[row["method"]] or "", {})
-        row["degraded"] = is_degraded(row, expected)
+        row["degraded"] = is_degraded(row, expected) or record.is_collapsed(row)
 
 
 def is_degraded(row: Mapping[str, Any], reference: Mapping[int, float]) -> bool:

@@ -1,10 +1,11 @@
 """The stored results of an explanation attack on pairs: arrays of maps.npz, and warnings in a row."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from jsep import attack, data, evaluate
+from jsep import attack, data, evaluate, record
 
 _OF_RESULTS = (
     "manipulated",
@@ -32,6 +33,29 @@ def images_of_pairs(dataset: data.Dataset, pairs: evaluate.PairIndex) -> dict[st
 def maps_of_pairs(method: str, results: evaluate.PairResults) -> dict[str, np.ndarray]:
     """The arrays of one method for maps.npz, by "method/name"."""
     return {f"{method}/{name}": np.asarray(getattr(results, name)) for name in _OF_RESULTS}
+
+
+def attack_pairs(
+    attacks: Mapping[str, evaluate.ExplanationAttackConfig],
+    attack_with: Callable[[str, evaluate.ExplanationAttackConfig], evaluate.PairResults],
+    chunk_size: int,
+) -> tuple[evaluate.PairResults, dict[str, Any]]:
+    """The results under the last of the attacks, and the entries of a row: its name, and the outcome under the others.
+
+    Args: attacks: strength -> the attack, from `ExplanationConfig.attacks`; attack_with: runs one of them on the pairs.
+    """
+    *weaker, strongest = attacks
+    by_attack = {}
+    for name in weaker:
+        results = attack_with(name, attacks[name])
+        found = evaluate.describe_pairs(results, chunk_size=chunk_size)
+        values = {**found, **results.summary()}
+        per_pair = found["per_pair"]
+        assert isinstance(per_pair, dict)
+        by_attack[name] = {metric: values[metric] for metric in (*record.OUTCOMES, "scale_free_loss_end")}
+        by_attack[name]["per_pair"] = {metric: per_pair[metric] for metric in record.OUTCOMES if metric in per_pair}
+    results = attack_with(strongest, attacks[strongest])
+    return results, ({"attack": strongest, "by_attack": by_attack} if weaker else {})
 
 
 def warnings_of(explanation: evaluate.ExplanationAttackConfig, results: evaluate.PairResults) -> dict[str, Any]:

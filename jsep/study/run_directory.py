@@ -277,6 +277,14 @@ class MetricsLog:
                 return int(logged["step"])
         return None
 
+    def last(self, method: str, seed: int, key: str) -> float | None:
+        """The value of `key` in a model's last record that has it; None where there is none."""
+        found = None
+        for logged in self._records():
+            if (logged["method"], logged["seed"]) == (method, seed) and key in logged:
+                found = float(logged[key])
+        return found
+
     def means_of_epochs(self, method: str, seed: int, key: str) -> list[float]:
         """The mean of `key` over the records of each epoch of a model, to four digits; empty where no record has it."""
         found: dict[int, list[float]] = {}

@@ -13,7 +13,7 @@ from jsep.study.config import StudyConfig
 from jsep.study.fit_model import Training, fit
 from jsep.study.measured_weights import train_config_of
 from jsep.study.methods import described_method
-from jsep.study.pair_results import images_of_pairs, maps_of_pairs, warnings_of
+from jsep.study.pair_results import attack_pairs, images_of_pairs, maps_of_pairs, warnings_of
 from jsep.study.setup import training_key
 from jsep.types import Key, PyTree
 
@@ -58,6 +58,9 @@ def train_and_evaluate(
     }
     if ratios := training.log.means_of_epochs(method, seed, "sep_gradient_ratio"):
         row["sep_gradient_ratio_of_epochs"] = ratios
+    at_end = training.log.last(method, seed, "validation_robust_accuracy")
+    if at_end is not None:
+        row["last_validation_robust_accuracy"] = at_end
     collapsed = training.log.first_step(method, seed, "collapsed")
     if collapsed is not None:
         row["collapsed_step"] = collapsed
@@ -138,14 +141,20 @@ def _explanations(
     """The entries of a row on a model's explanations, and the arrays of maps.npz."""
     config, test, run = training.config, training.splits.test, training.run
     model_fn, explanation = models.model_fn(training.model), config.explanation_attack()
+    attacks = config.explanation_attacks()
     method, seed = name
     key, noise_key = (jax.random.fold_in(jax.random.key(seed), purpose) for purpose in (4, 6))
     num_chunks = -(-len(pairs.victims) // config.chunk_size)
-    run.counter.begin(f"attacking the explanations of {method}, seed {seed}", num_chunks * explanation.total_steps)
     on_step = None if run.mesh else run.counter  # a callback would synchronise the devices
-    results = evaluate.explanation_robustness(
-        key, model_fn, variables, test, pairs, explanation, chunk_size=config.chunk_size, on_step=on_step
-    )
+
+    def attack_with(strength: str, how: evaluate.ExplanationAttackConfig) -> evaluate.PairResults:
+        what = f"attacking the explanations of {method}, seed {seed} ({strength})"
+        run.counter.begin(what, num_chunks * how.total_steps)
+        return evaluate.explanation_robustness(
+            key, model_fn, variables, test, pairs, how, chunk_size=config.chunk_size, on_step=on_step
+        )
+
+    results, strengths = attack_pairs(attacks, attack_with, config.chunk_size)
     victims = test.as_float(np.asarray(pairs.victims))
     under_noise = evaluate.noise_sensitivity(
         noise_key, model_fn, variables, victims, radius=config.noise_radius, chunk_size=config.chunk_size,
@@ -155,7 +164,8 @@ def _explanations(
         **results.summary(),
         **under_noise,
         **evaluate.describe_pairs(results, chunk_size=config.chunk_size),
-        **warnings_of(explanation, results),
+        **strengths,
+        **warnings_of(list(attacks.values())[-1], results),
     }
     maps = {**images_of_pairs(test, pairs), **maps_of_pairs(method, results)}
     course = explanation.entry.trajectory

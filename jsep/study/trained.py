@@ -1,13 +1,14 @@
 """The trained models of a finished study, read back from its run directory for a further analysis."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import jax
 
-from jsep import data, evaluate, models, train
+from jsep import data, evaluate, models, record, train
 from jsep.checks import InputError, check_choice
-from jsep.record.manifest import listed_checksum
+from jsep.record.manifest import listed_checksum, read_listed
 from jsep.study.config import StudyConfig
 from jsep.study.groups import CHECKPOINTS
 from jsep.study.measured_weights import train_config_of
@@ -21,12 +22,16 @@ WEIGHTS = "weights"
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """One model of a study: its training method, its seed, its variables and its SEP weight (lambda, per MSE)."""
+    """One model of a study: its training method, its seed, its variables and its SEP weight (lambda, per MSE).
+
+    collapsed: whether its adversarial training over-fitted (`record.is_collapsed`).
+    """
 
     method: str
     seed: int
     variables: PyTree
     sep_weight: float = 0.0
+    collapsed: bool = False
 
     @property
     def name(self) -> str:
@@ -73,7 +78,7 @@ def load_trained(
     splits = load_splits(config)
     model = create_model(config.model, splits.train.info)
     num_pixels = splits.train.info.image_shape[0] * splits.train.info.image_shape[1]
-    trained = []
+    trained, collapsed = [], _collapsed(path)
     for seed in config.seeds:
         key = training_key(seed)
         for method in config.methods:
@@ -82,7 +87,7 @@ def load_trained(
             directory = path / "checkpoints" / name
             kept = kept_weights(key, path, name, model, splits.train.info.image_shape)
             if kept is not None:
-                trained.append(TrainedModel(method, seed, kept, train_config.sep_weight))
+                trained.append(TrainedModel(method, seed, kept, train_config.sep_weight, (method, seed) in collapsed))
                 continue
             if not directory.is_dir():
                 raise InputError(f"{path} has no checkpoints of {directory.name}; finish that run with resume=True")
@@ -97,10 +102,19 @@ def load_trained(
                     variables = None if state is None else state.evaluated
             if variables is None:
                 raise InputError(f"{directory} holds no readable checkpoint; train that model again")
-            trained.append(TrainedModel(method, seed, jax.device_put(variables), train_config.sep_weight))
+            variables = jax.device_put(variables)
+            trained.append(TrainedModel(method, seed, variables, train_config.sep_weight, (method, seed) in collapsed))
     pairs = evaluate.load_pairs(path / "pairs.json")
     pairs.check_fits(splits.test)
     return TrainedStudy(config, model, splits.train, splits.test, pairs, tuple(trained))
+
+
+def _collapsed(run_dir: Path) -> set[tuple[str, int]]:
+    """(method, seed) of the models whose rows say that their training collapsed; empty without rows."""
+    if not (run_dir / "result.json").exists():
+        return set()
+    rows = record.upgrade(json.loads(read_listed(run_dir / "result.json"))).get("rows", ())
+    return {(row["method"], row["seed"]) for row in rows if record.is_collapsed(row)}
 
 
 def kept_weights(

@@ -80,7 +80,8 @@ def study_tasks(config: StudyConfig, done: Collection[tuple[str, int]] = ()) -> 
         flops = steps * network.training_step(settings)
         tasks.append(Task(f"train the feature network {config.features.model}: {steps} steps", flops))
     attacked = costs.pgd(config.attack.num_steps), costs.pgd(config.tests.num_steps)
-    a_pair = costs.explanation_attack(explanation)
+    attacks = config.explanation_attacks().values()
+    a_pair = sum(map(costs.explanation_attack, attacks))
     for method in config.methods:
         seeds = [seed for seed in config.seeds if (method, seed) not in done]
         if not seeds:
@@ -97,7 +98,8 @@ def study_tasks(config: StudyConfig, done: Collection[tuple[str, int]] = ()) -> 
         what = (
             f"evaluate {method}, {len(seeds)} seed(s): PGD of {config.tests.num_steps} steps on {images.test} images, "
         )
-        what += f"explanation attack of {explanation.total_steps} steps on {config.pairs.num_pairs} pairs "
+        num_steps = " and ".join(str(each.total_steps) for each in attacks)
+        what += f"explanation attack of {num_steps} steps on {config.pairs.num_pairs} pairs "
         what += f"by {explanation.attacked}"
         if explanation.attacked != config.explanation.method:
             what += f"; maps by {config.explanation.method}, which are not in the estimate"

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from jsep import explain
 from jsep.attack.pgd import ascend
-from jsep.checks import MAX_WEIGHT, InputError, check_choice, check_count, check_number, check_positive
+from jsep.checks import MAX_WEIGHT, InputError, check_choice, check_count, check_noise, check_number, check_positive
+from jsep.map_checks import floating
 from jsep.train.batch_attack import BATCH_NORM_MODES, check_batch_labels
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
 
@@ -35,14 +36,11 @@ def sep_penalty(map_fn: MapFn, image: Array, noise: Array) -> Array:
 
     Args: map_fn: image -> map (H, W); image: (H, W, C) in [0, 1]; noise: (H, W, C), not clipped to [0, 1].
     Returns: () >= 0; at most 2/N for maps that sum to 1.
-    Raises: InputError when noise and image differ in shape.
+    Raises: InputError when noise and image differ in shape, or the noise is above 1000 in size.
     Reference: the paper, Algorithm 1, L_f.
     """
-    if jnp.shape(noise) != jnp.shape(image):
-        raise InputError(f"noise must have the image's shape {jnp.shape(image)}, got {jnp.shape(noise)}")
-    if not jnp.issubdtype(jnp.result_type(noise), jnp.floating):
-        raise InputError(f"noise must be floating point, got dtype {jnp.result_type(noise)}")
-    return jnp.mean((map_fn(image + noise) - map_fn(image)) ** 2)
+    check_noise(noise, image)
+    return jnp.mean((floating(map_fn(image + noise)) - floating(map_fn(image))) ** 2)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import oracles
 import pytest
 
-from jsep import attack, data, evaluate, explain
+from jsep import attack, data, evaluate, explain, numerics
 
 KEY = jax.random.key(0)
 SHAPE = (3, 4, 2)
@@ -168,3 +168,30 @@ def test_traced_label_that_is_no_class_gives_nan_and_no_other_class(label: int) 
     )(label)
     np.testing.assert_array_equal(adversarial, IMAGE)
     assert not bool(info.success)
+
+
+@pytest.mark.parametrize("damaged", [jnp.full(3, jnp.nan), jnp.array([0.0, jnp.nan, 1.0])])
+def test_softmax_of_logits_that_the_compiler_knows_to_be_nan_is_nan(damaged: jax.Array) -> None:
+    """As of a model whose damaged weights are constants of the program: XLA gives finite numbers there."""
+    assert np.all(np.isnan(jax.jit(lambda z: numerics.softmax(z.ravel()[:3] + damaged))(IMAGE)))
+    assert np.all(np.isnan(jax.jit(lambda z: numerics.softmax(z.ravel()[:3] * damaged[1]))(IMAGE)))
+    curve = evaluate.road_curve(
+        KEY, lambda z: ORACLE.logits(z) * damaged[1], IMAGE, 0, map_of(ORACLE.logits)(IMAGE), num_steps=2
+    )
+    assert np.all(np.isnan(curve))
+
+
+def test_softmax_of_finite_logits_is_the_library_s() -> None:
+    logits = jax.random.normal(KEY, (5, 4))
+    np.testing.assert_array_equal(numerics.softmax(logits), jax.nn.softmax(logits))
+
+
+def test_class_of_logits_that_are_not_finite_is_not_kept() -> None:
+    """The argmax of NaN is 0, so that a damaged model would keep class 0 everywhere."""
+    own = map_of(ORACLE.logits)
+    adversarial, info = attack.smallest_budget(
+        KEY, own, nan_everywhere, IMAGE, own(IMAGE), cosine=0.5, num_bisections=1, num_steps=1
+    )
+    np.testing.assert_array_equal(adversarial, IMAGE)
+    assert not bool(info.success)
+    assert not bool(info.label_kept)
