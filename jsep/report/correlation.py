@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from jsep.evaluate import METRICS
 from jsep.record import correlation_of, mean_matrix, not_strongly_correlated
 from jsep.report.charts import Key, Line, Panel, line_chart
-from jsep.report.formatting import coefficient, minus
+from jsep.report.formatting import coefficient, minus, readable
 from jsep.report.paper import comparison_table
 from jsep.report.shown import (
     COSINE_END,
@@ -53,7 +53,7 @@ def correlation_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     families = list(dict.fromkeys(row["family"] for row in rows))
     colour = colours(families) | {family: own for family, own in _COLOURS.items() if family in families}
     signs = sorted({_sign(row) for row in rows}, key=list(_SIGNS).index)
-    keys = [Key(family, colour[family], "s") for family in families]
+    keys = [Key(readable(family), colour[family], "s") for family in families]
     keys += [Key(_SIGNS[sign][0], mark=_SIGNS[sign][1]) for sign in signs]
     keys += [Key("degraded: not counted", mark="o", hollow=True)] * any(row["degraded"] for row in rows)
     panels = [_panel(result, measure, colour) for measure in MANY_MODELS]
@@ -63,7 +63,7 @@ def correlation_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     caption = (
         "Each mark is one model; up and right are more robust (where a lower number is more robust, the axis "
         "is turned). "
-        "Above each panel Spearman's correlation with its 95 % interval, and the partial one at equal clean "
+        "Above each panel Spearman's correlation ρ with its 95 % interval, and the partial one at equal clean "
         "accuracy and "
         "equal effective pixels of the maps."
     )
@@ -97,8 +97,12 @@ def _panel(result: Mapping[str, Any], measure: str, colour: Mapping[str, str]) -
             axes.invert_yaxis()
 
     entry = correlation_of(result, measure) or {}
-    title = f"Spearman {_coefficient(entry.get('spearman'))}\npartial {_coefficient(entry.get('partial_spearman'))}"
-    return Panel(title, METRICS[ROBUST].title, shown.title + ("" if better > 0 else " (axis turned)"), lines, adjust)
+    found = f"ρ {_coefficient(entry.get('spearman'))}, partial {_coefficient(entry.get('partial_spearman'))}"
+    title = f"{_NAMES[measure][:1].upper()}{_NAMES[measure][1:]}\n{found}"
+    turned = "" if better > 0 else ", axis turned"
+    return Panel(
+        title, f"{METRICS[ROBUST].title}, more robust →", f"{shown.title}{turned}, more robust →", lines, adjust
+    )
 
 
 def _coefficient(value: Mapping[str, Any] | None) -> str:

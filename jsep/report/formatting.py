@@ -1,6 +1,7 @@
 """Formatting of single numbers: digits, signs, intervals, p-values."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -127,16 +128,28 @@ _NAMES = {
     "standard": "standard",
     "mat": "MAT",
     "trades": "TRADES",
+    "mart": "MART",
+    "sep": "SEP",
+    "trades_sep": "TRADES with SEP",
+    "base": "base",
+    "continued": "continued",
     "sep_pos": "SEP +, flattened",
     "sep_neg": "SEP −, sharpened",
 }
 
 
 def readable(method: str) -> str:
-    """A training method for people: "sep_pos" -> "SEP +, flattened", "trades_sep_neg" -> "TRADES, SEP −, sharpened"; a
-    name that is no combination of known ones stays as it is."""
+    """A training method for people: "sep_pos" -> "SEP +, flattened", "trades_sep_neg" -> "TRADES, SEP −, sharpened",
+    "trades@6" -> "TRADES, weight 6", "sep_pos_8" of a study of cells -> "SEP +, flattened, ε = 8/255"; a name that is
+    no combination of known ones stays as it is."""
     if method in _NAMES:
         return _NAMES[method]
+    stem, _, weight = method.partition("@")
+    if weight and readable(stem) != stem:
+        return f"{readable(stem)}, weight {weight}"
+    cell = re.fullmatch(r"(\w+?)_(\d+(?:\.\d+)?)", method)
+    if cell and cell[1] in _NAMES:
+        return f"{_NAMES[cell[1]]}, ε = {cell[2]}/255"
     for term in ("sep_pos", "sep_neg"):
         base = method.removesuffix(f"_{term}")
         if base != method and base in _NAMES:

@@ -114,13 +114,16 @@ def _bar(figure: Figure, axes: Axes, shown: ScalarMappable, label: str = "") -> 
     axes.set_ylabel(label, fontsize=7)
 
 
-def first_of_each_class(labels: np.ndarray, images: np.ndarray, count: int) -> list[int]:
-    """The first image of each class in turn, then the second, and so on: a choice blind to the results.
+def first_of_each_class(
+    labels: np.ndarray, images: np.ndarray, count: int, among: np.ndarray | None = None
+) -> list[int]:
+    """The first image of each class in turn, then the second, and so on: a choice blind to what an attack achieves.
 
     Args:
         labels: (P,) classes.
         images: (P, H, W, C); repeated images are left out.
         count: how many at most.
+        among: (P,) bool, the images to choose from, such as those classified correctly; all where it is nowhere true.
 
     Returns:
         Indices of different images, in the order chosen.
@@ -128,8 +131,10 @@ def first_of_each_class(labels: np.ndarray, images: np.ndarray, count: int) -> l
     seen_per_class: dict[int, int] = {}
     seen_images: set[bytes] = set()
     ranked = []
-    for index, label in enumerate(labels.tolist()):
-        image = images[index].tobytes()
+    if among is None or not np.any(among):
+        among = np.ones(len(labels), bool)
+    for index in np.flatnonzero(among).tolist():
+        label, image = int(labels[index]), images[index].tobytes()
         if image in seen_images:
             continue
         seen_images.add(image)

@@ -12,6 +12,7 @@ from jsep import stats
 from jsep.record import landscape_number
 from jsep.record.landscape import RANDOM_DIRECTIONS, landscape_lines, spectral_shares
 from jsep.report.charts import Dot, DotPanel, DotRow, Key, Line, Panel, contour_chart, dot_chart, line_chart
+from jsep.report.formatting import readable
 from jsep.report.landscape import (
     CURVATURES,
     OUTCOME_NAMES,
@@ -115,7 +116,7 @@ def slices_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: s
     for direction in (each for each in directions if each != random):
         own = [line(method, direction) for method in methods]
         panels.append(Panel(DIRECTION_NAMES[direction], "distance [epsilon]", label, own, adjust))
-    keys = [Key(method, colour[method], mark[method], "-") for method in methods]
+    keys = [Key(readable(method), colour[method], mark[method], "-") for method in methods]
     caption = (
         f"{name[0].upper()}{name[1:]} along lines through the images: {result['config']['num_directions']} "
         "random lines "
@@ -183,7 +184,7 @@ def _spectra(result: Mapping[str, Any], arrays: Arrays) -> Figure:
                 _spectrum_axes(threshold, largest),
             )
         )
-    keys = [Key(method, colour[method], style=style[method]) for method in methods]
+    keys = [Key(readable(method), colour[method], style=style[method]) for method in methods]
     return line_chart(panels, keys=keys, height=3.0)
 
 
@@ -224,7 +225,9 @@ def _curvature(result: Mapping[str, Any]) -> Figure:
             largest = max((dot.high for row in rows for dot in row.dots), default=1.0)
             limits = (0.0, 1.1 * largest) if smallest > 0 and np.isfinite(largest) else None
             panels.append(DotPanel(title, f"[{unit}{per}]", rows, limits))
-    return dot_chart(methods, panels, columns=len(CURVATURES), row_height=0.2, wide_first=1.0)
+    return dot_chart(
+        [readable(method) for method in methods], panels, columns=len(CURVATURES), row_height=0.2, wide_first=1.0
+    )
 
 
 def _correlations(result: Mapping[str, Any]) -> Figure:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from jsep import evaluate
 from jsep.evaluate import LOSS_SCALE
 from jsep.record.run_files import Maps
-from jsep.report.formatting import minus, significant
+from jsep.report.formatting import minus, readable, significant
 from jsep.report.image_grid import Layout, Tile, class_words, first_of_each_class, image_grid
 from jsep.report.style import NamedFigure, plain
 
@@ -42,7 +42,7 @@ def map_figures(maps: Maps, methods: Sequence[str]) -> list[NamedFigure]:
         found.append(
             NamedFigure(
                 f"attack_{name}",
-                f"The attack on the explanations of {method}",
+                f"The attack on the explanations of {readable(method)}",
                 f"Rows of victim image, target image, manipulated image, amplified difference and the maps "
                 f"of the three, for {method}.",
                 "The attack (Figure 1a of the paper) changes the victim until its map resembles that of "
@@ -81,8 +81,10 @@ def _pixels(explanation: np.ndarray) -> str:
 
 
 def chosen_pairs(maps: Maps, count: int) -> list[int]:
-    """The pairs to show, at most `count`: those with the first victims of each class."""
-    return first_of_each_class(maps.victim_labels, maps.victim_images, count)
+    """The pairs to show, at most `count`: the first victims of each class that every model classifies correctly."""
+    correct = [own["predicted"] == maps.victim_labels for own in maps.methods.values() if "predicted" in own]
+    among = np.all(correct, axis=0) if correct else None
+    return first_of_each_class(maps.victim_labels, maps.victim_images, count, among)
 
 
 def explanations(maps: Maps, methods: Sequence[str], *, num_rows: int = 6) -> Figure:
@@ -94,7 +96,7 @@ def explanations(maps: Maps, methods: Sequence[str], *, num_rows: int = 6) -> Fi
         rows.append(
             [Tile(maps.victim_images[index], "image", name), *(Tile(each, "map", _pixels(each)) for each in own)]
         )
-    return image_grid(rows, titles=["image", *(plain(method, 14) for method in methods)])
+    return image_grid(rows, titles=["image", *(plain(readable(method), 20) for method in methods)])
 
 
 def attack_panel(maps: Maps, method: str, *, num_rows: int = 4) -> Figure:
@@ -111,16 +113,16 @@ def attack_panel(maps: Maps, method: str, *, num_rows: int = 4) -> Figure:
         removed = minus(f"({100 * (after - before) / before:+.0f} %)") if before > 0 else ""
         # The largest change of a single channel: this is what an linf ball bounds.
         change = float(np.nanmax(np.abs(np.asarray(own["manipulated"][index], float) - maps.victim_images[index])))
-        prediction, lost = _prediction(maps, method, index)
+        known, prediction, lost = _predictions(maps, method, index)
         rows.append(
             [
-                Tile(maps.victim_images[index], "image", class_words(maps.class_name(int(maps.victim_labels[index])))),
+                Tile(maps.victim_images[index], "image", known),
                 Tile(maps.target_images[index], "image", class_words(maps.class_name(int(maps.target_labels[index])))),
                 Tile(own["manipulated"][index], "image", prediction, lost),
                 Tile(_change(maps, method, index), "change", f"largest change {change:.2g}"),
-                Tile(victim, "map", f"loss {significant(LOSS_SCALE * before)}\nto the target"),
+                Tile(victim, "map", f"loss {significant(LOSS_SCALE * before)} × 1e-7\nto the target"),
                 Tile(target, "map"),
-                Tile(manipulated, "map", f"loss {significant(LOSS_SCALE * after)}\n{removed}"),
+                Tile(manipulated, "map", f"loss {significant(LOSS_SCALE * after)} × 1e-7\n{removed}"),
             ]
         )
     titles = (
@@ -135,16 +137,15 @@ def _change(maps: Maps, method: str, index: int) -> np.ndarray:
     return change.mean(axis=-1)
 
 
-def _prediction(maps: Maps, method: str, index: int) -> tuple[str, bool]:
-    """The class predicted for the manipulated image, and whether the attack changed the prediction."""
+def _predictions(maps: Maps, method: str, index: int) -> tuple[str, str, bool]:
+    """The true class and the prediction of the victim, the prediction of the manipulated image, and whether the attack
+    changed it."""
     own = maps.methods[method]
-    if "manipulated_predicted" not in own:
-        return "", False
-    after = int(own["manipulated_predicted"][index])
-    name = class_words(maps.class_name(after))
-    if "predicted" not in own:
-        return f"predicted {name}", False
-    before = int(own["predicted"][index])
-    if after == before:
-        return f"predicted {name},\nas before", False
-    return f"predicted {name},\nwas {class_words(maps.class_name(before))}", True
+    true = class_words(maps.class_name(int(maps.victim_labels[index])))
+    before, after = (
+        class_words(maps.class_name(int(own[key][index]))) if key in own else ""
+        for key in ("predicted", "manipulated_predicted")
+    )
+    known = f"true {true}" + (f",\npredicted {before}" if before else "")
+    lost = bool(before and after and before != after)
+    return known, (f"predicted {after}" if after else "") + (",\nnot kept" if lost else ""), lost

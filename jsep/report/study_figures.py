@@ -115,6 +115,9 @@ def overview(summaries: Rows, rows: Rows, colour_of: Mapping[str, str] | None = 
     for ends in shown.OVERVIEW:
         own = [_ends_row(summary, rows, ends, colour[summary["method"]]) for summary in summaries]
         values = [dot.value for row in own for dot in row.dots] + [seed for row in own for seed in row.seeds]
+        # The intervals of degraded models would stretch the axes.
+        sound = [row for row, summary in zip(own, summaries, strict=True) if not summary["degraded"]]
+        values += [end for row in sound for dot in row.dots for end in (dot.low, dot.high) if math.isfinite(end)]
         limits, logarithmic = _limits(values, ends.after) if values else (None, False)
         panels.append(DotPanel(ends.title, ends.label, own, limits, logarithmic))
     starred = [readable(s["method"]) + (DEGRADED_MARK if s["degraded"] else "") for s in summaries]
@@ -173,7 +176,7 @@ def loss_and_chance(summaries: Rows) -> Figure | None:
     for summary in known:
         own = [value for value in means[summary["method"]] if value is not None]
         for place, when in enumerate(("start", "end")):
-            names.append(f"{summary['method']}{DEGRADED_MARK if summary['degraded'] else ''}, {when}")
+            names.append(f"{readable(summary['method'])}{DEGRADED_MARK if summary['degraded'] else ''}, {when}")
             style: dict[str, Any] = {"colour": colour[summary["method"]], "hollow": place == 0}
             loss, chance = (LOSS_SCALE * own[at + place] for at in (0, 2))
             loss_rows.append(DotRow([Dot(loss, **style)], level=[chance]))
@@ -181,7 +184,9 @@ def loss_and_chance(summaries: Rows) -> Figure | None:
     losses = [LOSS_SCALE * value for own in means.values() for value in own[:4] if value is not None]
     apart = [dot.value for row in apart_rows for dot in row.dots]
     panels = [
-        DotPanel("Explanation loss and the loss by chance", "[1e-7]", loss_rows, (0.0, 1.08 * max(losses))),
+        DotPanel(
+            "Explanation loss and the loss by chance", "mean squared error [1e-7]", loss_rows, (0.0, 1.08 * max(losses))
+        ),
         DotPanel("Free of concentration", "1 − concordance", apart_rows, (0.0, max(1.05, 1.08 * max(apart)))),
     ]
     broken = any(summary["degraded"] for summary in known)
@@ -225,7 +230,7 @@ def training_curves(metrics: Rows, methods: Sequence[str]) -> Figure | None:
     if not panels:
         return None
     seen = [method for method in methods if any(line["method"] == method for line in metrics)]
-    keys = [Key(method, colour[method], mark[method], "-") for method in seen]
+    keys = [Key(readable(method), colour[method], mark[method], "-") for method in seen]
     return line_chart(panels, keys=keys, share="x")
 
 

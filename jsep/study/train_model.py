@@ -170,7 +170,13 @@ def _explanations(
     maps = {**images_of_pairs(test, pairs), **maps_of_pairs(method, results)}
     course = explanation.entry.trajectory
     if seed == config.seed and config.pairs.gallery_pairs and course is not None:
-        chosen = report.first_of_each_class(maps["victim_labels"], maps["victim_images"], config.pairs.gallery_pairs)
+        # The first method of a study chooses for all, so that the page can switch between them.
+        chosen = run.directory.read_arrays("maps.npz").get("course_pairs", np.array([], int)).tolist()
+        if not chosen:
+            correct = np.asarray(results.predicted) == maps["victim_labels"]
+            chosen = report.first_of_each_class(
+                maps["victim_labels"], maps["victim_images"], config.pairs.gallery_pairs, correct
+            )
         steps = evaluate.trajectory_steps(course.num_steps(explanation.own_settings), GALLERY_SNAPSHOTS)
         visited = evaluate.attack_trajectory(
             key, model_fn, variables, test, pairs, explanation, chosen=chosen, steps=steps

@@ -271,9 +271,27 @@ def test_the_pairs_shown_are_the_first_of_each_class(tmp_path, write_run, make_m
     maps = make_maps(num_pairs=12)
     maps["victim_labels"] = np.array([3, 3, 3, 1, 1, 2, 3, 3, 3, 3, 3, 3])
     maps["victim_images"][3] = maps["victim_images"][0]
+    for method in METHODS:
+        maps[f"{method}/predicted"] = maps["victim_labels"]
     read_maps = read(write_run(tmp_path / "run", maps=maps)).maps
     assert chosen_pairs(read_maps, 3) == [0, 4, 5]
     assert chosen_pairs(read_maps, 100) == [0, 1, 2, *range(4, 12)]
+
+
+def test_victims_that_a_model_misclassifies_are_not_shown(tmp_path, write_run, make_maps):
+    maps = make_maps(num_pairs=4)
+    maps["victim_labels"] = np.array([3, 3, 1, 2])
+    for method in METHODS:
+        maps[f"{method}/predicted"] = maps["victim_labels"].copy()
+    maps["sep_neg/predicted"][[0, 3]] = 0
+    assert chosen_pairs(read(write_run(tmp_path / "run", maps=maps)).maps, 4) == [1, 2]
+    for method in METHODS:
+        maps[f"{method}/predicted"] = maps["victim_labels"] + 1
+    # Where no victim is classified correctly, the captions say it.
+    wrong = read(write_run(tmp_path / "wrong", maps=maps)).maps
+    assert chosen_pairs(wrong, 4) == [0, 1, 2, 3]
+    assert any("true class 3" in axes.get_xlabel() for axes in attack_panel(wrong, "mat").axes)
+    assert any("predicted class 4" in axes.get_xlabel() for axes in attack_panel(wrong, "mat").axes)
 
 
 def test_colour_panels_and_lost_predictions_are_drawn(tmp_path, write_run, make_maps):
@@ -282,7 +300,7 @@ def test_colour_panels_and_lost_predictions_are_drawn(tmp_path, write_run, make_
     read_maps = read(write_run(tmp_path / "run", maps=maps)).maps
     figure = attack_panel(read_maps, "mat")
     labels = [axes.get_xlabel() for axes in figure.axes]
-    assert any("was class 0" in label for label in labels)
+    assert any("not kept" in label for label in labels)
 
 
 def test_large_pictures_lose_resolution_not_the_bound():

@@ -41,7 +41,8 @@ def test_figure_of_the_split_is_drawn_where_there_is_one(make_rows, make_result,
     figure = loss_and_chance(summaries)
     assert figure is not None
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == [f"{m}, {when}" for m in ("sep_pos", "mat", "sep_neg") for when in ("start", "end")]
+    names = ("SEP +, flattened", "MAT", "SEP −, sharpened")
+    assert labels == [f"{name}, {when}" for name in names for when in ("start", "end")]
     loss, apart = ([line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"] for axes in figure.axes)
     assert loss[0] == pytest.approx(1e7 * summaries[0]["explanation_loss_start"]["mean"])
     assert apart[1] == pytest.approx(0.62)
