@@ -1,4 +1,4 @@
-"""Copies the recipes of experiments/flags into the package, where an installed `jsep` finds them."""
+"""Copies the recipes of experiments/flags and sweeps into the package, where an installed `jsep` finds them."""
 
 import pathlib
 import shutil
@@ -13,10 +13,11 @@ class BuildWithRecipes(build_py):
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            target = pathlib.Path(self.build_lib, "jsep", "cli", "flags")
-            target.mkdir(parents=True, exist_ok=True)
-            for path in pathlib.Path("experiments", "flags").glob("*.flags"):
-                shutil.copyfile(path, target / path.name)
+            for folder in ("flags", "sweeps"):
+                target = pathlib.Path(self.build_lib, "jsep", "cli", folder)
+                target.mkdir(parents=True, exist_ok=True)
+                for path in pathlib.Path("experiments", folder).iterdir():
+                    shutil.copyfile(path, target / path.name)
 
 
 setup(cmdclass={"build_py": BuildWithRecipes})

@@ -11,16 +11,16 @@ import signal
 import subprocess
 import sys
 
-import run_commands
 from absl import flags
 
 from jsep import study
 from jsep.checks import InputError
-from jsep.cli import command_line
+from jsep.cli import command_line, runs
 from jsep.study import recipes, sweep_engines
 from jsep.study.sweep import error_line
 
 EXIT_FAILED = 1
+EXPERIMENTS = pathlib.Path(__file__).parent
 
 DEFAULTS = study.RecipesConfig.of(experiment="paper")
 
@@ -32,8 +32,8 @@ def _begin(recipe: recipes.Recipe, config: study.RecipesConfig, directories: Dir
     script = recipes.header(recipe.flagfile)["script"]
     own = tuple(recipes.arguments(recipe, config, directories))
     run = study.PlannedRun(recipe.name, directories[recipe.name], own)
-    found = run_commands.states(script, [run])[recipe.name]
-    return found["state"], run_commands.command(script, run, found, flags.FLAGS.overwrite)
+    found = runs.states(script, [run])[recipe.name]
+    return found["state"], runs.command(script, run, found, flags.FLAGS.overwrite)
 
 
 def _dry_run(chosen: list[recipes.Recipe], config: study.RecipesConfig, directories: Directories) -> None:
@@ -41,9 +41,8 @@ def _dry_run(chosen: list[recipes.Recipe], config: study.RecipesConfig, director
     for recipe in chosen:
         about = recipes.header(recipe.flagfile)
         own = recipes.arguments(recipe, config, directories)
-        command = shlex.join(
-            ["python", f"experiments/{about['script']}.py", *own, f"--run_dir={directories[recipe.name]}"]
-        )
+        whole = [*runs.program(about["script"]), *own, f"--run_dir={directories[recipe.name]}"]
+        command = shlex.join(runs.shown(whole))
         minutes += float(about["minutes"] or 0)
         print(f"{about['minutes'] or '?':>5} min  {recipe.name}: {command}")
     print(f"{len(chosen)} recipes, {minutes:g} minutes by their flagfiles (? not known); nothing was started")
@@ -79,8 +78,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print(f"error: interrupted; continue with: {shlex.join(['python', *sys.argv])}", file=sys.stderr)
         sys.exit(command_line.EXIT_INTERRUPTED)
-    if pathlib.Path(config.results_dir).resolve() == run_commands.EXPERIMENTS.parent.resolve() / "results":
-        subprocess.run([sys.executable, str(run_commands.EXPERIMENTS / "render_results.py")], check=True)
+    if pathlib.Path(config.results_dir).resolve() == EXPERIMENTS.parent.resolve() / "results":
+        subprocess.run([sys.executable, str(EXPERIMENTS / "render_results.py")], check=True)
     if failed:
         print(f"{len(failed)} of {len(chosen)} recipes failed:")
         print("\n".join(f"  {name}: {why}" for name, why in failed.items()))

@@ -10,7 +10,7 @@ import pytest
 from jsep.cli import SCRIPTS, __main__, recipes
 
 ROOT = pathlib.Path(__file__).parent.parent
-OF_THE_REPOSITORY = {"paper", "render_results", "run_commands", "sweep", "sweep_states"}
+OF_THE_REPOSITORY = {"paper", "render_results"}
 """What only a checkout can use: the results of the paper, and sweeps over the scripts."""
 
 

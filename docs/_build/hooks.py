@@ -5,6 +5,8 @@ import logging
 import os
 import posixpath
 import re
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import jsep
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.utils import get_relative_url
+
+from jsep import report
 
 LOG = logging.getLogger("mkdocs.hooks.jsep")
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +31,22 @@ MARKDOWN_LINK = re.compile(r"(\]\()(?!\w+:|#|//)([^)#\s]+)")
 EXTERNAL_SOURCE = re.compile(r"<(?:script|img|iframe|source)[^>]+(?:src|srcset)=[\"']?(?:https?:)?//[^>]*>")
 EXTERNAL_LINK = re.compile(r"<link[^>]+href=[\"']?(?:https?:)?//[^>]*>")
 EXTERNAL_IN_CSS = re.compile(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^)]*")
+
+
+SHOWN = "digits_sep"
+"""The result whose page is part of the site, drawn from its files in results/."""
+
+COMPARED = ("digits_sep", "objectives_digits")
+"""The results of the page that compares several."""
+
+
+def pages() -> dict[str, str]:
+    """The page of a run and one that compares runs, by their places in the site."""
+    with tempfile.TemporaryDirectory() as name:
+        copy, compared = Path(name) / SHOWN, Path(name) / "compare.html"
+        shutil.copytree(ROOT / "results" / SHOWN, copy)
+        report.write_comparison([ROOT / "results" / each for each in COMPARED], compared)
+        return {"pages/run.html": report.write(copy).read_text(), "pages/compare.html": compared.read_text()}
 
 
 def outside() -> dict[Path, str]:
@@ -48,6 +68,8 @@ def on_files(files: Files, config: Any) -> Files:
     files.append(File.generated(config, "api/index.md", content=api.index()))
     for part in jsep.__all__:
         files.append(File.generated(config, f"api/{part}.md", content=api.page(part)))
+    for uri, content in pages().items():
+        files.append(File.generated(config, uri, content=content))
     for path, uri in outside().items():
         files.append(File.generated(config, uri, abs_src_path=str(path)))
     return files

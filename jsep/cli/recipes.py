@@ -4,13 +4,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-_SHIPPED = Path(__file__).parent / "flags"
-_CHECKOUT = Path(__file__).parents[2] / "experiments" / "flags"
+_SHIPPED = Path(__file__).parent
+_CHECKOUT = Path(__file__).parents[2] / "experiments"
 
 
-def folder() -> Path:
-    """Where the recipes lie: in a checkout experiments/flags, which a build copies into the package."""
-    return _SHIPPED if _SHIPPED.is_dir() else _CHECKOUT
+def folder(name: str = "flags") -> Path:
+    """Where the recipes lie, or the "sweeps": in a checkout in experiments/, which a build copies into the package."""
+    return _SHIPPED / name if (_SHIPPED / name).is_dir() else _CHECKOUT / name
 
 
 def names() -> list[str]:
@@ -19,16 +19,23 @@ def names() -> list[str]:
 
 
 def resolve(argv: Sequence[str]) -> list[str]:
-    """The arguments with the name of a recipe in --flagfile=NAME replaced by its file.
+    """The arguments with the name of a recipe in --flagfile=NAME replaced by its file, also where it is called
+    experiments/flags/NAME.flags, as in a checkout.
 
-    A file of that name wins; a path or an unknown name stays as it is.
+    A file of that name wins; another path or an unknown name stays as it is.
     """
     found = list(argv)
     for index, argument in enumerate(found):
-        given = re.fullmatch(r"--?flagfile=([\w-]+)", argument)
+        given = re.fullmatch(r"--?flagfile=(?:experiments/flags/)?([\w-]+)(?:\.flags)?", argument)
         if given and not Path(given[1]).is_file() and (folder() / f"{given[1]}.flags").is_file():
             found[index] = f"--flagfile={folder() / given[1]}.flags"
     return found
+
+
+def sweep_file(given: str) -> Path:
+    """The file of a sweep: `given` where it exists, else the one of that name that comes with the package."""
+    path, shipped = Path(given), folder("sweeps") / f"{Path(given).stem}.json"
+    return shipped if not path.is_file() and shipped.is_file() else path
 
 
 def listing() -> str:

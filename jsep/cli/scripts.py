@@ -141,6 +141,11 @@ SCRIPTS: dict[str, Script] = {
         "--flagfile=correlation_digits",
         "CorrelationConfig",
     ),
+    "sweep": Script(
+        "Many runs of one script with one command: in parallel, the finished ones skipped, the failed ones listed",
+        "--spec=sep_weight_digits --dry_run",
+        "",
+    ),
     "report": Script(
         "Draws the page of a run again, or one page that compares several; --table prints every column",
         "runs/digits_sep --table",

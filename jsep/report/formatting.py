@@ -138,6 +138,9 @@ _NAMES = {
 }
 
 
+_REGULARISERS = {"lga": "LGA", "hessian": "Hessian", "cure": "CURE", "ig_norm": "IG-NORM", "r2et": "R2ET"}
+
+
 def readable(method: str) -> str:
     """A training method for people: "sep_pos" -> "SEP +, flattened", "trades_sep_neg" -> "TRADES, SEP −, sharpened",
     "trades@6" -> "TRADES, weight 6", "sep_pos_8" of a study of cells -> "SEP +, flattened, ε = 8/255"; a name that is
@@ -150,8 +153,8 @@ def readable(method: str) -> str:
     cell = re.fullmatch(r"(\w+?)_(\d+(?:\.\d+)?)", method)
     if cell and cell[1] in _NAMES:
         return f"{_NAMES[cell[1]]}, ε = {cell[2]}/255"
-    for term in ("sep_pos", "sep_neg"):
+    for term in ("sep_pos", "sep_neg", *_REGULARISERS):
         base = method.removesuffix(f"_{term}")
         if base != method and base in _NAMES:
-            return f"{_NAMES[base]}, {_NAMES[term]}"
+            return f"{_NAMES[base]}, {_NAMES.get(term) or _REGULARISERS[term]}"
     return method

@@ -150,10 +150,15 @@ def arguments(recipe: Recipe, config: RecipesConfig, directories: Mapping[str, P
     return found
 
 
+_DRAWN_FROM = ("maps.npz", "metrics.jsonl")
+_LARGEST_KEPT = 2 * 2**20
+
+
 def keep(run_dir: str | Path, target: str | Path) -> list[str]:
     """Copies result.json and the figures of a finished run to `target`, replacing its previous contents.
 
-    Of the figures of single attacked pairs only the first method's is copied, as in the paper.
+    Of the figures of single attacked pairs only the first method's is copied, as in the paper. What the page is drawn
+    from, maps and training curves, comes along where it is at most 2 MiB, so that the page can be drawn again.
     Returns: the names of the files copied; none where the run is not complete.
     """
     source, target = Path(run_dir), Path(target)
@@ -165,10 +170,12 @@ def keep(run_dir: str | Path, target: str | Path) -> list[str]:
             raise
         return []
     target.mkdir(parents=True, exist_ok=True)
-    for old in target.glob("*.png"):
-        old.unlink()
+    for old in (*target.glob("*.png"), *(target / name for name in _DRAWN_FROM)):
+        old.unlink(missing_ok=True)
     attacks = sorted(source.glob("attack_*.png"), key=lambda path: (path.stem != "attack_mat", path.stem))
     figures = [path for path in sorted(source.glob("*.png")) if path not in attacks[1:]]
-    for path in (source / "result.json", *figures):
+    small = [path for name in _DRAWN_FROM if (path := source / name).exists() and path.stat().st_size <= _LARGEST_KEPT]
+    kept = [source / "result.json", *figures, *small]
+    for path in kept:
         shutil.copyfile(path, target / path.name)
-    return [path.name for path in (source / "result.json", *figures)]
+    return [path.name for path in kept]
