@@ -1,7 +1,7 @@
 """Clean accuracy with batch normalisation in training mode, using the statistics of each batch."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,10 @@ def batch_statistics_accuracy(
     Raises: InputError for batch_size < 1, or another output of batch_fn.
     """
     check_count("batch_size", batch_size)
+    if not isinstance(variables, Mapping) or not all(hasattr(leaf, "shape") for leaf in jax.tree.leaves(variables)):
+        raise InputError(
+            f"variables must be those of batch_fn's model, a tree of arrays, got {type(variables).__name__}"
+        )
     mesh = devices.mesh_of(variables)
     size = devices.padded_size(min(batch_size, len(dataset)), mesh)
     order = np.asarray(jax.random.permutation(key, len(dataset)))

@@ -185,8 +185,11 @@ def pairs_from_dict(stored: dict[str, Any]) -> PairIndex:
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
     }
-    expected = fields.pop("hash")
-    pairs = PairIndex(**fields)
+    try:
+        expected = fields.pop("hash")
+        pairs = PairIndex(**fields)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"stored must be what PairIndex.as_dict gives, got other entries ({error})") from error
     if pairs.hash != expected:
         raise InputError(f"the pair index was changed after it was made (hash {pairs.hash}, stored {expected})")
     return pairs
