@@ -189,7 +189,7 @@ def pairs_from_dict(stored: dict[str, Any]) -> PairIndex:
         expected = fields.pop("hash")
         pairs = PairIndex(**fields)
     except (KeyError, TypeError) as error:
-        raise InputError(f"stored must be what PairIndex.as_dict gives, got other entries ({error})") from error
+        raise InputError(f"not a pair index ({error}); give what PairIndex.as_dict gives, or make a new one") from error
     if pairs.hash != expected:
         raise InputError(f"the pair index was changed after it was made (hash {pairs.hash}, stored {expected})")
     return pairs
@@ -203,5 +203,5 @@ def load_pairs(path: str | Path) -> PairIndex:
         raise InputError(f"{path}: no such pair index") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a pair index ({error}); make a new one") from error
