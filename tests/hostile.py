@@ -155,7 +155,8 @@ NOT_CALLED = {
     "attack.warnings_in_words": "takes what an attack returns",
     "landscape.direction": "takes a context of the landscape study", "landscape.scalar_fn": "likewise",
     "train.fit": "trains: tests/train", "train.make_run_steps": "makes a program", "train.step_program": "likewise",
-    "train.step_memory": "takes a compiled program", "train.in_precision": "wraps functions",
+    "train.step_memory": "takes a compiled program", "evaluate.classification_program": "makes a program",
+    "evaluate.explanation_program": "likewise", "train.in_precision": "wraps functions",
     "train.sep_weight_for_ratio": "trains: tests/train",
 }  # fmt: skip
 

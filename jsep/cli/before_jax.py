@@ -9,6 +9,11 @@ import types
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+# With --target the programs are compiled for a device that is absent: its plugin must not look for one.
+if any(argument.lstrip("-").startswith("target=") for argument in sys.argv):
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
 def _quit(number: int, frame: types.FrameType | None) -> None:
     print("error: interrupted", file=sys.stderr, flush=True)
     os._exit(130)

@@ -85,6 +85,11 @@ def define_study_flags(defaults: study.Configuration) -> None:
     """Defines the flags of a script that runs a study."""
     flags.DEFINE_bool("resume", False, "continue the run in run_dir")
     flags.DEFINE_bool("dry_run", False, "print the plan with estimates of time and memory; write nothing")
+    flags.DEFINE_string(
+        "target",
+        None,
+        f"with dry_run: compile the run's programs for another device, {', '.join(study.TARGETS)}, and print what fits",
+    )
     if study.kind_of(defaults).check_mesh is not None:
         _define_device_flags()
     define_flags(defaults)
@@ -235,6 +240,8 @@ def _run_study(kind: type[study.Configuration]) -> None:
     config = parsed_config(kind)
     if flags.FLAGS.dry_run:
         return _print_plan(config)
+    if flags.FLAGS.target is not None:
+        raise InputError("target is for --dry_run: a run takes the devices of its machine")
     mesh = connected_mesh() if "num_devices" in flags.FLAGS else None
 
     def body(run_dir: Path, progress: TerminalProgress) -> str:
@@ -286,6 +293,10 @@ def _print_plan(config: study.Configuration) -> None:
     if flags.FLAGS.resume and (run_dir / "result.json").exists():
         rows = record.read_json(run_dir)["rows"]
         done = {(row["method"], row["seed"]) for row in rows if "seed" in row}
+    if flags.FLAGS.target is not None:
+        cache = Path(os.path.expanduser(flags.FLAGS.compilation_cache)) if flags.FLAGS.compilation_cache else None
+        print(plan_text.target_text(study.plan_on(config, flags.FLAGS.target, cache=cache)))
+        return
     print(plan_text.plan_text(config, str(run_dir), done))
 
 

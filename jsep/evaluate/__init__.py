@@ -43,6 +43,7 @@ from jsep.evaluate.map_diagnostics import map_diagnostics, noise_sensitivity
 from jsep.evaluate.metric import GROUPS, LOSS_SCALE, METRICS, Metric, register
 from jsep.evaluate.metrics import MAP_METRICS, PAIR_METRICS
 from jsep.evaluate.pair_sampling import pair_sampling_variability
+from jsep.evaluate.programs import classification_program, explanation_program
 from jsep.evaluate.properties import PropertiesConfig, explanation_properties
 from jsep.evaluate.randomisation import permute_weights, randomisation_similarity
 from jsep.evaluate.rank_correlation import RankCorrelation, rank_correlation
@@ -79,6 +80,7 @@ __all__ = [
     "auto_attack_accuracy",
     "batch_statistics_accuracy",
     "classification",
+    "classification_program",
     "cluster_explanation_loss",
     "compare_maps",
     "correctly_classified",
@@ -89,6 +91,7 @@ __all__ = [
     "effective_pixels",
     "entropy",
     "explanation_loss",
+    "explanation_program",
     "explanation_properties",
     "explanation_robustness",
     "features",

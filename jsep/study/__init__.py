@@ -29,7 +29,7 @@ from jsep.study.kinds import STUDIES, describe, kind_of, run
 from jsep.study.landscape_config import LandscapeConfig
 from jsep.study.methods import TrainingMethod, training_method, training_methods
 from jsep.study.methods_table import MethodsTableConfig
-from jsep.study.plan import Plan, plan
+from jsep.study.plan import Plan, TargetPart, TargetPlan, plan, plan_on
 from jsep.study.precision import PrecisionConfig
 from jsep.study.protocols import PROTOCOLS, Protocol, protocol
 from jsep.study.recipes import RecipesConfig
@@ -47,6 +47,7 @@ from jsep.study.sweep import (
     state_of,
 )
 from jsep.study.sweep_engines import Engine, gpus, run_processes, worker_environments
+from jsep.study.targets import TARGETS, Target
 from jsep.study.trades_landscape import TradesLandscapeConfig
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.study.weight_sweep import WeightSweepConfig
@@ -69,6 +70,10 @@ __all__ = [
     "PROTOCOLS",
     "Peer",
     "Plan",
+    "TARGETS",
+    "Target",
+    "TargetPart",
+    "TargetPlan",
     "PlannedRun",
     "PrecisionConfig",
     "Protocol",
@@ -100,6 +105,7 @@ __all__ = [
     "load_trained",
     "measure_card",
     "plan",
+    "plan_on",
     "plan_sweep",
     "protocol",
     "random_seed",

@@ -142,6 +142,16 @@ class ModelCosts(ImageCosts):
         return train.step_memory(program.lower(*arguments).compile())
 
     @property
+    def model_fn(self) -> ModelFn:
+        """(variables, image) -> logits."""
+        return self._model_fn
+
+    @property
+    def variables(self) -> PyTree:
+        """The shapes of the network's variables."""
+        return self._variables
+
+    @property
     def _model_fn(self) -> ModelFn:  # type: ignore[override]
         return models.model_fn(self.model)
 
