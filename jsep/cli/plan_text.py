@@ -67,7 +67,5 @@ def target_text(plan: study.TargetPlan) -> str:
             f"The whole run: {plan.flops:.3g} operations, at least {least} at the device's peak, which no run reaches."
         )
         lines.append(f"It does not fit: use {' '.join(dict.fromkeys(short))}." if short else "It fits.")
-    lines.append(
-        "Memory is the compiler's own assignment, without workspace that a library may ask for. Nothing was run."
-    )
+    lines.append("Memory is the compiler's assignment, without the workspace of libraries. Nothing was run.")
     return "\n".join(lines)
