@@ -135,6 +135,24 @@ def largest_count(target: Target, memory: train.StepMemory, count: int) -> int:
     return int(count * max(0.0, USABLE * target.memory - memory.kept) / max(memory.working, 1))
 
 
+def compile_for(target: Target, device: Any, program: Any, shapes: tuple[Any, ...]) -> jax.stages.Compiled:
+    """A jitted program compiled for a target. Args: device: from `device_of`; shapes: of the program's arguments."""
+    return _compile(target, _lower(device, program, shapes))
+
+
+def _lower(device: Any, program: Any, shapes: tuple[Any, ...]) -> jax.stages.Lowered:
+    placed = jax.sharding.SingleDeviceSharding(device)
+    own = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placed), shapes)
+    lowered: jax.stages.Lowered = program.lower(*own)
+    return lowered
+
+
+def _compile(target: Target, lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    # Autotuning would need the device.
+    options: dict[str, str | bool] | None = {"xla_gpu_autotune_level": "0"} if target.platform == "cuda" else None
+    return lowered.compile(compiler_options=options)
+
+
 def memory_on(
     target: Target, device: Any, program: Any, shapes: tuple[Any, ...], *, cache: Path | None = None
 ) -> train.StepMemory:
@@ -143,9 +161,7 @@ def memory_on(
     Args: device: from `device_of`; shapes: of the program's arguments; cache: a folder that keeps the answers.
     Raises: InputError where the compiler refuses the program, for memory or otherwise.
     """
-    placed = jax.sharding.SingleDeviceSharding(device)
-    own = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placed), shapes)
-    lowered = program.lower(*own)
+    lowered = _lower(device, program, shapes)
     text = f"{jax.__version__} {target} {lowered.as_text()}"
     file = None if cache is None else cache / f"need_{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
     if file is not None and file.exists():
@@ -153,10 +169,8 @@ def memory_on(
             return train.StepMemory(**json.loads(file.read_text()))
         except (ValueError, TypeError):
             file.unlink()  # it is written anew
-    # Autotuning would need the device.
-    options = {"xla_gpu_autotune_level": 0} if target.platform == "cuda" else None
     try:
-        found = train.step_memory(lowered.compile(compiler_options=options))
+        found = train.step_memory(_compile(target, lowered))
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"target {target.name}: the compiler refuses a program of this run ({reason})") from error

@@ -1,15 +1,20 @@
-"""Programs compiled for devices that are not at hand."""
+"""Programs compiled for devices that are not at hand.
+
+The tests of a GPU or a TPU run where its compiler is installed, in an environment of its own with "jsep[aot-cuda,test]"
+or "jsep[aot-tpu,test]": JAX_PLATFORMS=cpu python -m pytest -m slow tests/study/test_targets.py
+"""
 
 import dataclasses
 import json
 import pathlib
+import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from jsep import study, train
+from jsep import models, study, train
 from jsep.checks import InputError
 from jsep.cli import plan_text
 from jsep.study import targets
@@ -92,7 +97,6 @@ def test_plan_on_a_target_names_what_does_not_fit() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tpu-v5e", "t4"])
 def test_plan_on_a_device_that_is_absent(name: str) -> None:
-    """Runs where the compiler is installed: pip install "jsep[aot-tpu]" or "jsep[aot-cuda]"."""
     try:
         targets.device_of(targets.target_named(name))
     except InputError as error:
@@ -100,3 +104,28 @@ def test_plan_on_a_device_that_is_absent(name: str) -> None:
     plan = study.plan_on(SMALL, name)
     assert all(0 < part.memory.total < 2**30 for part in plan.parts)
     assert "It fits." in plan_text.target_text(plan)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cpu", "h200", "t4", "tpu-v5e"])
+def test_compiled_step_stays_on_the_device_in_float32_and_reuses_the_state(name: str) -> None:
+    target = targets.target_named(name)
+    try:
+        device = targets.device_of(target)
+    except InputError as error:
+        pytest.skip(str(error))
+    config = train.TrainConfig(epochs=1, batch_size=16, sep_weight=1e3, attack=train.PgdConfig("linf", 0.1, 0.05, 2))
+    network = models.ConvNet(num_classes=10)
+    program, shapes = train.step_program(network, config, (8, 8, 1), 64, platform=target.platform)
+    compiled = targets.compile_for(target, device, program, shapes)
+    text = compiled.as_text()
+    assert "f64[" not in text
+    assert not re.search(r"\b(infeed|outfeed|send|recv)\(", text)
+    called = set(re.findall(r'custom_call_target="([^"]+)"', text))
+    assert not [each for each in called if "callback" in each]
+    if target.platform == "cuda":  # every convolution is cuDNN's, forward and both gradients
+        assert {"__cudnn$convBackwardFilter", "__cudnn$convBackwardInput"} <= called
+    # The state is donated: its new value takes the memory of the old one.
+    memory = compiled.memory_analysis()
+    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes[0]) if leaf.dtype != shapes[3].dtype)
+    assert memory.alias_size_in_bytes >= 0.9 * state
