@@ -131,6 +131,7 @@ OWN: dict[str, dict[str, Any]] = {
     "landscape.scalar_fn": {"name": "cross_entropy"},
     "stats.correlation": {"x": RNG.uniform(size=8)}, "stats.partial_correlation": {"x": RNG.uniform(size=8)},
     "stats.correlation_study": {"given": ("clean_accuracy",)},
+    "models.wrap": {"model": model_fn, "input_shape": SHAPE},
     "models.create": {"name": "convnet"}, "models.logits_fn": {"variables": WEIGHTS},
     "data.check_name": {"name": "digits"}, "data.load": {"name": "digits"},
     "train.objective": {"name": "mat"}, "train.adversarial_images": {"config": PGD},

@@ -14,6 +14,7 @@ import numpy as np
 from jsep.checks import InputError, check_count
 from jsep.data import Dataset
 from jsep.evaluate.clustering import make_groups
+from jsep.evaluate.model_arguments import takes_logits_fn
 from jsep.files import write_whole
 from jsep.numerics import plain
 from jsep.types import ModelFn, PyTree
@@ -73,11 +74,12 @@ class PairIndex:
             )
 
 
+@takes_logits_fn
 def features(features_fn: ModelFn, variables: PyTree, dataset: Dataset, *, chunk_size: int = 256) -> np.ndarray:
     """The features (B, F) of all images.
 
-    Args: features_fn: (variables, image) -> features (F,), such as `models.features_fn(model)`; chunk_size: images in
-      memory at once.
+    Args: features_fn, variables: (variables, image) -> features (F,), such as `models.features_fn(model)`, or one
+      function of the image for both; chunk_size: images in memory at once.
     """
     return np.concatenate(
         [

@@ -2,11 +2,12 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jsep.checks import InputError
 from jsep.memory import check_memory
@@ -53,6 +54,36 @@ def model_fn(model: Classifier) -> ModelFn:
 def logits_fn(model: Classifier, variables: PyTree) -> LogitsFn:
     """image (H, W, C) -> logits (K,), batch normalisation in evaluation mode."""
     return functools.partial(model_fn(model), variables)
+
+
+def split_variables(logits_fn: LogitsFn) -> tuple[ModelFn, PyTree]:
+    """(model_fn, variables) of a logits_fn made by `wrap` or `logits_fn`, with model_fn(variables, image) -> logits.
+
+    With these the variables are arguments of compiled programs instead of constants in them. Any other function has no
+    variables: ((None, image) -> logits, None), equal for the same function.
+    """
+    if isinstance(logits_fn, functools.partial) and len(logits_fn.args) == 1 and not logits_fn.keywords:
+        is_static = isinstance(logits_fn.func, Hashable)  # as a static argument of jax.jit
+        leaves = jax.tree.leaves(logits_fn.args[0])
+        if is_static and leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
+            return logits_fn.func, logits_fn.args[0]
+    return _WithoutVariables(logits_fn), None
+
+
+class _WithoutVariables:
+    """A logits_fn as (variables, image) -> logits; equal for the identical function, so that jit caches hit."""
+
+    def __init__(self, logits_fn: LogitsFn) -> None:
+        self._logits_fn = logits_fn
+
+    def __call__(self, variables: PyTree, image: Array) -> Array:
+        return self._logits_fn(image)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _WithoutVariables) and self._logits_fn is other._logits_fn
+
+    def __hash__(self) -> int:
+        return id(self._logits_fn)
 
 
 @functools.cache
