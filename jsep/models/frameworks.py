@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import flax.linen
 import jax
+import numpy as np
 from flax import nnx
 
 from jsep.checks import InputError
@@ -40,13 +41,15 @@ class Static:
 
 class Parts(NamedTuple):
     """apply: (variables, images or one image) -> output; batched: whether it takes a batch, None: to be found out;
-    hint: what to do about a failing forward pass."""
+    hint: what to do about a failing forward pass; reference: images as the model sees them -> the output that its own
+    framework computes, and a name for the layer at fault where JAX computes another one."""
 
     apply: Any
     variables: PyTree
     batched: bool | None
     channels_first: bool = False
     hint: str = ""
+    reference: Callable[[np.ndarray], tuple[Any, Callable[[], str]]] | None = None
 
 
 _EVALUATION = {
@@ -190,10 +193,11 @@ class _Haiku(NamedTuple):
 
 
 def _torch(model: Any, variables: PyTree) -> Parts:
-    from jsep.models.torch_modules import convert
+    from jsep.models.torch_modules import convert, reference
 
     _refuse_variables(variables, "a PyTorch module", "they are part of the module: model.load_state_dict(...) first")
-    return Parts(*convert(model), True, channels_first=True)
+    apply, own = convert(model)
+    return Parts(apply, own, True, channels_first=True, reference=functools.partial(reference, apply, own))
 
 
 def _function(model: Any, variables: PyTree) -> Parts:

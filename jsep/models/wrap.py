@@ -38,21 +38,25 @@ class _OneImage:
 
     def outputs(self, variables: PyTree, images: Array) -> Any:
         """images (B, H, W, C) in [0, 1] -> what the model returns for them, (B, K) where all is well."""
+        images = self.seen(images)
+        if self.batched:
+            return self.selected(self.apply.value(variables, images))
+        if len(images) == 1:
+            return jax.tree.map(lambda value: value[None], self.selected(self.apply.value(variables, images[0])))
+        return jax.vmap(lambda image: self.selected(self.apply.value(variables, image)))(images)
+
+    def seen(self, images: Array) -> Array:
+        """What the model sees of images (B, H, W, C) in [0, 1]."""
         if (self.low, self.high) != (0, 1):
             images = self.low + (self.high - self.low) * images
         if self.mean:
             images = images - jnp.asarray(self.mean, images.dtype)
         if self.std:
             images = images / jnp.asarray(self.std, images.dtype)
-        if self.channels_first:
-            images = jnp.moveaxis(images, -1, 1)
-        if self.batched:
-            return self._selected(self.apply.value(variables, images))
-        if len(images) == 1:
-            return jax.tree.map(lambda value: value[None], self._selected(self.apply.value(variables, images[0])))
-        return jax.vmap(lambda image: self._selected(self.apply.value(variables, image)))(images)
+        return jnp.moveaxis(images, -1, 1) if self.channels_first else images
 
-    def _selected(self, output: Any) -> Any:
+    def selected(self, output: Any) -> Any:
+        """The logits in what the model returns."""
         return output if self.select is None else self.select(output)
 
 
@@ -240,6 +244,11 @@ def _check_values(one: _OneImage, parts: Parts) -> None:
     if not np.isfinite(first).all():
         raise InputError("the model's logits for a random image are not finite: look at its variables and input_range")
     check_output(jnp.asarray(first[0]), "the model")
+    if parts.reference is not None:
+        output, fault = parts.reference(np.asarray(one.seen(jnp.asarray(images[:2]))))
+        error = np.abs(first - np.asarray(one.selected(output))).max()
+        if error > 1e-3 * np.abs(first).max():
+            raise InputError(f"the logits differ by {error:.2g} from those of the model's own framework{fault()}")
     # The same program with another second image: only statistics of the batch can tell the difference.
     beside = np.asarray(program(parts.variables, images[[0, 2]]))[0]
     if not _is_close(first[0], beside):
