@@ -155,6 +155,7 @@ NOT_CALLED = {
     "evaluate.pair_sampling_variability": "takes rows of a study: tests/evaluate/test_pair_sampling.py",
     "attack.warnings_in_words": "takes what an attack returns",
     "landscape.direction": "takes a context of the landscape study", "landscape.scalar_fn": "likewise",
+    "models.from_module": "takes modules: tests/train/test_functional.py",
     "train.fit": "trains: tests/train", "train.make_run_steps": "makes a program", "train.step_program": "likewise",
     "train.step_memory": "takes a compiled program", "train.in_precision": "wraps functions",
     "train.sep_weight_for_ratio": "trains: tests/train",

@@ -7,6 +7,7 @@ any function image -> logits can replace `logits_fn(model, variables)`; `wrap` m
 from jsep.arguments import explain_failures
 from jsep.models.architectures import MODELS, create, with_activation
 from jsep.models.convnet import ConvNet
+from jsep.models.functional import Functional, from_module
 from jsep.models.functions import attention_fn, batch_fn, features_fn, init, logits_fn, model_fn, split_variables
 from jsep.models.layers import ACTIVATIONS, BATCH_NORM_MOMENTUM, Classifier
 from jsep.models.mobilenet import MobileNetV2
@@ -24,6 +25,7 @@ __all__ = [
     "MODELS",
     "Classifier",
     "ConvNet",
+    "Functional",
     "MobileNetV2",
     "Pretrained",
     "ResNet",
@@ -33,6 +35,7 @@ __all__ = [
     "batch_fn",
     "create",
     "features_fn",
+    "from_module",
     "import_torch",
     "init",
     "load_pretrained",

@@ -1,4 +1,4 @@
-"""Functions of one image, or of a batch, from a Flax classifier."""
+"""Functions of one image, or of a batch, from a network."""
 
 import functools
 import math
@@ -11,11 +11,12 @@ import numpy as np
 
 from jsep.checks import InputError
 from jsep.memory import check_memory
+from jsep.models.functional import Functional, Network
 from jsep.models.layers import Classifier
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 
-def init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTree:
+def init(key: Key, model: Network, input_shape: tuple[int, int, int]) -> PyTree:
     """Initial variables {"params": ..., "batch_stats": ...} in float32; without "batch_stats" if the model has none.
 
     Jitted, because op-by-op initialisation of a deep network compiles hundreds of small programs.
@@ -29,19 +30,25 @@ def init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTr
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def _init(key: Key, model: Classifier, input_shape: tuple[int, int, int]) -> PyTree:
+def _init(key: Key, model: Network, input_shape: tuple[int, int, int]) -> PyTree:
+    if isinstance(model, Functional):
+        return model.variables(key, input_shape)
     variables = model.init(key, jnp.zeros((1, *input_shape)))
     return {name: variables[name] for name in ("params", "batch_stats") if name in variables}
 
 
-def _one_image(model: Classifier, variables: PyTree, image: Array, softplus_beta: Any = None) -> Array:
+def _one_image(model: Network, variables: PyTree, image: Array, softplus_beta: Any = None) -> Array:
+    if isinstance(model, Functional):
+        if softplus_beta is not None:
+            raise InputError(f"{model} has no softplus_beta: attack it without beta growth")
+        return model.outputs(variables, image[None], train=False)[0][0]
     if softplus_beta is not None:
         model = model.clone(softplus_beta=softplus_beta)
     return model.apply(variables, image[None])[0]
 
 
 @functools.cache
-def model_fn(model: Classifier) -> ModelFn:
+def model_fn(model: Network) -> ModelFn:
     """(variables, image (H, W, C)) -> logits (K,), batch normalisation in evaluation mode.
 
     The variables are an argument, so that jitted callers do not embed them as constants; equal models return the same
@@ -51,7 +58,7 @@ def model_fn(model: Classifier) -> ModelFn:
     return functools.partial(_one_image, model)
 
 
-def logits_fn(model: Classifier, variables: PyTree) -> LogitsFn:
+def logits_fn(model: Network, variables: PyTree) -> LogitsFn:
     """image (H, W, C) -> logits (K,), batch normalisation in evaluation mode."""
     return functools.partial(model_fn(model), variables)
 
@@ -87,8 +94,11 @@ class _WithoutVariables:
 
 
 @functools.cache
-def batch_fn(model: Classifier) -> Callable[..., tuple[Array, PyTree]]:
+def batch_fn(model: Network) -> Callable[..., tuple[Array, PyTree]]:
     """(variables, images (B, H, W, C), train=) -> (logits (B, K), batch statistics, updated if `train`; {} if none)."""
+
+    if isinstance(model, Functional):
+        return model.outputs
 
     def apply(variables: PyTree, images: Array, *, train: bool) -> tuple[Array, PyTree]:
         output, updated = model.apply(variables, images, train=train, mutable=["batch_stats"] if train else [])
