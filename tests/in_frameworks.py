@@ -18,7 +18,7 @@ from jsep.types import LogitsFn
 
 # Read when keras is imported.
 os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp())
+os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), "jsep_keras"))
 
 SHAPE = (4, 3, 2)
 RNG = np.random.default_rng(1)
