@@ -77,6 +77,8 @@ def _signature(function: Callable[..., Any]) -> tuple[inspect.Signature, Mapping
 
 
 def _given(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    if hasattr(function, "full_arguments"):
+        args, kwargs = function.full_arguments(args, kwargs)
     try:
         return _signature(function)[0].bind(*args, **kwargs).arguments
     except TypeError:

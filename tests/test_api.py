@@ -18,7 +18,7 @@ from jsep.types import Array, LogitsFn
 def my_batch(images: Array) -> Array:
     return images.reshape(len(images), -1)
 
-logits_fn: LogitsFn = models.from_batch_fn(my_batch)
+logits_fn: LogitsFn = models.wrap(my_batch, input_shape=(2, 2, 1))
 image = data.from_arrays(np.zeros((1, 2, 2, 1)), np.zeros(1, int)).as_float()[0]
 saliency: Array = explain.gradient(logits_fn, jax.numpy.asarray(image), jax.numpy.int32(0))
 adversarial, info = attack.pgd(

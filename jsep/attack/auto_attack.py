@@ -1,7 +1,7 @@
 """AutoAttack: a fixed ensemble of attacks, each run on the images that are still classified correctly."""
 
 import functools
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +11,7 @@ from jsep.attack import reliability
 from jsep.attack.norms import norm_by_name
 from jsep.attack.prediction_attacks import AUTO_ATTACK_VERSIONS, PREDICTION_ATTACKS, AutoAttackConfig
 from jsep.checks import InputError, as_images, check_choice, check_count, check_epsilon, check_labels, check_output
+from jsep.models.functions import split_variables
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
 
@@ -44,36 +45,6 @@ class AutoAttackInfo(NamedTuple):
     def raised(self) -> tuple[str, ...]:
         """The sentences of the raised checks: reasons to distrust the robust accuracy."""
         return tuple(check.sentence for check in self.checks if check.raised)
-
-
-def _split_variables(logits_fn: LogitsFn) -> tuple[ModelFn, PyTree]:
-    """(model_fn, variables) of functools.partial(model_fn, variables), the form returned by `models.logits_fn`.
-
-    The variables are then arguments of the compiled programs instead of constants in them, so that all models of one
-    architecture share the programs. Any other function has no variables.
-    """
-    if isinstance(logits_fn, functools.partial) and len(logits_fn.args) == 1 and not logits_fn.keywords:
-        is_static = isinstance(logits_fn.func, Hashable)  # as a static argument of jax.jit
-        leaves = jax.tree.leaves(logits_fn.args[0])
-        if is_static and leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
-            return logits_fn.func, logits_fn.args[0]
-    return _WithoutVariables(logits_fn), None
-
-
-class _WithoutVariables:
-    """A logits_fn as (variables, image) -> logits; equal for the identical function, so that jit caches hit."""
-
-    def __init__(self, logits_fn: LogitsFn) -> None:
-        self._logits_fn = logits_fn
-
-    def __call__(self, variables: PyTree, image: Array) -> Array:
-        return self._logits_fn(image)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _WithoutVariables) and self._logits_fn is other._logits_fn
-
-    def __hash__(self) -> int:
-        return id(self._logits_fn)
 
 
 @functools.partial(jax.jit, static_argnames="model_fn")
@@ -267,7 +238,7 @@ def auto_attack(
         config = AUTO_ATTACK_VERSIONS[version]
     else:
         config = version
-    model_fn, variables = _split_variables(logits_fn)
+    model_fn, variables = split_variables(logits_fn)
     epsilon = float(epsilon)
     images, labels, num_classes = _checked(model_fn, variables, images, labels)
 

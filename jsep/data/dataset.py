@@ -54,6 +54,12 @@ class Dataset:
             raise InputError(
                 f"{where}: images must have shape (B, {', '.join(map(str, expected))}), got {self.images.shape}"
             )
+        height, width, channels = expected
+        if channels > 4 >= height and width > 4:
+            raise InputError(
+                f"{where}: images must be (B, H, W, C), got {self.images.shape}: channels first? Then "
+                "np.moveaxis(images, 1, -1)"
+            )
         if len(self.images) == 0:
             raise InputError(f"{where}: there are no images")
         if self.labels.shape != (len(self.images),):

@@ -25,6 +25,7 @@ from jsep.checks import (
 from jsep.data import Dataset
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.evaluate.metric import PAPER, QUALITY, TRAINING, accuracy, plain, register, remark
+from jsep.evaluate.model_arguments import takes_logits_fn
 from jsep.numerics import all_finite
 from jsep.types import Array, Key, ModelFn, PyTree
 
@@ -106,6 +107,7 @@ class Classification(NamedTuple):
         return float(self.clean[self.finite].mean()), float(self.robust[self.finite].mean())
 
 
+@takes_logits_fn
 def correctly_classified(
     key: Key, model_fn: ModelFn, variables: PyTree, dataset: Dataset, **settings: Any
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -128,6 +130,7 @@ def _warn_of_non_finite(found: Classification) -> None:
         )
 
 
+@takes_logits_fn
 def classification(
     key: Key,
     model_fn: ModelFn,
@@ -148,11 +151,12 @@ def classification(
     An image counts as robust if it is classified correctly both clean and at the end of PGD on the cross-entropy
     (see `attack.pgd` for norm, epsilon, alpha, num_steps and random_start; with 0 steps robust equals clean).
 
-    Args: model_fn: (variables, image) -> logits (K,); chunk_size: images in memory at once; the last chunk is padded
-      and the padding not counted, so the result does not depend on chunk_size. The random start of an image depends on
-      the key and the image's index alone. Variables on a mesh (`devices.replicate`) distribute the images of a chunk
-      over its devices. store: a directory that keeps every finished chunk; a repeated call continues from it with the
-      same results; on_progress: called after each chunk with its number of images.
+    Args: model_fn, variables: (variables, image) -> logits (K,), or one logits_fn(image) for both; chunk_size: images
+      in memory at once; the last chunk is padded and the padding not counted, so the result does not depend on
+      chunk_size. The random start of an image depends on the key and the image's index alone. Variables on a mesh
+      (`devices.replicate`) distribute the images of a chunk over its devices. store: a directory that keeps every
+      finished chunk; a repeated call continues from it with the same results; on_progress: called after each chunk with
+      its number of images.
     Raises: InputError for a bad setting, a model that does not return logits (but probabilities, or one number) or has
       fewer classes than the labels, or when `store` holds chunks of another call.
     """
@@ -201,6 +205,7 @@ _PARTS = ("clean", "robust", "finite", "probable")
 """The arrays of a stored chunk."""
 
 
+@takes_logits_fn
 def accuracies(
     key: Key, model_fn: ModelFn, variables: PyTree, dataset: Dataset, **settings: Any
 ) -> tuple[float, float]:
@@ -214,6 +219,7 @@ def accuracies(
     return found.accuracies()
 
 
+@takes_logits_fn
 def auto_attack_accuracy(
     key: Key,
     model_fn: ModelFn,
@@ -231,11 +237,11 @@ def auto_attack_accuracy(
     """(clean accuracy, accuracy under `attack.auto_attack`, its info), with every image of `dataset` counted once.
 
     Check `info.raised` before trusting the robust accuracy. Images of `info.not_finite` are left out.
-    Args: model_fn: (variables, image) -> logits (K,); part_size: images that pass the whole ensemble before the next
-      part, default: all; an automatic check raised for one part is raised. store: a directory that keeps every finished
-      part; a repeated call continues from it; on_progress: called after each attack on a part, with "attacked",
-      "robust_accuracy" (of the part) and "done", the number of images in finished parts. The rest as of
-      `attack.auto_attack`.
+    Args: model_fn, variables: (variables, image) -> logits (K,), or one logits_fn(image) for both; part_size: images
+      that pass the whole ensemble before the next part, default: all; an automatic check raised for one part is raised.
+      store: a directory that keeps every finished part; a repeated call continues from it; on_progress: called after
+      each attack on a part, with "attacked", "robust_accuracy" (of the part) and "done", the number of images in
+      finished parts. The rest as of `attack.auto_attack`.
     Raises: InputError as `attack.auto_attack`, for a count < 1, or when `store` holds parts of another call.
     """
     check_classes(model_fn, variables, dataset)

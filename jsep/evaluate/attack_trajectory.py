@@ -10,6 +10,7 @@ import numpy as np
 
 from jsep.checks import InputError, check_count
 from jsep.data import Dataset
+from jsep.evaluate.model_arguments import takes_logits_fn
 from jsep.evaluate.robustness import AnyArray, ExplanationAttackConfig, explained_prediction
 from jsep.evaluate.selection import PairIndex
 from jsep.types import Array, Key, ModelFn, PyTree
@@ -65,6 +66,7 @@ def _visit(
     return jax.vmap(one)(keys, victims, targets)
 
 
+@takes_logits_fn
 def attack_trajectory(
     key: Key,
     model_fn: ModelFn,

@@ -20,6 +20,7 @@ from jsep.checks import (
 from jsep.evaluate.concentration import effective_pixels
 from jsep.evaluate.distances import explanation_loss, scale_free_loss
 from jsep.evaluate.metric import TRAINING, minor, percent, register
+from jsep.evaluate.model_arguments import takes_logits_fn
 from jsep.evaluate.stability import neighbours
 from jsep.numerics import norm
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
@@ -63,6 +64,7 @@ def _checked(images: Any, model_fn: ModelFn, variables: PyTree) -> np.ndarray:
     return images
 
 
+@takes_logits_fn
 def map_diagnostics(
     key: Key,
     model_fn: ModelFn,
@@ -76,7 +78,7 @@ def map_diagnostics(
     """Mean explanation loss between the maps of different images, and mean effective pixels, over a few images.
 
     Every image is compared with the next one, the last with the first; the explained class is the predicted one.
-    Args: key: for an explanation method that samples; model_fn: (variables, image) -> logits (K,); images: (P, H, W, C)
+    Args: key: for an explanation method that samples; model_fn, variables: as in `classification`; images: (P, H, W, C)
       float in [0, 1], P >= 2, all in memory at once; method, options, map_config: the explanation.
     Returns: {"probe_explanation_loss", "probe_effective_pixels"}, means over the images.
     Raises: InputError for fewer than two images or invalid ones, or an unknown method.
@@ -121,6 +123,7 @@ def _under_noise(
     return jax.lax.map(one, (keys, images), batch_size=chunk_size)
 
 
+@takes_logits_fn
 def noise_sensitivity(
     key: Key,
     model_fn: ModelFn,
@@ -139,7 +142,7 @@ def noise_sensitivity(
     "noise_sensitivity": mean |I(x + z) - I(x)| / |I(x)| over noise samples and images (Euclidean norms over the map),
     which does not depend on the scale of the maps; "noise_scale_free_loss": mean N^2 MSE(I(x + z), I(x)), the SEP term
     in scale-free units. The explained class is that predicted for x; x + z is clipped to [0, 1].
-    Args: key; model_fn: (variables, image) -> logits (K,); images: (P, H, W, C) float in [0, 1]; radius: of the noise,
+    Args: key; model_fn, variables: as in `classification`; images: (P, H, W, C) float in [0, 1]; radius: of the noise,
       pixel units; method, options, map_config: the explanation; num_samples: noise samples for each image; chunk_size:
       images in memory at once.
     Raises: InputError for invalid images, an unknown method or a count < 1.

@@ -17,6 +17,7 @@ from jsep.evaluate.faithfulness import (
     road_curve,
 )
 from jsep.evaluate.metric import QUALITY, plain, register
+from jsep.evaluate.model_arguments import takes_logits_fn
 from jsep.evaluate.randomisation import permute_weights, randomisation_similarity
 from jsep.evaluate.stability import max_sensitivity, neighbours, relative_stability
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
@@ -98,6 +99,7 @@ def _describe(
     return jax.lax.map(one, (keys, images, manipulated))
 
 
+@takes_logits_fn
 def explanation_properties(
     key: Key,
     model_fn: ModelFn,
@@ -121,8 +123,9 @@ def explanation_properties(
     the prediction on the image.
 
     Args: key: for neighbours, noise and permutation; model_fn, features_fn: (variables, image) -> logits (K,), features
-      (F,); images, manipulated: (P, H, W, C) in [0, 1]; method, options, map_config: the explanation; config: default
-      `PropertiesConfig()`; chunk_size: neighbours, or images of a curve, in memory at once.
+      (F,), or both of the image alone and no variables; images, manipulated: (P, H, W, C) in [0, 1]; method, options,
+      map_config: the explanation; config: default `PropertiesConfig()`; chunk_size: neighbours, or images of a curve,
+      in memory at once.
     Raises: InputError for images of different shape, an unknown method or a count out of range.
     """
     explain.check_options(method, options)

@@ -17,6 +17,7 @@ from jsep.data import Dataset
 from jsep.evaluate import metrics
 from jsep.evaluate.chunk_store import ChunkStore
 from jsep.evaluate.metric import PAPER, SCALE_FREE, loss, minor, percent, plain, register
+from jsep.evaluate.model_arguments import takes_logits_fn
 from jsep.evaluate.selection import PairIndex
 from jsep.numerics import softmax
 from jsep.types import Array, Key, LogitsFn, MapFn, ModelFn, PyTree
@@ -257,6 +258,7 @@ def _attack_on_devices(
     return {name: values[:total] for name, values in devices.to_host(attacked, mesh)._asdict().items()}
 
 
+@takes_logits_fn
 def explanation_robustness(
     key: Key,
     model_fn: ModelFn,
@@ -273,10 +275,10 @@ def explanation_robustness(
 
     The explained class of an image is the model's prediction on it, and stays fixed during the attack.
 
-    Args: model_fn: (variables, image) -> logits (K,); dataset, pairs: the images and their indices; chunk_size: pairs
-    in memory at once; store: a directory that keeps every finished chunk; a repeated call continues from it with the
-    same results; on_step: called from inside the scan with the number of steps that a chunk has just made, and once for
-    a stored chunk with all of its steps.
+    Args: model_fn, variables: (variables, image) -> logits (K,), or one logits_fn(image) for both; dataset, pairs: the
+      images and their indices; chunk_size: pairs in memory at once; store: a directory that keeps every finished chunk;
+      a repeated call continues from it with the same results; on_step: called from inside the scan with the number of
+      steps that a chunk has just made, and once for a stored chunk with all of its steps.
     Returns: PairResults; `.summary()` gives the means for result.json. A pair with a non-finite loss is marked as
       failed and does not affect the others.
     Raises: InputError if the index was made for other data, the model returns probabilities, no pair has a finite map,

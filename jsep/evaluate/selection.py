@@ -15,6 +15,7 @@ import numpy as np
 from jsep.checks import InputError, check_count
 from jsep.data import Dataset
 from jsep.evaluate.clustering import make_groups
+from jsep.evaluate.model_arguments import takes_logits_fn
 from jsep.files import write_whole
 from jsep.map_checks import floating
 from jsep.numerics import plain
@@ -75,11 +76,12 @@ class PairIndex:
             )
 
 
+@takes_logits_fn
 def features(features_fn: ModelFn, variables: PyTree, dataset: Dataset, *, chunk_size: int = 256) -> np.ndarray:
     """The features (B, F) of all images.
 
-    Args: features_fn: (variables, image) -> features (F,), such as `models.features_fn(model)`; chunk_size: images in
-      memory at once.
+    Args: features_fn, variables: (variables, image) -> features (F,), such as `models.features_fn(model)`, or one
+      function of the image for both; chunk_size: images in memory at once.
     Raises: InputError for another output of features_fn, or chunk_size < 1.
     """
     check_count("chunk_size", chunk_size)

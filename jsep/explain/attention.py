@@ -13,7 +13,7 @@ from jsep.types import Array, Key, LogitsFn
 
 
 def softmax_outputs(program: Program) -> list[Var]:
-    """The outputs of softmaxes, exp(a) / sum(exp(a)), in order."""
+    """The outputs of softmaxes, exp(a) / sum(exp(a)), in order; after the zeros of rows that are masked as a whole."""
     made_by: dict[Var, Step] = {var: step for step in program.steps for var in step.outputs}
 
     def source(var: Var) -> Var:
@@ -34,6 +34,10 @@ def softmax_outputs(program: Program) -> list[Var]:
         is_exponential = above in made_by and made_by[above].inside <= {"exp"}
         if is_exponential and is_sum_of(below, above):
             found.append(step.outputs[0])
+    for step in program.steps:
+        chosen = [operand for operand in step.operands[1:] if isinstance(operand, Var)]
+        if step.name == "select_n" and len(chosen) == 1 and chosen[0] in found:
+            found[found.index(chosen[0])] = step.outputs[0]
     return found
 
 

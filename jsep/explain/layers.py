@@ -108,7 +108,10 @@ def join_layers(program: Program) -> Program:
                 tail.pop()
             one: Step = _as_layer(step, tuple(tail))
         elif step.name in SUMS:
-            tail = follow(step, is_scaling)
+            # A mean that keeps its axes puts them back before it divides.
+            tail = follow(step, lambda s: is_scaling(s) or _only_arranges(s))
+            while tail and not is_scaling(tail[-1]):
+                tail.pop()
             one = as_one("mean", [step, *tail])
         else:
             continue

@@ -12,6 +12,7 @@ from jsep.explain.attention import softmax_outputs
 from jsep.explain.entry import explanation_method, score
 from jsep.explain.layers import Layer, join_layers
 from jsep.explain.program import (
+    CUSTOM,
     SHAPE_STEPS,
     BackwardRule,
     Program,
@@ -115,7 +116,8 @@ def lrp(
                 return _weighted_values(step, inputs, back[0], is_weight.index(False), config)
         if step.name in _RULES:
             return _RULES[step.name](step, inputs, outputs, back, config)
-        if is_affine(step) or step.name == "activation":
+        # Several activations of one value are steps of their own, not joined into one called "activation".
+        if is_affine(step) or step.name == "activation" or (step.name in CUSTOM and len(step.inputs) == 1):
             return [back[0].astype(inputs[0].dtype)]
         raise InputError(
             f"LRP has no rule for the primitive {step.name!r} of {len(step.inputs)} values that depend on the image: "

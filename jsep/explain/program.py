@@ -25,8 +25,8 @@ INLINED = {
 """Calls that are inlined."""
 # Calls with these names count as one operation: see `jsep.models.cpu`.
 _WHOLE = {"strided_conv2d", "depthwise_conv2d"}
-# Calls with a custom derivative: kept whole if they are elementwise.
-_CUSTOM = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
+CUSTOM = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
+"""Calls with a custom derivative: kept whole if they are elementwise."""
 
 _AFFINE = {"add", "sub", "mul", "div", "neg", "convert_element_type", "copy", "stop_gradient"}
 ELEMENTWISE = _AFFINE | {
@@ -160,7 +160,7 @@ class _Reader:
             return _bind_fn(eqn)(*operands)
         inside = frozenset(_names(eqn))
         keep_whole = (
-            name in _CUSTOM and inside <= ELEMENTWISE and {r.shape for r in variables} == {eqn.outvars[0].aval.shape}
+            name in CUSTOM and inside <= ELEMENTWISE and {r.shape for r in variables} == {eqn.outvars[0].aval.shape}
         )
         if name in INLINED and not keep_whole:
             body, consts = body_of(eqn)
@@ -241,11 +241,21 @@ def _merge_activations(program: Program) -> Program:
     dropped: set[Step] = set()
     for steps in regions.values():
         core_steps = _peel(steps, readers)
+        while steps and not core_steps:
+            # A scaled copy beside the activation, as of a residual connection, hides that one value leaves the region.
+            kept = [step for step in steps if not (is_affine(step) and _leaves(step, steps, readers))]
+            steps = kept if len(kept) < len(steps) else []
+            core_steps = _peel(steps, readers)
         if core_steps:
             replaced[core_steps[-1]] = as_one("activation", core_steps)
             dropped.update(core_steps)
     merged = [replaced.get(step, step) for step in program.steps if step in replaced or step not in dropped]
     return Program(program.input, program.output, tuple(merged))
+
+
+def _leaves(step: Step, region: list[Step], readers: dict[Var, list[Step | None]]) -> bool:
+    """Whether no step of the region reads the outputs of this one."""
+    return not any(reader in region for var in step.outputs for reader in readers.get(var, []))
 
 
 def _peel(region: list[Step], readers: dict[Var, list[Step | None]]) -> list[Step]:

@@ -12,6 +12,7 @@ import numpy as np
 from jsep import attack, data, evaluate, record
 from jsep.checks import InputError
 from jsep.evaluate.accuracy import check_classes
+from jsep.evaluate.model_arguments import takes_logits_fn
 from jsep.study.card_subject import CardSubject, load_card_subject
 from jsep.study.config import StudyConfig
 from jsep.study.configuration import NUM_SEEDS, Configuration, count, setting
@@ -37,14 +38,14 @@ class CardConfig(Configuration):
     classifier: str = setting(
         "cifar10_convnet_mat",
         "model: a name of the zoo, the run directory of a finished study, or module:function, where the function "
-        "returns image in [0, 1] -> logits",
+        "returns a model of any framework, or (model, variables)",
     )
     method: str | None = setting(None, "training method of the model in a run directory; default: its only one")
     model_seed: int | None = setting(
         None, "training seed of the model in a run directory; default: its only one", minimum=0, maximum=NUM_SEEDS - 1
     )
-    input_mean: tuple[str, ...] = setting((), "mean of each channel, for a function of normalised images")
-    input_std: tuple[str, ...] = setting((), "standard deviation of each channel, for a function of normalised images")
+    input_mean: tuple[str, ...] = setting((), "mean of each channel, of a function whose model needs normalised images")
+    input_std: tuple[str, ...] = setting((), "standard deviation of each channel, likewise")
     protocol: str = setting("cifar10_linf_v1", "what is measured", choices=PROTOCOLS)
     data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
     chunk_size: int = count(20, "images or pairs in memory at once")
@@ -161,6 +162,7 @@ PARTS: dict[str, Callable[[_Task], dict[str, Any]]] = {
 """size of a protocol -> what is measured on so many images or pairs."""
 
 
+@takes_logits_fn
 def measure_card(
     model_fn: ModelFn,
     variables: PyTree,
@@ -173,10 +175,9 @@ def measure_card(
 ) -> dict[str, Any]:
     """What `protocol` measures of a model.
 
-    Args: model_fn: (variables, image in [0, 1]) -> logits (K,); for a function of the image alone
-      `lambda variables, image: logits_fn(image)` with `None`; test: the test images, `data.load(protocol.dataset,
-      split="test")`; chunk_size: images or pairs in memory at once; store: a directory that keeps finished chunks, from
-      which a repeated call goes on.
+    Args: model_fn, variables: as in `evaluate.classification`, or one logits_fn(image) for both; test: the test images,
+      `data.load(protocol.dataset, split="test")`; chunk_size: images or pairs in memory at once; store: a directory
+      that keeps finished chunks, from which a repeated call goes on.
     Returns: clean_accuracy, robust_accuracy (PGD), auto_attack_accuracy, each over its images of the protocol; the
       metrics of `evaluate.PairResults.summary` and `evaluate.compare_maps` over the pairs whose two images the model
       classifies correctly ("pairs_attacked"); "per_image" and "per_pair" with the single values; warnings of the
@@ -206,7 +207,8 @@ def _prepare(config: CardConfig) -> _Prepared:
     protocol = protocol_of(config.protocol)
     test = load_split(protocol.dataset, config.data_dir, "test", 0)
     protocol.pairs(test)
-    subject = load_card_subject(config.classifier, **config.subject_settings())
+    shape = test.info.image_shape
+    subject = load_card_subject(config.classifier, input_shape=shape, **config.subject_settings())
     check_classes(subject.model_fn, subject.variables, test)
     return _Prepared(subject, protocol, test)
 
@@ -229,8 +231,9 @@ def measure(config: CardConfig, prepared: _Prepared, run: Run) -> None:
 def _work(config: CardConfig, done: Collection[tuple[str, int]]) -> Work:
     protocol = protocol_of(config.protocol)
     timed = StudyConfig.of(dataset=protocol.dataset)
-    subject = load_card_subject(config.classifier, **config.subject_settings())
     images = data_sizes(timed)
+    shape = images.info.image_shape
+    subject = load_card_subject(config.classifier, input_shape=shape, **config.subject_settings())
     costs: ImageCosts
     if subject.network is not None:
         costs = network_costs(subject.network, images)

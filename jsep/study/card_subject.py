@@ -1,4 +1,4 @@
-"""The model of a card: one of the zoo, of a finished study, or a function from anywhere."""
+"""The model of a card: one of the zoo, of a finished study, or of any framework by a function that returns it."""
 
 import dataclasses
 import importlib
@@ -6,13 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import jax.numpy as jnp
+from typing import Any
 
 from jsep import models
 from jsep.checks import InputError, check_choice
 from jsep.study.trained import load_trained
-from jsep.types import Array, LogitsFn, ModelFn, PyTree
+from jsep.types import LogitsFn, ModelFn, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,19 +32,21 @@ def load_card_subject(
     method: str | None = None,
     seed: int | None = None,
     data_dir: str | None = None,
+    input_shape: tuple[int, int, int],
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
 ) -> CardSubject:
     """The model that `classifier` names.
 
     Args: classifier: a name of the zoo (`models.pretrained`), the run directory of a finished study, or
-      "module:function", a function without arguments that returns image (H, W, C) in [0, 1] -> logits (K,); the module
-      may lie in the current directory. method, seed: of the study's model, needed where it has several. mean, std: of
-      each channel, for a function that expects normalised images; empty: it takes images in [0, 1].
+      "module:function", see `imported_model`. method, seed: of the study's model, needed where it has several.
+      input_shape: (H, W, C) of the images; mean, std: of each channel, for a function whose model expects normalised
+      images; empty: it takes images in [0, 1].
     Raises: InputError where there is no such model, or more than one.
     """
     if ":" in classifier and not Path(classifier).is_dir():
-        return CardSubject(classifier, _WithoutVariables(_normalised(_made_by(classifier), mean, std)), None)
+        logits_fn = imported_model(classifier, input_shape=input_shape, mean=mean, std=std)
+        return CardSubject(classifier, *models.split_variables(logits_fn))
     if mean or std:
         raise InputError(f"{classifier} normalises its images itself: input_mean and input_std are for module:function")
     if Path(classifier).is_dir():
@@ -63,37 +64,28 @@ def load_card_subject(
     return CardSubject(classifier, loaded.model_fn, loaded.variables, loaded.model, loaded.card["sha256"])
 
 
-def _made_by(name: str) -> LogitsFn:
+def imported_model(
+    name: str, *, input_shape: tuple[int, int, int], mean: Sequence[float] = (), std: Sequence[float] = ()
+) -> LogitsFn:
+    """The model that "module:function" returns, wrapped: anything that `models.wrap` takes, or (model, variables).
+
+    Args: name: of a function without arguments; the module may lie in the current directory. input_shape, mean, std: as
+      in `models.wrap`.
+    Raises: InputError where it cannot be imported or called, or returns no model of such images.
+    """
     module, _, function = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        make: Callable[[], LogitsFn] = getattr(importlib.import_module(module), function)
+        make: Callable[[], Any] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"{name} cannot be imported ({error}); give module:function") from error
     try:
-        logits_fn = make()
+        made = make()
     except TypeError as error:
-        raise InputError(
-            f"{name} must be a function without arguments that returns image -> logits: {error}"
-        ) from error
-    if not callable(logits_fn):
-        raise InputError(f"{name} must return image -> logits, got {type(logits_fn).__name__}")
-    return logits_fn
-
-
-def _normalised(logits_fn: LogitsFn, mean: Sequence[float], std: Sequence[float]) -> LogitsFn:
-    if not mean and not std:
-        return logits_fn
-    shift, scale = jnp.asarray(mean or (0.0,)), jnp.asarray(std or (1.0,))
-    return lambda image: logits_fn((image - shift) / scale)
-
-
-class _WithoutVariables:
-    """A logits_fn as (variables, image) -> logits."""
-
-    def __init__(self, logits_fn: LogitsFn) -> None:
-        self._logits_fn = logits_fn
-
-    def __call__(self, variables: PyTree, image: Array) -> Array:
-        return self._logits_fn(image)
+        raise InputError(f"{name} must be a function without arguments that returns a model: {error}") from error
+    given = made if isinstance(made, tuple) and len(made) == 2 and not hasattr(made, "apply") else (made,)
+    try:
+        return models.wrap(*given, input_shape=input_shape, mean=mean, std=std)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error

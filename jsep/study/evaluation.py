@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsep import attack, data, evaluate, models, record, train
+from jsep import attack, data, evaluate, record, train
 from jsep.study.evaluation_config import STORED, EvaluationConfig
 from jsep.study.evaluation_subject import EvaluatedModel, Subject, load_subject
 from jsep.study.methods import described_method, mark_degraded
@@ -183,7 +183,7 @@ class _Measurement:
                 evaluate.explanation_properties(
                     jax.random.fold_in(self._key(model, 6), first),
                     model.model_fn,
-                    models.features_fn(model.model),
+                    model.features_fn,
                     model.variables,
                     victims[rows],
                     np.asarray(results.manipulated)[rows],
@@ -247,7 +247,7 @@ def _work(config: EvaluationConfig, done: Collection[tuple[str, int]]) -> Work:
         what += f"images, explanation attack of {steps} steps on {num_pairs} pairs"
         tasks.append(Task(what, num_models * flops))
     for what, is_part in (
-        (f"the weights of {', '.join(config.imported.torch_weights)}", bool(config.imported.torch_weights)),
+        (f"the models {', '.join(config.imported.names())}", bool(config.imported.names())),
         (f"AutoAttack, {config.auto_attack.version}", config.auto_attack.version is not None),
         ("properties of the explanations", config.properties.measured),
     ):

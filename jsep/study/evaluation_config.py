@@ -30,9 +30,20 @@ class ImportedModelsConfig:
     torch_weights: tuple[str, ...] = setting(
         (), "files of PyTorch weights (.pt, .pth, .safetensors) to be evaluated, each as path or name=path"
     )
+    classifiers: tuple[str, ...] = setting(
+        (),
+        "models of any framework, each as module:function or name=module:function; the function, in the current "
+        "directory or installed, returns a model as models.wrap takes it, or (model, variables)",
+    )
     model: ModelConfig = group(ModelConfig, about=" of the PyTorch weights", name="resnet18", activation="relu")
-    input_mean: tuple[str, ...] = setting((), "mean of each channel, in [0, 1]; default: the data set's")
-    input_std: tuple[str, ...] = setting((), "standard deviation of each channel; default: the data set's")
+    input_mean: tuple[str, ...] = setting(
+        (), "mean of each channel, in [0, 1]; default: of the data set, of classifiers none"
+    )
+    input_std: tuple[str, ...] = setting((), "standard deviation of each channel; default: likewise")
+
+    def names(self) -> tuple[str, ...]:
+        """The files and functions."""
+        return (*self.torch_weights, *self.classifiers)
 
     def mean(self) -> tuple[float, ...]:
         """The mean of each channel; empty for the data set's."""
@@ -146,16 +157,18 @@ class EvaluationConfig(Configuration):
 
     def check(self) -> None:
         """Raises: InputError where models, data or pairs are missing."""
-        if self.cells and (self.study_dirs or self.imported.torch_weights or self.methods or self.max_seeds):
-            raise InputError("cells name all models: give no study_dirs, torch_weights, methods or max_seeds")
+        if self.cells and (self.study_dirs or self.imported.names() or self.methods or self.max_seeds):
+            raise InputError(
+                "cells name all models: give no study_dirs, torch_weights, classifiers, methods or max_seeds"
+            )
         for entry in self.cells:
             if not all(entry.partition("=")):
                 raise InputError(f"a cell is name=PATTERN or name=PATTERN:method, got {entry!r}")
-        if not self.cells and not self.study_dirs and not self.imported.torch_weights:
-            raise InputError("nothing to evaluate: give study_dirs, cells or torch_weights")
+        if not self.cells and not self.study_dirs and not self.imported.names():
+            raise InputError("nothing to evaluate: give study_dirs, cells, torch_weights or classifiers")
         has_studies = bool(self.study_dirs or self.cells)
         if self.dataset is None and not has_studies:
-            raise InputError("PyTorch weights do not name their data: give dataset")
+            raise InputError("imported models do not name their data: give dataset")
         if self.pairs.pairs_file is None and self.pairs.selection == STORED and not has_studies:
             raise InputError("without a study there are no stored pairs: give selection or pairs_file")
         self.budget.check()

@@ -1,7 +1,7 @@
 """The models of an evaluation, from studies or imported, and the images and pairs on which all are tested."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 
 from jsep import data, evaluate, models
 from jsep.checks import InputError, check_choice
+from jsep.study.card_subject import imported_model
 from jsep.study.evaluation_config import STORED, EvaluationConfig, Source
 from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
 from jsep.study.methods import is_reference, training_methods
@@ -23,7 +24,8 @@ class EvaluatedModel:
     """One model of an evaluation.
 
     method: its name in tables, the same for the seeds of a training method; seed: its training seed, 0 for
-    imported weights; source: its study or file; trained_as: its method in the study, "" for imported weights;
+    imported models; source: its study, file or function; trained_as: its method in the study, "" for imported models;
+    network: where it is a Flax classifier of this package, else own_fn, (variables, image) -> logits;
     sep_weight: lambda of the paper per MSE, 0 without SEP; collapsed: as of `TrainedModel`.
     """
 
@@ -31,9 +33,10 @@ class EvaluatedModel:
     seed: int
     source: str
     trained_as: str
-    model: models.Classifier
+    network: models.Classifier | None
     variables: PyTree
     sep_weight: float = 0.0
+    own_fn: ModelFn | None = None
     collapsed: bool = False
 
     @property
@@ -44,7 +47,15 @@ class EvaluatedModel:
     @property
     def model_fn(self) -> ModelFn:
         """(variables, image) -> logits."""
-        return models.model_fn(self.model)
+        if self.network is not None:
+            return models.model_fn(self.network)
+        assert self.own_fn is not None
+        return self.own_fn
+
+    @property
+    def features_fn(self) -> ModelFn:
+        """(variables, image) -> features: the penultimate ones, or the logits of a model from another library."""
+        return self.model_fn if self.network is None else models.features_fn(self.network)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,18 +122,7 @@ def _of_studies(config: EvaluationConfig, studies: list[TrainedStudy]) -> list[E
             ):
                 continue
             name = f"{model.method} ({Path(path).name})" if in_others else model.method
-            found.append(
-                EvaluatedModel(
-                    name,
-                    model.seed,
-                    path,
-                    model.method,
-                    study.model,
-                    model.variables,
-                    model.sep_weight,
-                    model.collapsed,
-                )
-            )
+            found.append(_evaluated(name, path, study, model))
     names = [model.name for model in found]
     if len(set(names)) < len(names):
         raise InputError("two of study_dirs have the same last part and the same methods; rename one of them")
@@ -145,31 +145,41 @@ def _of_cells(sources: Sequence[Source], studies: Mapping[str, TrainedStudy]) ->
 
 
 def _evaluated(name: str, run_dir: str, study: TrainedStudy, model: TrainedModel) -> EvaluatedModel:
-    own = (model.variables, model.sep_weight, model.collapsed)
-    return EvaluatedModel(name, model.seed, run_dir, model.method, study.model, *own)
+    return EvaluatedModel(
+        name, model.seed, run_dir, model.method, study.model, model.variables, model.sep_weight,
+        collapsed=model.collapsed,
+    )  # fmt: skip
 
 
 def _imported(config: EvaluationConfig, info: data.DatasetInfo) -> list[EvaluatedModel]:
-    imported = config.imported
-    if not imported.torch_weights:
-        return []
-    own = dataclasses.replace(info, mean=imported.mean() or info.mean, std=imported.std() or info.std)
-    model = create_model(imported.model, own)
+    imported, shape = config.imported, info.image_shape
+    mean, std = imported.mean(), imported.std()
     found: list[EvaluatedModel] = []
-    for entry in imported.torch_weights:
-        name, _, path = entry.rpartition("=")
-        name = name or Path(path).stem
+
+    def own_name(entry: str, otherwise: Callable[[str], str]) -> tuple[str, str]:
+        name, _, source = entry.rpartition("=")
+        name = name or otherwise(source)
         if name in training_methods() or name in {other.method for other in found}:
-            raise InputError(f"torch_weights: {name!r} names another model already; write it as name={path}")
-        variables = jax.device_put(models.import_torch(path, model, info.image_shape))
+            raise InputError(f"{name!r} names another model already; write it as name={source}")
+        return name, source
+
+    for entry in imported.torch_weights:
+        name, path = own_name(entry, lambda path: Path(path).stem)
+        model = create_model(imported.model, dataclasses.replace(info, mean=mean or info.mean, std=std or info.std))
+        variables = jax.device_put(models.import_torch(path, model, shape))
         found.append(EvaluatedModel(name, 0, Path(path).name, "", model, variables))
+    for entry in imported.classifiers:
+        name, source = own_name(entry, lambda source: source.rpartition(":")[2])
+        logits_fn = imported_model(source, input_shape=shape, mean=mean, std=std)
+        own_fn, variables = models.split_variables(logits_fn)
+        found.append(EvaluatedModel(name, 0, source, "", None, jax.device_put(variables), own_fn=own_fn))
     return found
 
 
 def _check_fits(model: EvaluatedModel, test: data.Dataset) -> None:
     """Raises: InputError for another image size or other classes, which need not fail when the model runs."""
     image = jax.ShapeDtypeStruct(test.info.image_shape, jnp.float32)
-    channels = len(model.model.mean)
+    channels = 1 if model.network is None else len(model.network.mean)
     if channels not in (1, test.info.image_shape[-1]):
         raise InputError(f"{model.name} takes images of {channels} channels, {test.info.name} has {image.shape}")
     try:
@@ -229,8 +239,7 @@ def _points(
     names = list(dict.fromkeys(model.method for model in found))
     check_choice("feature network", network, [*([OWN] if studies else []), PIXELS, *names])
     chosen = next(model for model in found if model.method == network)
-    features_fn = models.features_fn(chosen.model)
-    return evaluate.features(features_fn, chosen.variables, test, chunk_size=config.chunk_size)
+    return evaluate.features(chosen.features_fn, chosen.variables, test, chunk_size=config.chunk_size)
 
 
 def _correct_by_all(found: Sequence[EvaluatedModel], test: data.Dataset, chunk_size: int) -> np.ndarray:

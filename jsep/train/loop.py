@@ -11,9 +11,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jsep import devices, interrupts, models
+from jsep import devices, interrupts
 from jsep.checks import InputError, check_count
 from jsep.data import Dataset
+from jsep.models.functional import Network
 from jsep.train.best import BestCheckpoint
 from jsep.train.checkpoint import Checkpoints
 from jsep.train.collapse import EFFECTIVE_PIXELS, CollapseRule
@@ -41,7 +42,7 @@ class TrainingDiverged(RuntimeError):
 
 def fit(
     key: Key,
-    model: models.Classifier,
+    model: Network,
     dataset: Dataset,
     config: TrainConfig,
     *,
@@ -64,6 +65,7 @@ def fit(
 
     Args:
       key: for the initial parameters, the order of images, augmentation, attacks and noise.
+      model: a classifier of this package, or a network of any framework as a `models.Functional`.
       dataset: the training images; they are copied to the device once, or streamed.
       initial: variables of `model` to start from, such as pretrained ones; default: initialised with `key`.
       log_every: steps between two log records, the only synchronisations with the host; the last step of an epoch is
@@ -155,7 +157,7 @@ def fit(
 
 def sep_weight_for_ratio(
     key: Key,
-    model: models.Classifier,
+    model: Network,
     dataset: Dataset,
     config: TrainConfig,
     ratio: float,
@@ -226,7 +228,7 @@ def _stop_collapsed(
     )
 
 
-def describe(key: Key, config: TrainConfig, model: models.Classifier, dataset: Dataset) -> dict[str, Any]:
+def describe(key: Key, config: TrainConfig, model: Network, dataset: Dataset) -> dict[str, Any]:
     """The JSON-like description of a run, stored with its checkpoints: configuration, model, data and key."""
     digest = np.asarray([np.asarray(dataset.labels, np.int64).sum(), dataset.image_sum()])
     return {

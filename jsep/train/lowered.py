@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jsep import models
+from jsep.models.functional import Network
 from jsep.train.config import TrainConfig
 from jsep.train.step import RunSteps, init_state, make_run_steps
 
 
 def step_program(
-    model: models.Classifier,
+    model: Network,
     config: TrainConfig,
     image_shape: tuple[int, int, int],
     num_images: int,

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from jsep import devices, models
 from jsep.checks import InputError
+from jsep.models.functional import Network
 from jsep.train.augment import crop_and_flip
 from jsep.train.config import TERMS, TrainConfig
 from jsep.train.ema import moving_average
@@ -76,7 +77,7 @@ RunBatch = Callable[..., tuple[TrainState, Progress]]
 
 def init_state(
     key: Key,
-    model: models.Classifier,
+    model: Network,
     input_shape: tuple[int, int, int],
     config: TrainConfig,
     num_images: int,
@@ -114,7 +115,7 @@ def _check_same_shapes(given: PyTree, expected: PyTree) -> None:
 
 
 def make_run_steps(
-    model: models.Classifier,
+    model: Network,
     config: TrainConfig,
     num_images: int,
     mesh: Mesh | None = None,
@@ -143,9 +144,7 @@ def make_run_steps(
     return _compiled_steps(model, _without_weights(config), num_images, mesh, platform or jax.default_backend())[0]
 
 
-def make_run_batch(
-    model: models.Classifier, config: TrainConfig, num_images: int, mesh: Mesh | None = None
-) -> RunBatch:
+def make_run_batch(model: Network, config: TrainConfig, num_images: int, mesh: Mesh | None = None) -> RunBatch:
     """One compiled training step on a given batch: run_batch(state, progress, images, labels, key, weights, step, stop)
     -> (state, progress).
 
@@ -198,7 +197,7 @@ def _add_scaled(tree: PyTree, scale: Array, other: PyTree) -> PyTree:
 
 @functools.cache
 def _compiled_steps(
-    model: models.Classifier, config: TrainConfig, num_images: int, mesh: Mesh | None, platform: str
+    model: Network, config: TrainConfig, num_images: int, mesh: Mesh | None, platform: str
 ) -> tuple[RunSteps, RunBatch]:
     steps_per_epoch = config.steps_per_epoch(num_images)
     model_fn, batch_fn = in_precision(config.precision, models.model_fn(model), models.batch_fn(model))

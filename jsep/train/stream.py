@@ -15,8 +15,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jsep import devices, models
+from jsep import devices
 from jsep.data import STREAM_ABOVE, Dataset
+from jsep.models.functional import Network
 from jsep.train.step import (
     Fault,
     Progress,
@@ -39,7 +40,7 @@ _STEPS_IN_FLIGHT = 2
 
 def make_runner(
     key: Key,
-    model: models.Classifier,
+    model: Network,
     dataset: Dataset,
     config: TrainConfig,
     *,
@@ -65,7 +66,7 @@ def make_runner(
     return run
 
 
-def _streamed(model: models.Classifier, dataset: Dataset, config: TrainConfig, key: Key, mesh: Mesh | None) -> Runner:
+def _streamed(model: Network, dataset: Dataset, config: TrainConfig, key: Key, mesh: Mesh | None) -> Runner:
     run_batch = make_run_batch(model, config, len(dataset), mesh)
     placed_key = devices.replicate(key, mesh)
     batches: Iterator[tuple[Array, Array]] = iter(())

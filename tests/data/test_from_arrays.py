@@ -33,6 +33,12 @@ def test_bytes_stay_bytes_and_grey_images_get_a_channel() -> None:
     ("images", "labels", "options", "message"),
     [
         (IMAGES[0, 0], LABELS, {}, "images must be .B, H, W, C. with at least one image"),
+        (
+            np.zeros((6, 3, 16, 16)),
+            LABELS,
+            {},
+            r"\(6, 3, 16, 16\): channels first\? Then np.moveaxis",
+        ),
         (IMAGES * 255, LABELS, {}, r"float images must be in \[0, 1\]"),
         (IMAGES, LABELS[:5], {}, "expected one label an image, got 6 images and labels of shape .5,."),
         (IMAGES, LABELS / 2, {"num_classes": 3}, "labels must be integers"),

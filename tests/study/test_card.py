@@ -117,24 +117,31 @@ def test_card_of_a_run_directory_resumes_and_enters_a_zoo(
 
 
 def test_model_from_a_module_takes_normalised_images_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_model_of_a_card.py").write_text("def make():\n    return lambda image: image.ravel()\nlist_ = []\n")
+    source = "import jax\ndef make():\n    return lambda image: image.ravel()\nlist_ = []\n"
+    source += (
+        "def with_variables():\n    return lambda v, images: images.reshape(len(images), -1) * v, jax.numpy.ones(4)\n"
+    )
+    (tmp_path / "my_model_of_a_card.py").write_text(source + "def no_model():\n    return 3\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*__import__("sys").path, str(tmp_path)])
-    image = np.full((2, 2, 1), 0.5, np.float32)
-    plain = study.load_card_subject("my_model_of_a_card:make")
-    np.testing.assert_allclose(plain.model_fn(None, image), 0.5)
-    scaled = study.load_card_subject("my_model_of_a_card:make", mean=(0.25,), std=(0.5,))
-    np.testing.assert_allclose(scaled.model_fn(None, image), 0.5, rtol=1e-6)
+    image, shape = np.full((2, 2, 1), 0.75, np.float32), (2, 2, 1)
+    for name in ("my_model_of_a_card:make", "my_model_of_a_card:with_variables"):
+        plain = study.load_card_subject(name, input_shape=shape)
+        np.testing.assert_allclose(plain.model_fn(plain.variables, image), 0.75)
+        scaled = study.load_card_subject(name, input_shape=shape, mean=(0.25,), std=(0.5,))
+        np.testing.assert_allclose(scaled.model_fn(scaled.variables, image), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(plain.variables, np.ones(4))
     for name, message in (
         ("my_model_of_a_card:list_", "must be a function without arguments"),
+        ("my_model_of_a_card:no_model", "my_model_of_a_card:no_model: model must be a function or a module"),
         ("my_model_of_a_card:other", "cannot be imported"),
         ("nowhere_at_all:make", "cannot be imported"),
         ("cifar10_convnet_mt", "did you mean 'cifar10_convnet_mat'"),
     ):
         with pytest.raises(InputError, match=message):
-            study.load_card_subject(name)
+            study.load_card_subject(name, input_shape=shape)
     with pytest.raises(InputError, match="normalises its images itself"):
-        study.load_card_subject("cifar10_convnet_mat", mean=(0.5,))
+        study.load_card_subject("cifar10_convnet_mat", input_shape=shape, mean=(0.5,))
 
 
 @pytest.mark.slow

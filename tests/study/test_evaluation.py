@@ -5,6 +5,8 @@ import json
 import shutil
 from typing import Any
 
+import in_frameworks
+import jax
 import numpy as np
 import pytest
 
@@ -198,11 +200,32 @@ def test_pytorch_weights_are_evaluated_beside_each_other(tmp_path) -> None:
         study.run(config.replace(torch_weights=(str(tmp_path / "twin.pt"),) * 2), tmp_path / "x")
 
 
+@pytest.mark.slow
+def test_models_of_other_frameworks_are_evaluated_beside_each_other(tmp_path, monkeypatch) -> None:
+    images = in_frameworks.IMAGES
+    labels = np.asarray(jax.vmap(in_frameworks.by_hand)(images)).argmax(axis=1)
+    np.savez(tmp_path / "d.npz", x_train=images, y_train=np.arange(12) % 3, x_test=images, y_test=labels)
+    config = study.EvaluationConfig.of(
+        classifiers=("in_frameworks:by_hand_", "two=in_frameworks:NnxNetwork"), dataset=str(tmp_path / "d.npz"),
+        selection="kmeans", num_clusters=2, num_pairs=3, feature_network="two", explanation_num_steps=2,
+        test_num_steps=2, auto_attack="fast", same_class=True, reference="two", chunk_size=6, properties_neighbours=2,
+    )  # fmt: skip
+    monkeypatch.setattr(in_frameworks, "by_hand_", lambda: in_frameworks.by_hand, raising=False)
+    one, two = study.run(config, tmp_path / "run")["rows"]
+    assert (one["method"], two["method"], two["source"]) == ("by_hand_", "two", "in_frameworks:NnxNetwork")
+    assert one["clean_accuracy"] == 1
+    same = ("robust_accuracy", "auto_attack_accuracy", "explanation_loss_end", "deletion_auc", "max_sensitivity")
+    for name in ("clean_accuracy", *same):
+        assert one[name] == pytest.approx(two[name], rel=1e-2), name
+    with pytest.raises(InputError, match="'two' names another model already"):
+        study.run(config.replace(classifiers=("two=in_frameworks:NnxNetwork",) * 2), tmp_path / "x")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({}, "nothing to evaluate"),
-        ({"torch_weights": ("w.pt",)}, "do not name their data"),
+        ({"torch_weights": ("w.pt",)}, "imported models do not name their data"),
         ({"torch_weights": ("w.pt",), "dataset": "cifar10"}, "without a study there are no stored pairs"),
         ({"study_dirs": ("s",), "selection": "kmean"}, "did you mean 'kmeans'"),
         ({"study_dirs": ("s",), "epsilon": 8.0}, "did you mean 8/255"),
@@ -234,7 +257,7 @@ def test_model_of_other_classes_or_images_is_refused(tiny) -> None:
             continue
         with pytest.raises(InputError, match=message):
             evaluation_subject._check_fits(model, dataset)
-    normalised = dataclasses.replace(model, model=models.ConvNet(num_classes=10, mean=(0.5,) * 3, std=(0.2,) * 3))
+    normalised = dataclasses.replace(model, network=models.ConvNet(num_classes=10, mean=(0.5,) * 3, std=(0.2,) * 3))
     with pytest.raises(InputError, match="takes images of 3 channels"):
         evaluation_subject._check_fits(
             normalised, data.Dataset(np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, np.int32),
