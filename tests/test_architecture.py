@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "jsep"
 
 FLOORS = [
-    {"types", "checks", "numerics", "devices", "files", "interrupts", "memory", "arguments"},
+    {"types", "checks", "numerics", "devices", "files", "interrupts", "memory", "arguments", "noting", "compiled"},
     {"data", "models", "explain", "stats"},
     {"attack"},
     {"train", "evaluate", "landscape"},

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep.checks import InputError, check_output, check_positive
+from jsep.compiled import call, shape_of
+from jsep.noting import of_values
 from jsep.numerics import absolute, all_finite, scaled
 from jsep.types import Array, LogitsFn, MapFn
 
@@ -97,7 +99,7 @@ def output_constraint(clean_logits: Array, softmax_tolerance: Any = None) -> Out
 
 def check_map(map_fn: MapFn, image: Array, target_map: Any) -> None:
     """Raises InputError if `map_fn` returns no (H, W) map, or `target_map` has another shape or is known non-finite."""
-    found = jax.eval_shape(map_fn, image)
+    found = shape_of(map_fn, image)
     shape = getattr(found, "shape", None)
     if shape is None or len(shape) != 2 or not jnp.issubdtype(found.dtype, jnp.floating):
         got = type(found).__name__ if shape is None else f"{found.dtype} of shape {shape}"
@@ -110,6 +112,7 @@ def check_map(map_fn: MapFn, image: Array, target_map: Any) -> None:
     check_finite_map("target_map", target_map)
 
 
+@of_values(1)
 def check_finite_map(name: str, map_: Any) -> None:
     """Raises InputError if a concrete map has non-finite values."""
     # In NumPy: under jit jax.numpy turns even constants into tracers.
@@ -119,7 +122,8 @@ def check_finite_map(name: str, map_: Any) -> None:
 
 def checked_constraint(map_fn: MapFn, logits_fn: LogitsFn, image: Array, softmax_tolerance: Any) -> OutputConstraint:
     """The constraint of an attack on `image`, after checking both functions there if its values are concrete."""
-    constraint = output_constraint(logits_fn(image), softmax_tolerance)
-    if not isinstance(image, jax.core.Tracer):
-        check_finite_map("map_fn's map of the image", map_fn(image))
+    is_traced = isinstance(image, jax.core.Tracer)
+    constraint = output_constraint(logits_fn(image) if is_traced else call(logits_fn, image), softmax_tolerance)
+    if not is_traced:
+        check_finite_map("map_fn's map of the image", call(map_fn, image))
     return constraint
