@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jsep.attack.explanation_terms import check_finite_map
 from jsep.attack.norms import norm_by_name
 from jsep.checks import InputError, as_image, check_epsilon, check_label, check_output
-from jsep.compiled import call, compiled, shape_of
+from jsep.compiled import call, compiled
 from jsep.numerics import in_single_precision, is_half, to_single
 from jsep.types import Array
 
@@ -73,10 +73,10 @@ def _is_optional(signature: inspect.Signature, name: str) -> bool:
 def _check_output(given: dict[str, Any], image: Array) -> None:
     """Checks for a concrete image: the model's output there, and the label."""
     if "map_fn" in given:
-        map_ = shape_of(given["map_fn"], image)
+        map_ = call(given["map_fn"], image)
         if getattr(map_, "ndim", None) != 2 or not jnp.issubdtype(map_.dtype, jnp.floating):
             raise InputError(f"map_fn must map an image to a floating-point map (H, W), got {map_}")
-        check_finite_map("map_fn's map of the image", call(given["map_fn"], image))
+        check_finite_map("map_fn's map of the image", map_)
     objective = given.get("objective")
     logits_fn = given.get("logits_fn", getattr(objective, "logits_fn", None))
     if logits_fn is None:

@@ -18,6 +18,7 @@ concrete values before each of its runs.
 
 import functools
 import inspect
+import itertools
 import logging
 import operator
 import threading
@@ -32,6 +33,11 @@ from jsep.compiled.join import Joiner
 from jsep.compiled.split import Split, split, takes_arrays
 from jsep.noting import NeedsConstants, noted_checks
 
+try:
+    from jax._src.core import trace_state_clean as _is_clean  # ten times as fast as a look at a result
+except ImportError:
+    _is_clean = None  # type: ignore[assignment]
+
 __all__ = ["MAX_PROGRAMS", "call", "clear_compiled", "compiled", "depends_on", "num_programs", "shape_of"]
 
 MAX_PROGRAMS = 128
@@ -43,21 +49,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _log = logging.getLogger(__name__)
 _lock = threading.RLock()
-_programs: "OrderedDict[Any, _Program]" = OrderedDict()
-_settings: "OrderedDict[Any, frozenset[int] | NeedsConstants | None]" = OrderedDict()
-"""key of a call -> the numbers that are settings; None: it is not compiled."""
+_entries: "dict[Any, _Entry]" = {}
+_calls = itertools.count()
 
 
 def clear_compiled() -> None:
     """Drops all programs that calls outside of `jax.jit` have compiled, and the memory that they hold."""
     with _lock:
-        _programs.clear()
-        _settings.clear()
+        _entries.clear()
 
 
 def num_programs() -> int:
     """The number of programs kept."""
-    return len(_programs)
+    return sum(len(entry.programs) for entry in _entries.values())
 
 
 class _Registry:
@@ -105,7 +109,7 @@ def compiled(function: Function, *, otherwise: Callable[[Any], Any] | None = Non
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         found = None
-        if not isinstance(jax.lax.neg(_ONE), jax.core.Tracer):  # else inside a transformation
+        if not _is_inside():
             found = _find(function, signature, are_values, args, kwargs)
         if found is None:
             return plain(*args, **kwargs)
@@ -122,6 +126,13 @@ def compiled(function: Function, *, otherwise: Callable[[Any], Any] | None = Non
 _ONE = np.float32(1)
 
 
+def _is_inside() -> bool:
+    """Whether JAX is tracing: inside `jit`, `vmap` or `grad`."""
+    if _is_clean is not None:
+        return not _is_clean()
+    return isinstance(jax.lax.neg(_ONE), jax.core.Tracer)  # not under every transformation; a leaf then is traced
+
+
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
     """function(*arguments), compiled as by `compiled`."""
     return function(*arguments)
@@ -132,7 +143,7 @@ call = compiled(_call)
 
 def shape_of(function: Callable[..., Any], *arguments: Any) -> Any:
     """`jax.eval_shape(function, *arguments)`, traced once as by `compiled`."""
-    if not isinstance(jax.lax.neg(_ONE), jax.core.Tracer):
+    if not _is_inside():
         found = _find(_call, _SIGNATURE, _ARE_VALUES, (function, *arguments), {})
         if found is not None:
             return found[0].shape
@@ -173,30 +184,51 @@ def _find(
     return None
 
 
+class _Entry:
+    """All programs of calls that differ in their leaves alone.
+
+    settings: the numbers among them that are settings; None: such calls are not compiled; NeedsConstants: they need
+    another key. programs: values of these numbers -> program. used: the number of the call that last used it.
+    """
+
+    __slots__ = ("programs", "settings", "used")
+
+    def __init__(self, settings: "frozenset[int] | NeedsConstants | None") -> None:
+        self.settings, self.used = settings, 0
+        self.programs: dict[Any, _Program] = {}
+
+
 def _program_of(call: _Call, key: Any) -> "_Program | None":
     with _lock:
-        program = None
-        if key not in _settings:
-            _settings[key], program = _find_settings(call)
-            _shorten(_settings, 4 * MAX_PROGRAMS)
-        _settings.move_to_end(key)
-        settings = _settings[key]
-        if isinstance(settings, NeedsConstants):
-            raise settings
+        entry, program = _entries.get(key), None  # hashing and comparing a key is most of what this costs
+        if entry is None:
+            settings, program = _find_settings(call)
+            entry = _entries[key] = _Entry(settings)
+        entry.used = next(_calls)
+        settings = entry.settings
         if settings is None:
             return None
-        whole = (key, tuple([(place, repr(call.taken.leaves[place])) for place in sorted(settings)]))
-        program = _programs.get(whole) or program or _traced(call, settings)
-        if program is not None:
-            _programs[whole] = program
-            _programs.move_to_end(whole)
-            _shorten(_programs, MAX_PROGRAMS)
-        return program
+        if isinstance(settings, NeedsConstants):
+            raise settings
+        values = tuple([(place, repr(call.taken.leaves[place])) for place in sorted(settings)]) if settings else ()
+        found = entry.programs.get(values)
+        if found is None:
+            found = program or _traced(call, settings)
+            if found is not None:
+                entry.programs[values] = found
+            _shorten()
+        return found
 
 
-def _shorten(kept: "OrderedDict[Any, Any]", length: int) -> None:
-    while len(kept) > length:
-        kept.popitem(last=False)
+def _shorten() -> None:
+    """Drops what was not used for longest."""
+    while num_programs() > MAX_PROGRAMS or len(_entries) > 4 * MAX_PROGRAMS:
+        oldest = min(_entries, key=lambda key: _entries[key].used)
+        programs = _entries[oldest].programs
+        if len(programs) > 1:
+            programs.pop(next(iter(programs)))
+        else:
+            del _entries[oldest]
 
 
 def _find_settings(call: _Call) -> "tuple[frozenset[int] | NeedsConstants | None, _Program | None]":
