@@ -245,9 +245,9 @@ def auto_attack(
 
     Args:
       key: for the random starts and the random search.
-      logits_fn: image -> logits (K,). For functools.partial(model_fn, variables), as returned by `models.logits_fn`,
-        the variables are arguments of the compiled programs, which all models of one architecture share; the parameters
-        of any other function are constants, and every new function is compiled again.
+      logits_fn: image -> logits (K,). Its parameters are arguments of the compiled programs, which all models of one
+        architecture share, where they can be read (`jsep.compiled`); otherwise only of functools.partial(model_fn,
+        variables), as returned by `models.logits_fn`.
       images: (B, H, W, C) float in [0, 1]; labels: (B,) their classes.
       norm: "linf" or "l2"; epsilon: budget, pixel units.
       version: a key of `AUTO_ATTACK_VERSIONS`, or an `AutoAttackConfig`. A model of K classes has at most K - 1
