@@ -9,6 +9,7 @@ import ctypes
 import dataclasses
 import functools
 import gc
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -272,7 +273,6 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def provenance(beside: str) -> dict[str, Any]:
     """The provenance of a result: machine, versions, commit, command."""
-    import torch
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
@@ -290,8 +290,15 @@ def provenance(beside: str) -> dict[str, Any]:
         "beside": beside,
         "python": platform.python_version(),
         "jax": jax.__version__,
-        "torch": torch.__version__,
+        "torch": _torch_version(),
     }
+
+
+def _torch_version() -> str:
+    try:
+        return importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _processor() -> str:

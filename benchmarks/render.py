@@ -169,6 +169,16 @@ def performance(cpu: Results, gpu: Results) -> str:
         scaling_table(cpu),
         "Sharing a batch out over simulated devices of one processor, held against one device with the whole batch:",
         devices_table(cpu),
+        "## Calls outside of jax.jit",
+        "A plain call of an attack, an explanation, a landscape function, a penalty or a metric with a loop compiles "
+        "once; the next ones with other images, labels, keys and numbers find its program, also with functions made "
+        "anew (`make_map_fn` for another label, `cross_entropy(f, label)`, `functools.partial`, a lambda). Lengths, "
+        "names and shapes are other programs. What such a call costs is measured by `benchmarks/eager_calls.py`.\n\n"
+        "- What a function holds is read at every call, so a changed list, attribute or global variable is seen. Where "
+        "it cannot be read (a model of Keras or PyTorch, code that prints or draws with NumPy, `on_step`), the call "
+        "compiles anew, as `logging.getLogger('jsep.compiled').setLevel('DEBUG')` tells.\n"
+        "- At most 128 programs are kept, without the arrays of a model; `jsep.clear_compiled()` drops them.\n"
+        "- For many images at once `jax.jit(jax.vmap(...))` is still faster; inside it nothing of this is at work.",
         "## What the scripts do by themselves",
         "- Compiled programs are kept in `~/.cache/jsep` between runs (`--compilation_cache`).\n"
         "- An epoch is one compiled loop: images, order, augmentation and attack stay on the device, and the host "

@@ -14,6 +14,7 @@ The modules are loaded when they are first used, so that `import jsep` costs lit
     jsep.stats     intervals and tests of few seeds on shared images
     jsep.record    rows and results, claims about them and the verdicts
     jsep.devices   several devices and hosts
+    jsep.compiled  programs of calls outside of jax.jit, which compile once; jsep.clear_compiled() drops them
     jsep.study     several methods and seeds, evaluated on the same pairs, in one run directory
     jsep.report    result files -> tables, figures, one self-contained page
 """
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jsep import (
         attack,
         checks,
+        compiled,
         data,
         devices,
         evaluate,
@@ -44,6 +46,7 @@ __version__ = "0.1.0"
 __all__ = [
     "attack",
     "checks",
+    "compiled",
     "data",
     "devices",
     "evaluate",
@@ -61,10 +64,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "clear_compiled":
+        return importlib.import_module("jsep.compiled").clear_compiled
     if name in __all__:
         return importlib.import_module(f"jsep.{name}")
     raise AttributeError(f"module 'jsep' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, "clear_compiled", "__version__"]

@@ -1,13 +1,10 @@
 """Input checks: each raises an error of one line with what was expected, what was given and how to correct it.
 
-Every kind of input has one check, shared by all functions that take it: images, labels, outputs of a model, maps,
-budgets, numbers and counts. Shapes and dtypes are always checked; values only outside of `jax.jit`, `jax.vmap` and
-`jax.grad`, since traced values are unknown. docs/faults.md lists the results for invalid traced values: NaN, never
-the number of another class or image.
+Every kind of input has one check, shared by all functions that take it. Shapes and dtypes are always checked; values
+only outside of `jit`, `vmap` and `grad`: traced ones are unknown. docs/faults.md lists the results for invalid ones.
 """
 
 import difflib
-import errno
 import operator
 from collections.abc import Iterable
 from numbers import Real
@@ -17,22 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jsep.noting import is_noted, of_values
 from jsep.types import Array
 
 
 class InputError(ValueError):
     """Invalid input; scripts print the message as one line and exit with code 2."""
-
-
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_DISK_FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether an error reports a full disk, judged by its errno or its text."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in _DISK_FULL
-    return any(text in str(error) for text in _DISK_FULL_TEXTS)
 
 
 def _is_traced(value: Any) -> bool:
@@ -82,6 +69,7 @@ def _is_real(dtype: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer))
 
 
+@of_values(0)
 def check_epsilon(epsilon: Any, norm: str = "linf", name: str = "epsilon") -> None:
     """Raises InputError unless the budget is one finite number >= 0 and, under linf, at most 1."""
     number = _known_number(name, epsilon, "a number >= 0 (pixel units, images in [0, 1])")
@@ -107,6 +95,7 @@ def check_count(name: str, value: Any, minimum: int = 1) -> None:
         raise InputError(f"{name} must be at most {LARGEST_COUNT:,}, got {value}")
 
 
+@of_values(1)
 def check_positive(name: str, value: Any, *, allow_zero: bool = False, maximum: float | None = None) -> None:
     """Raises InputError unless `value` is one finite number > 0 (>= 0 with `allow_zero`), at most `maximum`."""
     expected = f"a number {'>=' if allow_zero else '>'} 0"
@@ -119,11 +108,13 @@ def check_positive(name: str, value: Any, *, allow_zero: bool = False, maximum: 
         raise InputError(f"{name} must be at most {maximum:g}, got {value}")
 
 
-def check_number(name: str, value: Any, low: float, high: float) -> None:
-    """Raises InputError unless `value` is one finite number in [low, high]."""
-    number = _known_number(name, value, f"a number in [{low:g}, {high:g}]")
-    if number is not None and not low <= number <= high:
-        raise InputError(f"{name} must be in [{low:g}, {high:g}], got {number:g}")
+@of_values(1)
+def check_number(name: str, value: Any, low: float, high: float, *, above_low: bool = False) -> None:
+    """Raises InputError unless `value` is one finite number in [low, high], or (low, high] with `above_low`."""
+    where = f"in {'(' if above_low else '['}{low:g}, {high:g}]"
+    number = _known_number(name, value, f"a number {where}")
+    if number is not None and (not low <= number <= high or (above_low and number == low)):
+        raise InputError(f"{name} must be {where}, got {number:g}")
 
 
 def _as_array(value: Any, name: str) -> Any:
@@ -205,7 +196,9 @@ def as_image(image: Any, name: str = "image", *, in_box: bool = True) -> Array:
     check_image(image, name)
     check_pixels(image, name, in_box=in_box)
     array = _as_array(image, name)
-    return jnp.asarray(clip_rounding(array) if in_box else array)
+    if in_box:  # of a noted one, what is further outside is refused before
+        array = jnp.clip(array, 0, 1) if is_noted(array) else clip_rounding(array)
+    return jnp.asarray(array)
 
 
 def as_images(images: Any, name: str = "images") -> np.ndarray:
@@ -245,6 +238,7 @@ def check_images(images: Any, name: str = "images") -> None:
         raise InputError(f"{name} must be in [0, 1], got pixels from {low:g} to {high:g}{hint}")
 
 
+@of_values(0)
 def check_pixels(image: Any, name: str = "image", *, in_box: bool = True) -> None:
     """Raises InputError for untraced pixels that are not finite or, with `in_box`, outside [0, 1] beyond `ROUNDING`."""
     if _is_traced(image):
@@ -272,6 +266,11 @@ def check_noise(noise: Any, image: Any) -> None:
         raise InputError(f"noise must have the image's shape {np.shape(image)}, got {np.shape(noise)}")
     check_pixels(noise, "noise", in_box=False)
     _check_float(noise, "noise")
+    _check_noise_values(noise)
+
+
+@of_values(0)
+def _check_noise_values(noise: Any) -> None:
     if not _is_traced(noise) and (largest := float(np.max(np.abs(np.asarray(noise)), initial=0.0))) > LARGEST_NOISE:
         raise InputError(f"noise must be at most {LARGEST_NOISE:g} in size (pixel units), got {largest:g}")
 
@@ -295,6 +294,7 @@ def as_baseline(baseline: Any, image: Array, name: str = "baseline") -> Array:
     return array
 
 
+@of_values(0)
 def check_label(label: Any, num_classes: int, name: str = "label") -> None:
     """Raises InputError unless `label` is one integer class () and, if it is not traced, in 0 .. num_classes - 1."""
     array = _as_array(label, name)
@@ -309,6 +309,7 @@ def check_label(label: Any, num_classes: int, name: str = "label") -> None:
     _check_range(array, num_classes, name)
 
 
+@of_values(0)
 def check_labels(labels: Any, num_images: int, num_classes: int, name: str = "labels") -> None:
     """Raises InputError unless `labels` are (num_images,) integer classes in 0 .. num_classes - 1."""
     array = _as_array(labels, name)

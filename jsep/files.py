@@ -1,5 +1,6 @@
 """Files written as a whole or not at all, checksums that tell whether they are still as written, and a lock."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -86,3 +87,14 @@ class FileLock:
             self._path.unlink(missing_ok=True)
             self._file.close()
             self._file = None
+
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error reports a full disk, judged by its errno or its text."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _DISK_FULL
+    return any(text in str(error) for text in _DISK_FULL_TEXTS)

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jsep.checks import InputError, _as_array, _is_traced
+from jsep.compiled import shape_of
+from jsep.noting import of_values
 from jsep.types import Array, MapFn
 
 
@@ -23,11 +24,17 @@ def as_map(map_: Any, name: str = "map_") -> Array:
         raise InputError(
             f"{name} must be floating point, got dtype {array.dtype}; convert it, as by .astype('float32')"
         )
-    if not _is_traced(array) and not np.all(np.isfinite(np.asarray(array))):
-        raise InputError(f"{name} has values that are not finite: look at the model and at the image")
+    _check_values(array, name)
     return jnp.asarray(array).astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
+@of_values(0)
+def _check_values(array: Any, name: str) -> None:
+    if not _is_traced(array) and not np.all(np.isfinite(np.asarray(array))):
+        raise InputError(f"{name} has values that are not finite: look at the model and at the image")
+
+
+@of_values(1)
 def check_finite_map(name: str, map_: Any) -> None:
     """Raises InputError if a concrete map has non-finite values."""
     # In NumPy: under jit jax.numpy turns even constants into tracers.
@@ -45,7 +52,7 @@ def floating(output: Any, name: str = "map_fn") -> Array:
 
 def check_map_fn(map_fn: MapFn, image: Array, target_map: Any) -> None:
     """Raises InputError if `map_fn` returns no (H, W) map, or `target_map` has another shape or is known non-finite."""
-    found = jax.eval_shape(map_fn, image)
+    found = shape_of(map_fn, image)
     shape = getattr(found, "shape", None)
     if shape is None or len(shape) != 2 or not jnp.issubdtype(found.dtype, jnp.floating):
         got = type(found).__name__ if shape is None else f"{found.dtype} of shape {shape}"

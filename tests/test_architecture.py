@@ -9,7 +9,19 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "jsep"
 
 FLOORS = [
-    {"types", "checks", "map_checks", "numerics", "devices", "files", "interrupts", "memory", "arguments"},
+    {
+        "types",
+        "checks",
+        "map_checks",
+        "numerics",
+        "devices",
+        "files",
+        "interrupts",
+        "memory",
+        "arguments",
+        "noting",
+        "compiled",
+    },
     {"data", "models", "explain", "stats"},
     {"attack"},
     {"train", "evaluate", "landscape"},

@@ -83,7 +83,18 @@ def test_tutorial_runs_and_prints_what_it_says(
 def test_commands_name_scripts_flagfiles_and_flags_that_exist(page: pathlib.Path) -> None:
     kinds = [kind for kind in vars(study).values() if isinstance(kind, type) and issubclass(kind, study.Configuration)]
     known = {name for kind in kinds for name in study.settings_of(kind)}
-    known |= {"flagfile", "run_dir", "resume", "overwrite", "dry_run", "help", "out", "peers", "compilation_cache"}
+    known |= {
+        "flagfile",
+        "run_dir",
+        "resume",
+        "overwrite",
+        "dry_run",
+        "target",
+        "help",
+        "out",
+        "peers",
+        "compilation_cache",
+    }
     known |= {"name", "images", "table"}  # those of add_to_zoo, attack and report alone
     known |= {"num_devices", "coordinator_address", "num_processes", "process_id"}
     known |= {"xla_force_host_platform_device_count"}  # XLA's own

@@ -18,7 +18,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = {"absl": "absl-py", "sklearn": "scikit-learn", "PIL": "pillow", "orbax": "orbax-checkpoint"}
 """Module -> its distribution, where the names differ."""
 
-OPTIONAL = {"ray", "tensorboardX", "torch", "autoattack", "foolbox", "torchattacks", "safetensors", "torchvision"}
+OPTIONAL = {"ray", "tensorboardX", "torch", "autoattack", "foolbox", "torchattacks", "safetensors", "torchvision",
+            "torchax", "keras", "equinox"}  # fmt: skip
 """What the code uses where it is installed."""
 
 

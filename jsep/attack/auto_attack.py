@@ -11,6 +11,7 @@ from jsep.attack import reliability
 from jsep.attack.norms import norm_by_name
 from jsep.attack.prediction_attacks import AUTO_ATTACK_VERSIONS, PREDICTION_ATTACKS, AutoAttackConfig
 from jsep.checks import InputError, as_images, check_choice, check_count, check_epsilon, check_labels, check_output
+from jsep.compiled import compiled
 from jsep.models.functions import split_variables
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
@@ -47,31 +48,33 @@ class AutoAttackInfo(NamedTuple):
         return tuple(check.sentence for check in self.checks if check.raised)
 
 
-@functools.partial(jax.jit, static_argnames="model_fn")
-def _logits(model_fn: ModelFn, variables: PyTree, images: Array) -> Array:
+@functools.partial(compiled, otherwise=functools.partial(jax.jit, static_argnames="model_fn"))
+def _logits(model_fn: ModelFn, variables: PyTree, images: Any) -> Any:
     return jax.vmap(lambda image: model_fn(variables, image))(images)
 
 
-@functools.partial(jax.jit, static_argnames="model_fn")
-def _gradient_sizes(model_fn: ModelFn, variables: PyTree, images: Array, labels: Array) -> Array:
+@functools.partial(compiled, otherwise=functools.partial(jax.jit, static_argnames="model_fn"))
+def _gradient_sizes(model_fn: ModelFn, variables: PyTree, images: Any, labels: Any) -> Array:
     logits_fn = functools.partial(model_fn, variables)
     return jax.vmap(functools.partial(reliability.gradient_sizes, logits_fn))(images, labels)
 
 
-@functools.partial(jax.jit, static_argnames=("name", "model_fn", "norm", "config"))
+@functools.partial(
+    compiled, otherwise=functools.partial(jax.jit, static_argnames=("name", "model_fn", "norm", "config"))
+)
 def _attack(
     name: str,
     model_fn: ModelFn,
     variables: PyTree,
     key: Key,
-    indices: Array,
-    images: Array,
-    labels: Array,
-    targets: Array,
-    epsilon: Array,
+    indices: Any,
+    images: Any,
+    labels: Any,
+    targets: Any,
+    epsilon: Any,
     norm: str,
     config: AutoAttackConfig,
-) -> tuple[Array, Array]:
+) -> tuple[Any, Any]:
     """(adversarial images, best objectives) of one chunk."""
     logits_fn = functools.partial(model_fn, variables)
 
@@ -213,9 +216,9 @@ def auto_attack(
 
     Args:
       key: for the random starts and the random search.
-      logits_fn: image -> logits (K,). For functools.partial(model_fn, variables), as returned by `models.logits_fn`,
-        the variables are arguments of the compiled programs, which all models of one architecture share; the parameters
-        of any other function are constants, and every new function is compiled again.
+      logits_fn: image -> logits (K,). Its parameters are arguments of the compiled programs, which all models of one
+        architecture share, where they can be read (`jsep.compiled`); otherwise only of functools.partial(model_fn,
+        variables), as returned by `models.logits_fn`.
       images: (B, H, W, C) float in [0, 1]; labels: (B,) their classes.
       norm: "linf" or "l2"; epsilon: budget, pixel units.
       version: a key of `AUTO_ATTACK_VERSIONS`, or an `AutoAttackConfig`. A model of K classes has at most K - 1

@@ -14,6 +14,7 @@ from jsep.attack.explanation_warnings import ExplanationWarnings, has_no_second_
 from jsep.attack.losses import num_non_finite
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
 from jsep.checks import InputError, as_image, check_choice, check_count, check_epsilon
+from jsep.compiled import compiled
 from jsep.map_checks import check_map_fn
 from jsep.types import Array, Key, LogitsFn, MapFn
 
@@ -265,11 +266,23 @@ def auto_explanation_curve(
     image = as_image(image)
     check_map_fn(map_fn, image, target_map)
     checked_constraint(map_fn, logits_fn, image, settings.get("softmax_tolerance"))
+    return _at_budgets(key, map_fn, logits_fn, image, target_map, jnp.asarray(epsilons, image.dtype), settings)
 
+
+@compiled
+def _at_budgets(
+    key: Key,
+    map_fn: MapFn,
+    logits_fn: LogitsFn,
+    image: Array,
+    target_map: Array,
+    epsilons: Array,
+    settings: dict[str, Any],
+) -> tuple[Array, AutoExplanationInfo]:
     def body(start: Array, epsilon: Array) -> tuple[Array, tuple[Array, AutoExplanationInfo]]:
         adversarial, info = auto_explanation_attack(
             key, map_fn, logits_fn, image, target_map, epsilon=epsilon, start=start, **settings
         )
         return adversarial, (adversarial, info)
 
-    return jax.lax.scan(body, image, jnp.asarray(epsilons, image.dtype))[1]
+    return jax.lax.scan(body, image, epsilons)[1]

@@ -8,8 +8,10 @@ from typing import Any, TypeVar, cast
 import jax
 import jax.numpy as jnp
 
+from jsep.attack.explanation_terms import check_finite_map
 from jsep.attack.norms import norm_by_name
 from jsep.checks import InputError, as_image, check_epsilon, check_label, check_output
+from jsep.compiled import call, compiled
 from jsep.numerics import in_single_precision, is_half, to_single
 from jsep.types import Array
 
@@ -29,6 +31,23 @@ def attack_method(attack: Attack) -> Attack:
     """
     signature = inspect.signature(attack)
 
+    @compiled
+    @functools.wraps(attack)
+    def run(*arguments: Any, **keywords: Any) -> Any:
+        bound = signature.bind(*arguments, **keywords)
+        given = bound.arguments
+        image = given["image"]
+        if not is_half(image.dtype):
+            return attack(*bound.args, **bound.kwargs)
+        for name in set(_FUNCTIONS) & set(given):
+            if callable(given[name]):
+                given[name] = in_single_precision(given[name], image)
+        for name in set(_ARRAYS) & set(given):
+            given[name] = to_single(given[name])
+        given["image"] = image.astype(jnp.float32)
+        adversarial, info = attack(*bound.args, **bound.kwargs)
+        return _narrowed(adversarial, image), info
+
     @functools.wraps(attack)
     def checked(*arguments: Any, **keywords: Any) -> Any:
         bound = signature.bind(*arguments, **keywords)
@@ -42,16 +61,7 @@ def attack_method(attack: Attack) -> Attack:
         image = given["image"] = as_image(given["image"])
         if not isinstance(image, jax.core.Tracer):
             _check_output(given, image)
-        if not is_half(image.dtype):
-            return attack(*bound.args, **bound.kwargs)
-        for name in set(_FUNCTIONS) & set(given):
-            if callable(given[name]):
-                given[name] = in_single_precision(given[name], image)
-        for name in set(_ARRAYS) & set(given):
-            given[name] = to_single(given[name])
-        given["image"] = image.astype(jnp.float32)
-        adversarial, info = attack(*bound.args, **bound.kwargs)
-        return _narrowed(adversarial, image), info
+        return run(*bound.args, **bound.kwargs)
 
     return cast(Attack, checked)
 
@@ -63,14 +73,15 @@ def _is_optional(signature: inspect.Signature, name: str) -> bool:
 def _check_output(given: dict[str, Any], image: Array) -> None:
     """Checks for a concrete image: the model's output there, and the label."""
     if "map_fn" in given:
-        map_ = jax.eval_shape(given["map_fn"], image)
+        map_ = call(given["map_fn"], image)
         if getattr(map_, "ndim", None) != 2 or not jnp.issubdtype(map_.dtype, jnp.floating):
             raise InputError(f"map_fn must map an image to a floating-point map (H, W), got {map_}")
+        check_finite_map("map_fn's map of the image", map_)
     objective = given.get("objective")
     logits_fn = given.get("logits_fn", getattr(objective, "logits_fn", None))
     if logits_fn is None:
         return
-    logits = logits_fn(image)
+    logits = call(logits_fn, image)
     check_output(logits)
     label = given.get("label", getattr(objective, "label", None))
     for name, value in (("label", label), ("target", given.get("target"))):

@@ -21,6 +21,7 @@ from jsep.attack.explanation import TargetedConfig, attack_explanation
 from jsep.attack.explanation_black_box import BLACK_BOX_SEARCHES, attack_explanation_black_box
 from jsep.attack.explanation_search import OnStep
 from jsep.checks import InputError, check_choice, check_count
+from jsep.compiled import depends_on
 from jsep.types import Array, Key, LogitsFn, MapFn
 
 
@@ -232,6 +233,8 @@ EXPLANATION_ATTACKS: dict[str, ExplanationAttack] = {
     ),
 }
 """name -> ExplanationAttack: `attack_explanation`, the ensemble, and the black-box searches."""
+
+depends_on(EXPLANATION_ATTACKS)
 
 
 def explanation_attack(name: str) -> ExplanationAttack:

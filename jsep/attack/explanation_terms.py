@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import check_output, check_positive
+from jsep.compiled import call
 from jsep.map_checks import check_finite_map
 from jsep.numerics import absolute, all_finite, scaled, softmax
 from jsep.types import Array, LogitsFn, MapFn
@@ -101,7 +102,8 @@ def output_constraint(clean_logits: Array, softmax_tolerance: Any = None) -> Out
 
 def checked_constraint(map_fn: MapFn, logits_fn: LogitsFn, image: Array, softmax_tolerance: Any) -> OutputConstraint:
     """The constraint of an attack on `image`, after checking both functions there if its values are concrete."""
-    constraint = output_constraint(logits_fn(image), softmax_tolerance)
-    if not isinstance(image, jax.core.Tracer):
-        check_finite_map("map_fn's map of the image", map_fn(image))
+    is_traced = isinstance(image, jax.core.Tracer)
+    constraint = output_constraint(logits_fn(image) if is_traced else call(logits_fn, image), softmax_tolerance)
+    if not is_traced:
+        check_finite_map("map_fn's map of the image", call(map_fn, image))
     return constraint

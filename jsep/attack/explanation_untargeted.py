@@ -13,6 +13,7 @@ from jsep.attack.explanation_terms import checked_constraint, mean_square, one_m
 from jsep.attack.losses import num_non_finite
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
 from jsep.checks import InputError, check_choice, check_count, check_positive
+from jsep.compiled import depends_on
 from jsep.numerics import absolute, scaled
 from jsep.types import Array, Key, LogitsFn, MapFn
 
@@ -62,6 +63,8 @@ UNTARGETED_OBJECTIVES: dict[str, Callable[[Array, int], MapObjective]] = {
     "cosine": away_from_own_cosine,
 }
 """name -> (map of the clean image, k) -> the function of a map that the attack minimises."""
+
+depends_on(UNTARGETED_OBJECTIVES)
 
 
 class UntargetedExplanationInfo(NamedTuple):

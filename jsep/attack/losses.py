@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError, at_label, check_label, check_output
+from jsep.compiled import depends_on
 from jsep.numerics import all_finite
 from jsep.types import Array, LogitsFn, Objective
 
@@ -45,6 +46,9 @@ def _dlr(logits: Array, label: Array) -> Array:
 
 LOSSES: dict[str, Loss] = {"cross_entropy": _cross_entropy, "margin": _margin, "dlr": _dlr}
 """name -> loss of the logits and the label."""
+
+
+depends_on(LOSSES)
 
 
 def targeted_margin_loss(target: Array) -> Loss:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jsep.attack.hyperplane import l2_to_hyperplane, linf_to_hyperplane
 from jsep.checks import InputError, check_choice, check_pixels, check_positive
+from jsep.compiled import depends_on
 from jsep.types import Array, Key
 
 
@@ -68,6 +69,9 @@ NORMS: dict[str, Norm] = {
     "l2": Norm(size=_l2_size, step=_l2_step, project=_l2_project, random=_l2_random, to_hyperplane=l2_to_hyperplane),
 }
 """name -> Norm."""
+
+
+depends_on(NORMS)
 
 
 def norm_by_name(name: str) -> Norm:

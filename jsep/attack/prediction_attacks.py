@@ -21,6 +21,7 @@ from jsep.attack.losses import (
 from jsep.attack.pgd import pgd
 from jsep.attack.square import square
 from jsep.checks import check_choice, check_count
+from jsep.compiled import depends_on
 from jsep.types import Array, Key, LogitsFn
 
 
@@ -162,6 +163,8 @@ PREDICTION_ATTACKS: dict[str, PredictionAttack] = {
 }
 """name -> attack that `AutoAttackConfig.attacks` may name. With too few classes for its DLR loss an attack maximises
 the margin, which needs two."""
+
+depends_on(PREDICTION_ATTACKS)
 
 AUTO_ATTACK_VERSIONS: dict[str, AutoAttackConfig] = {
     "standard": AutoAttackConfig(),

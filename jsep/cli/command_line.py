@@ -17,9 +17,10 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 from jsep import devices, interrupts, record, study, train
-from jsep.checks import InputError, is_disk_full
+from jsep.checks import InputError
 from jsep.cli import help_text, plan_text, recipes
 from jsep.cli.scripts import SCRIPTS
+from jsep.files import is_disk_full
 from jsep.study.options import number, whole_number
 
 Config = typing.TypeVar("Config", bound=study.Configuration)

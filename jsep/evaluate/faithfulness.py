@@ -20,6 +20,7 @@ from jsep.checks import (
     check_output,
     check_positive,
 )
+from jsep.compiled import call, compiled, shape_of
 from jsep.map_checks import as_map
 from jsep.numerics import all_finite, in_single_precision, is_half, softmax, to_single
 from jsep.types import Array, Key, LogitsFn
@@ -40,7 +41,7 @@ def _checked(
     check_count("chunk_size", chunk_size)
     if jnp.shape(map_) != image.shape[:2]:
         raise InputError(f"expected a map of the image's {image.shape[:2]} pixels, got {jnp.shape(map_)}")
-    logits = jax.eval_shape(logits_fn, image) if isinstance(image, jax.core.Tracer) else logits_fn(image)
+    logits = shape_of(logits_fn, image) if isinstance(image, jax.core.Tracer) else call(logits_fn, image)
     check_output(logits)
     check_label(label, logits.shape[0])
     if is_half(image.dtype):
@@ -58,6 +59,7 @@ def _counts(length: int, num_steps: int, num_pixels: int) -> Array:
     return jnp.asarray(np.arange(length, dtype=np.int64) * num_pixels // num_steps, jnp.int32)
 
 
+@compiled
 def _curve(
     logits_fn: LogitsFn,
     label: Array,
@@ -210,7 +212,14 @@ def road_curve(
     """
     logits_fn, image, map_ = _checked(logits_fn, image, label, map_, num_steps, chunk_size)
     check_positive("sigma", sigma, allow_zero=True)
-    ranks = pixel_ranks(-map_ if least_first else map_)
+    return _road_curve(key, logits_fn, image, label, -map_ if least_first else map_, num_steps, sigma, chunk_size)
+
+
+@compiled
+def _road_curve(
+    key: Key, logits_fn: LogitsFn, image: Array, label: Array, map_: Array, num_steps: int, sigma: Any, chunk_size: int
+) -> Array:
+    ranks = pixel_ranks(map_)
     counts = _counts(num_steps, num_steps, map_.size)
 
     def probability(inputs: tuple[Array, Key]) -> Array:

@@ -26,7 +26,7 @@ def _spearman(first: Array, second: Array) -> Array:
     return jnp.where(square == 0, 0.0, jnp.sum(centred[0] * centred[1]) / jnp.sqrt(jnp.where(square == 0, 1.0, square)))
 
 
-@functools.partial(jax.jit, static_argnames=("num_resamples", "confidence", "between"))
+@functools.partial(jax.jit, static_argnames=("num_resamples", "between"))
 def _estimate(
     key: Key, first: Array, second: Array, num_resamples: int, confidence: float, between: bool
 ) -> RankCorrelation:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError, check_count
+from jsep.compiled import compiled
 from jsep.evaluate.distances import as_maps
 from jsep.numerics import all_finite, scaled
 from jsep.types import Array
@@ -31,6 +32,7 @@ def _or_nan(value: Array, *maps: Array) -> Array:
     return jnp.where(all_finite(*maps), value, jnp.nan)
 
 
+@compiled
 def kendall(map_a: Array, map_b: Array, *, chunk_size: int = 256) -> Array:
     """Kendall's tau-b: (pairs of pixels in the same order - pairs in opposite order) / sqrt(n_a n_b).
 

@@ -1,11 +1,12 @@
 """Stability: the change of an explanation near an image; functions of one image and its neighbours."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError, as_image, check_count, check_output, check_pixels, check_positive
+from jsep.compiled import call, compiled
 from jsep.map_checks import as_map, floating
 from jsep.memory import check_memory
 from jsep.numerics import norm
@@ -48,7 +49,12 @@ def max_sensitivity(map_fn: MapFn, image: Array, near: Array, *, chunk_size: int
     """
     check_count("chunk_size", chunk_size)
     image, near = _check_near(image, near)
-    own = as_map(map_fn(image), "the map of map_fn")
+    own = as_map(call(map_fn, image), "the map of map_fn")
+    return _largest_change(map_fn, own, near, chunk_size)
+
+
+@compiled
+def _largest_change(map_fn: MapFn, own: Array, near: Array, chunk_size: int) -> Array:
     size = norm(own)
     changes = jax.lax.map(lambda z: norm(map_fn(z) - own), near, batch_size=min(chunk_size, len(near)))
     return jnp.max(changes) / jnp.where(size == 0, 1.0, size)
@@ -101,8 +107,14 @@ def relative_stability(
     check_positive("minimum", minimum)
     check_count("chunk_size", chunk_size)
     image, near = _check_near(image, near)
-    check_output(logits_fn(image))
+    check_output(call(logits_fn, image))
+    return _relative_stability(map_fn, logits_fn, features_fn, image, near, minimum, chunk_size)
 
+
+@compiled
+def _relative_stability(
+    map_fn: MapFn, logits_fn: LogitsFn, features_fn: Objective, image: Array, near: Array, minimum: Any, chunk_size: int
+) -> RelativeStability:
     def relative(of: Array, change: Array) -> Array:
         return norm(change / jnp.where(of == 0, minimum, of))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from jsep.arguments import explain_failures
 from jsep.checks import InputError, check_choice
+from jsep.compiled import depends_on
 from jsep.explain.attention import attention_relevance, attention_rollout
 from jsep.explain.cam import grad_cam, score_cam
 from jsep.explain.entry import explanation_method
@@ -106,6 +107,8 @@ METHODS: dict[str, Method] = {
     "attention_relevance": Method(attention_relevance, needs="attention"),
 }
 """name -> Method."""
+
+depends_on(METHODS)
 
 
 def method(name: str) -> Method:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep.checks import InputError, as_image, at_label, check_image, check_label, check_output
+from jsep.compiled import call, compiled
 from jsep.numerics import in_single_precision, is_half
 from jsep.types import Array, Key, LogitsFn
 
@@ -36,11 +37,9 @@ def explanation_method(method: Saliency) -> Saliency:
     is cast to its dtype.
     """
 
+    @compiled
     @functools.wraps(method)
-    def checked(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None, **options: Any) -> Any:
-        image = as_image(image, in_box=False)
-        if not isinstance(image, jax.core.Tracer):
-            _check_values(logits_fn, image, label)
+    def run(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None, **options: Any) -> Any:
         if not is_half(image.dtype):
             return method(logits_fn, image, label, key=key, **options)
         dtype = image.dtype
@@ -48,11 +47,18 @@ def explanation_method(method: Saliency) -> Saliency:
         found = method(wide_fn, image.astype(jnp.float32), label, key=key, **options)
         return jax.tree.map(lambda x: x.astype(dtype), found)
 
+    @functools.wraps(method)
+    def checked(logits_fn: LogitsFn, image: Array, label: Array, *, key: Key | None = None, **options: Any) -> Any:
+        image = as_image(image, in_box=False)
+        if not isinstance(image, jax.core.Tracer):
+            _check_values(logits_fn, image, label)
+        return run(logits_fn, image, label, key=key, **options)
+
     return cast(Saliency, checked)
 
 
 def _check_values(logits_fn: LogitsFn, image: Array, label: Array) -> None:
-    logits = logits_fn(image)
+    logits = call(logits_fn, image)
     check_output(logits)
     check_label(label, logits.shape[0])
     if not isinstance(logits, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(logits))):

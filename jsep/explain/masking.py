@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jsep.checks import InputError, as_baseline, at_label, check_count
+from jsep.checks import InputError, as_baseline, at_label, check_count, check_number
 from jsep.explain.entry import explanation_method, score
 from jsep.explain.sampling import check_key, map_in_chunks, without_derivative
 from jsep.memory import check_memory
@@ -83,8 +83,7 @@ def rise_masks(key: Key, shape: tuple[int, int], *, num_samples: int, grid: int 
     """
     check_count("num_samples", num_samples)
     check_count("grid", grid)
-    if not isinstance(keep, int | float) or isinstance(keep, bool) or not 0 < keep <= 1:
-        raise InputError(f"keep must be in (0, 1], got {keep}")
+    check_number("keep", keep, 0, 1, above_low=True)
     height, width = shape
     check_memory(f"{num_samples} masks of {height} x {width}", 4.0 * num_samples * (height + grid) * (width + grid))
     cell = (math.ceil(height / grid), math.ceil(width / grid))

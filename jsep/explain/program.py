@@ -16,6 +16,7 @@ import numpy as np
 from jax.extend import core
 
 from jsep.checks import InputError
+from jsep.noting import need_constants
 from jsep.types import Array
 
 INLINED = {
@@ -120,6 +121,7 @@ def trace(fn: Callable[[Array], Array], image: Array) -> Program:
 
     Raises: InputError if the output does not depend on the image.
     """
+    need_constants()
     closed = jax.make_jaxpr(fn)(image)
     reader = _Reader()
     start = reader.new_var(jax.ShapeDtypeStruct(jnp.shape(image), jnp.result_type(image)))
@@ -157,7 +159,10 @@ class _Reader:
         name = eqn.params["name"] if eqn.params.get("name") in _WHOLE else eqn.primitive.name
         variables = [operand for operand in operands if isinstance(operand, Var)]
         if not variables:
-            return _bind_fn(eqn)(*operands)
+            if any(isinstance(operand, jax.core.Tracer) for operand in operands):
+                return _bind_fn(eqn)(*operands)
+            with jax.ensure_compile_time_eval():  # inside jit a constant would become unknown
+                return _bind_fn(eqn)(*operands)
         inside = frozenset(_names(eqn))
         keep_whole = (
             name in CUSTOM and inside <= ELEMENTWISE and {r.shape for r in variables} == {eqn.outvars[0].aval.shape}

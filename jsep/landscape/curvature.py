@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jsep.checks import InputError, check_count, check_positive
+from jsep.compiled import compiled
 from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
 from jsep.numerics import norm
 from jsep.types import Array, Key, MapFn, Objective
@@ -19,6 +20,7 @@ from jsep.types import Array, Key, MapFn, Objective
 Matvec = Any
 
 
+@compiled
 def hvp(scalar_fn: Objective, point: Array, vector: Array) -> Array:
     """H v, the product of the Hessian of `scalar_fn` at `point` with a vector: forward over reverse.
 
@@ -101,6 +103,7 @@ def _check_matvecs(num_matvecs: int, size: int) -> None:
         raise InputError(f"num_matvecs must be at most the {size} entries of the point, got {num_matvecs}")
 
 
+@compiled
 def top_eigenvalues(
     key: Key, scalar_fn: Objective, point: Array, *, num_eigenvalues: int, num_matvecs: int
 ) -> tuple[Array, Array]:
@@ -160,6 +163,7 @@ def _check_probes(num_probes: int, chunk_size: int | None) -> None:
     check_chunk_size(chunk_size)
 
 
+@compiled
 def trace(
     key: Key, scalar_fn: Objective, point: Array, *, num_probes: int, chunk_size: int | None = None
 ) -> tuple[Array, Array]:
@@ -187,6 +191,7 @@ class Moments(NamedTuple):
     frobenius_standard_error: Array
 
 
+@compiled
 def moments(key: Key, scalar_fn: Objective, point: Array, *, num_probes: int, chunk_size: int | None = None) -> Moments:
     """tr H = E[v^T H v] and ||H||_F = sqrt(E||H v||^2) from the same Rademacher vectors.
 
@@ -227,6 +232,7 @@ class Spectrum(NamedTuple):
     weights: Array
 
 
+@compiled
 def spectrum(
     key: Key,
     scalar_fn: Objective,
@@ -270,6 +276,7 @@ class Curvature(NamedTuple):
     spectrum: Spectrum
 
 
+@compiled
 def curvature(
     key: Key,
     scalar_fn: Objective,
@@ -308,6 +315,7 @@ def curvature(
     return Curvature(values[0], vectors[0], found, measure)
 
 
+@compiled
 def spectral_density(measure: Spectrum, grid: Array, sigma: Any) -> Array:
     """The smoothed density of eigenvalues at the points of `grid`: every node of the spectrum becomes a Gaussian.
 
@@ -330,6 +338,7 @@ class JacobianNorms(NamedTuple):
     frobenius_standard_error: Array
 
 
+@compiled
 def jacobian_norms(
     key: Key, map_fn: MapFn, point: Array, *, num_matvecs: int, num_probes: int, chunk_size: int | None = None
 ) -> JacobianNorms:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jsep import attack
 from jsep.checks import InputError, check_choice, check_epsilon, check_positive
+from jsep.compiled import call
 from jsep.landscape.curvature import top_eigenvalues
 from jsep.types import Array, Key, Objective
 
@@ -67,7 +68,7 @@ def _rademacher(key: Key, context: DirectionContext) -> Array:
 
 
 def _gradient(key: Key, context: DirectionContext) -> Array:
-    return jax.grad(context.scalar_fn)(context.point)
+    return call(jax.grad(context.scalar_fn), context.point)
 
 
 def _gradient_sign(key: Key, context: DirectionContext) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from jsep import attack
 from jsep.checks import InputError, check_choice, check_count, check_noise, check_pixels
+from jsep.compiled import call, shape_of
 from jsep.map_checks import as_map, floating
 from jsep.types import Array, LogitsFn, MapFn, Objective
 
@@ -33,7 +34,7 @@ def explanation_loss_to_own(map_fn: MapFn, image: Array) -> Objective:
 
     At `image` its gradient is 0 and its Hessian (2/N) J^T J, with J the Jacobian of the map.
     """
-    return explanation_loss_to(map_fn, map_fn(image))
+    return explanation_loss_to(map_fn, call(map_fn, image))
 
 
 def sep_term(map_fn: MapFn, noise: Array) -> Objective:
@@ -103,7 +104,7 @@ def check_scalar_fn(function: Objective, point: Array, *, in_box: bool = False) 
         raise InputError(f"point must have at least one entry, got shape {array.shape}")
     check_pixels(array, "point", in_box=in_box)
     point = jnp.asarray(array)
-    value = jax.eval_shape(function, point)
+    value = shape_of(function, point)
     shape = getattr(value, "shape", None)
     if shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
         got = f"shape {shape} and dtype {value.dtype}" if shape is not None else type(value).__name__

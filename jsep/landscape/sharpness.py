@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jsep import attack
 from jsep.checks import as_image, check_count, check_epsilon
+from jsep.compiled import compiled
 from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
 from jsep.map_checks import as_map
 from jsep.types import Array, Key, MapFn, Objective
@@ -44,6 +45,7 @@ def _largest_on_the_way(
     return jnp.max(jax.lax.map(one, keys, batch_size=min(chunk_size or num_starts, num_starts)))
 
 
+@compiled
 def sharpness(
     key: Key,
     scalar_fn: Objective,
@@ -89,6 +91,7 @@ def sharpness(
     return Sharpness(jnp.mean(rises), error, jnp.maximum(worst - own, 0.0))
 
 
+@compiled
 def local_lipschitz(
     key: Key,
     map_fn: MapFn,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep.checks import InputError, check_choice, check_count
+from jsep.compiled import compiled
 from jsep.landscape.directions import check_direction
 from jsep.landscape.scalars import check_chunk_size, check_scalar_fn
 from jsep.memory import check_memory
@@ -134,13 +135,21 @@ def slice_1d(
     point = check_scalar_fn(scalar_fn, point, in_box=outside == "clip")
     directions = _check_directions(directions, point, None)
     points = grid_coordinates(extent, num_points)
+    values, share = _along_lines(scalar_fn, point, directions, points, outside, chunk_size)
+    return _finish(points, values, share, outside)
+
+
+@compiled
+def _along_lines(
+    scalar_fn: Objective, point: Array, directions: Array, points: Any, outside: str, chunk_size: int | None
+) -> tuple[Array, Array]:
     index, factor = jnp.meshgrid(jnp.arange(len(directions)), jnp.asarray(points, point.dtype), indexing="ij")
 
     def offset(place: tuple[Array, Array]) -> Array:
         return place[1] * directions[place[0]]
 
     values, share = _evaluate(scalar_fn, point, offset, (index.ravel(), factor.ravel()), outside, chunk_size)
-    return _finish(points, values.reshape(index.shape), share.reshape(index.shape), outside)
+    return values.reshape(index.shape), share.reshape(index.shape)
 
 
 def slice_2d(
@@ -171,10 +180,18 @@ def slice_2d(
     directions = _check_directions(directions, point, 2)
     points = grid_coordinates(extent, num_points)
     check_memory(f"{num_points} x {num_points} points", 16.0 * num_points**2)
+    values, share = _in_plane(scalar_fn, point, directions, points, outside, chunk_size)
+    return _finish(points, values, share, outside)
+
+
+@compiled
+def _in_plane(
+    scalar_fn: Objective, point: Array, directions: Array, points: Any, outside: str, chunk_size: int | None
+) -> tuple[Array, Array]:
     grid = jnp.stack(jnp.meshgrid(*[jnp.asarray(points, point.dtype)] * 2, indexing="ij"), axis=-1)
 
     def offset(place: Array) -> Array:
         return place[0] * directions[0] + place[1] * directions[1]
 
     values, share = _evaluate(scalar_fn, point, offset, grid.reshape(-1, 2), outside, chunk_size)
-    return _finish(points, values.reshape(grid.shape[:2]), share.reshape(grid.shape[:2]), outside)
+    return values.reshape(grid.shape[:2]), share.reshape(grid.shape[:2])

@@ -12,8 +12,8 @@ MISSING = "–"
 """Shown for a missing value."""
 
 DEGRADED = (
-    "clean accuracy more than 5 points below that of the model it is compared with, a broken classifier whose "
-    "explanation loss is no sign of robustness; or robust accuracy that fell below half of its best in training"
+    "clean accuracy more than 5 points below its baseline's, or robust accuracy that fell below half of its best; its "
+    "explanation loss is no sign of robustness"
 )
 """The meaning of `DEGRADED_MARK`."""
 

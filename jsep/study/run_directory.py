@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from jsep import devices, record
-from jsep.checks import InputError, is_disk_full
-from jsep.files import FileLock, write_arrays, write_whole
+from jsep.checks import InputError
+from jsep.files import FileLock, is_disk_full, write_arrays, write_whole
 from jsep.numerics import plain
 from jsep.record import manifest
 from jsep.study import environment, own_files

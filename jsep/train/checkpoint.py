@@ -14,8 +14,8 @@ from typing import Any
 import jax
 
 from jsep import devices, interrupts
-from jsep.checks import InputError, is_disk_full
-from jsep.files import checksums_hold, write_checksums, write_whole
+from jsep.checks import InputError
+from jsep.files import checksums_hold, is_disk_full, write_checksums, write_whole
 from jsep.numerics import plain
 from jsep.types import PyTree
 

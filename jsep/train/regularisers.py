@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jsep import attack, explain
 from jsep.attack.pgd import ascend
 from jsep.checks import InputError, check_choice, check_count, check_epsilon, check_positive
+from jsep.compiled import compiled, depends_on
 from jsep.train.batch_attack import check_batch_labels
 from jsep.types import Array, Key, LogitsFn, ModelFn, PyTree
 
@@ -155,6 +156,8 @@ EXPLANATION_REGULARISERS: dict[str, RegulariserFn] = {
 }
 """name -> explanation regulariser."""
 
+depends_on(EXPLANATION_REGULARISERS)
+
 
 def batch_regulariser(
     key: Key, config: RegulariserConfig, model_fn: ModelFn, variables: PyTree, images: Array, labels: Array
@@ -165,7 +168,13 @@ def batch_regulariser(
     """
 
     check_batch_labels(model_fn, variables, images, labels)
+    return _mean_of_batch(key, config, model_fn, variables, images, labels)
 
+
+@compiled
+def _mean_of_batch(
+    key: Key, config: RegulariserConfig, model_fn: ModelFn, variables: PyTree, images: Array, labels: Array
+) -> Array:
     def one(key: Key, image: Array, label: Array) -> Array:
         return EXPLANATION_REGULARISERS[config.name](key, config, lambda z: model_fn(variables, z), image, label)
 

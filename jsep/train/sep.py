@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jsep import explain
 from jsep.attack.pgd import ascend
 from jsep.checks import MAX_WEIGHT, InputError, check_choice, check_count, check_noise, check_number, check_positive
+from jsep.compiled import compiled
 from jsep.map_checks import floating
 from jsep.train.batch_attack import BATCH_NORM_MODES, check_batch_labels
 from jsep.types import Array, Key, MapFn, ModelFn, PyTree
@@ -25,6 +26,7 @@ GRADIENTS = ("directional", "reverse")
 """Methods of differentiating the SEP term; both give the same gradient."""
 
 
+@compiled
 def sep_penalty(map_fn: MapFn, image: Array, noise: Array) -> Array:
     """The SEP term of one image, mean((I(x + noise) - I(x))^2).
 
@@ -195,6 +197,7 @@ def batch_penalty(
     return jnp.mean(image_penalties(jax.random.split(key, len(images)), config, model_fn, variables, images, labels))
 
 
+@compiled
 def image_penalties(
     keys: Key, config: SepConfig, model_fn: ModelFn, variables: PyTree, images: Array, labels: Array
 ) -> Array:

@@ -81,7 +81,8 @@ def test_own_split_is_used() -> None:
     split = split_at_last_features(logits_fn, IMAGE)
     for method in (explain.grad_cam, explain.score_cam):
         given = method(logits_fn, jnp.asarray(IMAGE), 1, split=split)
-        np.testing.assert_array_equal(given, method(logits_fn, jnp.asarray(IMAGE), 1))
+        # Two programs, whose operations XLA may fuse differently.
+        np.testing.assert_allclose(given, method(logits_fn, jnp.asarray(IMAGE), 1), rtol=1e-5, atol=1e-6)
 
 
 def test_score_cam_equals_a_loop_over_the_feature_maps() -> None:

@@ -29,7 +29,7 @@ def test_each_scalar_is_its_definition():
     maps = {name: jax.jit(MAP_FN)(z) for name, z in (("image", IMAGE), ("other", OTHER))}
     assert values["cross_entropy"] == pytest.approx(oracles.cross_entropy(logits, 1), rel=1e-5)
     assert values["margin"] == pytest.approx(max(logits[0], logits[2]) - logits[1], rel=1e-5)
-    assert values["explanation_to_target"] == 0
+    assert values["explanation_to_target"] < 1e-14  # rounding of the map in another program
     own = float(evaluate.explanation_loss(maps["other"], maps["image"]))
     assert values["explanation_to_own"] == pytest.approx(own, rel=1e-4)
     expected = float(jax.jit(lambda z: train.sep_penalty(MAP_FN, z, NOISE))(OTHER))

@@ -15,7 +15,8 @@ import pytest
 from digit_runs import KEY, MODEL, PLAIN, SEP, SGD, assert_equal, run, state_of
 
 from jsep import data, interrupts, models, train
-from jsep.checks import InputError, is_disk_full
+from jsep.checks import InputError
+from jsep.files import is_disk_full
 from jsep.train.step import FAULT_TERMS
 
 TIMES = {"images_per_second", "seconds_left"}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import jax
 
+from jsep.compiled import depends_on
 from jsep.models.cpu.patches import Padding
 from jsep.types import Array
 
@@ -28,6 +29,9 @@ def use_lax_conv() -> Iterator[None]:
 def uses_lax_conv() -> bool:
     """Whether the caller is inside `use_lax_conv`."""
     return _uses_lax_conv.get()
+
+
+depends_on(uses_lax_conv)
 
 
 def lax_conv(images: Array, kernel: Array, *, padding: Padding, strides: int = 1, groups: int = 1) -> Array:

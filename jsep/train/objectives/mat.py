@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jsep import attack
 from jsep.attack.pgd import ascend
 from jsep.checks import check_count
+from jsep.compiled import compiled
 from jsep.train.batch_attack import ascend_batch, check_batch_labels
 from jsep.train.objectives.interface import (
     Auxiliary,
@@ -47,6 +48,20 @@ def adversarial_images(
     check_batch_labels(attacked_fn, variables, images, labels)
     if chunk_size is not None:
         check_count("chunk_size", chunk_size)
+    return _attacked(key, model_fn, variables, images, labels, config, train_batch_fn, chunk_size)
+
+
+@compiled
+def _attacked(
+    key: Key,
+    model_fn: ModelFn,
+    variables: PyTree,
+    images: Array,
+    labels: Array,
+    config: PgdConfig,
+    train_batch_fn: Callable[[PyTree, Array], Array] | None,
+    chunk_size: int | None,
+) -> Array:
     variables = jax.lax.stop_gradient(variables)
     if train_batch_fn is not None:
         logits_fn = train_batch_fn
