@@ -95,7 +95,7 @@ def test_commands_name_scripts_flagfiles_and_flags_that_exist(page: pathlib.Path
         "peers",
         "compilation_cache",
     }
-    known |= {"name", "images", "table"}  # those of add_to_zoo, attack and report alone
+    known |= {"target", "name", "images", "table"}  # those of add_to_zoo, attack and report alone
     known |= {"num_devices", "coordinator_address", "num_processes", "process_id"}
     known |= {"xla_force_host_platform_device_count"}  # XLA's own
     for script in re.findall(r"python (experiments/\w+\.py)", page.read_text()):
