@@ -177,8 +177,8 @@ def performance(cpu: Results, gpu: Results) -> str:
         "- What a function holds is read at every call, so a changed list, attribute or global variable is seen. Where "
         "it cannot be read (a model of Keras or PyTorch, code that prints or draws with NumPy, `on_step`), the call "
         "compiles anew, as `logging.getLogger('jsep.compiled').setLevel('DEBUG')` tells.\n"
-        "- Not seen is a context manager of another library that changes what a function computes, nor code of jsep, JAX "
-        "or Flax that is replaced while the process runs: call `jsep.clear_compiled()` there.\n"
+        "- Not seen is a context manager of another library that changes what a function computes, nor code of jsep, "
+        "JAX or Flax that is replaced while the process runs: call `jsep.clear_compiled()` there.\n"
         "- At most 128 programs are kept, without the arrays of a model; `jsep.clear_compiled()` drops them.\n"
         "- For many images at once `jax.jit(jax.vmap(...))` is still faster; inside it nothing of this is at work.",
         "## What the scripts do by themselves",
