@@ -289,6 +289,7 @@ def as_baseline(baseline: Any, image: Array, name: str = "baseline") -> Array:
         fits = False
     if not fits:
         raise InputError(f"{name} must broadcast to the image's shape {image.shape}, got shape {array.shape}")
+    check_pixels(array, name, in_box=False)  # the array itself, whose check is noted where it is traced
     array = jnp.asarray(array, image.dtype)
     check_pixels(array, name, in_box=False)
     return array

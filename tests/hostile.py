@@ -379,7 +379,7 @@ VALID = (
     (r"train\.moving_average-step-too large", "a later step"),
     (r"stats\.correlation_study-given-empty", "nothing is held constant"),
     (r"train\.scale_free_weight-sep_weight-negative", "the weight of SEP_neg"),
-    (r"landscape\.normalize-direction-first alone", "a direction of any shape"),
+    (r"landscape\.normalize-direction-(first alone|scalar)", "a direction of any shape"),
     (r"explain\.explanation_map-saliency-longer", "a larger map"),
     (r"attack\.untargeted_explanation_attack-alpha-None", "a default"),
     (r"train\.adversarial_images-model_fn-gives NaN", "the clean images: an attack keeps the last finite ones"),

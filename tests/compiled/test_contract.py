@@ -26,6 +26,7 @@ NOT_REACHED = {
     "evaluate.mean_losses_by_cluster": "its good value is not one: NumPy alone",
     "explain.attention_relevance": "needs a vision transformer: below", "explain.attention_rollout": "likewise",
     "explain.grad_cam": "needs feature maps: below", "explain.score_cam": "likewise",
+    "models.wrap": "makes a function, and tries it on images",
     "models.load_pretrained": "reads weights", "data.load": "reads files", "data.examples": "reads files",
     "stats.correlation_study": "NumPy alone",
 }  # fmt: skip
