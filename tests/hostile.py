@@ -377,6 +377,7 @@ VALID = (
     (r"evaluate\.relative_reduction-.*-batch", "one number for each"),
     (r"stats\..*-table-huge", "a formula that holds at this scale"),
     (r"train\.moving_average-step-too large", "a later step"),
+    (r"evaluate\.rank_correlation-\w+-bool", "numbers with ties"),
     (r"stats\.correlation_study-given-empty", "nothing is held constant"),
     (r"train\.scale_free_weight-sep_weight-negative", "the weight of SEP_neg"),
     (r"landscape\.normalize-direction-(first alone|scalar)", "a direction of any shape"),

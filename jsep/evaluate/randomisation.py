@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from jsep.checks import InputError
 from jsep.evaluate.ranks import spearman
@@ -17,7 +18,7 @@ def permute_weights(key: Key, variables: PyTree, is_randomised: Callable[[str], 
     Args: key; variables: any tree of arrays; is_randomised: path of an array, such as "params/head/kernel" -> whether
       to permute it.
     Returns: a tree of the same structure.
-    Raises: InputError for a leaf that is no array.
+    Raises: InputError for a leaf that is no array, or an is_randomised that returns no bool.
     """
     for leaf in jax.tree.leaves(variables):
         if not hasattr(leaf, "ravel"):
@@ -25,7 +26,10 @@ def permute_weights(key: Key, variables: PyTree, is_randomised: Callable[[str], 
 
     def one(path: Any, leaf: Array) -> Array:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        if not is_randomised(name):
+        chosen = is_randomised(name)
+        if not isinstance(chosen, bool | np.bool_):
+            raise InputError(f"is_randomised must return True or False for a path, got {type(chosen).__name__}")
+        if not chosen:
             return leaf
         # One key for each array of the tree: its draw does not depend on which others are randomised.
         place = jax.random.fold_in(key, names.index(name))
