@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import data, evaluate, explain, models, train
+from jsep.checks import InputError
 from jsep.study.configuration import Configuration, amount, count, random_seed, setting
 from jsep.study.runner import Run, StudyKind
 from jsep.study.setup import load_split
@@ -24,14 +25,22 @@ LARGEST_WIDTH = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class ExplanationMethodsConfig(Configuration):
-    """Two small models, trained with the standard objective, and the methods that explain them. The help text of each
-    field is its documentation."""
+    """Two small models, trained with the standard objective or taken from the zoo, and the methods that explain them.
+    The help text of each field is its documentation."""
 
     dataset: str = setting("digits", f"data set: {', '.join(data.DATASETS)}, or the path of an .npz file")
     data_dir: str | None = setting(None, "TFDS data directory; default: TFDS's own; downloaded there if absent")
     methods: tuple[str, ...] = setting(tuple(explain.METHODS), "explanation methods", choices=explain.METHODS)
     train_images: int = count(0, "number of training images, stratified by class; 0: all", minimum=0)
-    num_images: int = count(6, "images explained: the first of each of so many classes of the test split")
+    num_images: int = count(
+        6,
+        "images explained: of each of so many classes the first test image that all models classify correctly",
+    )
+    pretrained: str | None = setting(
+        None,
+        "model of the zoo, of the same data set, in place of the ConvNet; none is trained then",
+        choices=models.pretrained(),
+    )
     epochs: int = count(5, "training epochs of the ConvNet")
     vit_epochs: int = count(5, "training epochs of the vision transformer, which only attention methods explain")
     vit_width: int = count(64, "width of the transformer", maximum=LARGEST_WIDTH)
@@ -50,23 +59,32 @@ class _Prepared(NamedTuple):
 
 def _prepare(config: ExplanationMethodsConfig) -> _Prepared:
     train_split = load_split(config.dataset, config.data_dir, "train", config.train_images)
+    if config.pretrained is not None:
+        knows = models.load_pretrained(config.pretrained).card["dataset"]
+        if knows != train_split.info.name:
+            raise InputError(f"expected a pretrained model of {config.dataset}; {config.pretrained} is one of {knows}")
     return _Prepared(train_split, load_split(config.dataset, config.data_dir, "test", 0))
 
 
 def measure(config: ExplanationMethodsConfig, prepared: _Prepared, run: Run) -> None:
-    """Trains the two models and explains the same images by every method: a row per method, its maps in maps.npz.
+    """Trains the two models, or takes one of the zoo, and explains the same images by every method: a row per method,
+    its maps in maps.npz. The images are the first of their classes that both models classify correctly.
 
     Each row also has the similarity of the maps to those of the same model with (a) a re-initialised head and (b) all
     weights re-initialised; maps that explain the model must change (Adebayo et al. 2018).
     """
     test = prepared.test
     trained = {
-        name: _train(config, name, prepared, run)
+        name: _model(config, name, prepared, run)
         for name in ("convnet", "vit")
         if any(_model_of(method) == name for method in config.methods)
     }
-    classes, firsts = np.unique(test.labels, return_index=True)
-    images, labels = jnp.asarray(test.as_float(firsts[: config.num_images])), classes[: config.num_images]
+    known = np.flatnonzero(np.all([each.correct for each in trained.values()], axis=0))
+    labels, firsts = np.unique(test.labels[known], return_index=True)
+    labels, chosen = labels[: config.num_images], known[firsts[: config.num_images]]
+    if not len(chosen):
+        raise InputError("no test image is classified correctly by all models; train for more epochs or on more images")
+    images = jnp.asarray(test.as_float(chosen))
     names = np.array([test.info.class_names[label] for label in labels])
     run.directory.add_maps({"images": np.asarray(images), "labels": labels, "class_names": names})
     for method in run.missing(config.methods, "method", "explaining by {}".format, arrays=("maps.npz",)):
@@ -86,10 +104,14 @@ class _Trained:
     variables: PyTree
     new_head: PyTree
     new_weights: PyTree
-    clean_accuracy: float
+    correct: np.ndarray
+    """(N,) bool: which test images it classifies correctly."""
 
 
-def _train(config: ExplanationMethodsConfig, name: str, prepared: _Prepared, run: Run) -> _Trained:
+def _model(config: ExplanationMethodsConfig, name: str, prepared: _Prepared, run: Run) -> _Trained:
+    if name == "convnet" and config.pretrained is not None:
+        loaded = models.load_pretrained(config.pretrained)
+        return _with_randomised(config, loaded.model, loaded.variables, prepared.test)
     info = prepared.train.info
     model: models.Classifier
     if name == "vit":
@@ -119,12 +141,19 @@ def _train(config: ExplanationMethodsConfig, name: str, prepared: _Prepared, run
             key, model, prepared.train, settings, log_every=20, checkpoints=checkpoints,
             on_log=lambda record: run.progress(f"training {name}", record),
         ).variables  # fmt: skip
-    other = models.init(jax.random.fold_in(key, 1), model, info.image_shape)
-    clean, _ = evaluate.accuracies(
-        key, models.model_fn(model), variables, prepared.test, epsilon=0.0, alpha=0.0, num_steps=0
-    )
+    return _with_randomised(config, model, variables, prepared.test)
+
+
+def _with_randomised(
+    config: ExplanationMethodsConfig, model: models.Classifier, variables: PyTree, test: data.Dataset
+) -> _Trained:
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    other = models.init(key, model, test.info.image_shape)
     new_head = {**variables, "params": {**variables["params"], "head": other["params"]["head"]}}
-    return _Trained(model, variables, new_head, other, clean)
+    correct, _ = evaluate.correctly_classified(
+        key, models.model_fn(model), variables, test, epsilon=0.0, alpha=0.0, num_steps=0
+    )
+    return _Trained(model, variables, new_head, other, correct)
 
 
 def _explain(
@@ -148,7 +177,7 @@ def _explain(
     jax.block_until_ready(to_maps(trained.variables))
     seconds = (time.perf_counter() - started) / len(images)
     row = {
-        "clean_accuracy": trained.clean_accuracy,
+        "clean_accuracy": float(trained.correct.mean()),
         "effective_pixels": float(jnp.mean(jax.vmap(evaluate.effective_pixels)(own))),
         "milliseconds": round(1000 * seconds, 2),
     }
