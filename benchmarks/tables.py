@@ -4,6 +4,8 @@ import json
 import pathlib
 from typing import Any, NamedTuple
 
+from jsep.report.formatting import minus
+
 Results = dict[str, dict[str, Any]]
 """name -> record, for one kind of device."""
 
@@ -67,7 +69,7 @@ def load(folder: pathlib.Path, kind: str) -> Results:
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return "\n".join(f"| {minus(' | '.join(line))} |" for line in lines) + "\n"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -240,10 +242,8 @@ def devices_table(results: Results) -> str:
         best = record["overhead_at_best"][name]
         rows.append([name, "<= 10 %", f"{100 * overhead:.1f} %", f"{100 * best:.1f} %", verdict])
     shown = table(["devices", "goal", "overhead of the medians", "of the fastest steps", "verdict"], rows)
-    return (
-        f"{shown}\nWithout a mesh a processor works on the batch in parts that stay in its caches: "
-        f"{100 * record['in_parts']:+.1f} %.\n"
-    )
+    change = minus(f"{100 * record['in_parts']:+.1f} %")
+    return f"{shown}\nWithout a mesh a processor works on the batch in parts that stay in its caches: {change}.\n"
 
 
 def costs_table(results: Results) -> str:

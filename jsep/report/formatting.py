@@ -22,8 +22,11 @@ DEGRADED_MARK = " *"
 
 
 def minus(text: str) -> str:
-    """Replaces hyphens by minus signs."""
-    return text.replace("-", "−")
+    """Replaces the hyphens before numbers by minus signs; exponents keep theirs, as in "1e-7".
+
+    ('SEP −0.5', 'sep_neg-2', '[−2.1, +3]') of ('SEP -0.5', 'sep_neg-2', '[-2.1, +3]')
+    """
+    return re.sub(r"(?<![\w.=-])-(?=[\d.∞]|inf)", "−", text)
 
 
 def decimals_for(values: Sequence[float | None]) -> int:
@@ -50,7 +53,7 @@ def significant(value: float) -> str:
     """A number with three significant digits, or all of its integer digits where it has more.
 
     >>> significant(10457.3), significant(2.6961), significant(3.1e-06), significant(-0.5)
-    ('10457', '2.70', '3.1e−06', '−0.500')
+    ('10457', '2.70', '3.1e-06', '−0.500')
     """
     if not math.isfinite(value):
         return MISSING

@@ -1,6 +1,5 @@
 """Training and attack settings of each run, like the paper's table of hyper-parameters: one row for each run."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,9 +96,6 @@ def settings_table(results: Mapping[str, Mapping[str, Any]]) -> Table | None:
     if len(found) == 1:
         return None
     titles = list(dict.fromkeys(title for cells in list(found.values())[1:] for title in cells))
-    rows = [
-        [name, *(re.sub(r"(?<![\w.])-(?=\d)", "−", cells.get(title, "")) or MISSING for title in titles)]
-        for name, cells in found.items()
-    ]
+    rows = [[name, *(cells.get(title, "") or MISSING for title in titles)] for name, cells in found.items()]
     note = "Pixel units in [0, 1]; everything else is in `flags.flags` of a run and in `config` of its result.json."
     return make_table(map(text_column, ["run", *titles]), rows, notes=(note,))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from jsep.checks import check_choice
-from jsep.report.formatting import DEGRADED_MARK, MISSING
+from jsep.report.formatting import DEGRADED_MARK, MISSING, minus
 
 WIDTH = 100
 """Largest width of a table in the terminal, in characters."""
@@ -73,8 +73,8 @@ def make_table(
     num_names: int = 1,
     in_terminal: bool = True,
 ) -> Table:
-    """A table of columns and cells; plain strings stand for cells and columns with nothing but text; the first
-    `num_names` columns are words.
+    """A table of columns and cells; plain strings stand for cells and columns with nothing but text, in which
+    a negative number gets its minus sign; the first `num_names` columns are words.
 
     >>> from jsep import report
     >>> print(report.format_table(report.make_table(["method", "loss"], [["mat", "1.5"]]), style="markdown"))
@@ -86,7 +86,7 @@ def make_table(
         each if isinstance(each, Column) else Column(each, align="left" if place < num_names else "right")
         for place, each in enumerate(columns)
     )
-    cells = tuple(tuple(each if isinstance(each, Cell) else Cell(str(each)) for each in row) for row in rows)
+    cells = tuple(tuple(each if isinstance(each, Cell) else Cell(minus(str(each))) for each in row) for row in rows)
     for row in cells:
         assert len(row) == len(own), (row, own)
     return Table(own, cells, title, notes, num_names, in_terminal)
