@@ -70,7 +70,9 @@ class EvaluationPairsConfig:
         STORED, "how pairs are chosen, those of the first study or anew", choices=(STORED, *evaluate.SELECTIONS)
     )
     feature_network: str = setting(
-        OWN, f"what is clustered: {OWN} (the first study's own network), {PIXELS}, or the name of an evaluated model"
+        OWN,
+        f"what is clustered: {OWN} (the network that the first study with one trained for this), {PIXELS}, or the name "
+        "of an evaluated model",
     )
     num_clusters: int = count(15, "clusters of the selection", minimum=2)
     num_pairs: int = count(150, "pairs of the selection")

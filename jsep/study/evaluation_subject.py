@@ -12,7 +12,7 @@ from jsep import data, evaluate, models
 from jsep.checks import InputError, check_choice
 from jsep.study.card_subject import imported_model
 from jsep.study.evaluation_config import STORED, EvaluationConfig, Source
-from jsep.study.feature_network import OWN, PIXELS, own_features, pixels
+from jsep.study.feature_network import OWN, PIXELS, has_own_network, own_features, pixels
 from jsep.study.methods import is_reference, training_methods
 from jsep.study.setup import create_model, load_split
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
@@ -92,8 +92,7 @@ def load_subject(config: EvaluationConfig) -> Subject:
         reference = reference or next((name for name in methods if is_reference(trained_as.get(name))), None)
     if reference is not None:
         check_choice("reference", reference, methods)
-    first = sources[0].run_dir if sources else ""
-    pairs = _pairs(config, studies, first, found, test)
+    pairs = _pairs(config, by_path, found, test)
     if config.pairs.max_pairs:
         count = config.pairs.max_pairs
         pairs = dataclasses.replace(pairs, victims=pairs.victims[:count], targets=pairs.targets[:count])
@@ -198,18 +197,17 @@ def _check_fits(model: EvaluatedModel, test: data.Dataset) -> None:
 
 def _pairs(
     config: EvaluationConfig,
-    studies: list[TrainedStudy],
-    first: str,
+    studies: Mapping[str, TrainedStudy],
     found: tuple[EvaluatedModel, ...],
     test: data.Dataset,
 ) -> evaluate.PairIndex:
     if config.pairs.pairs_file is not None:
         pairs = evaluate.load_pairs(config.pairs.pairs_file)
     elif config.pairs.selection == STORED:
-        pairs = studies[0].pairs
+        pairs = next(iter(studies.values())).pairs
     else:
         pairs = evaluate.select_pairs(
-            _points(config, studies, first, found, test),
+            _points(config, studies, found, test),
             test,
             num_clusters=config.pairs.num_clusters,
             num_pairs=config.pairs.num_pairs,
@@ -225,8 +223,7 @@ def _pairs(
 
 def _points(
     config: EvaluationConfig,
-    studies: list[TrainedStudy],
-    first: str,
+    studies: Mapping[str, TrainedStudy],
     found: tuple[EvaluatedModel, ...],
     test: data.Dataset,
 ) -> np.ndarray:
@@ -235,7 +232,9 @@ def _points(
     if network == PIXELS:
         return pixels(test)
     if network == OWN and studies:
-        return own_features(studies[0], first, test, chunk_size=config.chunk_size)
+        # A study that was given its pairs trained none.
+        path = next((path for path, study in studies.items() if has_own_network(study, path)), next(iter(studies)))
+        return own_features(studies[path], path, test, chunk_size=config.chunk_size)
     names = list(dict.fromkeys(model.method for model in found))
     check_choice("feature network", network, [*([OWN] if studies else []), PIXELS, *names])
     chosen = next(model for model in found if model.method == network)

@@ -9,7 +9,7 @@ from jsep import data, evaluate, models, train
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig
 from jsep.study.setup import create_model
-from jsep.study.trained import TrainedStudy, kept_weights
+from jsep.study.trained import WEIGHTS, TrainedStudy, kept_weights
 from jsep.types import PyTree
 
 PIXELS = "pixels"
@@ -34,6 +34,12 @@ def own_features(study: TrainedStudy, run_dir: str | Path, dataset: data.Dataset
 def network_name(config: StudyConfig) -> str:
     """The name of the feature network among the stored models of a study."""
     return f"features_seed{config.seed}"
+
+
+def has_own_network(study: TrainedStudy, run_dir: str | Path) -> bool:
+    """Whether the study in `run_dir` trained a feature network."""
+    name = network_name(study.config)
+    return any((Path(run_dir) / place).exists() for place in (f"{WEIGHTS}/{name}.npz", f"checkpoints/{name}"))
 
 
 def own_network(study: TrainedStudy, run_dir: str | Path) -> tuple[models.Classifier, PyTree]:

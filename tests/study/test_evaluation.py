@@ -150,6 +150,14 @@ def test_cells_join_models_of_many_studies_on_images_that_all_classify_correctly
     for model in subject.models:
         for index in subject.pairs.victims:
             assert model.model_fn(model.variables, subject.test.as_float(index)).argmax() == subject.test.labels[index]
+    given = tmp_path / "given"  # a study that was given its pairs, before the one that chose them
+    shutil.copytree(run_dir, given, ignore=shutil.ignore_patterns("features_seed*"))
+    cells = (f"base_0={given}:mat", f"sep_neg_0={run_dir}:sep_neg")
+    of_second = evaluation_subject.load_subject(config.replace(cells=cells, feature_network="features"))
+    of_first = evaluation_subject.load_subject(config.replace(feature_network="features"))
+    assert of_second.pairs.as_dict() == of_first.pairs.as_dict()
+    with pytest.raises(InputError, match="trained no feature network of its own"):
+        evaluation_subject.load_subject(config.replace(cells=cells[:1], feature_network="features"))
     for change, message in (
         ({"study_dirs": (str(run_dir),)}, "cells name all models"),
         ({"cells": (str(run_dir),)}, "a cell is name=PATTERN"),
