@@ -11,7 +11,7 @@ from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, setting
 from jsep.study.methods import described_method, mark_degraded
 from jsep.study.runner import Run, StudyKind
-from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.study.trained import TrainedModel, TrainedStudy, load_all_trained
 from jsep.study.work import Task, Work, finished_config, pair_flops
 
 
@@ -40,8 +40,8 @@ class CrossMethodConfig(Configuration):
             raise InputError("study_dirs and methods must name at least one each")
 
 
-def _prepare(config: CrossMethodConfig) -> list[TrainedStudy]:
-    studies = [load_trained(path, data_dir=config.data_dir) for path in config.study_dirs]
+def _prepare(config: CrossMethodConfig) -> Sequence[TrainedStudy]:
+    studies = load_all_trained(config.study_dirs, data_dir=config.data_dir)
     for study in studies:
         if study.test.info != studies[0].test.info or len(study.test) != len(studies[0].test):
             raise InputError("the studies of one matrix must have the same data set and test images")

@@ -15,7 +15,7 @@ from jsep.study.evaluation_config import STORED, EvaluationConfig, Source
 from jsep.study.feature_network import OWN, PIXELS, has_own_network, own_features, pixels
 from jsep.study.methods import is_reference, training_methods
 from jsep.study.setup import create_model, load_split
-from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.study.trained import TrainedModel, TrainedStudy, load_all_trained
 from jsep.types import ModelFn, PyTree
 
 
@@ -74,12 +74,10 @@ def load_subject(config: EvaluationConfig) -> Subject:
     Raises: InputError where a file is missing or unreadable, the classes or the image size of a model differ from the
       data's, the pair index is of other data, or the reference is not among the models.
     """
-    sources, older = config.sources(), config.older_checkpoint
-    by_path = {
-        path: load_trained(path, data_dir=config.data_dir, older_checkpoint=older)
-        for path in dict.fromkeys(each.run_dir for each in sources)
-    }
-    studies = list(by_path.values())
+    sources = config.sources()
+    paths = list(dict.fromkeys(each.run_dir for each in sources))
+    studies = list(load_all_trained(paths, data_dir=config.data_dir, older_checkpoint=config.older_checkpoint))
+    by_path = dict(zip(paths, studies, strict=True))
     test = _test_images(config, studies)
     of_studies = _of_cells(sources, by_path) if config.cells else _of_studies(config, studies)
     found = (*of_studies, *_imported(config, test.info))

@@ -17,7 +17,7 @@ from jsep.study.landscape_config import AnalysisConfig, LandscapeConfig
 from jsep.study.landscape_measure import Measurement
 from jsep.study.methods import training_method
 from jsep.study.runner import Run, StudyKind
-from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.study.trained import TrainedModel, TrainedStudy, load_all_trained
 from jsep.study.work import Task, Work, data_sizes, finished_config, model_costs
 
 OUTCOMES = ("explanation_loss_end", "relative_reduction", "moved")
@@ -30,9 +30,9 @@ BASELINES = ("explanation_loss_start", "effective_pixels")
 CURVATURES = ("top_eigenvalue", "trace", "frobenius_norm", "average_sharpness", "worst_sharpness")
 
 
-def prepare(config: LandscapeConfig) -> list[TrainedStudy]:
+def prepare(config: LandscapeConfig) -> Sequence[TrainedStudy]:
     """The studies. Raises: InputError unless they share the same pairs and their models have different names."""
-    studies = [load_trained(path, data_dir=config.data_dir) for path in config.models]
+    studies = load_all_trained(config.models, data_dir=config.data_dir)
     names = [_name(study, trained) for study in studies for trained in study.trained]
     if len(set(names)) != len(names):
         raise InputError(f"models of {', '.join(config.models)} have the same names: give different studies")

@@ -11,7 +11,7 @@ from jsep.study.configuration import setting
 from jsep.study.cross_method import measure_cross
 from jsep.study.methods import training_method
 from jsep.study.runner import Run, StudyKind
-from jsep.study.trained import TrainedStudy, load_trained
+from jsep.study.trained import load_all_trained
 from jsep.study.work import Task, Work, pair_flops, study_tasks
 
 
@@ -57,15 +57,14 @@ def _prepare(config: MethodsTableConfig) -> None:
 def measure(config: MethodsTableConfig, prepared: None, run: Run) -> None:
     """Trains with every explanation method on the same pairs, in subdirectories, and tests every model with every
     explanation method as a cross-method study does."""
-    studies: list[TrainedStudy] = []
     for place, explanation in enumerate(config.explanations):
         run.announce(place, len(config.explanations), "study", f"training with {explanation}")
         own = config.study_config(explanation)
-        if studies:
+        if place:
             pairs_file = run.directory.path / config.explanations[0] / "pairs.json"
             own = own.replace(pairs_file=str(pairs_file))
         run.part(training.STUDY, own, explanation)
-        studies.append(load_trained(run.directory.path / explanation))
+    studies = load_all_trained([run.directory.path / explanation for explanation in config.explanations])
     measure_cross(studies, config.explanations, run, chunk_size=config.chunk_size)
 
 

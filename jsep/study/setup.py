@@ -6,8 +6,7 @@ import jax
 
 from jsep import data, models
 from jsep.checks import InputError
-from jsep.study.config import StudyConfig
-from jsep.study.groups import ModelConfig
+from jsep.study.groups import DataConfig, ModelConfig
 from jsep.types import Key
 
 
@@ -31,12 +30,14 @@ def load_split(dataset: str, data_dir: str | None, split: str, count: int, strea
     return data.stratified_subset(whole, count) if count else whole
 
 
-def load_splits(config: StudyConfig) -> Splits:
+def load_splits(config: DataConfig) -> Splits:
     """The images that the configuration names. Raises: InputError where they cannot be loaded."""
-    own = config.data
-    counts = {"train": own.train_images, "validation": own.validation_images, "test": own.test_images}
+    counts = {"train": config.train_images, "validation": config.validation_images, "test": config.test_images}
     return Splits(
-        **{split: load_split(own.dataset, own.data_dir, split, count, own.streams) for split, count in counts.items()}
+        **{
+            split: load_split(config.dataset, config.data_dir, split, count, config.streams)
+            for split, count in counts.items()
+        }
     )
 
 

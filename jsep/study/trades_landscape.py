@@ -10,7 +10,7 @@ from jsep.study.configuration import group, setting
 from jsep.study.landscape_config import AnalysisConfig
 from jsep.study.options import number
 from jsep.study.runner import Run, StudyKind
-from jsep.study.trained import TrainedStudy, load_trained
+from jsep.study.trained import load_all_trained
 from jsep.study.work import Task, Work, study_tasks
 
 
@@ -49,7 +49,6 @@ def _prepare(config: TradesLandscapeConfig) -> None:
 
 def measure(config: TradesLandscapeConfig, prepared: None, run: Run) -> None:
     """Trains with every weight on the same pairs, in subdirectories, and analyses the models as a landscape study."""
-    studies: list[TrainedStudy] = []
     names = [f"trades_beta_{text}" for text in config.trades_betas]
     for place, text in enumerate(config.trades_betas):
         run.announce(place, len(config.trades_betas), "weight", f"trades_beta {text}")
@@ -57,7 +56,7 @@ def measure(config: TradesLandscapeConfig, prepared: None, run: Run) -> None:
         if place:
             own = own.replace(pairs_file=str(run.directory.path / names[0] / "pairs.json"))
         run.part(training.STUDY, own, names[place])
-        studies.append(load_trained(run.directory.path / names[place]))
+    studies = load_all_trained([run.directory.path / name for name in names])
     landscape.measure(config.analysis, studies, run)
 
 

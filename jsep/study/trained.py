@@ -1,7 +1,9 @@
 """The trained models of a finished study, read back from its run directory for a further analysis."""
 
 import dataclasses
+import functools
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -10,9 +12,9 @@ from jsep import data, evaluate, models, record, train
 from jsep.checks import InputError, check_choice
 from jsep.record.manifest import listed_checksum, read_listed
 from jsep.study.config import StudyConfig
-from jsep.study.groups import CHECKPOINTS
+from jsep.study.groups import CHECKPOINTS, DataConfig
 from jsep.study.measured_weights import train_config_of
-from jsep.study.setup import create_model, load_splits, training_key
+from jsep.study.setup import Splits, create_model, load_splits, training_key
 from jsep.study.work import finished_config
 from jsep.types import Key, ModelFn, PyTree
 
@@ -69,13 +71,38 @@ def load_trained(
       the one before is taken, with a warning, where that checkpoint is damaged.
     Raises: InputError where `run_dir` holds no study, a model has no intact checkpoint, or the data changed.
     """
-    path = Path(run_dir).expanduser()
+    (found,) = load_all_trained([run_dir], data_dir=data_dir, which=which, older_checkpoint=older_checkpoint)
+    return found
+
+
+def load_all_trained(
+    run_dirs: Sequence[str | Path],
+    *,
+    data_dir: str | None = None,
+    which: str | None = None,
+    older_checkpoint: bool = False,
+) -> tuple[TrainedStudy, ...]:
+    """The studies in `run_dirs`; those on the same images share them, so that they are read and in memory once.
+
+    Args, Raises: as `load_trained`.
+    """
+    images = functools.cache(load_splits)
+    return tuple(_load(Path(path).expanduser(), data_dir, which, older_checkpoint, images) for path in run_dirs)
+
+
+def _load(
+    path: Path,
+    data_dir: str | None,
+    which: str | None,
+    older_checkpoint: bool,
+    images: Callable[[DataConfig], Splits],
+) -> TrainedStudy:
     config = finished_config(path)
     if data_dir is not None:
         config = config.replace(data_dir=data_dir)
     which = config.evaluated_checkpoint if which is None else which
     check_choice("checkpoint", which, CHECKPOINTS)
-    splits = load_splits(config)
+    splits = images(config.data)
     model = create_model(config.model, splits.train.info)
     num_pixels = splits.train.info.image_shape[0] * splits.train.info.image_shape[1]
     trained, collapsed = [], _collapsed(path)

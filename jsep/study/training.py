@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
 
 def prepare(config: StudyConfig) -> Prepared:
     """Loads the inputs that the configuration names. Raises: InputError where they are incompatible."""
-    splits = devices.first_then_others(lambda: load_splits(config))
+    splits = devices.first_then_others(lambda: load_splits(config.data))
     model = create_model(config.model, splits.train.info)
     start = load_start(config, model)
     config.feature_train_config().steps_per_epoch(len(splits.train))

@@ -3,6 +3,7 @@
 import functools
 import json
 import shutil
+from unittest import mock
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from tiny_study import CONFIG
 
 from jsep import evaluate, explain, study
 from jsep.checks import InputError
+from jsep.study import trained
 
 
 def test_load_trained_gives_the_evaluated_models_back(finished):
@@ -29,6 +31,14 @@ def test_load_trained_gives_the_evaluated_models_back(finished):
             logits_fn = functools.partial(loaded.model_fn, model.variables)
             map_ = explain.make_map_fn("gradient_x_input", logits_fn, int(maps[f"{model.method}/predicted"][0]))(victim)
             np.testing.assert_allclose(map_, maps[f"{model.method}/victim_map"][0], rtol=1e-4, atol=1e-7)
+
+
+def test_studies_of_the_same_images_read_them_once(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished[0], tmp_path / "copy")
+    monkeypatch.setattr(trained, "load_splits", reads := mock.Mock(wraps=trained.load_splits))
+    first, second = trained.load_all_trained([finished[0], tmp_path / "copy"])
+    assert reads.call_count == 1
+    assert first.test is second.test
 
 
 def test_damaged_checkpoint_is_an_error_unless_the_one_before_is_asked_for(finished, tmp_path):
