@@ -39,7 +39,7 @@ def test_importing_the_package_loads_nothing_and_then_what_is_used() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_types_reach_a_strict_consumer(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("mypy")
     assert (ROOT / "jsep" / "py.typed").exists()

@@ -64,7 +64,11 @@ def test_code_of_the_page_on_plug_ins_runs(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.long] if page.stem in ("train", "landscape") else []) for page in TUTORIALS],
+    ids=lambda page: page.stem,
+)
 def test_tutorial_runs_and_prints_what_it_says(
     page: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +134,7 @@ def test_site_builds_strictly_without_anything_from_elsewhere(tmp_path: pathlib.
     assert len(list((tmp_path / "site").rglob("*.html"))) > 20
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_is_wrong_is_named_and_stops_the_build(tmp_path: pathlib.Path) -> None:
     for name in ("docs", "results", "experiments"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

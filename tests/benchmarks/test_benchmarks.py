@@ -144,7 +144,7 @@ SMALL = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "script", [n if n == "training_step" else pytest.param(n, marks=pytest.mark.long) for n in SMALL]
+    "script", [n if n == "prediction_attacks" else pytest.param(n, marks=pytest.mark.long) for n in SMALL]
 )
 def test_script_ends_with_a_record_of_equal_work(script: str, tmp_path: pathlib.Path) -> None:
     if script not in ("scaling", "simulated_devices"):

@@ -39,7 +39,7 @@ def attacked(logits_fn: Any, image: jax.Array) -> tuple[jax.Array, jax.Array]:
     return map_fn(image), moved
 
 
-@pytest.mark.parametrize("name", ["convnet", pytest.param("mobilenet_v2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["convnet", pytest.param("mobilenet_v2", marks=pytest.mark.long)])
 def test_one_export_is_right_on_this_machine_and_lowered_for_the_others(name: str) -> None:
     function = jax.jit(functools.partial(attacked, network(name)))
     exported = jax.export.export(

@@ -134,7 +134,15 @@ class Pair(types.SimpleNamespace):
     """model_fn and variables, their twin, an image for both."""
 
 
-@pytest.fixture(params=["convnet relu", "convnet softplus", "resnet18 relu", "resnet18 softplus"], scope="module")
+@pytest.fixture(
+    params=[
+        "convnet softplus",
+        "resnet18 relu",
+        pytest.param("convnet relu", marks=pytest.mark.long),
+        pytest.param("resnet18 softplus", marks=pytest.mark.long),
+    ],
+    scope="module",
+)
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     name, activation = request.param.split()
     with jax.enable_x64(True):

@@ -82,7 +82,7 @@ def jax_logits(weights, image):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("method", ["gradient", "gradient_x_input"])
+@pytest.mark.parametrize("method", [pytest.param("gradient", marks=pytest.mark.long), "gradient_x_input"])
 def test_attack_and_plain_torch_loop_reach_the_same_loss_on_every_pair(method, weights, images):
     @jax.jit
     def attacked(victims, targets):

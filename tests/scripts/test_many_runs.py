@@ -6,7 +6,7 @@ import pytest
 from script_runs import SMOKE, call
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_recipes_run_one_after_the_other_and_only_whole_results_are_kept(tmp_path):
     small = {"methods": "mat", "epochs": 1}
     entries = [

@@ -52,7 +52,7 @@ def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(mat_models,
     assert done.stdout.split("Members")[1] == again.stdout.split("Members")[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_evaluation_of_trained_models_runs_end_to_end_and_goes_on_after_a_kill(tmp_path):
     models_dir, run_dir = tmp_path / "models", tmp_path / "run"
     trained = call("digits_sep", SMOKE, "--methods=mat,sep_neg", "--num_seeds=1", f"--run_dir={models_dir}")

@@ -36,8 +36,10 @@ def test_digits_script_runs_end_to_end_resumes_and_repeats(tmp_path):
     "script",
     [
         "cifar10_sep",
-        "tiny_imagenet_sep",
-        *(pytest.param(n, marks=pytest.mark.long) for n in ("cifar100_sep", "mnist_sep", "fashion_mnist_sep")),
+        *(
+            pytest.param(f"{name}_sep", marks=pytest.mark.long)
+            for name in ("tiny_imagenet", "cifar100", "mnist", "fashion_mnist")
+        ),
     ],
 )
 def test_script_of_a_data_set_runs_end_to_end(script, tmp_path):
@@ -85,7 +87,7 @@ def test_trades_and_transformer_scripts_run_end_to_end(tmp_path):
         assert method in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_study_that_continues_another_runs_end_to_end(mat_models, tmp_path):
     flags = "--flagfile=experiments/flags/baseline_sep_smoke.flags"
     done = call("baseline_sep", flags, f"--start_from={mat_models}", f"--run_dir={tmp_path / 'run'}")

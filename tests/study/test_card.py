@@ -145,7 +145,7 @@ def test_model_from_a_module_takes_normalised_images_on_demand(tmp_path: Path, m
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cifar10_convnet_mat", "mnist_convnet_sep_neg"])
+@pytest.mark.parametrize("name", ["cifar10_convnet_mat", pytest.param("mnist_convnet_sep_neg", marks=pytest.mark.long)])
 def test_a_slice_of_a_card_is_measured_again(name: str, tfds_dir: str) -> None:
     check_again(name, tfds_dir, clean=500, pgd=20, auto_attack=2, pairs=2)
 

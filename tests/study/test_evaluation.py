@@ -169,7 +169,7 @@ def test_cells_join_models_of_many_studies_on_images_that_all_classify_correctly
             evaluation_subject.load_subject(config.replace(**change))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_pytorch_weights_are_evaluated_beside_each_other(tmp_path) -> None:
     torch = pytest.importorskip("torch", reason="needs the extra: pip install -e '.[oracle]'")
     import importlib.util

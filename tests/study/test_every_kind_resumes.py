@@ -70,7 +70,10 @@ def check(config: study.Configuration, path: pathlib.Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ANALYSES)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("landscape", "attack_strength") else pytest.param(n, marks=pytest.mark.long) for n in ANALYSES],
+)
 def test_analysis_goes_on_where_it_was(name: str, finished: Any, tmp_path: pathlib.Path) -> None:
     kind, models = study.STUDIES[name].config, str(finished[0])
     known = study.settings_of(kind)
