@@ -98,10 +98,12 @@ def _main() -> None:
     if values.model is None:
         raise InputError(f"expected a model: --model=RUN_DIR, or one of {', '.join(models.pretrained())}")
     logits_fn, shape, names = _subject(values.model)
+    labels = None
     if values.images:
         images = data.read_images(values.images, shape)
     elif values.model in models.pretrained():
-        images = data.examples(models.load_pretrained(values.model).card["dataset"]).as_float()
+        examples = data.examples(models.load_pretrained(values.model).card["dataset"])
+        images, labels = examples.as_float(), examples.labels
     else:
         raise InputError("expected images: --images=FILE,FILE,... (.npz, .npy, PNG or JPEG)")
     images = images[: values.num_images]
@@ -111,13 +113,15 @@ def _main() -> None:
     print(report.format_table(_table(found, names)))
     first = {name: each[0] for name, each in found.items()}
     second = names[found["predicted"][1]]
-    seen = (names[first["predicted"]], names[first["manipulated_predicted"]], second)
+    seen = [f"predicted {name}" for name in (names[first["predicted"]], names[first["manipulated_predicted"]], second)]
+    if labels is not None:
+        seen = [f"{names[labels[index]]}, {said}" for index, said in zip((0, 0, 1), seen, strict=True)]
     axes = plot.attack(
         images[0],
         first["manipulated"],
         images[1],
         maps=[first["map"], first["manipulated_map"], first["target_map"]],
-        below=[f"predicted {name}" for name in seen],
+        below=seen,
     )
     axes[0, 0].figure.savefig(values.out, dpi=150)
     print(f"\npicture of the first attack: {values.out}")

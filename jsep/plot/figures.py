@@ -17,7 +17,7 @@ def _grid(axes: Any, rows: int, columns: int) -> np.ndarray:
     if axes is None:
         import matplotlib.pyplot as plt  # only here: it may open a window
 
-        _, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 2.15 * rows), squeeze=False, layout="constrained")
+        _, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 2.15 * rows), squeeze=False, layout="compressed")
     grid = np.atleast_1d(np.asarray(axes, dtype=object))
     if grid.size != rows * columns:
         raise InputError(f"axes: expected {rows} x {columns} = {rows * columns} axes, got {grid.size}")
