@@ -1,11 +1,14 @@
 """Writes the tables of README.md, docs/ and results/ (one page of findings, and one page per result) from
-results/*/result.json, and the table of experiments/README.md from the headers of the flagfiles.
+results/*/result.json, the table of experiments/README.md from the headers of the flagfiles, and the help of every
+script, which `--help` then shows without importing JAX.
 
 python experiments/render_results.py            write the files
 python experiments/render_results.py --check    exit code 1 where one is out of date
 """
 
 import collections
+import contextlib
+import io
 import json
 import pathlib
 import re
@@ -15,7 +18,7 @@ from collections.abc import Callable
 from absl import flags
 
 from jsep import models, record, report
-from jsep.cli import command_line
+from jsep.cli import command_line, program, scripts
 from jsep.report.formatting import MISSING
 from jsep.study import recipes
 
@@ -123,9 +126,24 @@ def _flagfiles() -> str:
     return "\n".join(lines)
 
 
+def _help_page(name: str) -> str:
+    """The flags of a script as `--help` prints them."""
+    before, argv, printed = set(flags.FLAGS), sys.argv, io.StringIO()
+    sys.argv = [f"jsep {name}", "--help"]
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            program.start(name)
+        return printed.getvalue().removeprefix(f"{scripts.description(name)}\n\n")
+    finally:
+        sys.argv = argv
+        for flag in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, flag)
+
+
 def render() -> dict[pathlib.Path, str]:
     """The text that each generated file should have."""
-    texts = {path: _filled(path.read_text(), _table) for path in sorted((ROOT / "docs").glob("*.md"))}
+    texts = {program.HELP_PAGES / f"{name}.txt": _help_page(name) for name in scripts.SCRIPTS}
+    texts |= {path: _filled(path.read_text(), _table) for path in sorted((ROOT / "docs").glob("*.md"))}
     zoo = ROOT / "docs" / "zoo.md"
     texts[zoo] = CARDS.sub(lambda match: f"{match[1]}{_cards()}\n\n{match[2]}", texts[zoo])
     about = ROOT / "experiments" / "README.md"
@@ -178,15 +196,17 @@ def _page(name: str, result: dict) -> str:
 
 def main() -> None:
     """Writes the files that are not up to date, or lists them."""
+    only_checks = flags.FLAGS.check
+    delattr(flags.FLAGS, "check")  # the help of a script lists every flag that there is
     stale = []
     for path, text in render().items():
         if path.exists() and path.read_text() == text:
             continue
         stale.append(path.relative_to(ROOT))
-        if not flags.FLAGS.check:
+        if not only_checks:
             path.write_text(text)
             print(f"wrote {stale[-1]}")
-    if stale and flags.FLAGS.check:
+    if stale and only_checks:
         print(
             f"not up to date: {', '.join(map(str, stale))}; run: python experiments/render_results.py", file=sys.stderr
         )

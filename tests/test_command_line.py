@@ -31,13 +31,23 @@ def own_flags(monkeypatch: pytest.MonkeyPatch) -> flags.FlagValues:
 
 
 def test_help_groups_the_flags_and_says_their_defaults(own_flags: flags.FlagValues) -> None:
-    text = help_text.help_text("What it does.")
-    blocks = dict(block.split(":\n", 1) for block in text.split("\n\n")[1:])
-    assert text.startswith("What it does.\n\n")
+    text = help_text.help_text()
+    blocks = dict(block.split(":\n", 1) for block in text.split("\n\n"))
     assert "--[no]resume" in blocks["The run"]
     assert blocks["Training"].split() == ["--epochs", "help", "of", "epochs", "(default:", "25)"]
     assert "--sep_weight_pos" in blocks["SEP, the regulariser under test"]
     assert "--zzz" in blocks["This script"]
+
+
+def test_help_of_a_script_is_shown_without_jax() -> None:
+    program = (
+        "import sys; sys.argv = ['jsep digits_sep', '--help']; from jsep import cli; cli.run('digits_sep');"
+        "assert 'jax' not in sys.modules and 'absl' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "jsep digits_sep --flagfile=digits_sep" in done.stdout
+    assert "--sep_weight_pos" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from jsep import devices, interrupts, record, study, train
 from jsep.checks import InputError
 from jsep.cli import help_text, plan_text, recipes
-from jsep.cli.scripts import SCRIPTS
+from jsep.cli.scripts import SCRIPTS, asks_for_help, description
 from jsep.files import is_disk_full
 from jsep.study.options import number, whole_number
 
@@ -76,8 +76,9 @@ def define_flags(defaults: study.Configuration) -> None:
     flags.DEFINE_bool("overwrite", False, "replace the run in run_dir")
     flags.DEFINE_string(
         "compilation_cache",
-        os.environ.get("JAX_COMPILATION_CACHE_DIR", os.path.join("~", ".cache", "jsep")),
-        "where compiled programs are kept between runs; '' for nowhere",
+        None,
+        "where compiled programs are kept between runs; '' for nowhere; default: ~/.cache/jsep, or what "
+        "JAX_COMPILATION_CACHE_DIR says",
     )
     _list_in_help()
 
@@ -208,9 +209,17 @@ class TerminalProgress:
             self._bar = None
 
 
+def _compilation_cache() -> Path | None:
+    """Where compiled programs are kept; None for nowhere."""
+    given = flags.FLAGS.compilation_cache
+    if given is None:
+        given = os.environ.get("JAX_COMPILATION_CACHE_DIR", os.path.join("~", ".cache", "jsep"))
+    return Path(given).expanduser() if given else None
+
+
 def _keep_compiled_programs() -> None:
-    if flags.FLAGS.compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.FLAGS.compilation_cache))
+    if (cache := _compilation_cache()) is not None:
+        jax.config.update("jax_compilation_cache_dir", str(cache))
         # By default JAX caches only programs that took 1 s to compile; a run has hundreds that take 0.1 s.
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
@@ -257,17 +266,10 @@ def _run_study(kind: type[study.Configuration]) -> None:
     run_in_directory(body, config.experiment)
 
 
-def _description(name: str) -> str:
-    """What the script does and an example, as it was called: by `jsep`, or as a file."""
-    if name not in SCRIPTS:
-        return sys.modules["__main__"].__doc__ or ""
-    called = sys.argv[0] if sys.argv[0].startswith("jsep ") else f"python experiments/{name}.py"
-    return f"{SCRIPTS[name].help}\n\n  {called} {SCRIPTS[name].example}"
-
-
 def _parse(argv: Sequence[str], takes_arguments: bool, name: str) -> list[str]:
-    if {"-h", "-help", "--help", "-?", "--helpshort"} & set(argv[1:]):
-        print(help_text.help_text(_description(name)), end="")
+    if asks_for_help(argv):
+        said = description(name) if name in SCRIPTS else sys.modules["__main__"].__doc__ or ""
+        print(said.strip(), help_text.help_text(), sep="\n\n", end="")
         sys.exit(0)
     try:
         rest = flags.FLAGS(recipes.resolve(argv))
@@ -295,8 +297,7 @@ def _print_plan(config: study.Configuration) -> None:
         rows = record.read_json(run_dir)["rows"]
         done = {(row["method"], row["seed"]) for row in rows if "seed" in row}
     if flags.FLAGS.target is not None:
-        cache = Path(os.path.expanduser(flags.FLAGS.compilation_cache)) if flags.FLAGS.compilation_cache else None
-        print(plan_text.target_text(study.plan_on(config, flags.FLAGS.target, cache=cache)))
+        print(plan_text.target_text(study.plan_on(config, flags.FLAGS.target, cache=_compilation_cache())))
         return
     print(plan_text.plan_text(config, str(run_dir), done))
 

@@ -2,12 +2,14 @@
 
 import difflib
 import re
-import shutil
 import textwrap
 
 from absl import flags
 
 from jsep import study
+
+_WIDTH = 100
+"""Characters a line."""
 
 GROUPS = (
     ("Data", r"dataset|data_dir|stream|(train|validation|test)_images|augment|out"),
@@ -115,17 +117,15 @@ def _title(name: str) -> str:
     return next((title for title, pattern in GROUPS if re.fullmatch(pattern, name)), "This script")
 
 
-def help_text(description: str) -> str:
-    """The description of the script, then its flags by group."""
-    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+def help_text() -> str:
+    """The flags of the script by group."""
     groups: dict[str, list[str]] = {title: [] for title in (*(title for title, _ in GROUPS), "This script")}
     for name, flag in own_flags().items():
         shown = f"--[no]{name}" if flag.boolean else f"--{name}"
         text = f"{flag.help}{_default(flag)}"
-        lines = textwrap.wrap(text, width - 32) or [""]
+        lines = textwrap.wrap(text, _WIDTH - 32) or [""]
         start = f"  {shown:<28}  " if len(shown) <= 28 else f"  {shown}\n{'':32}"
         groups[_title(name)].append(start + f"\n{'':32}".join(lines))
     groups["The run"].insert(0, f"  {'--flagfile':<28}  a file of flags; of several values of a flag the last one wins")
-    parts = [description.strip()]
-    parts += [f"{title}:\n" + "\n".join(rows) for title, rows in groups.items() if rows]
+    parts = [f"{title}:\n" + "\n".join(rows) for title, rows in groups.items() if rows]
     return "\n\n".join(parts) + "\n"

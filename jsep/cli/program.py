@@ -1,11 +1,28 @@
 """Runs a script by its name."""
 
 import importlib
+import signal
+import sys
+from pathlib import Path
 
-from jsep.cli.scripts import SCRIPTS, defaults_of
+from jsep.cli.scripts import SCRIPTS, asks_for_help, defaults_of, description
+
+HELP_PAGES = Path(__file__).parent / "help"
+"""The flags of every script, NAME.txt, as `help_text` writes them, so that --help need not import JAX for seconds."""
 
 
 def run(name: str) -> None:
+    """Runs the script with the flags of this process, or shows its help."""
+    page = HELP_PAGES / f"{name}.txt"
+    if asks_for_help(sys.argv) and page.exists():
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
+        print(description(name), page.read_text(encoding="utf-8"), sep="\n\n", end="")
+        return
+    start(name)
+
+
+def start(name: str) -> None:
     """Runs the script with the flags of this process."""
     from jsep.cli import command_line  # JAX and all that stands on it
 

@@ -5,7 +5,8 @@ Nothing heavy is imported: the list of subcommands and a mistyped name cost no J
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -166,6 +167,17 @@ SCRIPTS: dict[str, Script] = {
     ),
 }
 """name -> script, in the order in which they are listed."""
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+    """Whether the command line asks for the help of its script."""
+    return not {"-h", "-help", "--help", "-?", "--helpshort"}.isdisjoint(argv[1:])
+
+
+def description(name: str) -> str:
+    """What the script does and an example, as it was called: by `jsep`, or as a file."""
+    called = sys.argv[0] if sys.argv[0].startswith("jsep ") else f"python experiments/{name}.py"
+    return f"{SCRIPTS[name].help}\n\n  {called} {SCRIPTS[name].example}"
 
 
 def defaults_of(name: str) -> "study.Configuration":
