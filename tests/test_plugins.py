@@ -68,6 +68,7 @@ def mart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("mart")
+@pytest.mark.slow
 def test_study_of_a_new_objective_compares_its_sep_arms_with_it(tmp_path: pathlib.Path) -> None:
     methods = ("mart", "mart_sep_pos", "mart_sep_neg")
     config = TINY.replace(methods=methods, objective_options=("mart_weight=2.5",))

@@ -64,8 +64,8 @@ def test_report_of_bad_input_is_one_line_and_exit_code_2(arguments, message):
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [
-        (signal.SIGINT, 130, "interrupted"),
-        pytest.param(signal.SIGTERM, 143, "ended by SIGTERM", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, "ended by SIGTERM", marks=pytest.mark.long),
     ],
 )
 def test_interrupt_leaves_a_run_that_resumes(number, code, said, tmp_path):

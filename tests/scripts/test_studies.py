@@ -15,6 +15,7 @@ from jsep.data import tensorflow_datasets
 DATA_DIR = pathlib.Path(os.environ.get("JSEP_TEST_DATA", ROOT.parent / "shared" / "data" / "tfds"))
 
 
+@pytest.mark.slow
 def test_digits_script_runs_end_to_end_resumes_and_repeats(tmp_path):
     run_dir = tmp_path / "run"
     done = call_alone("digits_sep", SMOKE, f"--run_dir={run_dir}")

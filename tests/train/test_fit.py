@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 import signal
+import time
 from typing import Any
 
 import jax
@@ -212,6 +213,9 @@ def test_full_disk_names_the_step_and_leaves_the_checkpoint_before_it(
         assert is_disk_full(caught.value)
     with train.Checkpoints(tmp_path / "mat_seed0", {}) as checkpoints:
         np.testing.assert_array_equal(checkpoints.restore({"a": jnp.zeros(3)})["a"], 1.0)
+    deadline = time.monotonic() + 60  # Orbax removes it in a thread of its own
+    while half.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert not half.exists()
 
 
