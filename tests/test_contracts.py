@@ -413,11 +413,11 @@ def test_model_in_evaluation_mode_treats_each_image_alone(name: str) -> None:
     assert not np.allclose(first[1], second[1], rtol=1e-3), "the images do not matter"
 
 
-LARGE = ("wrn_28_10", "wrn_34_10", "vit_tiny")  # deeper or wider forms of others
+SIZES_OF_OTHERS = ("wrn_28_10", "wrn_34_10", "vit_tiny")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long) if name in LARGE else name for name in models.MODELS]
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in SIZES_OF_OTHERS else name for name in models.MODELS]
 )
 def test_model_with_softplus_has_finite_second_derivatives_that_are_not_zero(name: str) -> None:
     model, variables, batch = network(name)
