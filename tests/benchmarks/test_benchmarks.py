@@ -13,6 +13,10 @@ import prediction
 import pytest
 import render
 import tables
+import visit
+
+from jsep import data, study
+from jsep.study import recipes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -165,3 +169,36 @@ def test_script_ends_with_a_record_of_equal_work(script: str, tmp_path: pathlib.
                 assert value > 0.95
         lowest = [value for name, value in record.get("agreement", {}).items() if name.startswith("mean lowest loss")]
         assert lowest == pytest.approx(lowest[:1] * len(lowest), rel=1e-3)
+
+
+def test_visit_takes_every_full_recipe_that_trains_by_flags_that_exist(tmp_path: pathlib.Path) -> None:
+    known = {*study.settings_of(study.StudyConfig), "flagfile", "run_dir", "overwrite"}
+    commands = {
+        name: visit.one_batch(recipe, tmp_path)
+        for name, recipe in recipes.read_recipes(ROOT / "experiments" / "paper.json").items()
+        if recipe.chosen == "full"
+    }
+    trained = {name: command for name, command in commands.items() if command}
+    assert {"mnist_sep", "cifar10_sep", "cifar100_sep", "tiny_imagenet_sep", "imagenette_sep", "vit_sep"} <= set(
+        trained
+    )
+    assert commands["landscape"] is None
+    assert commands["baseline_sep"] is None
+    for command in trained.values():
+        names = [argument.removeprefix("--").partition("=")[0] for argument in command if argument.startswith("--")]
+        assert set(names) <= known
+        (images,) = (argument.partition("=")[2] for argument in command if argument.startswith("--dataset="))
+        assert data.load(images, split="train").info.num_classes in (10, 100, 200)
+
+
+def test_visit_says_what_ended_failed_and_had_no_time(tmp_path: pathlib.Path) -> None:
+    one = visit.Visit(tmp_path / "out", minutes=0.5)
+    one.run("ends", ["-c", "print('hello')"])
+    one.run("fails", ["-c", "raise SystemExit(3)"])
+    one.run("sleeps", ["-c", "import time; time.sleep(60)"], share=(30 - one.left() + 6) / 30)
+    one.seconds = 1
+    one.run("late", ["-c", ""])
+    found = json.loads((tmp_path / "out" / "visit.json").read_text())
+    assert [each["outcome"] for each in found["ran"]] == ["done", "failed, exit code 3", "out of time", "no time left"]
+    assert found["platform"] == "cpu"
+    assert "hello" in (tmp_path / "out" / "visit.log").read_text()
