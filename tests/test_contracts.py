@@ -417,7 +417,11 @@ SIZES_OF_OTHERS = ("wrn_28_10", "wrn_34_10", "vit_tiny")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long) if name in SIZES_OF_OTHERS else name for name in models.MODELS]
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.long] if n in SIZES_OF_OTHERS else [pytest.mark.slow] * (n == "vit_micro"))
+        for n in models.MODELS
+    ],
 )
 def test_model_with_softplus_has_finite_second_derivatives_that_are_not_zero(name: str) -> None:
     model, variables, batch = network(name)

@@ -240,6 +240,7 @@ def test_npz_without_all_splits_is_not_written(tmp_path: pathlib.Path) -> None:
         data.save_npz(tmp_path / "nowhere" / "some.npz", dict.fromkeys(("train", "validation", "test"), train))
 
 
+@pytest.mark.slow
 def test_prepare_data_writes_a_file_that_experiments_read_and_never_overwrites(tmp_path: pathlib.Path) -> None:
     out = tmp_path / "digits.npz"
     first = call("prepare_data", "--dataset=digits", f"--out={out}")

@@ -67,6 +67,7 @@ def test_row_holds_the_means_and_the_values_of_every_pair(
     )
 
 
+@pytest.mark.slow
 def test_comparison_does_not_depend_on_the_chunk_size(
     results: evaluate.PairResults, found: dict[str, np.ndarray]
 ) -> None:

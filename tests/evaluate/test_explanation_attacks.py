@@ -36,6 +36,7 @@ def run(config: Any = CONFIG, variables: Any = VARIABLES, model_fn: Any = model,
     return evaluate.explanation_robustness(KEY, model_fn, variables, dataset, pairs, config, **settings)
 
 
+@pytest.mark.slow
 def test_ensemble_is_reached_by_one_setting_and_ends_lower() -> None:
     pairs, dataset = pairs_and_dataset()
     targeted = run()
@@ -130,6 +131,7 @@ def test_bad_settings_of_an_attack_are_input_errors() -> None:
         attack.BlackBoxConfig("evolutions")
 
 
+@pytest.mark.slow
 def test_black_box_attack_follows_a_method_without_derivative_and_lowers_its_loss() -> None:
     settings = attack.BlackBoxConfig(num_steps=30, num_samples=4)
     config = evaluate.ExplanationAttackConfig(

@@ -14,6 +14,7 @@ KEY = jax.random.key(0)
 CONFIG = evaluate.PropertiesConfig(radius=0.1, num_neighbours=3, num_steps=4, num_road_steps=3)
 
 
+@pytest.mark.slow
 def test_properties_are_those_of_each_image(tiny, digits) -> None:
     images = digits.as_float(slice(0, 3))
     manipulated = np.clip(images + 0.1, 0, 1)

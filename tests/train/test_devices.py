@@ -127,6 +127,7 @@ def test_loss_curve_is_that_of_one_device_on_every_number(name: str, digits: dat
         np.testing.assert_allclose(curve(digits, CONFIGS[name], num_devices)[0], one, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_streamed_run_equals_the_one_in_memory_bit_for_bit(digits: data.Dataset) -> None:
     whole, state = curve(digits, STANDARD, 1)
     streamed, same = curve(digits, STANDARD, 1, stream=True)
