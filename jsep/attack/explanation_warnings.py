@@ -27,7 +27,8 @@ WARNING_SENTENCES = {
     "loss_not_falling": "no gradient step lowered the loss: the gradient of the map is zero or wrong (a quantised map, "
     "a clipped value), or the map cannot be moved",
     "zero_second_derivative": "the model has no second derivative at the image, so gradients do not see how its maps "
-    "change: if its activation is ReLU, attack a softplus twin and evaluate the result on the ReLU model",
+    "change: if its activation is ReLU, attack a softplus twin (the network built with softplus, of the same weights) "
+    "and evaluate the result on the ReLU model",
     "collapsed_map": "a map lies on a few pixels: its loss to any target is high whatever the attack does, so look at "
     "the cosine",
     "not_finite": "a loss on the way was not finite: those images were passed over, so the attack may be weaker",

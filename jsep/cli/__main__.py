@@ -18,7 +18,7 @@ def _usage() -> str:
     listing = f"  {'recipes':<20}Lists the recipes: NAME in --flagfile=NAME"
     head = (
         f"jsep {__version__}: explain a classifier, attack its predictions and explanations, train it with SEP\n\n"
-        "  jsep digits_sep --flagfile=digits_sep   trains three models, attacks them, writes a page\n"
+        "  jsep digits_sep --flagfile=digits_sep   trains nine models, attacks them, writes a page\n"
         "  jsep NAME --help                        an example, and every flag\n"
     )
     return "\n".join([head, *rows, listing])

@@ -73,7 +73,6 @@ SCRIPTS: dict[str, Script] = {
         "Evaluates trained models, from studies or imported from PyTorch, on the same images, pairs and attacks",
         "--flagfile=evaluate_digits",
         "EvaluationConfig",
-        {"study_dirs": ("runs/digits_models",)},
     ),
     "card": Script(
         "The card of a model by a protocol: accuracies under attack and the robustness of its explanations",

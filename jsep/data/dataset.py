@@ -82,7 +82,8 @@ class Dataset:
         low, high = float(self.images.min()), float(self.images.max())
         if not (low >= 0 and high <= 1):
             raise InputError(
-                f"{where}: float images must be in [0, 1], got [{low:g}, {high:g}]; divide by the largest value"
+                f"{where}: float images must be in [0, 1], got [{low:g}, {high:g}]; "
+                + ("undo the normalisation, which belongs in the model" if low < 0 else "divide by the largest value")
             )
 
     def __len__(self) -> int:

@@ -42,7 +42,8 @@ class Functional:
     def outputs(self, variables: PyTree, images: Array, *, train: bool) -> tuple[Array, PyTree]:
         """(logits (B, K), statistics), as of `models.batch_fn`."""
         if self.has_statistics:
-            return self.apply(variables["params"], variables["batch_stats"], images, train)
+            # A network whose statistics are empty is one without them to what holds its variables.
+            return self.apply(variables["params"], variables.get("batch_stats", {}), images, train)
         return self.apply(variables["params"], images), {}
 
 
@@ -91,8 +92,9 @@ def _from_nnx(module: nnx.Module) -> Functional:
     start = (_named(params), _named(statistics))
 
     def apply(named: Any, named_statistics: Any, images: Array, train: bool) -> tuple[Array, Any]:
+        fresh = jax.tree.map(lambda leaf: leaf, rest)  # a variable made outside of a trace cannot be changed in it
         own = nnx.merge(
-            graphs[0 if train else 1], _unnamed(params, named), _unnamed(statistics, named_statistics), rest
+            graphs[0 if train else 1], _unnamed(params, named), _unnamed(statistics, named_statistics), fresh
         )
         before = jax.tree.leaves(nnx.state(own, nnx.RngState))
         logits = own(images)

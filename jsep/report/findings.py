@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jsep import record
+from jsep import attack, record
 from jsep.report.formatting import MISSING, coefficient, factor, listing, p_text, signed, unit_of_difference
 from jsep.report.table import Cell, Column, Table, make_table, text_column
 
@@ -40,7 +40,7 @@ def answer(content: Mapping[str, Any]) -> Answer:
     sentences = [_sentence(key, own) for key, own in record.by_question(findings).items()]
     if any(f.mean is not None and f.mean.num_seeds == 3 and f.verdict == record.UNDECIDED for f in findings):
         sentences.append(FEW_SEEDS)
-    sentences += _attack_sentences(result)
+    sentences += [*_attack_sentences(result), *_warning_sentences(content)]
     return Answer(_headline(result, found), (*sentences, _degraded_sentence(result)), found)
 
 
@@ -53,7 +53,8 @@ def brief_answer(content: Mapping[str, Any]) -> tuple[str, ...]:
         for (name, subject), own in found.verdicts.items()
         if name not in _HEADLINES
     ]
-    remarks = (*(each for each in found.sentences if each in (FEW_SEEDS, _ONE_ATTACK)), found.sentences[-1])
+    shown = (each for each in found.sentences if each in (FEW_SEEDS, _ONE_ATTACK) or each.startswith(_WARNING))
+    remarks = (*shown, found.sentences[-1])
     if len(names) > _MOST_QUESTIONS:
         counts = collections.Counter(found.verdicts.values())
         parts = "; ".join(f"{verdict}: {counts[verdict]}" for verdict in record.VERDICTS if counts[verdict])
@@ -168,7 +169,7 @@ def findings_table(content: Mapping[str, Any]) -> Table | None:
     ]  # fmt: skip
     if not rows:
         return None
-    notes = (NOTE, *_attack_sentences(result))
+    notes = (NOTE, *_attack_sentences(result), *_warning_sentences(result.content))
     return make_table(columns, rows, title="Findings", notes=notes, in_terminal=False)
 
 
@@ -186,6 +187,28 @@ def _attack_sentences(result: record.Result) -> list[str]:
         f"Findings on explanations rest on the attack {result.rows[0].attack!r}; the same pairs were attacked by "
         f"{listing(result.weaker_attacks)} too, and where the sign of a difference depends on that, it is undecided."
     ]
+
+
+_WARNING = "Warning: "
+_WARNED_SHARE = 0.1
+
+
+def _warning_sentences(content: Mapping[str, Any]) -> list[str]:
+    """The ensemble's warnings that some method has on a tenth of its pairs or more, one sentence each."""
+    num_pairs = len(content.get("pairs", {}).get("victims", ()))
+    raised: dict[str, dict[str, list[int]]] = {}
+    for row in content.get("rows", ()):
+        for name, count in row.get("explanation_warnings", {}).items():
+            raised.setdefault(name, {}).setdefault(row["method"], []).append(count)
+    sentences = []
+    for name, by_method in raised.items():
+        shares = {method: (sum(counts), num_pairs * len(counts)) for method, counts in by_method.items()}
+        often = [
+            f"{m} {own} of {total} pairs" for m, (own, total) in shares.items() if own >= _WARNED_SHARE * total > 0
+        ]
+        if often and name in attack.WARNING_SENTENCES:
+            sentences.append(f"{_WARNING}{listing(often)}: {attack.WARNING_SENTENCES[name]}.")
+    return sentences
 
 
 def _degraded_sentence(result: record.Result) -> str:

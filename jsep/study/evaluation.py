@@ -228,6 +228,7 @@ class _Measurement:
 
 
 def _work(config: EvaluationConfig, done: Collection[tuple[str, int]]) -> Work:
+    config.check_subject()
     tasks: list[Task] = []
     first = None
     for run_dir, _, method in config.sources():

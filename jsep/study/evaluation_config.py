@@ -158,7 +158,7 @@ class EvaluationConfig(Configuration):
     chunk_size: int = count(256, "images or pairs in memory at once, and kept together on disk for a resumed run")
 
     def check(self) -> None:
-        """Raises: InputError where models, data or pairs are missing."""
+        """Raises: InputError for models that are named twice, or settings that do not fit."""
         if self.cells and (self.study_dirs or self.imported.names() or self.methods or self.max_seeds):
             raise InputError(
                 "cells name all models: give no study_dirs, torch_weights, classifiers, methods or max_seeds"
@@ -166,6 +166,13 @@ class EvaluationConfig(Configuration):
         for entry in self.cells:
             if not all(entry.partition("=")):
                 raise InputError(f"a cell is name=PATTERN or name=PATTERN:method, got {entry!r}")
+        self.budget.check()
+        self.imported.mean()
+        self.imported.std()
+        self.explanation_attacks()
+
+    def check_subject(self) -> None:
+        """Raises: InputError where models, data or pairs are missing."""
         if not self.cells and not self.study_dirs and not self.imported.names():
             raise InputError("nothing to evaluate: give study_dirs, cells, torch_weights or classifiers")
         has_studies = bool(self.study_dirs or self.cells)
@@ -173,10 +180,6 @@ class EvaluationConfig(Configuration):
             raise InputError("imported models do not name their data: give dataset")
         if self.pairs.pairs_file is None and self.pairs.selection == STORED and not has_studies:
             raise InputError("without a study there are no stored pairs: give selection or pairs_file")
-        self.budget.check()
-        self.imported.mean()
-        self.imported.std()
-        self.explanation_attacks()
 
     def sources(self) -> tuple[Source, ...]:
         """The studies with the evaluated models, those of cells found by their patterns.

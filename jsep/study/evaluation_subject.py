@@ -74,6 +74,7 @@ def load_subject(config: EvaluationConfig) -> Subject:
     Raises: InputError where a file is missing or unreadable, the classes or the image size of a model differ from the
       data's, the pair index is of other data, or the reference is not among the models.
     """
+    config.check_subject()
     sources = config.sources()
     paths = list(dict.fromkeys(each.run_dir for each in sources))
     studies = list(load_all_trained(paths, data_dir=config.data_dir, older_checkpoint=config.older_checkpoint))

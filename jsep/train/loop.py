@@ -87,6 +87,10 @@ def fit(
     Raises: TrainingDiverged on a non-finite term or, if `collapse` has the action "stop", on collapsed maps; InputError
       for invalid counts or variables.
     """
+    if not isinstance(dataset, Dataset):
+        raise InputError(
+            f"dataset must be a data.Dataset, got {type(dataset).__name__}; data.from_arrays(images, labels) makes one"
+        )
     for name, count in {
         "log_every": log_every,
         "validate_every": validate_every,

@@ -1,5 +1,6 @@
 """One verdict in every outlet: page, terminal, README and the table of results show the findings and nothing else."""
 
+import copy
 import json
 import pathlib
 import re
@@ -107,6 +108,27 @@ def test_differences_and_p_values_are_written_as_their_metric_is_shown() -> None
     assert signed(-0.0574, "relative_reduction") == "−5.7"
     assert signed(0.0814, "one_minus_concordance_end") == "+0.081"
     assert (p_text(0.0004), p_text(None), p_text(0.05)) == ("< 0.001", "–", "0.050")
+
+
+def test_warnings_of_the_attack_are_shown_where_a_tenth_of_the_pairs_has_them() -> None:
+    content = copy.deepcopy(PLANTED["clear"])
+    num_pairs = len(content["pairs"]["victims"])
+    for row in content["rows"]:
+        often = num_pairs if row["method"] == "mat" else 0
+        row["explanation_warnings"] = {"zero_second_derivative": often, "loss_not_falling": int(0.05 * num_pairs)}
+    num_seeds = sum(row["method"] == "mat" for row in content["rows"])
+    said = f"Warning: mat {num_seeds * num_pairs} of {num_seeds * num_pairs} pairs: the model has no second derivative"
+    for text in (
+        findings_text(content),
+        report.format_table(content, style="markdown"),
+        *report.answer(content).sentences,
+    ):
+        assert "no gradient step lowered" not in text
+    assert said in " ".join(findings_text(content).split())
+    assert said in " ".join(answers)
+    table = report.findings_table(content)
+    assert table is not None
+    assert any(said in note for note in table.notes)
 
 
 def test_a_result_without_a_claim_says_so() -> None:

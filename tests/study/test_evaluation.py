@@ -246,7 +246,7 @@ def test_models_of_other_frameworks_are_evaluated_beside_each_other(tmp_path, mo
 )
 def test_bad_settings_are_input_errors(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        study.EvaluationConfig.of(**change)
+        evaluation_subject.load_subject(study.EvaluationConfig.of(**change))
 
 
 def test_model_of_other_classes_or_images_is_refused(tiny) -> None:

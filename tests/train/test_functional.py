@@ -31,10 +31,11 @@ class LinenNetwork(models.Classifier):
 
 
 class NnxNetwork(nnx.Module):
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, dropout: float = 0.0, with_norm: bool = True) -> None:
         rngs = nnx.Rngs(0)
         self.layers = nnx.List([nnx.Linear(64, 6, rngs=rngs), nnx.Linear(6, 10, rngs=rngs)])
-        self.norm, self.dropout = nnx.BatchNorm(6, rngs=rngs), nnx.Dropout(dropout, rngs=rngs)
+        self.norm = nnx.BatchNorm(6, rngs=rngs) if with_norm else lambda x: x
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
 
     def __call__(self, x: Any) -> Any:
         return self.layers[1](nnx.softplus(self.norm(self.dropout(self.layers[0](x.reshape(len(x), -1))))))
@@ -59,10 +60,12 @@ def by_hand(params: Any, images: Any) -> Any:
 
 def twin(name: str) -> tuple[models.Functional, Any]:
     """A network, and the variables of a LinenNetwork with its parameters."""
-    if name == "nnx":
-        network = models.from_module(NnxNetwork())
+    if name.startswith("nnx"):
+        network = models.from_module(NnxNetwork(with_norm=name == "nnx"))
         p = models.init(KEY, network, SHAPE)
         layers = [{part: p["params"][f"layers/{i}/{part}"] for part in ("kernel", "bias")} for i in (0, 1)]
+        if name == "nnx without statistics":
+            return network, {"params": {"first": layers[0], "last": layers[1]}}
         norm = {part: p["params"][f"norm/{part}"] for part in ("scale", "bias")}
         statistics = {"norm": {part: p["batch_stats"][f"norm/{part}"] for part in ("mean", "var")}}
         return network, {
@@ -81,7 +84,7 @@ def twin(name: str) -> tuple[models.Functional, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["nnx", "equinox", "by hand"])
+@pytest.mark.parametrize("name", ["nnx", "nnx without statistics", "equinox", "by hand"])
 @pytest.mark.parametrize("objective", train.OBJECTIVES)
 def test_training_takes_the_steps_of_a_linen_network(digits: data.Dataset, name: str, objective: str) -> None:
     config = dataclasses.replace(SEP, objective=objective, epochs=1, attack=train.PgdConfig("linf", 0.1, 0.05, 2))
@@ -134,5 +137,9 @@ def test_what_cannot_be_trained_is_told(digits: data.Dataset) -> None:
     assert models.logits_fn(network, variables)(digits.as_float()[0]).shape == (10,)
     with pytest.raises(InputError, match="draws random numbers in training"):
         models.batch_fn(network)(variables, digits.as_float(slice(2)), train=True)
+    with pytest.raises(InputError, match="draws random numbers in training"):
+        train.fit(KEY, network, digits, dataclasses.replace(PLAIN, objective="mat"))
+    with pytest.raises(InputError, match=r"dataset must be a data.Dataset, got tuple; .*from_arrays"):
+        train.fit(KEY, LinenNetwork(10), (digits.as_float(), digits.labels), PLAIN)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="has no softplus_beta"):
         models.model_fn(network)(variables, digits.as_float()[0], 3.0)
