@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jsep import stats
+from jsep import attack, stats
 from jsep.checks import InputError
 from jsep.record.row import Result, as_number
 
@@ -182,3 +182,25 @@ def shift(
     differences = tuple(b - a for a, b in zip(first, second, strict=True))
     a, b, moved = (math.fsum(values) / len(values) for values in (first, second, differences))
     return Shift(a, b, moved, differences, tuple(first))
+
+
+_OFTEN = 0.1
+"""The share of its pairs on which a method's warning is worth a sentence."""
+
+
+def often_raised_warnings(content: Mapping[str, Any]) -> dict[str, dict[str, tuple[int, int]]]:
+    """The warnings of the attack on explanations: meaning -> {method: (pairs with it, pairs)}, over all seeds.
+
+    Only methods with the warning on a tenth of their pairs or more. Args: content: of a result.json.
+    """
+    num_pairs = len(content.get("pairs", {}).get("victims", ()))
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for name, meaning in attack.WARNING_SENTENCES.items():
+        raised: dict[str, list[int]] = {}
+        for row in content.get("rows", ()):
+            if name in row.get("explanation_warnings", {}):
+                raised.setdefault(row["method"], []).append(row["explanation_warnings"][name])
+        counts = {method: (sum(each), num_pairs * len(each)) for method, each in raised.items()}
+        if often := {method: own for method, own in counts.items() if own[0] >= _OFTEN * own[1] > 0}:
+            found[meaning] = often
+    return found

@@ -5,7 +5,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jsep import attack, record
+from jsep import record
+from jsep.record.summary import often_raised_warnings
 from jsep.report.formatting import MISSING, coefficient, factor, listing, p_text, signed, unit_of_difference
 from jsep.report.table import Cell, Column, Table, make_table, text_column
 
@@ -190,25 +191,14 @@ def _attack_sentences(result: record.Result) -> list[str]:
 
 
 _WARNING = "Warning: "
-_WARNED_SHARE = 0.1
 
 
 def _warning_sentences(content: Mapping[str, Any]) -> list[str]:
-    """The ensemble's warnings that some method has on a tenth of its pairs or more, one sentence each."""
-    num_pairs = len(content.get("pairs", {}).get("victims", ()))
-    raised: dict[str, dict[str, list[int]]] = {}
-    for row in content.get("rows", ()):
-        for name, count in row.get("explanation_warnings", {}).items():
-            raised.setdefault(name, {}).setdefault(row["method"], []).append(count)
-    sentences = []
-    for name, by_method in raised.items():
-        shares = {method: (sum(counts), num_pairs * len(counts)) for method, counts in by_method.items()}
-        often = [
-            f"{m} {own} of {total} pairs" for m, (own, total) in shares.items() if own >= _WARNED_SHARE * total > 0
-        ]
-        if often and name in attack.WARNING_SENTENCES:
-            sentences.append(f"{_WARNING}{listing(often)}: {attack.WARNING_SENTENCES[name]}.")
-    return sentences
+    """What the ensemble warns of, one sentence for each kind."""
+    return [
+        f"{_WARNING}{listing([f'{method} {own} of {total} pairs' for method, (own, total) in counts.items()])}: {meaning}."
+        for meaning, counts in often_raised_warnings(content).items()
+    ]
 
 
 def _degraded_sentence(result: record.Result) -> str:
