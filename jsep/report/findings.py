@@ -195,10 +195,11 @@ _WARNING = "Warning: "
 
 def _warning_sentences(content: Mapping[str, Any]) -> list[str]:
     """What the ensemble warns of, one sentence for each kind."""
-    return [
-        f"{_WARNING}{listing([f'{method} {own} of {total} pairs' for method, (own, total) in counts.items()])}: {meaning}."
-        for meaning, counts in often_raised_warnings(content).items()
-    ]
+    sentences = []
+    for meaning, counts in often_raised_warnings(content).items():
+        where = listing([f"{method} {own} of {total} pairs" for method, (own, total) in counts.items()])
+        sentences.append(f"{_WARNING}{where}: {meaning}.")
+    return sentences
 
 
 def _degraded_sentence(result: record.Result) -> str:

@@ -118,11 +118,8 @@ def test_warnings_of_the_attack_are_shown_where_a_tenth_of_the_pairs_has_them() 
         row["explanation_warnings"] = {"zero_second_derivative": often, "loss_not_falling": int(0.05 * num_pairs)}
     num_seeds = sum(row["method"] == "mat" for row in content["rows"])
     said = f"Warning: mat {num_seeds * num_pairs} of {num_seeds * num_pairs} pairs: the model has no second derivative"
-    for text in (
-        findings_text(content),
-        report.format_table(content, style="markdown"),
-        *report.answer(content).sentences,
-    ):
+    answers = report.answer(content).sentences
+    for text in (findings_text(content), report.format_table(content, style="markdown"), *answers):
         assert "no gradient step lowered" not in text
     assert said in " ".join(findings_text(content).split())
     assert said in " ".join(answers)
