@@ -26,7 +26,10 @@ Content = Mapping[str, Any]
 Arrays = Mapping[str, np.ndarray]
 
 LEDE = "Does a flatter explanation landscape change how robust the explanations are, and leave accuracy alone?"
-"""The question that a study answers."""
+"""The question that a study of SEP answers."""
+
+LEDE_WITHOUT_SEP = "How far can the explanations of these models be moved, and how well do their predictions resist?"
+"""The question that a study or an evaluation of other models answers."""
 
 
 def _no_figures(result: Content, arrays: Arrays) -> list[NamedFigure]:

@@ -10,7 +10,7 @@ from jsep.record.run_files import kind_of, read, read_arrays, read_json
 from jsep.report.explorer import METRICS, explorer_data, scales_of
 from jsep.report.findings import answer, auto_attack_sentences, findings_table
 from jsep.report.formatting import MISSING
-from jsep.report.kinds import KINDS, LEDE, STUDIES
+from jsep.report.kinds import KINDS, LEDE, LEDE_WITHOUT_SEP, STUDIES
 from jsep.report.paper import claims_of_paper, comparison_text
 from jsep.report.rendering import render, replace_file, shown
 from jsep.report.study_figures import study_figures
@@ -124,7 +124,7 @@ def _study(directory: pathlib.Path) -> tuple[list[NamedFigure], str]:
         "study.html",
         kind="Result of a run",
         title=str(result.get("experiment", "result")),
-        lede=LEDE,
+        lede=LEDE if any(row.get("sep_weight") for row in result["rows"]) else LEDE_WITHOUT_SEP,
         about=describe_run(result),
         sections=sections,
         question=_EVALUATION_QUESTION if is_evaluation else _QUESTION,
