@@ -91,7 +91,7 @@ def _finding(results: dict[str, dict]) -> str:
     verdicts = collections.Counter(cell for row in rows for cell in row[1:] if cell != MISSING)
     counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in reversed(record.VERDICTS) if verdicts[verdict])
     return (
-        f"The verdicts on {sum(verdicts.values())} claims, tested on our models: {counts}. Seeds and images both count "
+        f"The {sum(verdicts.values())} answers below, from models trained here: {counts}. Seeds and images both count "
         "as samples and all claims of a study are corrected together, so an order of means is no finding yet. "
         "[The study that can decide](docs/definitive_study.md) has more seeds, pairs and budgets.\n\n"
         + _markdown(report.make_table(["the paper's claim, and the belief it attacks", *heads], rows))

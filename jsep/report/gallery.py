@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from jsep.report.formatting import minus
 from jsep.report.image_grid import Layout, Tile, class_words, image_grid
 from jsep.report.style import NamedFigure, plain
 from jsep.report.table import Column, Table, make_table
@@ -25,7 +24,7 @@ _MAX_BYTES = 1024 * 1024
 def gallery_tables(result: Mapping[str, Any]) -> list[Table]:
     """How concentrated the maps of each method are, and how much they change when the weights are randomised."""
     rows = [
-        [row["method"], row["model"], *(minus(form.format(row[key])) for key, (_, form) in _COLUMNS.items())]
+        [row["method"], row["model"], *(form.format(row[key]) for key, (_, form) in _COLUMNS.items())]
         for row in result["rows"]
     ]
     return [make_table(["method", "model", *(column for column, _ in _COLUMNS.values())], rows, num_names=2)]

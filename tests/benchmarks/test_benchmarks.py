@@ -192,10 +192,10 @@ def test_visit_takes_every_full_recipe_that_trains_by_flags_that_exist(tmp_path:
 
 
 def test_visit_says_what_ended_failed_and_had_no_time(tmp_path: pathlib.Path) -> None:
-    one = visit.Visit(tmp_path / "out", minutes=0.5)
+    one = visit.Visit(tmp_path / "out", minutes=10)
     one.run("ends", ["-c", "print('hello')"])
     one.run("fails", ["-c", "raise SystemExit(3)"])
-    one.run("sleeps", ["-c", "import time; time.sleep(60)"], share=(30 - one.left() + 6) / 30)
+    one.run("sleeps", ["-c", "import time; time.sleep(60)"], share=(600 - one.left() + 6) / 600)
     one.seconds = 1
     one.run("late", ["-c", ""])
     found = json.loads((tmp_path / "out" / "visit.json").read_text())
