@@ -8,7 +8,9 @@ import pytest
 from absl import flags
 
 from jsep import study
-from jsep.cli import command_line, help_text, plan_text
+from jsep.cli import command_line, flag_errors, help_text, plan_text
+from jsep.cli.program import HELP_PAGES
+from jsep.cli.scripts import SCRIPTS
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -51,6 +53,38 @@ def test_help_of_a_script_is_shown_without_jax() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--epoch=3"], "error: unknown flag --epoch; did you mean --epochs?"),
+        (["--rival_weight=1"], "error: unknown flag --rival_weight, now called --regulariser_weight"),
+        (["--resume=maybe"], "error: flag --resume=maybe: expected true or false, got 'maybe'"),
+        (["--run_dir"], "error: flag --run_dir: expected a value, got none"),
+        (["--flagfile=none"], "error: flag --flagfile=none: No such file or directory"),
+        (["epochs=3"], "error: unexpected argument 'epochs=3'; write flags as --name=value"),
+        (["--flagfile=digits_sep", "--num_seed=1"], "error: unknown flag --num_seed; did you mean --num_seeds?"),
+    ],
+)
+def test_a_mistyped_command_line_ends_before_jax(arguments: list[str], said: str) -> None:
+    program = (
+        f"import sys; sys.argv = ['jsep digits_sep', *{arguments}]; from jsep import cli\n"
+        "try: cli.run('digits_sep')\n"
+        "finally: assert 'jax' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("page", sorted(HELP_PAGES.glob("*.txt")), ids=lambda page: page.stem)
+def test_a_page_knows_the_flags_of_absl_and_of_its_example(page: pathlib.Path) -> None:
+    example = SCRIPTS[page.stem].example.split()
+    flag_errors.parse_by_page(
+        page.read_text(), ["script", "--verbosity=-1", "--undefok=a", *example], takes_arguments=True
+    )
+
+
+@pytest.mark.parametrize(
     ("typed", "said"),
     [
         ("epoch", "; did you mean --epochs?"),
@@ -62,7 +96,7 @@ def test_help_of_a_script_is_shown_without_jax() -> None:
     ],
 )
 def test_a_mistyped_flag_suggests_what_was_meant(own_flags: flags.FlagValues, typed: str, said: str) -> None:
-    assert help_text.suggestion(typed) == said
+    assert flag_errors.suggestion(typed, list(own_flags)) == said
 
 
 def test_arguments_in_errors_of_the_library_are_shown_as_the_flags_of_the_script(
@@ -98,12 +132,12 @@ def test_a_bad_value_says_what_was_expected(given: str, said: str) -> None:
     flags.DEFINE(command_line.FractionParser(), "rate", 1.0, "", flag_values=values)
     with pytest.raises(flags.Error) as caught:
         values(["script", given])
-    assert help_text.bad_value(str(caught.value)) == said
+    assert flag_errors.bad_value(str(caught.value)) == said
 
 
 def test_every_meant_flag_is_a_flag_of_a_study_or_its_run() -> None:
     known = {*study.settings_of(study.StudyConfig), "run_dir", "resume", "overwrite"}
-    for meant in help_text.MEANT.values():
+    for meant in flag_errors.MEANT.values():
         names = meant.replace("--", "").replace(" or ", " ").replace(" and ", " ").split()
         assert set(names) <= known, meant
 

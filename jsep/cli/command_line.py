@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from jsep import devices, interrupts, record, study, train
 from jsep.checks import InputError
-from jsep.cli import help_text, plan_text, recipes
+from jsep.cli import flag_errors, help_text, plan_text
+from jsep.cli.flag_errors import EXIT_BAD_INPUT, fail
 from jsep.cli.scripts import SCRIPTS, asks_for_help, description
 from jsep.files import is_disk_full
 from jsep.study.options import number, whole_number
@@ -28,7 +29,7 @@ Config = typing.TypeVar("Config", bound=study.Configuration)
 _SECONDS_A_LINE = 60
 """How often progress is printed where standard error is a file."""
 
-EXIT_BAD_INPUT, EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 3, 130, 143
+EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_TERMINATED = 3, 130, 143
 
 
 class WholeNumberParser(flags.ArgumentParser):
@@ -271,17 +272,7 @@ def _parse(argv: Sequence[str], takes_arguments: bool, name: str) -> list[str]:
         said = description(name) if name in SCRIPTS else sys.modules["__main__"].__doc__ or ""
         print(said.strip(), help_text.help_text(), sep="\n\n", end="")
         sys.exit(0)
-    try:
-        rest = flags.FLAGS(recipes.resolve(argv))
-        if len(rest) > 1 and not takes_arguments:
-            raise InputError(f"unexpected argument {rest[1]!r}; write flags as --name=value, without spaces")
-    except flags.UnrecognizedFlagError as error:
-        _fail(EXIT_BAD_INPUT, f"unknown flag --{error.flagname}{help_text.suggestion(error.flagname)}")
-    except flags.Error as error:
-        _fail(EXIT_BAD_INPUT, help_text.bad_value(str(error)))
-    except InputError as error:
-        _fail(EXIT_BAD_INPUT, error)
-    return rest
+    return flag_errors.parse(flags.FLAGS, argv, known=help_text.own_flags(), takes_arguments=takes_arguments)
 
 
 def _run_dir(experiment: str) -> Path:
@@ -312,11 +303,6 @@ def in_flags(message: str) -> str:
         return f"--{name}" if value == "True" else f"--{name}={value}"
 
     return re.sub(r"(?<![\w-])(\w+)=([\w./]+)", flag, message)
-
-
-def _fail(code: int, error: BaseException | str) -> typing.NoReturn:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    sys.exit(code)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -351,13 +337,13 @@ def main(body: Callable[..., None], *, takes_arguments: bool = False, name: str 
         try:
             body(*argv[1:])
         except InputError as error:
-            _fail(EXIT_BAD_INPUT, in_flags(str(error)))
+            fail(EXIT_BAD_INPUT, in_flags(str(error)))
         except train.TrainingDiverged as error:
-            _fail(EXIT_DIVERGED, in_flags(str(error)))
+            fail(EXIT_DIVERGED, in_flags(str(error)))
         except interrupts.Terminated:
-            _fail(EXIT_TERMINATED, f"ended by SIGTERM; {_how_to_go_on()}")
+            fail(EXIT_TERMINATED, f"ended by SIGTERM; {_how_to_go_on()}")
         except KeyboardInterrupt:
-            _fail(EXIT_INTERRUPTED, f"interrupted; {_how_to_go_on()}")
+            fail(EXIT_INTERRUPTED, f"interrupted; {_how_to_go_on()}")
         except OSError as error:
             if not is_disk_full(error):
                 raise

@@ -1,12 +1,9 @@
-"""Help on the flags of a script: --help in groups, and suggestions for mistyped flags."""
+"""The flags of a script in groups, for --help."""
 
-import difflib
 import re
 import textwrap
 
 from absl import flags
-
-from jsep import study
 
 _WIDTH = 100
 """Characters a line."""
@@ -32,32 +29,6 @@ GROUPS = (
 )  # fmt: skip
 """(title, pattern of the names); a flag is in the first group that matches, else in "This script"."""
 
-MEANT = {
-    "attack": "explanation_attack_kind",
-    "batch": "batch_size",
-    "beta": "softplus_beta or --trades_beta",
-    "bs": "batch_size",
-    "budget": "epsilon",
-    "checkpoint": "resume",
-    "dir": "run_dir",
-    "eps": "epsilon",
-    "explanation": "explanation_method",
-    "force": "overwrite",
-    "lambda": "sep_weight_pos and --sep_weight_neg",
-    "logdir": "run_dir",
-    "lr": "learning_rate",
-    "noise": "sep_noise_scale",
-    "out": "run_dir",
-    "output_dir": "run_dir",
-    "pairs": "num_pairs",
-    "seeds": "num_seeds",
-    "sigma": "sep_noise_scale",
-    "steps": "num_steps",
-    "wd": "weight_decay",
-    "workdir": "run_dir",
-}
-"""names used elsewhere -> flags of jsep."""
-
 
 def own_flags() -> dict[str, flags.Flag]:
     """The flags of the script, without those defined by absl."""
@@ -66,39 +37,6 @@ def own_flags() -> dict[str, flags.Flag]:
         flag.name for module, found in values.flags_by_module_dict().items() if "absl" in module for flag in found
     }
     return {name: values[name] for name in values if name not in foreign and values[name].name == name}
-
-
-def suggestion(unknown: str) -> str:
-    """The suggestion at the end of the error line for an unknown flag."""
-    known = own_flags()
-    if study.RENAMED.get(unknown) in known:
-        return f", now called --{study.RENAMED[unknown]}"
-    meant = MEANT.get(unknown.lower().replace("-", "_"), "")
-    if meant and re.split(r"\W", meant)[0] in known:
-        return f"; did you mean --{meant}?"
-    near = difflib.get_close_matches(unknown.lower().replace("-", "_"), known, n=1, cutoff=0.6)
-    return f"; did you mean --{near[0]}?" if near else "; --help lists the flags"
-
-
-_BAD_VALUES = (
-    (r"(.*): invalid literal for int\(\) with base 10: ('.*')", r"\1: expected a whole number such as 25, got \2"),
-    (r"flag --(\w+)=(.*): \('Non-boolean argument to boolean flag', .*\)",
-     r"flag --\1=\2: expected true or false, got '\2'; write --\1 or --no\1"),
-    (r"Missing value for flag --(\w+)", r"flag --\1: expected a value, got none; write --\1=VALUE"),
-    (r"--flagfile with no argument", r"flag --flagfile: expected a file, got none; write --flagfile=FILE"),
-    (r"ERROR:: Unable to open flagfile: \[Errno \d+\] (.*): '(.*)'",
-     r"flag --flagfile=\2: \1; `jsep recipes` lists the recipes"),
-)  # fmt: skip
-"""messages of absl -> messages of jsep, which name what was expected."""
-
-
-def bad_value(message: str) -> str:
-    """The error message for a flag's value: what was expected, what was given, what to do."""
-    for pattern, words in _BAD_VALUES:
-        found = re.fullmatch(pattern, message, re.DOTALL)
-        if found:
-            return found.expand(words)
-    return message
 
 
 def _default(flag: flags.Flag) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jsep.cli.scripts import SCRIPTS, asks_for_help, defaults_of, description
 
 HELP_PAGES = Path(__file__).parent / "help"
-"""The flags of every script, NAME.txt, as `help_text` writes them, so that --help need not import JAX for seconds."""
+"""The flags of every script, NAME.txt, as `help_text` writes them: --help and a mistyped flag cost no import of JAX."""
 
 
 def run(name: str) -> None:
@@ -19,6 +19,10 @@ def run(name: str) -> None:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
         print(description(name), page.read_text(encoding="utf-8"), sep="\n\n", end="")
         return
+    if page.exists():
+        from jsep.cli import flag_errors  # absl, which --help does without
+
+        flag_errors.parse_by_page(page.read_text(encoding="utf-8"), sys.argv, takes_arguments=not SCRIPTS[name].kind)
     start(name)
 
 

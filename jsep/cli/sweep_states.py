@@ -14,6 +14,7 @@ from absl import flags
 from jsep import study
 from jsep.checks import InputError
 from jsep.cli import command_line, recipes, runs
+from jsep.cli.flag_errors import EXIT_BAD_INPUT
 from jsep.cli.scripts import SCRIPTS, defaults_of
 from jsep.study.configuration import Configuration
 
@@ -43,7 +44,7 @@ def main() -> None:
             config = command_line.parsed_config(type(defaults))
         except (flags.Error, InputError) as error:
             print(f"error: run {run['name']}: {' '.join(str(error).split())}", file=sys.stderr)
-            sys.exit(command_line.EXIT_BAD_INPUT)
+            sys.exit(EXIT_BAD_INPUT)
         state = study.state_of(run["run_dir"], config)
         found.append({"name": run["name"], "state": state})
     json.dump(found, sys.stdout)

@@ -9,7 +9,6 @@ from jsep.study.card import CardConfig, measure_card
 from jsep.study.card_subject import CardSubject, load_card_subject
 from jsep.study.config import StudyConfig
 from jsep.study.configuration import (
-    RENAMED,
     Configuration,
     amount,
     count,
@@ -77,7 +76,6 @@ __all__ = [
     "PlannedRun",
     "PrecisionConfig",
     "Protocol",
-    "RENAMED",
     "RecipesConfig",
     "Run",
     "RunState",

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from jsep.checks import LARGEST_COUNT, MAX_WEIGHT, InputError, check_choice, check_range
+from jsep.renamed import RENAMED
 
 LARGEST_SIZE = 1e6
 """The largest distance in pixel units under any norm: a 1000 x 1000 RGB image has a Euclidean norm of at most 1732."""
@@ -87,20 +88,6 @@ def group(kind: type, prefix: str = "", about: str = "", **defaults: Any) -> Any
       defaults: field name -> default, where it differs from the class's.
     """
     return dataclasses.field(default=kind(**defaults), metadata={"prefix": prefix, "about": about})
-
-
-RENAMED = {
-    "rival_weight": "regulariser_weight",
-    "rival_noise_scale": "regulariser_noise_scale",
-    "rival_cure_step": "regulariser_cure_step",
-    "rival_top_k": "regulariser_top_k",
-    "rival_num_gaps": "regulariser_num_gaps",
-    "alone": "single_attacks",
-    "ensemble": "ensemble_attacks",
-    "outside": "out_of_range",
-    "chosen": "recipe_set",
-}
-"""The name of a setting in older configurations and flagfiles -> its current name."""
 
 
 def with_new_names(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import pytest
 
 from jsep import attack, study, train
 from jsep.checks import InputError
+from jsep.renamed import RENAMED
 from jsep.study.configuration import differences
 from jsep.study.methods import reference_of
 
@@ -65,7 +66,7 @@ def test_reference_is_the_baseline_or_else_the_first_adversarial_objective(metho
 
 def test_configuration_under_older_names_is_the_same():
     config = study.StudyConfig.of(regulariser_weight=0.3, regulariser_top_k=7, regulariser_num_gaps=3)
-    older = {new: old for old, new in study.RENAMED.items()}
+    older = {new: old for old, new in RENAMED.items()}
     stored = {older.get(name, name): value for name, value in config.as_dict().items()}
     assert "rival_weight" in stored
     assert study.StudyConfig.from_dict(stored) == config
