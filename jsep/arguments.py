@@ -45,6 +45,7 @@ def explain_failures(names: Iterable[str], namespace: dict[str, Any]) -> None:
 def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = [_as_numpy(each) for each in args], {name: _as_numpy(each) for name, each in kwargs.items()}
         # The function comes first: what it says itself of an argument is better.
         try:
             result = function(*args, **kwargs)
@@ -61,6 +62,17 @@ def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return wrapped
+
+
+def _as_numpy(value: Any) -> Any:
+    """A tensor of another framework as a NumPy array, which JAX takes everywhere; any other value as it is."""
+    of_jax = isinstance(value, jax.Array | np.ndarray | np.generic) or hasattr(value, "__jax_array__")
+    if of_jax or not hasattr(type(value), "__array__"):
+        return value
+    try:
+        return np.asarray(value)
+    except (RuntimeError, TypeError) as error:  # of PyTorch, for a tensor on a GPU or with a gradient
+        raise InputError(f"a {type(value).__name__} was given that is no array of the CPU: {error}") from error
 
 
 @functools.cache

@@ -4,7 +4,12 @@ import pathlib
 import random
 
 import hostile
+import jax
+import numpy as np
 import pytest
+
+from jsep import explain
+from jsep.checks import InputError
 
 SLICE, SAMPLE = 60, 2500
 """The numbers of calls: a few of the cheap ones, and those of the whole."""
@@ -56,3 +61,26 @@ def test_of_all_bad_calls_97_percent_are_clear_lines_and_none_is_a_finite_wrong_
     print(counts)
     assert len(wrong) <= 0.03 * SAMPLE, (counts, wrong)
     assert not counts["finite"], wrong
+
+
+class ForeignTensor:
+    """What a tensor of PyTorch or TensorFlow is to NumPy: convertible, and nothing else."""
+
+    def __init__(self, values: object, fault: str = "") -> None:
+        self.values, self.fault = np.asarray(values), fault
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        if self.fault:
+            raise RuntimeError(self.fault)
+        return self.values.astype(dtype or self.values.dtype)
+
+
+def test_tensors_of_other_frameworks_are_arrays() -> None:
+    weights = jax.random.normal(jax.random.key(0), (48, 5))
+    image = np.random.default_rng(0).uniform(size=(4, 4, 3)).astype(np.float32)
+    arguments = (lambda x: x.reshape(-1) @ weights, ForeignTensor(image))
+    expected = weights[:, 3].reshape(4, 4, 3)
+    np.testing.assert_allclose(explain.gradient(*arguments, ForeignTensor(3)), expected, rtol=1e-6)
+    np.testing.assert_allclose(explain.gradient(*arguments, label=ForeignTensor(3)), expected, rtol=1e-6)
+    with pytest.raises(InputError, match="a ForeignTensor was given that is no array of the CPU: use detach"):
+        explain.gradient(*arguments, ForeignTensor(3, "use detach()"))

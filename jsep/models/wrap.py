@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -102,7 +103,7 @@ def wrap(
       of equal structure share compiled programs.
     Raises: InputError where it is none of these, or where a forward pass of two random images fails, returns something
       else than finite logits (B, K), returns probabilities, draws random numbers, or gives an image other logits beside
-      another one (batch statistics).
+      another one (batch statistics). Warns of log-probabilities, whose explanations differ from those of logits.
     """
     input_shape = _checked_shape(input_shape)
     low, high = _checked_range(input_range)
@@ -244,6 +245,12 @@ def _check_values(one: _OneImage, parts: Parts) -> None:
     if not np.isfinite(first).all():
         raise InputError("the model's logits for a random image are not finite: look at its variables and input_range")
     check_output(jnp.asarray(first[0]), "the model")
+    if np.abs(np.logaddexp.reduce(first.astype(np.float64), axis=-1)).max() < 1e-4:
+        warnings.warn(
+            "the model returns log-probabilities: predictions and attacks on them are as those of logits, but an "
+            "explanation is then of log p(label), not of the logit as usual; take the log_softmax out for that",
+            stacklevel=3,
+        )
     if parts.reference is not None:
         output, fault = parts.reference(np.asarray(one.seen(jnp.asarray(images[:2]))))
         error = np.abs(first - np.asarray(one.selected(output))).max()

@@ -128,6 +128,12 @@ def test_parts_of_an_output_are_selected() -> None:
     np.testing.assert_allclose(of_one_logit(IMAGE), jnp.sum(IMAGE) * np.array([-1, 1]), rtol=1e-5)
 
 
+def test_log_probabilities_are_logits_of_which_one_is_warned() -> None:
+    with pytest.warns(UserWarning, match="returns log-probabilities.*take the log_softmax out"):
+        logits_fn = models.wrap(of_logits(jax.nn.log_softmax), input_shape=SHAPE)
+    np.testing.assert_allclose(logits_fn(IMAGE), jax.nn.log_softmax(by_hand(IMAGE)), rtol=1e-5)
+
+
 class AlwaysTraining(nnx.Module):
     def __init__(self) -> None:
         self.norm = nnx.BatchNorm(24, rngs=nnx.Rngs(0))
