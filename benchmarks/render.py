@@ -5,6 +5,7 @@ python benchmarks/render.py --check    # exit code 1 where one is out of date
 """
 
 import argparse
+import json
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from tables import (
     scaling_table,
     start_up_table,
     table,
+    targets_table,
 )
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -131,6 +133,21 @@ def predictions(cpu: Results, gpu: Results) -> Iterator[list[str]]:
             yield row
 
 
+def _targets() -> list[str]:
+    """The part on devices that are not at hand; nothing where no recipe was compiled for one."""
+    file = RESULTS / "accelerators.json"
+    if not file.exists():
+        return []
+    return [
+        "## The full recipes on devices that are not at hand",
+        "Compiled for the device by XLA's compiler (`benchmarks/accelerators.py`), not run: the memory of the program "
+        "that needs most, without the workspace of libraries; what to set where a program does not fit; the operations "
+        "of the whole run, all methods and seeds; the hours that they take at the peak of the device's data sheet, "
+        "which no run reaches: small networks stay far below it.",
+        targets_table(json.loads(file.read_text())),
+    ]
+
+
 def performance(cpu: Results, gpu: Results) -> str:
     """The text of `docs/performance.md`."""
     parts = [
@@ -164,6 +181,7 @@ def performance(cpu: Results, gpu: Results) -> str:
         "takes grows with its pixels; two cores work on a batch in parts and take less. It does not depend on the "
         "number of attack steps, nor on the number of epochs or images: the batch is what it grows with. Where a batch "
         "does not fit, `--num_devices` cuts it ([devices](training.md)).",
+        *_targets(),
         "## How it grows",
         "The exponent is b in value^b: 1 grows along, 0 is flat.",
         scaling_table(cpu),

@@ -265,3 +265,23 @@ def provenance_lines(results: Results) -> str:
         load = f"load {where['load_average']:g}"
         rows.append([f"`{name}`", where["date"], where["commit"], machine, f"{where['beside']}; {load}", versions])
     return table(["result", "date", "commit", "machine", "beside it", "versions"], rows)
+
+
+def targets_table(found: dict[str, Any]) -> str:
+    """The full recipes on devices that they were compiled for; found: of accelerators.json."""
+    rows = []
+    for recipe, targets in found.items():
+        for name, entry in targets.items():
+            if "error" in entry:
+                rows.append([recipe, name, entry["error"], "-", "-", "-"])
+                continue
+            largest, has = max(entry["parts"], key=lambda part: part["bytes"]), entry["target"]
+            short = [
+                f"`--{part['setting']}={max(part['fits'], 1)}`"
+                for part in entry["parts"]
+                if part["fits"] < part["count"]
+            ]
+            memory = f"{number(largest['bytes'] / 2**30)} of {number(has['memory'] / 2**30)} ({largest['what']})"
+            hours = number(entry["flops"] / has["flops"] / 3600 if has["flops"] else None, 2)
+            rows.append([recipe, name, memory, " ".join(short) or "as it is", f"{entry['flops']:.2g}", hours])
+    return table(["full recipe", "device", "memory, GiB", "fits", "operations", "hours at its peak"], rows)

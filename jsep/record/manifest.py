@@ -1,8 +1,9 @@
 """The manifest of a run directory: that jsep wrote it, from what, and the checksums of its files.
 
-`manifest.json` is {"written_by": "jsep", "format", "version", "inputs", "parts", "files"}: the version of jsep and a
-checksum of the inputs (images, models) that the run was begun with, the subdirectories that are runs of their own, and
-name -> SHA-256 of each file that is read again. A directory without a manifest, as of an older run, is read unchecked.
+`manifest.json` is {"written_by": "jsep", "format", "version", "inputs", "devices", "parts", "files"}: the version of
+jsep, a checksum of the inputs (images, models) and the devices that the run was begun with, the subdirectories that are
+runs of their own, and name -> SHA-256 of each file that is read again. A directory without a manifest, as of an older
+run, is read unchecked.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ MANIFEST = "manifest.json"
 """The name of the manifest in a run directory."""
 
 _NEW: dict[str, Any] = {
-    "written_by": "jsep", "format": FORMAT, "version": "", "inputs": "", "parts": [], "files": {},
+    "written_by": "jsep", "format": FORMAT, "version": "", "inputs": "", "devices": "", "parts": [], "files": {},
 }  # fmt: skip
 
 
@@ -26,7 +27,7 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
     """The manifest of a run directory; None where there is none. Raises: InputError where it is damaged."""
     path = directory / MANIFEST
     try:
-        content = json.loads(path.read_bytes())
+        content = {"devices": "", **json.loads(path.read_bytes())}  # which older ones do not name
         known = content["written_by"] == _NEW["written_by"] and all(map(_is_list_of_text, content["files"].values()))
         if not known or any(type(content[name]) is not type(value) for name, value in _NEW.items()):
             raise ValueError("other entries were expected")

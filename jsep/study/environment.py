@@ -71,6 +71,11 @@ def describe() -> dict[str, str | int]:
     }
 
 
+def devices_in_use(num_devices: int) -> str:
+    """The devices that a run computes on, such as "1 x cpu" or "8 x NVIDIA H200"."""
+    return f"{num_devices} x {jax.devices()[0].device_kind}"
+
+
 def _command(argv: Sequence[str]) -> str:
     """The command with the script's path relative to here: `make paper` uses the absolute path of this machine."""
     if argv[0].startswith("jsep "):

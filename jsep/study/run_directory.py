@@ -32,8 +32,10 @@ class RunDirectory:
     and manifest.json with their checksums. A context manager, which holds a lock on the directory.
 
     resume: continue the run in the directory, or begin in an empty one; overwrite: replace the run there, which is set
-    aside until the new one has its first result; inputs: a checksum of what the run is made from.
+    aside until the new one has its first result; inputs: a checksum of what the run is made from; devices_used: what it
+    computes on.
     lost: the names of the .npz files that are damaged or missing, so that their part is to be computed again.
+    begun_on: the devices that the run was begun on, "" where it does not say.
     Raises: InputError where the directory is not empty and neither is given, it holds something other than a run,
     another process works in it, or its run has another configuration or other inputs.
 
@@ -48,13 +50,15 @@ class RunDirectory:
         resume: bool = False,
         overwrite: bool = False,
         inputs: str = "",
+        devices_used: str = "",
     ) -> None:
         self.path = Path(path).expanduser()
         self._lock = FileLock(self.path / own_files.LOCK)
         if resume and overwrite:
             raise InputError("resume and overwrite exclude each other: give one of them")
-        found = devices.call_on_first_process(lambda: self._open(config, resume, overwrite, inputs))
-        self.lost = frozenset(found)
+        found = devices.call_on_first_process(lambda: self._open(config, resume, overwrite, inputs, devices_used))
+        lost, self.begun_on = found
+        self.lost = frozenset(lost)
 
     def __enter__(self) -> "RunDirectory":
         return self
@@ -62,7 +66,9 @@ class RunDirectory:
     def __exit__(self, *_: Any) -> None:
         self._lock.release()
 
-    def _open(self, config: Configuration, resume: bool, overwrite: bool, inputs: str) -> list[str]:
+    def _open(
+        self, config: Configuration, resume: bool, overwrite: bool, inputs: str, used: str
+    ) -> tuple[list[str], str]:
         path = self.path
         if path.exists() and not path.is_dir():
             raise InputError(f"run_dir {path} is a file; give a directory")
@@ -73,7 +79,8 @@ class RunDirectory:
             if not self._lock.acquire():
                 raise InputError(f"another process works in run_dir {path}; wait for it, or choose another directory")
             try:
-                return self._begin(config, overwrite, inputs)
+                lost = self._begin(config, overwrite, inputs, used)
+                return lost, (manifest.read_manifest(path) or {"devices": ""})["devices"]
             except BaseException:
                 self._lock.release()
                 raise
@@ -97,25 +104,25 @@ class RunDirectory:
             )
         own_files.check_may_replace(self.path)
 
-    def _begin(self, config: Configuration, overwrite: bool, inputs: str) -> list[str]:
+    def _begin(self, config: Configuration, overwrite: bool, inputs: str, used: str) -> list[str]:
         own_files.put_back(self.path, own_files.MOVING)
         own_files.remove_temporary(self.path)
         if overwrite and own_files.is_run(self.path):
             own_files.set_aside(self.path)
         if self._config_path.exists():
-            self._check_same_run(config, inputs)
+            self._check_same_run(config, inputs, used)
             return self._lost()
         if any((self.path / name).exists() for name in ("result.json", "maps.npz", "checkpoints")):
             raise InputError(
                 f"run_dir {self.path} has lost its config.json, so what it holds is unknown; get it again, or "
                 "start anew with overwrite=True"
             )
-        manifest.write_manifest(self.path, version=environment.version(), inputs=inputs)
+        manifest.write_manifest(self.path, version=environment.version(), inputs=inputs, devices=used)
         self._write("flags.flags", config.as_flagfile())
         self._write("config.json", json.dumps(config.as_dict(), indent=1) + "\n")
         return []
 
-    def _check_same_run(self, config: Configuration, inputs: str) -> None:
+    def _check_same_run(self, config: Configuration, inputs: str, used: str) -> None:
         try:
             stored = json.loads(manifest.read_listed(self._config_path, "start anew with overwrite=True"))
         except (OSError, ValueError) as error:
@@ -129,7 +136,7 @@ class RunDirectory:
             )
         begun = manifest.read_manifest(self.path)
         if begun is None:  # of an older version: unchecked until now
-            manifest.write_manifest(self.path, version=environment.version(), inputs=inputs)
+            manifest.write_manifest(self.path, version=environment.version(), inputs=inputs, devices=used)
             return
         if inputs and begun["inputs"] not in ("", inputs):
             raise InputError(
@@ -140,6 +147,12 @@ class RunDirectory:
             warnings.warn(
                 f"{self.path} was begun by jsep {begun['version']}, and is continued by {environment.version()}: its "
                 "parts may differ",
+                stacklevel=2,
+            )
+        if "" not in (begun["devices"], used) and begun["devices"] != used:
+            warnings.warn(
+                f"{self.path} was begun on {begun['devices']}, and is continued on {used}: the same images and random "
+                "numbers, but sums are rounded otherwise, so the last digits may differ from an uninterrupted run's",
                 stacklevel=2,
             )
 

@@ -78,6 +78,11 @@ class Run:
                 "environment": where,
                 "complete": False,
             }
+        elif not is_complete(stored):
+            used = environment.devices_in_use(mesh.size if mesh else 1)
+            known = [directory.begun_on, *stored["environment"].get("continued_on", [])]
+            if "" not in known and used != known[-1]:
+                stored["environment"]["continued_on"] = [*known[1:], used]
         self.result: dict[str, Any] = stored | {"complete": is_complete(stored) and not directory.lost}
         self._seconds_before = float(stored["environment"].get("seconds", 0.0))
         if directory.lost:
@@ -150,7 +155,11 @@ def execute(
     progress("loading models and data", {})
     prepared = kind.prepare(config)
     inputs = checksum_of(prepared) if devices.is_first() else ""
-    with RunDirectory(run_dir, config, resume=resume, overwrite=overwrite, inputs=inputs) as directory:
+    opened = RunDirectory(
+        run_dir, config, resume=resume, overwrite=overwrite, inputs=inputs,
+        devices_used=environment.devices_in_use(mesh.size if mesh else 1),
+    )  # fmt: skip
+    with opened as directory:
         run = Run(kind, config, directory, progress, mesh)
         if not run.result["complete"]:
             try:

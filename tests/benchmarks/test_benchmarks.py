@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import accelerators
 import harness
 import prediction
 import pytest
@@ -202,3 +203,38 @@ def test_visit_says_what_ended_failed_and_had_no_time(tmp_path: pathlib.Path) ->
     assert [each["outcome"] for each in found["ran"]] == ["done", "failed, exit code 3", "out of time", "no time left"]
     assert found["platform"] == "cpu"
     assert "hello" in (tmp_path / "out" / "visit.log").read_text()
+
+
+def test_full_recipes_are_compiled_by_their_flagfiles(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    found = accelerators.full_recipes()
+    assert "cifar10_sep" in found
+    assert "baseline_sep" not in found  # it starts from models of another run
+    asked: list[tuple[str, str]] = []
+
+    def needs(recipe: accelerators.recipes.Recipe, target: str, _: float) -> dict[str, object]:
+        asked.append((recipe.name, target))
+        if target == "t4":
+            return {"error": "error: target t4: the compiler refuses a program of this run (no memory)"}
+        if target == "h200":
+            return {"error": "error: no compiler"}
+        part = {
+            "what": "training step",
+            "count": 128,
+            "setting": "batch_size",
+            "fits": 64,
+            "flops": 1.0,
+            "bytes": 2**34,
+        }
+        described = {"memory": 2**33, "flops": 1e12, "precision": "float32"}
+        return {"target": described, "parts": [part], "flops": 3.6e15, "seconds": 5}
+
+    monkeypatch.setattr(accelerators, "needs", needs)
+    out = tmp_path / "found.json"
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", ["x", "--only", "cifar10_sep", "--out", str(out)])
+        accelerators.main()
+    # What failed for another reason than the program's is asked again.
+    assert asked == [("cifar10_sep", name) for name in ("t4", "h200", "tpu-v5e", "h200")]
+    table = tables.targets_table(json.loads(out.read_text()))
+    assert "| cifar10_sep | tpu-v5e | 16 of 8 (training step) | `--batch_size=64` | 3.6e+15 | 1 |" in table
+    assert "the compiler refuses" in table

@@ -15,7 +15,7 @@ import pytest
 
 from jsep import study
 from jsep.checks import InputError
-from jsep.record.manifest import read_listed
+from jsep.record.manifest import read_listed, write_listed
 from jsep.study import environment, own_files, runner
 from jsep.study.run_directory import RunDirectory
 
@@ -287,6 +287,28 @@ def test_resume_by_another_version_is_said(
     monkeypatch.setattr(environment, "version", lambda: "9.0")
     with pytest.warns(UserWarning, match=r"begun by jsep 0\..*, and is continued by 9\.0"):
         runner.execute(TOY, config, run_dir, resume=True)
+
+
+def test_resume_on_other_devices_is_said_and_kept_in_the_result(
+    config: ToyConfig, run_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = json.loads((run_dir / "result.json").read_text())
+    for used in ("8 x NVIDIA H200", "1 x TPU v5 lite"):  # with a unit missing each time
+        begun = json.dumps({**result, "complete": False, "rows": result["rows"][:-1]})
+        write_listed(run_dir / "result.json", begun)
+        monkeypatch.setattr(environment, "devices_in_use", lambda count, used=used: used)
+        with pytest.warns(UserWarning, match=rf"was begun on 1 x cpu, and is continued on {used}: .* rounded"):
+            result = runner.execute(TOY, config, run_dir, resume=True)
+        assert result["complete"]
+    assert result["environment"]["device"] == "cpu"
+    assert result["environment"]["continued_on"] == ["8 x NVIDIA H200", "1 x TPU v5 lite"]
+
+
+def test_a_run_that_does_not_say_its_devices_is_continued(config: ToyConfig, run_dir: pathlib.Path) -> None:
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    del manifest["devices"]
+    (run_dir / "manifest.json").write_text(json.dumps(manifest))
+    assert "continued_on" not in runner.execute(TOY, config, run_dir, resume=True)["environment"]
 
 
 def test_files_half_written_by_a_killed_process_are_removed(config: ToyConfig, run_dir: pathlib.Path) -> None:
