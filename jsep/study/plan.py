@@ -49,8 +49,8 @@ def plan(config: Configuration, *, done: Collection[tuple[str, int]] = ()) -> Pl
     images = data_sizes(study)
     costs = model_costs(study, images)
     seconds = sum(task.flops for task in tasks) / costs.flops_per_second(jax.random.key(0))
-    basis = f"operations counted by the compiler, at the speed of one gradient of {TIMED_IMAGES} images; compiling is "
-    basis += "not in it, and a factor of 2 either way is usual"
+    basis = f"operations counted by the compiler, at the speed of one gradient of {TIMED_IMAGES} images; a factor "
+    basis += "of 2 either way is usual. Compiling is not in it: minutes where no earlier run left the programs"
     memory = _training_memory(study, images, costs) if isinstance(config, StudyConfig) else None
     return Plan(tuple(tasks), seconds, memory, basis)
 
