@@ -18,7 +18,9 @@ import numpy as np
 
 from jsep.checks import InputError
 
-__all__ = ["explain_failures"]
+__all__ = ["explain_failures", "shows_keywords_of"]
+
+Function = typing.TypeVar("Function", bound=Callable[..., Any])
 
 _OF_IMAGE = {"logits_fn", "map_fn", "scalar_fn", "objective", "features_fn", "model_fn", "saliency"}
 
@@ -40,6 +42,23 @@ def explain_failures(names: Iterable[str], namespace: dict[str, Any]) -> None:
             namespace[name] = _explained(value)
         elif inspect.isclass(value) and dataclasses.is_dataclass(value) and name.endswith("Config"):
             value.__init__ = _explained(value.__init__)  # type: ignore[method-assign]
+
+
+def shows_keywords_of(source: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Decorates a function that passes its **settings on to `source`: its help names them with their defaults."""
+
+    def decorated(function: Function) -> Function:
+        own = inspect.signature(function)
+        kept = [each for each in own.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        passed = [
+            each
+            for name, each in inspect.signature(source).parameters.items()
+            if each.kind is inspect.Parameter.KEYWORD_ONLY and name not in own.parameters
+        ]
+        function.__signature__ = own.replace(parameters=[*kept, *passed])  # type: ignore[attr-defined]
+        return function
+
+    return decorated
 
 
 def _explained(function: Callable[..., Any]) -> Callable[..., Any]:

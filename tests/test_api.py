@@ -1,10 +1,15 @@
 """The package from outside: quick to import, typed for those who use it."""
 
+import inspect
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+
+from jsep import attack, evaluate
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -55,3 +60,18 @@ def test_the_types_reach_a_strict_consumer(tmp_path: pathlib.Path) -> None:
         'note: Revealed type is "jax._src.basearray.Array"',
         'error: Incompatible types in assignment (expression has type "Array", variable has type "int")  [assignment]',
     ]
+
+
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        (evaluate.accuracies, {"norm", "epsilon", "num_steps", "chunk_size"}),
+        (evaluate.correctly_classified, {"norm", "epsilon", "num_steps", "chunk_size"}),
+        (evaluate.adversarial_insertion, {"baseline", "num_steps", "chunk_size"}),
+        (attack.auto_explanation_curve, {"epsilons", "norm", "version"}),
+    ],
+)
+def test_help_names_the_settings_that_are_passed_on(function: Callable[..., Any], named: set[str]) -> None:
+    shown = inspect.signature(function).parameters
+    assert named <= shown.keys()
+    assert all(each.kind is not each.VAR_KEYWORD for each in shown.values())

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jsep.arguments import shows_keywords_of
 from jsep.attack.entry import attack_method
 from jsep.attack.explanation_black_box import evolution_search, random_search
 from jsep.attack.explanation_search import DIRECTIONS, Best, OnStep, adaptive_search
@@ -239,6 +240,7 @@ def auto_explanation_attack(
     return adversarial, info
 
 
+@shows_keywords_of(auto_explanation_attack)
 def auto_explanation_curve(
     key: Key,
     map_fn: MapFn,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import attack, devices
+from jsep.arguments import shows_keywords_of
 from jsep.checks import (
     InputError,
     check_count,
@@ -107,20 +108,6 @@ class Classification(NamedTuple):
         return float(self.clean[self.finite].mean()), float(self.robust[self.finite].mean())
 
 
-@takes_logits_fn
-def correctly_classified(
-    key: Key, model_fn: ModelFn, variables: PyTree, dataset: Dataset, **settings: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each image is classified correctly, clean and under PGD: ((B,) bool, (B,) bool).
-
-    Args, Raises: as `classification`. An image with non-finite logits or gradients is False in both, and a warning
-      gives their number; `classification` tells them apart.
-    """
-    found = classification(key, model_fn, variables, dataset, **settings)
-    _warn_of_non_finite(found)
-    return found.clean, found.robust
-
-
 def _warn_of_non_finite(found: Classification) -> None:
     if found.num_non_finite:
         warnings.warn(
@@ -205,6 +192,22 @@ _PARTS = ("clean", "robust", "finite", "probable")
 """The arrays of a stored chunk."""
 
 
+@shows_keywords_of(classification)
+@takes_logits_fn
+def correctly_classified(
+    key: Key, model_fn: ModelFn, variables: PyTree, dataset: Dataset, **settings: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each image is classified correctly, clean and under PGD: ((B,) bool, (B,) bool).
+
+    Args, Raises: as `classification`. An image with non-finite logits or gradients is False in both, and a warning
+      gives their number; `classification` tells them apart.
+    """
+    found = classification(key, model_fn, variables, dataset, **settings)
+    _warn_of_non_finite(found)
+    return found.clean, found.robust
+
+
+@shows_keywords_of(classification)
 @takes_logits_fn
 def accuracies(
     key: Key, model_fn: ModelFn, variables: PyTree, dataset: Dataset, **settings: Any

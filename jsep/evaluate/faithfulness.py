@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jsep.arguments import shows_keywords_of
 from jsep.checks import (
     InputError,
     as_baseline,
@@ -127,6 +128,7 @@ def insertion_curve(
     return _curve(logits_fn, label, shown, image, map_, num_steps, chunk_size)
 
 
+@shows_keywords_of(insertion_curve)
 def adversarial_insertion(
     logits_fn: LogitsFn, image: Array, label: Array, map_: Array, manipulated_map: Array, **settings: Any
 ) -> Array:
