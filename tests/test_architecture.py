@@ -20,6 +20,7 @@ FLOORS = [
         "memory",
         "arguments",
         "noting",
+        "renamed",
         "compiled",
     },
     {"data", "models", "explain", "stats"},
