@@ -16,7 +16,7 @@ from jsep.study.configuration import Configuration
 from jsep.study.costs import TIMED_IMAGES, ModelCosts
 from jsep.study.evaluation_config import EvaluationConfig
 from jsep.study.kinds import kind_of
-from jsep.study.targets import Target, device_of, largest_count, memory_on, target_named
+from jsep.study.targets import Target, devices_of, largest_count, memory_on, target_named
 from jsep.study.work import DataSizes, Task, Work, data_sizes, model_costs
 
 
@@ -111,7 +111,7 @@ def plan_on(config: Configuration, name: str, *, cache: Path | None = None) -> T
       training or evaluation.
     """
     target = target_named(name)
-    device = device_of(target)
+    device = devices_of(target)[0]
     if not isinstance(config, StudyConfig | EvaluationConfig):
         raise InputError("a target can be given for studies that train and for evaluations; leave it out")
     work = kind_of(config).work

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from jax.experimental import topologies
 
 from jsep import train
 from jsep.checks import InputError, check_choice
+from jsep.devices import on_all
 from jsep.files import write_whole
 
 USABLE = 0.92
@@ -105,13 +107,13 @@ def target_named(name: str) -> Target:
     return TARGETS[name]
 
 
-def device_of(target: Target) -> Any:
-    """A description of the device that XLA can compile for.
+def devices_of(target: Target) -> Sequence[Any]:
+    """Descriptions of the devices that XLA can compile for: one, of a TPU the chips of the smallest slice.
 
     Raises: InputError where the compiler's plugin for it is not installed, or the installed JAX cannot describe it.
     """
     if target.platform == "cpu":
-        return jax.devices("cpu")[0]
+        return jax.devices("cpu")
     # The TPU's compiler asks the machine what it is; these answer for it.
     answers = {"SKIP_MDS_QUERY": "1", "ACCELERATOR_TYPE": "v5litepod-4", "WORKER_HOSTNAMES": "localhost"}
     for name, value in answers.items():
@@ -127,7 +129,8 @@ def device_of(target: Target) -> Any:
             f"target {target.name} needs its compiler, which JAX {jax.__version__} does not find here ({reason}); "
             f'install it with: pip install "jsep[{extra}]", in an environment of its own'
         ) from error
-    return found.devices[0]
+    devices: Sequence[Any] = found.devices
+    return devices
 
 
 def largest_count(target: Target, memory: train.StepMemory, count: int) -> int:
@@ -136,12 +139,15 @@ def largest_count(target: Target, memory: train.StepMemory, count: int) -> int:
 
 
 def compile_for(target: Target, device: Any, program: Any, shapes: tuple[Any, ...]) -> jax.stages.Compiled:
-    """A jitted program compiled for a target. Args: device: from `device_of`; shapes: of the program's arguments."""
+    """A jitted program compiled for a target.
+
+    Args: device: of `devices_of`, or a mesh of some, which all have the arguments whole; shapes: of the arguments.
+    """
     return _compile(target, _lower(device, program, shapes))
 
 
 def _lower(device: Any, program: Any, shapes: tuple[Any, ...]) -> jax.stages.Lowered:
-    placed = jax.sharding.SingleDeviceSharding(device)
+    placed = on_all(device) if isinstance(device, jax.sharding.Mesh) else jax.sharding.SingleDeviceSharding(device)
     own = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placed), shapes)
     lowered: jax.stages.Lowered = program.lower(*own)
     return lowered
@@ -158,7 +164,7 @@ def memory_on(
 ) -> train.StepMemory:
     """What a jitted program needs on a target, which it is compiled for.
 
-    Args: device: from `device_of`; shapes: of the program's arguments; cache: a folder that keeps the answers.
+    Args: device: of `devices_of`; shapes: of the program's arguments; cache: a folder that keeps the answers.
     Raises: InputError where the compiler refuses the program, for memory or otherwise.
     """
     lowered = _lower(device, program, shapes)

@@ -12,9 +12,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from jsep import models, study, train
+from jsep import devices, models, study, train
 from jsep.checks import InputError
 from jsep.cli import plan_text
 from jsep.study import targets
@@ -38,7 +39,7 @@ def test_missing_compiler_names_its_extra(name: str, extra: str, monkeypatch: py
 
     monkeypatch.setattr(targets.topologies, "get_topology_desc", absent)
     with pytest.raises(InputError, match=rf'pip install "jsep\[{extra}\]"') as caught:
-        targets.device_of(targets.target_named(name))
+        targets.devices_of(targets.target_named(name))
     assert "\n" not in str(caught.value)
 
 
@@ -46,14 +47,14 @@ def test_memory_is_that_of_the_arrays() -> None:
     target = targets.target_named("cpu")
     shapes = (jax.ShapeDtypeStruct((256, 1024), jnp.float32), jax.ShapeDtypeStruct((1024, 512), jnp.float32))
     program = jax.jit(lambda x, w: jnp.sin(x @ w).sum())
-    found = targets.memory_on(target, targets.device_of(target), program, shapes)
+    found = targets.memory_on(target, targets.devices_of(target)[0], program, shapes)
     assert found.kept == 4 * (256 * 1024 + 1024 * 512)
     assert found.working >= 4 * 256 * 512
 
 
 def test_answers_are_kept_by_program_and_target(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = targets.target_named("cpu")
-    device, shapes = targets.device_of(target), (jax.ShapeDtypeStruct((8, 8), jnp.float32),)
+    device, shapes = targets.devices_of(target)[0], (jax.ShapeDtypeStruct((8, 8), jnp.float32),)
     found = targets.memory_on(target, device, jax.jit(jnp.sin), shapes, cache=tmp_path)
     (file,) = tmp_path.iterdir()
     file.write_text(json.dumps({"kept": 1, "working": 2}))
@@ -98,7 +99,7 @@ def test_plan_on_a_target_names_what_does_not_fit() -> None:
 @pytest.mark.parametrize("name", ["tpu-v5e", "t4"])
 def test_plan_on_a_device_that_is_absent(name: str) -> None:
     try:
-        targets.device_of(targets.target_named(name))
+        targets.devices_of(targets.target_named(name))
     except InputError as error:
         pytest.skip(str(error))
     plan = study.plan_on(SMALL, name)
@@ -111,7 +112,7 @@ def test_plan_on_a_device_that_is_absent(name: str) -> None:
 def test_compiled_step_stays_on_the_device_in_float32_and_reuses_the_state(name: str) -> None:
     target = targets.target_named(name)
     try:
-        device = targets.device_of(target)
+        device = targets.devices_of(target)[0]
     except InputError as error:
         pytest.skip(str(error))
     config = train.TrainConfig(epochs=1, batch_size=16, sep_weight=1e3, attack=train.PgdConfig("linf", 0.1, 0.05, 2))
@@ -129,3 +130,44 @@ def test_compiled_step_stays_on_the_device_in_float32_and_reuses_the_state(name:
     memory = compiled.memory_analysis()
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes[0]) if leaf.dtype != shapes[3].dtype)
     assert memory.alias_size_in_bytes >= 0.9 * state
+
+
+CROSSING = re.compile(r" (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cpu", "tpu-v5e"])
+def test_on_a_mesh_sums_alone_cross_devices(name: str) -> None:
+    target = targets.target_named(name)
+    try:
+        found = targets.devices_of(target)[:4]
+    except InputError as error:
+        pytest.skip(str(error))
+    mesh = jax.sharding.Mesh(np.array(found), (devices.AXIS,))
+    config = train.TrainConfig(epochs=1, batch_size=16, sep_weight=1e3, attack=train.PgdConfig("linf", 0.1, 0.05, 2))
+    network = models.ConvNet(num_classes=10)
+    program, shapes = train.step_program(network, config, (8, 8, 1), 64, mesh=mesh, platform=target.platform)
+    text = targets.compile_for(target, mesh, program, shapes).as_text()
+    assert set(CROSSING.findall(text)) == {"all-reduce"}
+    assert not re.search(r"\[16,8,8,\d+\]", text)  # every device works on its four images
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "computed_in"), [("t4", "f32"), ("h200", "bf16"), ("tpu-v5e", "bf16")])
+def test_bfloat16_where_asked_is_bfloat16_where_the_device_has_it(name: str, computed_in: str) -> None:
+    target = targets.target_named(name)
+    try:
+        device = targets.devices_of(target)[0]
+    except InputError as error:
+        pytest.skip(str(error))
+    attack = train.PgdConfig("linf", 0.1, 0.05, 2)
+    config = train.TrainConfig(epochs=1, batch_size=16, precision="bfloat16", attack=attack)
+    network = models.ConvNet(num_classes=10)
+    program, shapes = train.step_program(network, config, (8, 8, 1), 64, platform=target.platform)
+    text = targets.compile_for(target, device, program, shapes).as_text()
+    if target.platform == "cuda":
+        formats = re.findall(r"%cudnn-conv\S* = \((\w+)\[", text)
+        assert formats
+        assert set(formats) == {computed_in}
+    else:
+        assert re.search(rf"{computed_in}\[16,8,8,\d+\]", text)  # activations
