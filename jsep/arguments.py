@@ -64,7 +64,8 @@ def shows_keywords_of(source: Callable[..., Any]) -> Callable[[Function], Functi
 def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        args, kwargs = [_as_numpy(each) for each in args], {name: _as_numpy(each) for name, each in kwargs.items()}
+        args = tuple(_as_numpy(each) for each in args)
+        kwargs = {name: _as_numpy(each) for name, each in kwargs.items()}
         # The function comes first: what it says itself of an argument is better.
         try:
             result = function(*args, **kwargs)
