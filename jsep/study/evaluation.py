@@ -11,14 +11,17 @@ import jax
 import numpy as np
 
 from jsep import attack, data, evaluate, record, train
+from jsep.study.config import StudyConfig
+from jsep.study.costs import ModelCosts
 from jsep.study.evaluation_config import STORED, EvaluationConfig
 from jsep.study.evaluation_subject import EvaluatedModel, Subject, load_subject
 from jsep.study.methods import described_method, mark_degraded
 from jsep.study.pair_results import attack_pairs, images_of_pairs, maps_of_pairs, warnings_of
+from jsep.study.programs import Program, evaluation_programs
 from jsep.study.progress import StepCounter
 from jsep.study.runner import Run, StudyKind
 from jsep.study.terminal import table_and_findings
-from jsep.study.work import Task, Work, data_sizes, finished_config, model_costs
+from jsep.study.work import DataSizes, Task, Work, data_sizes, finished_config, model_costs
 
 _VALUES = "values.npz"
 _ACCURACIES = ("clean_accuracy", "robust_accuracy", "auto_attack_accuracy")
@@ -257,5 +260,13 @@ def _work(config: EvaluationConfig, done: Collection[tuple[str, int]]) -> Work:
     return Work(tasks, first)
 
 
-EVALUATION = StudyKind("evaluation", EvaluationConfig, load_subject, measure, table_and_findings, work=_work)
+def _programs(
+    config: EvaluationConfig, study: StudyConfig, images: DataSizes, costs: ModelCosts, platform: str
+) -> list[Program]:
+    return evaluation_programs(config, images, costs)
+
+
+EVALUATION = StudyKind(
+    "evaluation", EvaluationConfig, load_subject, measure, table_and_findings, work=_work, programs=_programs
+)
 """Trained or imported models on the same images and pairs, under the same attacks."""

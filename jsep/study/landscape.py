@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -13,12 +13,14 @@ from jsep import evaluate, landscape, train
 from jsep.checks import InputError
 from jsep.study import landscape_measure
 from jsep.study.config import StudyConfig
+from jsep.study.costs import ModelCosts, count_flops
 from jsep.study.landscape_config import AnalysisConfig, LandscapeConfig
 from jsep.study.landscape_measure import Measurement
 from jsep.study.methods import training_method
+from jsep.study.programs import Program, evaluation_programs
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_all_trained
-from jsep.study.work import Task, Work, data_sizes, finished_config, model_costs
+from jsep.study.work import DataSizes, Task, Work, data_sizes, finished_config, model_costs
 
 OUTCOMES = ("explanation_loss_end", "relative_reduction", "moved")
 """The outcomes of the explanation attack on an image: the final loss, the share of the loss removed, and the change of
@@ -60,7 +62,7 @@ def measure(config: AnalysisConfig, studies: Sequence[TrainedStudy], run: Run) -
     """Adds a row per model; the numbers of every image and the arrays of the figures go to maps.npz."""
     first = studies[0]
     count = min(config.num_images or len(first.pairs.victims), len(first.pairs.victims))
-    what = _measurement(config, first)
+    what = _measurement(config, first.config, first.test.info.image_shape)
     run.result |= {
         "study": first.config.as_dict(),
         "pairs": first.pairs.as_dict(),
@@ -95,9 +97,8 @@ def _coordinates(extent: float, num_points: int) -> np.ndarray:
     return np.asarray(landscape.grid_coordinates(extent, num_points))
 
 
-def _measurement(config: AnalysisConfig, study: TrainedStudy) -> Measurement:
-    settings = study.config
-    num_matvecs = min(config.num_matvecs, int(np.prod(study.test.info.image_shape)))
+def _measurement(config: AnalysisConfig, settings: StudyConfig, image_shape: tuple[int, ...]) -> Measurement:
+    num_matvecs = min(config.num_matvecs, int(np.prod(image_shape)))
     num_eigenvalues = min(config.num_eigenvalues, num_matvecs)
     return Measurement(
         analysis=dataclasses.replace(config, num_matvecs=num_matvecs, num_eigenvalues=num_eigenvalues),
@@ -236,6 +237,36 @@ def task_of(config: AnalysisConfig, study: StudyConfig, num_models: int, where: 
     return Task(what, num_models * (pairs * at_pair + attacks))
 
 
+def programs_of(config: AnalysisConfig, study: StudyConfig, images: DataSizes, costs: ModelCosts) -> list[Program]:
+    """The parts of the analysis of one model: every scalar function, the map, the planes."""
+    shape = images.info.image_shape
+    what = _measurement(config, study, shape)
+    count = min(config.num_images or study.pairs.num_pairs, study.pairs.num_pairs)
+
+    def program(words: str, function: Callable[..., Any], part: Measurement, count: int) -> Program:
+        def called(keys: Any, variables: Any, *arrays: Any) -> Any:
+            return function(keys, costs.model_fn, variables, *arrays, what=part)
+
+        keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
+        image = jax.ShapeDtypeStruct((count, *shape), jnp.float32)
+        shapes = (keys, costs.variables, image, image, image, jax.ShapeDtypeStruct((count,), jnp.int32))
+        flops = count_flops(called, *shapes)
+        return Program(words, jax.jit(called), shapes, flops, config.chunk_size, "landscape_chunk_size")
+
+    found = []
+    for part in what.parts():
+        name = part.scalars[0][0] if part.scalars else "the map"
+        found.append(program(f"landscape of {name}, {count} images", landscape_measure.measure, part, count))
+    few = min(config.plane_images, count)
+    return [*found, program(f"planes, {few} images", landscape_measure.planes, what, few)]
+
+
+def _programs(
+    config: LandscapeConfig, study: StudyConfig, images: DataSizes, costs: ModelCosts, platform: str
+) -> list[Program]:
+    return [*evaluation_programs(study, images, costs), *programs_of(config.analysis, study, images, costs)]
+
+
 def _work(config: LandscapeConfig, done: Collection[tuple[str, int]]) -> Work:
     studies = {run_dir: finished_config(run_dir) for run_dir in config.models}
     tasks = [
@@ -245,5 +276,5 @@ def _work(config: LandscapeConfig, done: Collection[tuple[str, int]]) -> Work:
     return Work(tasks, next(iter(studies.values())))
 
 
-LANDSCAPE = StudyKind("landscape", LandscapeConfig, prepare, _measure, work=_work)
+LANDSCAPE = StudyKind("landscape", LandscapeConfig, prepare, _measure, work=_work, programs=_programs)
 """Slices, planes and curvature around the images of trained models. Figure 1b."""

@@ -4,18 +4,17 @@ import dataclasses
 import math
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
-from jsep import data, evaluate, train
+from jsep import train
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig
 from jsep.study.configuration import Configuration
 from jsep.study.costs import TIMED_IMAGES, ModelCosts
-from jsep.study.evaluation_config import EvaluationConfig
 from jsep.study.kinds import kind_of
+from jsep.study.programs import num_stored, with_most_terms
 from jsep.study.targets import Target, devices_of, largest_count, memory_on, target_named
 from jsep.study.work import DataSizes, Task, Work, data_sizes, model_costs
 
@@ -58,25 +57,9 @@ def plan(config: Configuration, *, done: Collection[tuple[str, int]] = ()) -> Pl
 def _training_memory(study: StudyConfig, images: DataSizes, costs: ModelCosts) -> float | None:
     """Bytes of the training step with most terms, and of the validation and test images."""
     dtype = np.uint8 if images.bytes_per_pixel == 1 else np.float32
-    found = costs.step_memory(_with_most_terms(study, images), _stored(study, images), dtype)
+    found = costs.step_memory(with_most_terms(study, images), num_stored(study, images), dtype)
     size = math.prod(images.info.image_shape) * images.bytes_per_pixel
     return None if found is None else float(found.total + (images.validation + images.test) * size)
-
-
-def _with_most_terms(study: StudyConfig, images: DataSizes) -> train.TrainConfig:
-    num_pixels = images.info.image_shape[0] * images.info.image_shape[1]
-    settings = [study.train_config(method, num_pixels) for method in study.methods]
-    return max(settings, key=lambda one: len(one.weights()))
-
-
-def _stored(study: StudyConfig, images: DataSizes) -> int:
-    """The training images on the device at once."""
-    size = math.prod(images.info.image_shape) * images.bytes_per_pixel
-    streamed = images.train * size > data.STREAM_ABOVE if study.data.streams is None else study.data.streams
-    return _STREAMED_BATCHES * study.training.batch_size if streamed else images.train
-
-
-_STREAMED_BATCHES = 6  # batches on the device at once, prefetched ones included
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,44 +87,24 @@ class TargetPlan:
 def plan_on(config: Configuration, name: str, *, cache: Path | None = None) -> TargetPlan:
     """What the programs of a run need on a device that need not be at hand.
 
-    Each is compiled for the target as the run would compile it: the training step with most terms, PGD in tests, and
-    the attack on explanations that needs most steps.
+    Each is compiled for the target as the run would compile it: the training step with most terms, PGD in tests, the
+    attack on explanations that needs most steps, and the parts of a landscape.
     Args: name: a key of `TARGETS`; cache: a folder that keeps the answers by program.
-    Raises: InputError for an unknown target, one whose compiler is not installed, or a study of another kind than
-      training or evaluation.
+    Raises: InputError for an unknown target, one whose compiler is not installed, or a kind of study that lists no
+      programs.
     """
     target = target_named(name)
     device = devices_of(target)[0]
-    if not isinstance(config, StudyConfig | EvaluationConfig):
-        raise InputError("a target can be given for studies that train and for evaluations; leave it out")
-    work = kind_of(config).work
-    assert work is not None
-    tasks, study = work(config, ())
+    kind = kind_of(config)
+    if kind.programs is None or kind.work is None:
+        raise InputError("a target can be given for studies that train, evaluations and landscapes; leave it out")
+    tasks, study = kind.work(config, ())
     if study is None:
         raise InputError("a target needs a study that says the network; the weights named here do not")
     images = data_sizes(study)
-    costs, shape = model_costs(study, images), images.info.image_shape
-    dtype = np.uint8 if images.bytes_per_pixel == 1 else np.float32
-    chunk = config.chunk_size
     parts = []
-
-    def add(what: str, program: Any, shapes: tuple[Any, ...], flops: float, count: int, setting: str) -> None:
-        memory = memory_on(target, device, program, shapes, cache=cache)
-        parts.append(TargetPart(what, memory, flops, count, setting, largest_count(target, memory, count)))
-
-    if isinstance(config, StudyConfig):
-        settings = _with_most_terms(config, images)
-        program, shapes = train.step_program(
-            costs.model, settings, shape, _stored(config, images), dtype=dtype, platform=target.platform
-        )
-        flops = costs.training_step(settings)
-        add("training step with most terms", program, shapes, flops, settings.batch_size, "batch_size")
-    of_model = costs.model_fn, costs.variables, shape, chunk
-    steps = config.tests.num_steps
-    found = evaluate.classification_program(*of_model, norm=config.budget.norm, num_steps=steps, dtype=dtype)
-    add(f"PGD in tests, {steps} steps", *found, chunk * costs.pgd(steps), chunk, "chunk_size")
-    strength, attacked = max(config.explanation_attacks().items(), key=lambda each: each[1].total_steps)
-    found = evaluate.explanation_program(*of_model, attacked)
-    flops = chunk * costs.explanation_attack(attacked)
-    add(f"attack on explanations ({strength}), {attacked.total_steps} steps", *found, flops, chunk, "chunk_size")
+    for one in kind.programs(config, study, images, model_costs(study, images), target.platform):
+        memory = memory_on(target, device, one.function, one.shapes, cache=cache)
+        fits = largest_count(target, memory, one.count)
+        parts.append(TargetPart(one.what, memory, one.flops, one.count, one.setting, fits))
     return TargetPlan(target, tuple(parts), sum(task.flops for task in tasks))

@@ -15,11 +15,14 @@ from jax.sharding import Mesh
 from jsep import devices, record, report, train
 from jsep.checks import InputError
 from jsep.study import environment
+from jsep.study.config import StudyConfig
 from jsep.study.configuration import Configuration
+from jsep.study.costs import ModelCosts
 from jsep.study.inputs import checksum_of
+from jsep.study.programs import Program
 from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.run_directory import RunDirectory, is_complete
-from jsep.study.work import Work
+from jsep.study.work import DataSizes, Work
 
 Config = TypeVar("Config", bound=Configuration)
 Prepared = TypeVar("Prepared")
@@ -39,6 +42,8 @@ class StudyKind(Generic[Config, Prepared]):
       names last; table: result -> text for a terminal; default: `report.format_table`.
     check_mesh: (configuration, mesh), for a kind that distributes its work over devices; None where it does not.
     work: (configuration, (method, seed) of finished models) -> the parts of the work, for `study.plan`.
+    programs: (configuration, study whose network is timed, its images, its costs, platform) -> the compiled programs,
+      for `study.plan_on`.
     """
 
     kind: str
@@ -50,6 +55,7 @@ class StudyKind(Generic[Config, Prepared]):
     shown: str = "index.html"
     check_mesh: Callable[[Config, Mesh | None], None] | None = None
     work: Callable[[Config, Collection[tuple[str, int]]], Work] | None = None
+    programs: Callable[[Config, StudyConfig, DataSizes, ModelCosts, str], list[Program]] | None = None
 
 
 class Run:

@@ -7,11 +7,13 @@ from jsep.checks import MAX_WEIGHT, InputError, check_positive
 from jsep.study import landscape, training
 from jsep.study.config import StudyConfig
 from jsep.study.configuration import group, setting
+from jsep.study.costs import ModelCosts
 from jsep.study.landscape_config import AnalysisConfig
 from jsep.study.options import number
+from jsep.study.programs import Program, study_programs
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import load_all_trained
-from jsep.study.work import Task, Work, study_tasks
+from jsep.study.work import DataSizes, Task, Work, study_tasks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,5 +71,12 @@ def _work(config: TradesLandscapeConfig, done: Collection[tuple[str, int]]) -> W
     return Work([*tasks, landscape.task_of(config.analysis, config, num_models, "the sweep")], config)
 
 
-TRADES_LANDSCAPE = StudyKind("landscape", TradesLandscapeConfig, _prepare, measure, work=_work)
+def _programs(
+    config: TradesLandscapeConfig, study: StudyConfig, images: DataSizes, costs: ModelCosts, platform: str
+) -> list[Program]:
+    of_study = study_programs(config, study, images, costs, platform)
+    return [*of_study, *landscape.programs_of(config.analysis, config, images, costs)]
+
+
+TRADES_LANDSCAPE = StudyKind("landscape", TradesLandscapeConfig, _prepare, measure, work=_work, programs=_programs)
 """TRADES with several weights, and the landscape of each."""

@@ -10,6 +10,7 @@ from jsep import data, devices, evaluate, models
 from jsep.study.config import StudyConfig
 from jsep.study.fit_model import Training, fit
 from jsep.study.methods import mark_degraded
+from jsep.study.programs import study_programs
 from jsep.study.run_directory import MetricsLog
 from jsep.study.runner import Run, StudyKind
 from jsep.study.setup import Splits, create_model, load_splits
@@ -114,5 +115,14 @@ def _work(config: StudyConfig, done: Collection[tuple[str, int]]) -> Work:
     return Work(study_tasks(config, done), config)
 
 
-STUDY = StudyKind("study", StudyConfig, prepare, measure, table_and_findings, check_mesh=_check_mesh, work=_work)
+STUDY = StudyKind(
+    "study",
+    StudyConfig,
+    prepare,
+    measure,
+    table_and_findings,
+    check_mesh=_check_mesh,
+    work=_work,
+    programs=study_programs,
+)
 """Methods x seeds on one data set."""

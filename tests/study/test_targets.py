@@ -171,3 +171,20 @@ def test_bfloat16_where_asked_is_bfloat16_where_the_device_has_it(name: str, com
         assert set(formats) == {computed_in}
     else:
         assert re.search(rf"{computed_in}\[16,8,8,\d+\]", text)  # activations
+
+
+@pytest.mark.slow
+def test_landscape_of_a_finished_study_is_planned_on_a_target(tmp_path: pathlib.Path) -> None:
+    study.run(SMALL.replace(methods=("mat",), epochs=1), tmp_path / "run")
+    analysis = {"landscape_images": 2, "num_matvecs": 2, "num_eigenvalues": 1, "num_probes": 2, "sharpness_steps": 1}
+    config = study.LandscapeConfig.of(models=(str(tmp_path / "run"),), scalars=("cross_entropy",), **analysis)
+    plan = study.plan_on(config, "cpu")
+    words = [part.what for part in plan.parts]
+    assert words[2:] == ["landscape of cross_entropy, 2 images", "landscape of the map, 2 images", "planes, 2 images"]
+    assert all(part.flops > 0 and part.memory.working > 0 for part in plan.parts)
+    assert plan.parts[-1].setting == "landscape_chunk_size"
+
+
+def test_a_kind_without_programs_has_no_target() -> None:
+    with pytest.raises(InputError, match="a target can be given for studies that train, evaluations and landscapes"):
+        study.plan_on(study.SelectionConfig.of(), "cpu")
