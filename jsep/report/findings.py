@@ -42,7 +42,7 @@ def answer(content: Mapping[str, Any]) -> Answer:
     if any(f.mean is not None and f.mean.num_seeds == 3 and f.verdict == record.UNDECIDED for f in findings):
         sentences.append(FEW_SEEDS)
     sentences += [*_attack_sentences(result), *_warning_sentences(content)]
-    return Answer(_headline(result, found), (*sentences, _degraded_sentence(result)), found)
+    return Answer(_headline(result, found), (*sentences, *_degraded_sentences(result)), found)
 
 
 def brief_answer(content: Mapping[str, Any]) -> tuple[str, ...]:
@@ -202,12 +202,12 @@ def _warning_sentences(content: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _degraded_sentence(result: record.Result) -> str:
-    """A sentence naming the degraded models, on which no verdict rests."""
+def _degraded_sentences(result: record.Result) -> list[str]:
+    """A sentence naming the degraded models, on which no verdict rests; none where no model has a baseline."""
     broken = sorted({row.method for row in result.rows if row.degraded})
-    if not broken:
-        return "No model is degraded."
-    return f"Degraded in at least one seed, and left out of every comparison: {listing(broken)}."
+    if broken:
+        return [f"Degraded in at least one seed, and left out of every comparison: {listing(broken)}."]
+    return ["No model is degraded."] if any(row.baseline for row in result.rows) else []
 
 
 def auto_attack_sentences(content: Mapping[str, Any]) -> tuple[str, ...]:

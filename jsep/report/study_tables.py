@@ -133,8 +133,9 @@ def metric_tables(result: Mapping[str, Any]) -> list[Table]:
 
 
 def _has(summary: Mapping[str, Any], entry: Metric) -> bool:
-    if not entry.is_remark:
+    if not entry.is_remark and entry not in WEIGHTS:
         return entry.name in summary
+    # A remark, and the weight of a term, say something only where they are not 0.
     found = summary.get(entry.name)
     return bool(found.get("mean") if isinstance(found, Mapping) else found)
 

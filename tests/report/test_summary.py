@@ -109,9 +109,18 @@ def test_missing_metrics_show_as_a_dash_and_a_column_that_nobody_fills_is_left_o
         {"method": "other", "seed": 0, "clean_accuracy": 0.5, "robust_accuracy": 0.25},
     ]
     table = report.format_table(make_result(rows=rows))
-    assert _row_cells(table, "mat") == [["0", "50.0", MISSING]]
-    assert _row_cells(table, "other") == [["0", "50.0", "25.0"]]
+    assert _row_cells(table, "mat") == [["50.0", MISSING]]  # nor the weight of a term that none has
+    assert _row_cells(table, "other") == [["50.0", "25.0"]]
     assert "loss at end" not in table
+    with_weight = report.format_table(make_result(rows=[rows[0], {**rows[1], "sep_weight": 2.0}]))
+    assert _row_cells(with_weight, "mat") == [["0", "50.0", MISSING]]
+
+
+def test_degraded_is_said_where_a_model_has_a_baseline(make_result):
+    rows = [{"method": name, "seed": 0, "clean_accuracy": 0.5} for name in ("mine", "yours")]
+    assert "degraded" not in " ".join(report.answer(make_result(rows=rows)).sentences)
+    rows[1]["baseline"] = "mine"
+    assert "No model is degraded." in report.answer(make_result(rows=rows)).sentences
 
 
 @pytest.mark.parametrize("change", [{"format": 3}, {"rows": {}}, {"rows": [1]}])
