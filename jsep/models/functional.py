@@ -21,6 +21,7 @@ class Functional:
     With `has_statistics`: init -> (parameters, statistics), and apply: (parameters, statistics, images, train: bool) ->
     (logits, the statistics after a batch of training, or the same ones).
     name: stands for the network in checkpoints, which are resumed by one of the same name alone.
+    to_module: variables -> a module of its framework with them; None for a network that was made of no module.
 
     Variables are {"params": parameters, "batch_stats": statistics}, as of any model here; `models.logits_fn(functional,
     variables)` is the trained classifier.
@@ -30,6 +31,7 @@ class Functional:
     apply: Callable[..., Any]
     name: str
     has_statistics: bool = False
+    to_module: Callable[[PyTree], Any] | None = dataclasses.field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return f"Functional({self.name})"
@@ -56,7 +58,8 @@ def from_module(module: Any) -> Functional:
 
     An NNX module takes batches (B, H, W, C), and its batch statistics are trained with it; an Equinox module takes one
     image with the channels first, and has no state. Layers that draw random numbers in training (dropout) are refused:
-    a step has no key for them. The module itself is not changed; trained parameters are in the TrainState, by name.
+    a step has no key for them. The module itself is not changed: trained parameters are in the TrainState, by name, and
+    `network.to_module(state.variables)` is a new module with them, in evaluation mode if it has one.
 
     Raises: InputError for another module; when a network is trained, for one that draws random numbers.
     """
@@ -105,7 +108,12 @@ def _from_nnx(module: nnx.Module) -> Functional:
             )
         return logits, _named(nnx.state(own, nnx.BatchStat)) if train else named_statistics
 
-    return Functional(lambda key, shape: start, apply, _name_of(module, start[0]), has_statistics=True)
+    def to_module(variables: PyTree) -> nnx.Module:
+        parts = _unnamed(params, variables["params"]), _unnamed(statistics, variables.get("batch_stats", {}))
+        return nnx.merge(graphs[1], *jax.tree.map(lambda leaf: leaf, (*parts, rest)))  # type: ignore[no-any-return]
+
+    name = _name_of(module, start[0])
+    return Functional(lambda key, shape: start, apply, name, has_statistics=True, to_module=to_module)
 
 
 def _from_equinox(module: Any) -> Functional:
@@ -118,7 +126,10 @@ def _from_equinox(module: Any) -> Functional:
         own = equinox.combine(_unnamed(params, named), rest)
         return jax.vmap(own)(jax.numpy.moveaxis(images, -1, 1))
 
-    return Functional(lambda key, shape: start, apply, _name_of(module, start))
+    def to_module(variables: PyTree) -> Any:
+        return equinox.combine(_unnamed(params, variables["params"]), rest)
+
+    return Functional(lambda key, shape: start, apply, _name_of(module, start), to_module=to_module)
 
 
 def _name_of(module: Any, named: Mapping[str, Array]) -> str:

@@ -129,6 +129,19 @@ def test_resumed_training_of_an_nnx_module_equals_an_uninterrupted_one(
     assert_equal(state, whole)
 
 
+@pytest.mark.parametrize("make", [NnxNetwork, lambda: NnxNetwork(with_norm=False), equinox_network])
+def test_trained_variables_go_back_into_a_module(digits: data.Dataset, make: Any) -> None:
+    module = make()
+    network, image = models.from_module(module), digits.as_float()[0]
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, models.init(KEY, network, SHAPE))
+    before = models.wrap(module, input_shape=SHAPE)(image)
+    found = models.wrap(network.to_module(variables), input_shape=SHAPE)(image)
+    np.testing.assert_allclose(found, models.logits_fn(network, variables)(image), rtol=1e-5, atol=1e-6)
+    assert np.abs(found - before).max() > 1e-3
+    np.testing.assert_array_equal(models.wrap(module, input_shape=SHAPE)(image), before)  # the given one stays
+    assert models.Functional(by_hand_init, by_hand, "mine").to_module is None
+
+
 def test_what_cannot_be_trained_is_told(digits: data.Dataset) -> None:
     with pytest.raises(InputError, match="takes an NNX or an Equinox module, got int"):
         models.from_module(3)
