@@ -110,7 +110,7 @@ def _from_nnx(module: nnx.Module) -> Functional:
 
     def to_module(variables: PyTree) -> nnx.Module:
         parts = _unnamed(params, variables["params"]), _unnamed(statistics, variables.get("batch_stats", {}))
-        return nnx.merge(graphs[1], *jax.tree.map(lambda leaf: leaf, (*parts, rest)))  # type: ignore[no-any-return]
+        return nnx.merge(graphs[1], *jax.tree.map(lambda leaf: leaf, (*parts, rest)))
 
     name = _name_of(module, start[0])
     return Functional(lambda key, shape: start, apply, name, has_statistics=True, to_module=to_module)

@@ -67,7 +67,8 @@ class Row:
     metrics: name -> number; per_pair: name -> (P,), the value of every pair; per_image: name -> (B,) bool, whether each
       test image is classified correctly.
     attack: the attack on explanations that the metrics are of, one of `study.groups.STRENGTHS`; "" where it is the
-      study's own alone. by_attack: weaker attack on the same pairs -> the metrics and per_pair that depend on it.
+      study's own alone. by_attack: another attack on the same pairs, weaker or `UNBOUNDED` -> the metrics and
+      per_pair that depend on it.
     other: fields unknown to this version, kept unchanged.
     """
 
@@ -151,6 +152,9 @@ class Row:
         return self.per_pair.get(metric)
 
 
+UNBOUNDED = "unbounded"
+"""The attack on explanations without a ball, as in the paper: shown beside the others, and no verdict rests on it."""
+
 _FIELDS = ("method", "seed", "baseline", "adversarial", "sep_weight", "degraded")
 
 
@@ -217,13 +221,18 @@ class Result:
         return tuple(dict.fromkeys(row.method for row in self.rows))
 
     @property
-    def weaker_attacks(self) -> tuple[str, ...]:
+    def other_attacks(self) -> tuple[str, ...]:
         """The other attacks on explanations that every row has metrics of; empty without any."""
         first, *others = self.rows or (Row(""),)
         return tuple(name for name in first.by_attack if all(name in row.by_attack for row in others))
 
+    @property
+    def weaker_attacks(self) -> tuple[str, ...]:
+        """Those of `other_attacks` that have the same budget, so that a finding should not depend on them."""
+        return tuple(name for name in self.other_attacks if name != UNBOUNDED)
+
     def under(self, attack: str) -> Self:
-        """The result with the metrics of a weaker attack on explanations, one of `weaker_attacks`."""
+        """The result with the metrics of another attack on explanations, one of `other_attacks`."""
         return dataclasses.replace(self, rows=tuple(row.under(attack) for row in self.rows))
 
     def rows_of(self, method: str) -> dict[int | None, Row]:

@@ -175,23 +175,24 @@ def _decimals(entry: Metric, means: Sequence[float | None]) -> int:
 
 
 def attack_table(result: Mapping[str, Any]) -> Table | None:
-    """The loss that each attack on explanations leaves, by method, from the weakest attack to the strongest; None where
-    only one was run."""
+    """The loss that each attack on explanations leaves, by method, from the weakest attack to the strongest, with that
+    without a ball before them; None where only one was run."""
     typed = Result.from_dict(result)
-    if not typed.weaker_attacks:
+    if not typed.other_attacks:
         return None
     entry, cells = METRICS[SCALE_FREE_END], [[Cell(method) for method in typed.methods]]
     columns: list[Any] = ["method"]
     for name, under in (
-        *((name, typed.under(name)) for name in typed.weaker_attacks),
+        *((name, typed.under(name)) for name in typed.other_attacks),
         (typed.rows[0].attack, typed),
     ):
         summaries = summarise([{**row.as_dict(), **row.metrics} for row in under.rows])
         columns.append(Column(f"loss end, {name}", entry.unit))
         cells.append(metric_cells(entry, summaries, {}))
     note = (
-        "The same pairs and models. study: the attack of the settings; long: five times its steps from 3 starts; "
-        "ensemble: attack.auto_explanation_attack. Other tables, figures and findings are of the last column."
+        "The same pairs and models. unbounded: the attack of the settings without a ball, as the paper has it; study: "
+        "that attack in the ball; long: five times its steps from 3 starts; ensemble: attack.auto_explanation_attack. "
+        "Other tables, figures and findings are of the last column."
     )
     return make_table(columns, zip(*cells, strict=True), title="Strength of the attack on explanations", notes=(note,),
                       in_terminal=False)  # fmt: skip

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from jsep import attack, data, evaluate, explain, models, train
+from jsep import attack, data, evaluate, explain, models, record, train
 from jsep.checks import MAX_WEIGHT, InputError, check_epsilon
 from jsep.study.configuration import amount, count, setting, size
 from jsep.study.options import option_kinds, own_settings, parse_options
@@ -95,6 +95,7 @@ def _ensemble(own: evaluate.ExplanationAttackConfig, version: str) -> evaluate.E
 
 
 STRENGTHS: dict[str, Callable[[evaluate.ExplanationAttackConfig, str], evaluate.ExplanationAttackConfig]] = {
+    record.UNBOUNDED: lambda own, version: dataclasses.replace(own, epsilon=None),
     STUDY_ATTACK: lambda own, version: own,
     "long": _long,
     ENSEMBLE: _ensemble,
@@ -138,7 +139,8 @@ class ExplanationConfig:
         (),
         f"attacks on the same pairs, {', '.join(STRENGTHS)}: study is the one set here, long has five times its steps "
         "from 3 starts, ensemble is auto; images, maps and findings are of the last one, and a finding whose sign "
-        "differs between them is undecided; default: study,ensemble for a targeted attack in a ball, else study",
+        "differs between them is undecided; unbounded is the one set here without its ball, shown beside the others; "
+        "default: study,ensemble for a targeted attack in a ball, else study",
         choices=STRENGTHS,
         flag="attack_strengths",
     )
@@ -151,6 +153,8 @@ class ExplanationConfig:
         own = self.attack(maps)
         can = own.attack == "targeted" and own.epsilon is not None and own.attacked_method is None
         chosen = self.strengths or ((STUDY_ATTACK, ENSEMBLE) if can else (STUDY_ATTACK,))
+        if set(chosen) == {record.UNBOUNDED}:
+            raise InputError("attack_strengths names unbounded alone: leave explanation_epsilon out for that attack")
         if len(set(chosen)) < len(chosen):
             raise InputError(f"attack_strengths must be different, got {', '.join(chosen)}")
         if not can and chosen != (STUDY_ATTACK,):
@@ -158,7 +162,8 @@ class ExplanationConfig:
                 f"attack_strengths {', '.join(chosen)} need a targeted attack in a ball on the reported explanation: "
                 "give explanation_epsilon, or attack_strengths=study"
             )
-        return {name: STRENGTHS[name](own, self.version) for name in chosen}
+        ordered = sorted(chosen, key=lambda name: name != record.UNBOUNDED)  # no finding rests on it
+        return {name: STRENGTHS[name](own, self.version) for name in ordered}
 
     def attack(self, maps: MapConfig) -> evaluate.ExplanationAttackConfig:
         """The explanation attack.

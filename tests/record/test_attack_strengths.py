@@ -14,15 +14,15 @@ from jsep.report.study_tables import study_tables
 EFFECT = 2e-5
 
 
-def attacked_twice(weaker_effect: float) -> dict[str, Any]:
-    """The planted result, as under the ensemble; under the study's own attack the effect is `weaker_effect`."""
+def attacked_twice(weaker_effect: float, other: str = "study") -> dict[str, Any]:
+    """The planted result, as under the ensemble; under the other attack the effect is `weaker_effect`."""
     content, weaker = (planted.planted_result(effect, seed=3) for effect in (EFFECT, weaker_effect))
     content = record.upgrade(content)
-    for row, other in zip(content["rows"], record.upgrade(weaker)["rows"], strict=True):
+    for row, own in zip(content["rows"], record.upgrade(weaker)["rows"], strict=True):
         names = ("explanation_loss_end", "one_minus_concordance_end", "cosine_end")
-        means = {name: other[name] for name in (*names, "relative_reduction", "scale_free_loss_end")}
-        of_pairs = {name: other["per_pair"][name] for name in names}
-        row |= {"attack": "ensemble", "by_attack": {"study": {**means, "per_pair": of_pairs}}}
+        means = {name: own[name] for name in (*names, "relative_reduction", "scale_free_loss_end")}
+        of_pairs = {name: own["per_pair"][name] for name in names}
+        row |= {"attack": "ensemble", "by_attack": {other: {**means, "per_pair": of_pairs}}}
     return content
 
 
@@ -86,6 +86,15 @@ def test_table_of_strengths_has_a_column_for_each_attack() -> None:
     assert weaker["mat"] - weaker["sep_pos"] == pytest.approx(EFFECT / 4 * 64**2, rel=0.5)
 
 
+def test_the_attack_without_a_ball_is_shown_and_decides_nothing() -> None:
+    content, alone = attacked_twice(-EFFECT, record.UNBOUNDED), record.upgrade(planted.planted_result(EFFECT, seed=3))
+    assert {place: own.verdict for place, own in judged(content).items()} == {
+        place: own.verdict for place, own in judged(alone).items()
+    }
+    table = next(each for each in study_tables(content) if each.title == "Strength of the attack on explanations")
+    assert [column.heading for column in table.columns] == ["method", "loss end, unbounded", "loss end, ensemble"]
+
+
 def test_one_attack_alone_is_said() -> None:
     content = planted.planted_result(EFFECT)
     assert any("by the study's own attack alone" in each for each in report.answer(content).sentences)
@@ -100,10 +109,19 @@ def test_one_attack_alone_is_said() -> None:
         ({"explanation_epsilon": 0.1, "attack_strengths": ("study",)}, ["study"]),
         ({"explanation_epsilon": 0.1, "attack_strengths": ("long", "ensemble")}, ["long", "ensemble"]),
         ({"explanation_epsilon": 0.1, "explanation_attack_kind": "auto"}, ["study"]),
+        ({"explanation_epsilon": 0.1, "attack_strengths": ("study", "unbounded")}, ["unbounded", "study"]),
     ],
 )
 def test_default_of_the_strengths(settings: dict[str, Any], expected: list[str]) -> None:
     assert list(study.StudyConfig.of(**settings).explanation_attacks()) == expected
+
+
+def test_unbounded_attack_is_the_one_of_the_settings_without_its_ball() -> None:
+    names = ("unbounded", "study", "ensemble")
+    found = study.StudyConfig.of(explanation_epsilon=0.1, explanation_num_steps=20, attack_strengths=names)
+    attacks = found.explanation_attacks()
+    assert attacks["unbounded"] == dataclasses.replace(attacks["study"], epsilon=None)
+    assert attacks["ensemble"].epsilon == attacks["study"].epsilon == 0.1
 
 
 def test_long_attack_has_five_times_the_steps_from_three_starts() -> None:
@@ -119,6 +137,7 @@ def test_long_attack_has_five_times_the_steps_from_three_starts() -> None:
         {"explanation_epsilon": 0.1, "attack_strengths": ("study", "study")},
         {"explanation_epsilon": 0.1, "explanation_attack_kind": "auto", "attack_strengths": ("study", "long")},
         {"explanation_epsilon": 0.1, "attack_strengths": ("short",)},
+        {"explanation_epsilon": 0.1, "attack_strengths": ("unbounded",)},
     ],
 )
 def test_strengths_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
