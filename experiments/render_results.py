@@ -24,7 +24,7 @@ from jsep.study import recipes
 
 flags.DEFINE_bool("check", False, "write nothing; exit code 1 where a file is not up to date")
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 MARK = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 FINDING = re.compile(r"(<!-- finding -->\n).*?(<!-- end of finding -->)", re.DOTALL)

@@ -7,7 +7,7 @@ from typing import Any
 
 from jsep.evaluate import METRICS
 from jsep.evaluate.metric import Metric
-from jsep.record import Result, as_number, intervals, num_pixels_of, summarise
+from jsep.record import UNBOUNDED, Result, as_number, intervals, num_pixels_of, summarise
 from jsep.record.run_files import check_result
 from jsep.report.findings import answer, findings_table
 from jsep.report.formatting import DEGRADED, DEGRADED_MARK, MISSING, decimals_for, format_number, format_weight, minus
@@ -174,6 +174,14 @@ def _decimals(entry: Metric, means: Sequence[float | None]) -> int:
     return decimals_for([None if mean is None else mean * entry.scale for mean in means])
 
 
+_ATTACKS = {
+    UNBOUNDED: "the attack of the settings without its ball, as the paper has it",
+    "study": "the attack of the settings",
+    "long": "five times its steps from 3 starts",
+    "ensemble": "attack.auto_explanation_attack",
+}
+
+
 def attack_table(result: Mapping[str, Any]) -> Table | None:
     """The loss that each attack on explanations leaves, by method, from the weakest attack to the strongest, with that
     without a ball before them; None where only one was run."""
@@ -189,11 +197,8 @@ def attack_table(result: Mapping[str, Any]) -> Table | None:
         summaries = summarise([{**row.as_dict(), **row.metrics} for row in under.rows])
         columns.append(Column(f"loss end, {name}", entry.unit))
         cells.append(metric_cells(entry, summaries, {}))
-    note = (
-        "The same pairs and models. unbounded: the attack of the settings without a ball, as the paper has it; study: "
-        "that attack in the ball; long: five times its steps from 3 starts; ensemble: attack.auto_explanation_attack. "
-        "Other tables, figures and findings are of the last column."
-    )
+    said = [f"{name}: {_ATTACKS[name]}" for name in (*typed.other_attacks, typed.rows[0].attack) if name in _ATTACKS]
+    note = f"The same pairs and models. {'; '.join(said)}. Other tables, figures and findings are of the last column."
     return make_table(columns, zip(*cells, strict=True), title="Strength of the attack on explanations", notes=(note,),
                       in_terminal=False)  # fmt: skip
 
