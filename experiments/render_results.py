@@ -27,6 +27,7 @@ flags.DEFINE_bool("check", False, "write nothing; exit code 1 where a file is no
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MARK = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
+FINDINGS = re.compile(r"(<!-- findings: (?P<name>\w+) -->\n).*?(<!-- end of findings -->)", re.DOTALL)
 FINDING = re.compile(r"(<!-- finding -->\n).*?(<!-- end of finding -->)", re.DOTALL)
 CARDS = re.compile(r"(<!-- cards -->\n).*?(<!-- end of cards -->)", re.DOTALL)
 FLAGFILES = re.compile(r"(<!-- flagfiles -->\n).*?(<!-- end of flagfiles -->)", re.DOTALL)
@@ -56,6 +57,12 @@ def _markdown(table: report.Table) -> str:
 def _table(result: dict) -> str:
     """Every table, with the findings below the last."""
     return report.format_table(result, style="markdown")
+
+
+def _findings(result: dict) -> str:
+    """The answer of a result: its headline, a row for each method, and every claim."""
+    tables = [report.brief_table(result), report.findings_table(result)]
+    return "\n\n".join([report.answer(result).headline, *(_markdown(table) for table in tables if table is not None)])
 
 
 SHOWN = {"definitive_base": "CIFAR-10", "evaluate_digits": "digits", "cifar10_sep_quick": "CIFAR-10, small models"}
@@ -102,8 +109,10 @@ def _read(name: str) -> dict:
     return record.upgrade(json.loads((ROOT / "results" / name / "result.json").read_text()))
 
 
-def _filled(text: str, show: Callable[[dict], str]) -> str:
-    return MARK.sub(lambda match: match[1] + show(_read(match["name"])) + "\n\n" + match[3], text)
+def _filled(text: str) -> str:
+    for mark, show in ((MARK, _table), (FINDINGS, _findings)):
+        text = mark.sub(lambda match, show=show: match[1] + show(_read(match["name"])) + "\n\n" + match[3], text)
+    return text
 
 
 def _cards() -> str:
@@ -143,7 +152,7 @@ def _help_page(name: str) -> str:
 def render() -> dict[pathlib.Path, str]:
     """The text that each generated file should have."""
     texts = {program.HELP_PAGES / f"{name}.txt": _help_page(name) for name in scripts.SCRIPTS}
-    texts |= {path: _filled(path.read_text(), _table) for path in sorted((ROOT / "docs").glob("*.md"))}
+    texts |= {path: _filled(path.read_text()) for path in sorted((ROOT / "docs").glob("*.md"))}
     zoo = ROOT / "docs" / "zoo.md"
     texts[zoo] = CARDS.sub(lambda match: f"{match[1]}{_cards()}\n\n{match[2]}", texts[zoo])
     about = ROOT / "experiments" / "README.md"
