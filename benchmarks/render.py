@@ -22,6 +22,7 @@ from tables import (
     details_table,
     devices_table,
     goals_table,
+    large_images_table,
     layers_table,
     load,
     number,
@@ -133,6 +134,19 @@ def predictions(cpu: Results, gpu: Results) -> Iterator[list[str]]:
             yield row
 
 
+def _large_images(cpu: Results) -> list[str]:
+    """The part on large images; nothing where they were not measured."""
+    if "large_images" not in cpu:
+        return []
+    return [
+        "## Images of 224x224, 1,000 classes",
+        "One image, explained by a ResNet-50 of PyTorch through `models.wrap` (`benchmarks/large_images.py`): the call "
+        "that compiles, later ones, and the memory of one beyond the network's. `chunk_size` bounds it. The attack on "
+        "such an explanation is a row of the table above.",
+        large_images_table(cpu),
+    ]
+
+
 def _targets() -> list[str]:
     """The part on devices that are not at hand; nothing where no recipe was compiled for one."""
     file = RESULTS / "accelerators.json"
@@ -181,6 +195,7 @@ def performance(cpu: Results, gpu: Results) -> str:
         "takes grows with its pixels; two cores work on a batch in parts and take less. It does not depend on the "
         "number of attack steps, nor on the number of epochs or images: the batch is what it grows with. Where a batch "
         "does not fit, `--num_devices` cuts it ([devices](training.md)).",
+        *_large_images(cpu),
         *_targets(),
         "## How it grows",
         "The exponent is b in value^b: 1 grows along, 0 is flat.",

@@ -31,6 +31,7 @@ GOALS = (
     Goal("sep_step_resnet18", "MAT + SEP step, ResNet-18", "torch.compile", 1.0, 1.5),
     Goal("explanation_attack", "explanation attack", "torch, one image at a time", 5.0, 50.0),
     Goal("explanation_attack", "explanation attack", "torch, in batches", 1.0, 1.5),
+    Goal("large_images", "explanation attack, 224x224, ResNet-50", "torch, the published loop", None, None),
     Goal("integrated_gradients", "integrated gradients, 32 steps", "captum", 1.0, 2.0),
     Goal("smooth_grad", "SmoothGrad, 50 samples", "captum", 1.0, 2.0),
     Goal("occlusion", "occlusion", "captum", 1.0, 2.0),
@@ -285,3 +286,15 @@ def targets_table(found: dict[str, Any]) -> str:
             hours = number(entry["flops"] / has["flops"] / 3600 if has["flops"] else None, 2)
             rows.append([recipe, name, memory, " ".join(short) or "as it is", f"{entry['flops']:.2g}", hours])
     return table(["full recipe", "device", "memory, GiB", "fits", "operations", "hours at its peak"], rows)
+
+
+def large_images_table(cpu: Results) -> str:
+    """The explanations of one large image, from the record of large_images."""
+    rows = []
+    for method, own in cpu["large_images"]["explanations"].items():
+        if "error" in own:
+            rows.append([method, own["error"], "-", "-", "-"])
+        else:
+            first, seconds, memory = (own[name] for name in ("first_call_seconds", "seconds", "peak_memory_mib"))
+            rows.append([method, own["options"] or "defaults", number(first), number(seconds), number(memory)])
+    return table(["method", "options", "first call, s", "next calls, s", "memory, MiB"], rows)
