@@ -24,14 +24,18 @@ from jsep.study import recipes
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "results" / "accelerators.json"
 TARGETS = ("t4", "h200", "tpu-v5e")
+ALSO = ("cifar10_sep_colab_t4", "cifar10_sep_colab_v5e")
+"""Recipes for these devices that are no full ones."""
+
 REFUSED = "the compiler refuses"
 """In the error of a program that the compiler has no memory for, or cannot compile."""
 
 
 def full_recipes() -> dict[str, recipes.Recipe]:
-    """name -> full recipe of a study that trains from scratch, so that its flagfile says all of it."""
+    """name -> recipe of a study that trains from scratch, whose flagfile says all of it: the full ones and `ALSO`."""
     known = recipes.read_recipes(ROOT / "experiments" / "paper.json").values()
     chosen = [each for each in known if each.chosen == "full" and "start_from" not in each.flags]
+    chosen += [each for each in known if each.name in ALSO]
     return {each.name: each for each in chosen if cli.SCRIPTS[script_of(each)].kind == "StudyConfig"}
 
 

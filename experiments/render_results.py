@@ -13,7 +13,6 @@ import json
 import pathlib
 import re
 import sys
-from collections.abc import Callable
 
 from absl import flags
 
