@@ -8,11 +8,13 @@ python experiments/render_results.py --check    exit code 1 where one is out of 
 
 import collections
 import contextlib
+import functools
 import io
 import json
 import pathlib
 import re
 import sys
+from collections.abc import Callable
 
 from absl import flags
 
@@ -137,8 +139,11 @@ def _read(name: str) -> dict:
 
 
 def _filled(text: str) -> str:
+    def shown(show: Callable[[dict], str], match: re.Match[str]) -> str:
+        return f"{match[1]}{show(_read(match['name']))}\n\n{match[3]}"
+
     for mark, show in ((MARK, _table), (FINDINGS, _findings)):
-        text = mark.sub(lambda match, show=show: match[1] + show(_read(match["name"])) + "\n\n" + match[3], text)
+        text = mark.sub(functools.partial(shown, show), text)
     return text
 
 
