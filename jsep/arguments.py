@@ -10,7 +10,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -44,8 +44,11 @@ def explain_failures(names: Iterable[str], namespace: dict[str, Any]) -> None:
             value.__init__ = _explained(value.__init__)  # type: ignore[method-assign]
 
 
-def shows_keywords_of(source: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Decorates a function that passes its **settings on to `source`: its help names them with their defaults."""
+def shows_keywords_of(source: Callable[..., Any], *, but: Collection[str] = ()) -> Callable[[Function], Function]:
+    """Decorates a function that passes its **settings on to `source`: its help names them with their defaults.
+
+    but: the keywords of `source` that the function sets itself.
+    """
 
     def decorated(function: Function) -> Function:
         own = inspect.signature(function)
@@ -53,9 +56,12 @@ def shows_keywords_of(source: Callable[..., Any]) -> Callable[[Function], Functi
         passed = [
             each
             for name, each in inspect.signature(source).parameters.items()
-            if each.kind is inspect.Parameter.KEYWORD_ONLY and name not in own.parameters
+            if each.kind is inspect.Parameter.KEYWORD_ONLY and name not in {*own.parameters, *but}
         ]
         function.__signature__ = own.replace(parameters=[*kept, *passed])  # type: ignore[attr-defined]
+        # The types too, by which wrong ones are named.
+        hints = typing.get_type_hints(source)
+        function.__annotations__ = {**function.__annotations__, **{each.name: hints[each.name] for each in passed}}
         return function
 
     return decorated

@@ -94,7 +94,7 @@ VALUES: dict[str, Any] = {
 
 OWN: dict[str, dict[str, Any]] = {
     "attack.auto_attack": {"version": attack.AutoAttackConfig(("fgsm",))},
-    "attack.auto_explanation_attack": {"num_queries": 20},
+    "attack.auto_explanation_attack": {"num_queries": 20}, "attack.auto_explanation_curve": {"num_queries": 20},
     "attack.attack_explanation": {"config": TARGETED},
     "attack.untargeted_explanation_attack": {"objective": "top_k"},
     "attack.project_to_ball_and_box": {"norm": attack.norm_by_name("linf")},
@@ -368,6 +368,8 @@ VALID = (
     (r".*-key-(batch of keys|seed|image)", "a raw key"),
     (r"landscape\.\w+-point-huge", "a Hessian is defined anywhere"),
     (r"attack\.attack_explanation-config-None|train\.draw_noise-shape-empty", "a default"),
+    (r"evaluate\.explanation_properties-config-None", "a default"),
+    (r"train\.TrainConfig-sep_weight-negative", "sharpens"),
     (r"attack\.project_to_ball_and_box-perturbed-infinite", "projected as any point"),
     (r"stats\.band-curves-NaN", "NaN values are ignored, as its documentation says"),
     (r"landscape\.spectral_density-grid-longer", "points of evaluation"),

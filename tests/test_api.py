@@ -75,3 +75,4 @@ def test_help_names_the_settings_that_are_passed_on(function: Callable[..., Any]
     shown = inspect.signature(function).parameters
     assert named <= shown.keys()
     assert all(each.kind is not each.VAR_KEYWORD for each in shown.values())
+    assert function is not attack.auto_explanation_curve or shown.keys().isdisjoint({"epsilon", "start"})  # its own

@@ -240,7 +240,7 @@ def auto_explanation_attack(
     return adversarial, info
 
 
-@shows_keywords_of(auto_explanation_attack)
+@shows_keywords_of(auto_explanation_attack, but=("epsilon", "start"))
 def auto_explanation_curve(
     key: Key,
     map_fn: MapFn,
