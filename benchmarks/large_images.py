@@ -81,6 +81,10 @@ EXPLANATIONS: dict[str, dict[str, Any]] = {
 """method -> its options."""
 
 
+_LONG = 60
+"""Seconds of a first call above which one more is timed alone."""
+
+
 def explained(logits_fn: Any, image: jax.Array, label: jax.Array, repeats: int) -> dict[str, dict[str, float | str]]:
     """method -> the seconds of its first call and of a later one, and the memory of that; "error" where it fails."""
     found: dict[str, dict[str, float | str]] = {}
@@ -98,7 +102,7 @@ def explained(logits_fn: Any, image: jax.Array, label: jax.Array, repeats: int) 
         first = time.perf_counter() - started
         memory = harness.peak_memory_mib(run)
         seconds = []
-        for _ in range(repeats):
+        for _ in range(repeats if first < _LONG else 1):
             started = time.perf_counter()
             run()
             seconds.append(time.perf_counter() - started)
