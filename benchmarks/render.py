@@ -208,7 +208,7 @@ def performance(cpu: Results, gpu: Results) -> str:
         "anew (`make_map_fn` for another label, `cross_entropy(f, label)`, `functools.partial`, a lambda). Lengths, "
         "names and shapes are other programs. What such a call costs is measured by `benchmarks/eager_calls.py`.\n\n"
         "- What a function holds is read at every call, so a changed list, attribute or global variable is seen. Where "
-        "it cannot be read (a model of NNX, Keras or PyTorch, code that prints or draws with NumPy, `on_step`), the "
+        "it cannot be read (a model of NNX or Keras, code that prints or draws with NumPy, `on_step`), the "
         "call compiles anew, as `logging.getLogger('jsep.compiled').setLevel('DEBUG')` tells.\n"
         "- Not seen is a context manager of another library that changes what a function computes, nor code of jsep, "
         "JAX or Flax that is replaced while the process runs: call `jsep.clear_compiled()` there.\n"

@@ -170,6 +170,8 @@ class _Splitter:
     def _visit_object(self, value: Any, kind: type, index: int, is_value: bool, of_user: bool) -> tuple[Any, ...]:
         if kind is types.FunctionType:
             return self._function(value, index)
+        if getattr(kind, "is_fixed_code", False) is True:  # a class of this library says so
+            return (join.weak, index, Weak(value))
         if kind is dict:
             return (join.dictionary, index, tuple([  # in this order, which the code may see
                 (self.visit(key, False), self.visit_named(key, each, is_value, of_user)) for key, each in value.items()

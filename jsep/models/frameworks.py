@@ -197,7 +197,20 @@ def _torch(model: Any, variables: PyTree) -> Parts:
 
     _refuse_variables(variables, "a PyTorch module", "they are part of the module: model.load_state_dict(...) first")
     apply, own = convert(model)
-    return Parts(apply, own, True, channels_first=True, reference=functools.partial(reference, apply, own))
+    return Parts(_Translated(apply), own, True, channels_first=True, reference=functools.partial(reference, apply, own))
+
+
+class _Translated:
+    """What a PyTorch module was translated to: (parameters, images) -> logits. Nothing changes it any more, so
+    `jsep.compiled` takes it as it is: calls outside of jit compile once."""
+
+    is_fixed_code = True
+
+    def __init__(self, apply: Callable[..., Any]) -> None:
+        self._apply = apply
+
+    def __call__(self, variables: PyTree, images: Array) -> Any:
+        return self._apply(variables, images)
 
 
 def _function(model: Any, variables: PyTree) -> Parts:
