@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep import devices, models, train
-from jsep.models import cpu, layers
+from jsep.models import layers
+from jsep.models.convolution import conv2d
 from jsep.models.cpu import stride_one
 from jsep.models.cpu.lax_conv import lax_conv
 
@@ -35,12 +36,12 @@ def _plain(images: Any, kernel: Any, strides: int, padding: int, groups: int = 1
 
 
 def _without_strided(images: Any, kernel: Any, *, strides: int, padding: int, groups: int = 1) -> Any:
-    form = cpu.conv2d if strides == 1 or groups > 1 else _plain
+    form = conv2d if strides == 1 or groups > 1 else _plain
     return form(images, kernel, strides=strides, padding=padding, groups=groups)
 
 
 def _without_depthwise(images: Any, kernel: Any, *, strides: int, padding: int, groups: int = 1) -> Any:
-    form = _plain if groups > 1 else cpu.conv2d
+    form = _plain if groups > 1 else conv2d
     return form(images, kernel, strides=strides, padding=padding, groups=groups)
 
 

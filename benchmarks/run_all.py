@@ -44,6 +44,7 @@ RUNS: tuple[tuple[str, float, str, str], ...] = (
     ("explanation_attack", 0.13, "--pairs 150 --steps 30 --chunk 15", "--pairs 150 --steps 1500 --chunk 150"),
     ("explanations", 0.04, "--images 64", "--images 64 --chunks 512 2048 8192"),
     ("prediction_attacks", 0.11, "--images 500 --chunk 100", "--images 500 --chunk 500"),
+    ("own_models", 0.03, "--images 32", "--images 512"),
     ("input_hessian", 0.03, "--images 64 --chunk 16", "--images 64 --chunk 64"),
     ("start_up", 0.035, "", ""),
     ("scaling", 0.05, "--repeats 2", "--repeats 3"),

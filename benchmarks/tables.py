@@ -20,6 +20,8 @@ class Goal(NamedTuple):
     gpu: float | None
 
 
+OWN_CONVOLUTIONS = "the network's own convolutions"
+
 GOALS = (
     Goal("mat_step_convnet", "MAT step, ConvNet", "torch eager", 1.0, 3.0),
     Goal("mat_step_convnet", "MAT step, ConvNet", "torch.compile", 1.0, 1.5),
@@ -40,6 +42,17 @@ GOALS = (
     Goal("pgd", "PGD-20", "foolbox on PyTorch", None, None),
     Goal("pgd", "PGD-20", "torchattacks", 1.0, 2.0),
     Goal("apgd", "APGD-100", "torchattacks", 1.0, 2.0),
+    *(
+        Goal(
+            f"own_{task}_channels_{place}",
+            f"{work}, one's own network, channels {place}",
+            OWN_CONVOLUTIONS,
+            None,
+            None,
+        )
+        for task, work in (("pgd", "PGD-5"), ("training", "5 training steps"))
+        for place in ("last", "first")
+    ),
     Goal("input_hessian", "20 Lanczos steps of the input Hessian", "torch, triple backward", 1.0, 2.0),
 )
 """The machines: two CPU cores, and one GPU of the H200 class."""

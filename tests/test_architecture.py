@@ -20,6 +20,7 @@ FLOORS = [
         "memory",
         "arguments",
         "noting",
+        "jaxprs",
         "renamed",
         "compiled",
     },

@@ -130,6 +130,10 @@ def _grids_of_patches(
             kernel = [np.shape(step.operands[1])[axis] for axis in numbers.rhs_spec[2:]]
             if list(strides) == kernel and len(kernel) == 2:
                 found.add(tuple(sizes[axis] for axis in numbers.out_spec[2:]))
+        if step.name == "strided_conv2d":  # (B, H, W, C) with (kh, kw, C, F), without overlap where kh H' = H
+            (high, wide), (rows, columns) = np.shape(step.operands[1])[:2], sizes[1:3]
+            if (rows * high, columns * wide) == step.inputs[0].shape[1:3]:
+                found.add((rows, columns))
     extra = range(num_tokens) if num_extra_tokens is None else (num_extra_tokens,)
     return {(rows, columns) for rows, columns in found if num_tokens - rows * columns in extra}
 

@@ -54,6 +54,10 @@ def _last_features(program: Program) -> tuple[Var, int]:
         numbers = step.params.get("dimension_numbers")
         if step.name in CONVOLUTIONS:
             channel_axis = numbers.out_spec[1] - len(numbers.out_spec) if numbers is not None else -1
+        elif step.name == "transpose":
+            order = step.params["permutation"]
+            if len(order) >= -channel_axis:
+                channel_axis = order.index(channel_axis + len(order)) - len(order)
         (var, *more) = step.outputs
         if more or alive != {var} or step.name in SHAPE_STEPS or not var.is_float:
             continue

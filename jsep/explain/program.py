@@ -16,6 +16,7 @@ import numpy as np
 from jax.extend import core
 
 from jsep.checks import InputError
+from jsep.jaxprs import bind_fn
 from jsep.noting import need_constants
 from jsep.types import Array
 
@@ -160,9 +161,9 @@ class _Reader:
         variables = [operand for operand in operands if isinstance(operand, Var)]
         if not variables:
             if any(isinstance(operand, jax.core.Tracer) for operand in operands):
-                return _bind_fn(eqn)(*operands)
+                return bind_fn(eqn)(*operands)
             with jax.ensure_compile_time_eval():  # inside jit a constant would become unknown
-                return _bind_fn(eqn)(*operands)
+                return bind_fn(eqn)(*operands)
         inside = frozenset(_names(eqn))
         keep_whole = (
             name in CUSTOM and inside <= ELEMENTWISE and {r.shape for r in variables} == {eqn.outvars[0].aval.shape}
@@ -171,7 +172,7 @@ class _Reader:
             body, consts = body_of(eqn)
             return self.read(body, consts, operands)
         outputs = tuple(self.new_var(var.aval) for var in eqn.outvars)
-        self.steps.append(Step(name, tuple(operands), outputs, _bind_fn(eqn), dict(eqn.params), inside, equation=eqn))
+        self.steps.append(Step(name, tuple(operands), outputs, bind_fn(eqn), dict(eqn.params), inside, equation=eqn))
         return outputs
 
 
@@ -191,20 +192,6 @@ def _names(eqn: Any) -> Iterable[str]:
             yield from _names(inner)
     else:
         yield eqn.primitive.name
-
-
-def _bind_fn(eqn: Any) -> Callable[..., Sequence[Array]]:
-    """The equation as a function of its operands, evaluated as a jaxpr of its own, so that JAX supplies what a call
-    needs besides its operands."""
-    variables = [i for i, atom in enumerate(eqn.invars) if not isinstance(atom, core.Literal)]
-    first = {eqn.invars[i]: i for i in reversed(variables)}
-    alone = core.Jaxpr((), list(first), eqn.outvars, [eqn], eqn.effects)
-    fn = core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))
-
-    def bind(*operands: Array) -> Sequence[Array]:
-        return fn(*(operands[i] for i in first.values()))
-
-    return bind
 
 
 def is_affine(step: Step) -> bool:

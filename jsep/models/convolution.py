@@ -19,4 +19,5 @@ def conv2d(images: Array, kernel: Array, *, strides: int, padding: int, groups: 
     """
     if groups not in (1, images.shape[-1]):
         raise InputError(f"groups must be 1 or the {images.shape[-1]} channels of the images, got {groups}")
-    return cpu.conv2d(images, kernel, strides=strides, padding=padding, groups=groups)
+    sides = ((padding, padding), (padding, padding))
+    return cpu.conv2d(images, kernel, strides=strides, padding=sides, groups=groups)

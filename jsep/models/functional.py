@@ -8,6 +8,7 @@ import jax
 from flax import nnx
 
 from jsep.checks import InputError
+from jsep.models.conv_replacement import with_own_convolutions
 from jsep.models.layers import Classifier
 from jsep.types import Array, Key, PyTree
 
@@ -45,8 +46,9 @@ class Functional:
         """(logits (B, K), statistics), as of `models.batch_fn`."""
         if self.has_statistics:
             # A network whose statistics are empty is one without them to what holds its variables.
-            return self.apply(variables["params"], variables.get("batch_stats", {}), images, train)
-        return self.apply(variables["params"], images), {}
+            apply = lambda *args: self.apply(*args, train)  # noqa: E731
+            return with_own_convolutions(apply, variables["params"], variables.get("batch_stats", {}), images)
+        return with_own_convolutions(self.apply, variables["params"], images), {}
 
 
 Network = Classifier | Functional

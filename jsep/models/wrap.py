@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jsep.checks import InputError, check_image, check_number, check_output
+from jsep.models.conv_replacement import with_own_convolutions
 from jsep.models.frameworks import Parts, Static, parts_of
 from jsep.types import Array, LogitsFn, PyTree
 
@@ -40,11 +41,15 @@ class _OneImage:
     def outputs(self, variables: PyTree, images: Array) -> Any:
         """images (B, H, W, C) in [0, 1] -> what the model returns for them, (B, K) where all is well."""
         images = self.seen(images)
+        output = functools.partial(with_own_convolutions, self._output, variables)
         if self.batched:
-            return self.selected(self.apply.value(variables, images))
+            return output(images)
         if len(images) == 1:
-            return jax.tree.map(lambda value: value[None], self.selected(self.apply.value(variables, images[0])))
-        return jax.vmap(lambda image: self.selected(self.apply.value(variables, image)))(images)
+            return jax.tree.map(lambda value: value[None], output(images[0]))
+        return jax.vmap(output)(images)
+
+    def _output(self, variables: PyTree, seen: Array) -> Any:
+        return self.selected(self.apply.value(variables, seen))
 
     def seen(self, images: Array) -> Array:
         """What the model sees of images (B, H, W, C) in [0, 1]."""

@@ -13,22 +13,23 @@ import jax
 from jsep.models.cpu import stride_one, strided
 from jsep.models.cpu.depthwise import depthwise_conv2d
 from jsep.models.cpu.lax_conv import use_lax_conv
+from jsep.models.cpu.patches import Padding
 from jsep.types import Array
 
 __all__ = ["conv2d", "use_lax_conv"]
 
 
-def conv2d(images: Array, kernel: Array, *, strides: int, padding: int, groups: int = 1) -> Array:
-    """See `jsep.models.convolution.conv2d`."""
+def conv2d(images: Array, kernel: Array, *, strides: int, padding: Padding, groups: int = 1) -> Array:
+    """See `jsep.models.convolution.conv2d`; padding: ((above, below), (left, right)), none of them negative."""
     if groups > 1:
         return depthwise_conv2d(images, kernel, strides, padding)
     if strides == 1:
-        return stride_one.conv(images, kernel, ((padding, padding), (padding, padding)))
+        return stride_one.conv(images, kernel, padding)
     return strided_conv2d(images, kernel, strides, padding)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def strided_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> Array:
+def strided_conv2d(images: Array, kernel: Array, strides: int, padding: Padding) -> Array:
     """A strided convolution. Jitted so that it stays one named operation in a jaxpr, which `jsep.explain.program`
     recognises as a convolution."""
-    return strided.conv(images, kernel, ((padding, padding), (padding, padding)), strides)
+    return strided.conv(images, kernel, padding, strides)

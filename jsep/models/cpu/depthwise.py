@@ -22,15 +22,13 @@ from jsep.types import Array
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def depthwise_conv2d(images: Array, kernel: Array, strides: int, padding: int) -> Array:
-    """Depthwise cross-correlation of images (B, H, W, C) with kernel (k, k, 1, C), zero padding on all sides ->
-    (B, H', W', C).
+def depthwise_conv2d(images: Array, kernel: Array, strides: int, padding: Padding) -> Array:
+    """Depthwise cross-correlation of images (B, H, W, C) with kernel (kh, kw, 1, C) -> (B, H', W', C).
 
     Differentiable to any order, forward and reverse. Jitted so that it stays one named operation in a jaxpr, which
     `jsep.explain.program` recognises as a convolution.
     """
-    pads = ((padding, padding), (padding, padding))
-    out = functools.partial(_conv, padding=pads)
+    out = functools.partial(_conv, padding=padding)
     weights = kernel.reshape(*kernel.shape[:2], -1)
     if strides == 1:
         return out(images, weights)
@@ -38,7 +36,7 @@ def depthwise_conv2d(images: Array, kernel: Array, strides: int, padding: int) -
         images, weights,
         # XLA for CPU computes only the outputs that the slice keeps.
         cpu=lambda images, weights: out(images, weights)[:, ::strides, ::strides],
-        default=functools.partial(_grouped, padding=pads, strides=strides),
+        default=functools.partial(_grouped, padding=padding, strides=strides),
     )  # fmt: skip
 
 
