@@ -4,6 +4,7 @@ import ast
 import os
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 import sysconfig
@@ -81,6 +82,9 @@ def test_every_file_of_the_package_and_every_recipe_is_published(
     files = [path for path in (ROOT / "jsep").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert len({path.suffix for path in files}) >= 6  # modules, templates, weights, cards, the mark of types
     assert recipes | {str(path.relative_to(ROOT)) for path in files} <= inside
+    with zipfile.ZipFile(published[1]) as wheel:
+        (metadata,) = (wheel.read(name).decode() for name in wheel.namelist() if name.endswith("/METADATA"))
+    assert "OWNER" not in metadata and "](docs/" not in metadata
     with tarfile.open(published[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"experiments/digits_sep.py", "experiments/flags/digits_sep.flags", "LICENSE", "README.md"} <= names
@@ -107,3 +111,14 @@ def test_code_of_the_readme_runs_from_the_wheel_alone(clean: pathlib.Path, tmp_p
     program = f"import doctest, sys; sys.exit(doctest.testfile({str(ROOT / 'README.md')!r}, module_relative=False)[0])"
     done = call(clean, tmp_path, "python", "-c", program)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_readme_for_an_index_has_links_that_work_there() -> None:
+    functions = runpy.run_path(str(ROOT / "setup.py"), run_name="setup")
+    text = "![a cat](docs/cat.png) and [docs](docs/index.md), [paper](https://arxiv.org/abs/2403.06013)"
+    known = functions["for_an_index"](text, "https://github.com/someone/jsep")
+    assert "![a cat](https://github.com/someone/jsep/raw/main/docs/cat.png)" in known
+    assert "[docs](https://github.com/someone/jsep/blob/main/docs/index.md)" in known
+    assert "[paper](https://arxiv.org/abs/2403.06013)" in known
+    unknown = functions["for_an_index"]((ROOT / "README.md").read_text(), "https://github.com/OWNER/jsep")
+    assert not re.findall(r"\]\((?!https)", unknown)

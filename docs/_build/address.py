@@ -1,4 +1,4 @@
-"""The address of the repository, set in one place: `Repository` in pyproject.toml.
+"""The address of the repository, set in one place: `tool.jsep` in pyproject.toml.
 
     python docs/_build/address.py
 
@@ -18,7 +18,7 @@ PLACES = (("notebooks/*.ipynb", re.compile(r'(?<=REPOSITORY = \\")[^"\\]+')),)
 
 def address() -> str:
     """Such as https://github.com/OWNER/jsep."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["jsep"]["repository"]
 
 
 def written(text: str, pattern: re.Pattern[str], url: str) -> str:
