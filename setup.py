@@ -1,5 +1,5 @@
-"""Copies the recipes of experiments/flags and sweeps into the package, where an installed `jsep` finds them, and gives a
-package index the README with links that work there."""
+"""Copies the recipes of experiments/flags and sweeps into the package, where an installed `jsep` finds them, and gives
+a package index the README with links that work there."""
 
 import pathlib
 import re

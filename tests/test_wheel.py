@@ -84,7 +84,8 @@ def test_every_file_of_the_package_and_every_recipe_is_published(
     assert recipes | {str(path.relative_to(ROOT)) for path in files} <= inside
     with zipfile.ZipFile(published[1]) as wheel:
         (metadata,) = (wheel.read(name).decode() for name in wheel.namelist() if name.endswith("/METADATA"))
-    assert "OWNER" not in metadata and "](docs/" not in metadata
+    assert "OWNER" not in metadata
+    assert "](docs/" not in metadata
     with tarfile.open(published[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"experiments/digits_sep.py", "experiments/flags/digits_sep.flags", "LICENSE", "README.md"} <= names

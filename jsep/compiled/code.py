@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 LIBRARIES = {"jax", "jaxlib", "numpy", "math", "cmath", "operator", "functools", "typing", "types", "dataclasses",
-             "collections", "builtins", "flax", "optax", "equinox", "einops", "chex", "jaxtyping", "matfree", "jsep",
-             "ml_dtypes", "abc", "enum"}  # fmt: skip
+             "collections", "builtins", "flax", "optax", "equinox", "einops", "chex", "haiku", "jaxtyping", "matfree",
+             "jsep", "ml_dtypes", "abc", "enum"}  # fmt: skip
 """Packages whose functions and classes do not change while a program runs; numpy.random draws, and is none of them."""
 
 IMPURE = {"print", "open", "input", "eval", "exec", "compile", "globals", "locals", "vars", "breakpoint", "__import__",

@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from jsep.checks import InputError
+from jsep.models.functional import by_name, from_names
 from jsep.models.functions import split_variables
 from jsep.types import Array, PyTree
 
@@ -90,13 +91,17 @@ def _linen(model: Any, variables: PyTree) -> Parts:
 
 @dataclasses.dataclass(frozen=True)
 class _Nnx:
+    """A copy of the module, which nothing changes: for `jsep.compiled` the object itself is its code."""
+
+    is_fixed_code = True
     graph: Any
     arguments: tuple[tuple[str, bool], ...]
     # Keys and counters, which no value depends on: a model that draws changes them, and is refused.
     random: Any = dataclasses.field(compare=False)
+    state: Any = dataclasses.field(compare=False)  # its structure alone counts, which the graph has too
 
-    def __call__(self, state: PyTree, images: Array) -> Any:
-        model = nnx.merge(self.graph, self.random, state)
+    def __call__(self, variables: Mapping[str, Array], images: Array) -> Any:
+        model = nnx.merge(self.graph, self.random, from_names(self.state, variables))
         before = jax.tree.leaves(nnx.state(model))
         output = model(images, **dict(self.arguments))
         changed = [a is not b for a, b in zip(before, jax.tree.leaves(nnx.state(model)), strict=True)]
@@ -115,7 +120,9 @@ def _nnx(model: Any, variables: PyTree) -> Parts:
     own = nnx.merge(*nnx.split(model))  # a copy, so that the caller's stays in its mode
     own.eval()
     graph, random, state = nnx.split(own, nnx.RngState, ...)  # type: ignore[misc]
-    return Parts(_Nnx(graph, _evaluation_arguments(type(model).__call__), random), state, True)
+    shapes = jax.eval_shape(lambda: state)
+    apply = _Nnx(graph, _evaluation_arguments(type(model).__call__), random, shapes)
+    return Parts(apply, by_name(state), True)
 
 
 def _equinox(model: Any, variables: PyTree) -> Parts:
@@ -159,14 +166,22 @@ def _keras(model: Any, variables: PyTree) -> Parts:
     if not model.built:
         raise InputError("the Keras model has no variables yet: call it once on images, or give it an Input layer")
     values = {name: [each.value for each in getattr(model, name)] for name in _KERAS_VARIABLES}
-    return Parts(functools.partial(_apply_keras, model), values, True)
+    return Parts(_Keras(model), values, True)
 
 
 _KERAS_VARIABLES = ("trainable_variables", "non_trainable_variables")
 
 
-def _apply_keras(model: Any, variables: PyTree, images: Array) -> Any:
-    return model.stateless_call(*(variables[name] for name in _KERAS_VARIABLES), images, training=False)[0]
+class _Keras:
+    """The call of a model without its variables, which are arguments: what is left does not change."""
+
+    is_fixed_code = True
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __call__(self, variables: PyTree, images: Array) -> Any:
+        return self._model.stateless_call(*(variables[name] for name in _KERAS_VARIABLES), images, training=False)[0]
 
 
 def _haiku(model: Any, variables: PyTree) -> Parts:

@@ -75,16 +75,17 @@ def from_module(module: Any) -> Functional:
     )
 
 
-def _named(tree: PyTree) -> dict[str, Array]:
-    """The leaves by the names of their paths, a form that every checkpoint keeps."""
+def by_name(tree: PyTree) -> dict[str, Array]:
+    """The leaves of a tree by the names of their paths, a form that every checkpoint keeps."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     names = (jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves)
     # An nnx.Variable is a node of its own, around its value.
     return {name.removesuffix("/value"): leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
 
 
-def _unnamed(like: PyTree, named: Mapping[str, Array]) -> PyTree:
-    return jax.tree.unflatten(jax.tree.structure(like), [named[name] for name in _named(like)])
+def from_names(like: PyTree, named: Mapping[str, Array]) -> PyTree:
+    """A tree of the structure of `like` with the leaves of `by_name`."""
+    return jax.tree.unflatten(jax.tree.structure(like), [named[name] for name in by_name(like)])
 
 
 def _from_nnx(module: nnx.Module) -> Functional:
@@ -94,12 +95,12 @@ def _from_nnx(module: nnx.Module) -> Functional:
         getattr(own, mode)()
         graph, params, statistics, rest = nnx.split(own, nnx.Param, nnx.BatchStat, ...)  # type: ignore[misc]
         graphs.append(graph)
-    start = (_named(params), _named(statistics))
+    start = (by_name(params), by_name(statistics))
 
     def apply(named: Any, named_statistics: Any, images: Array, train: bool) -> tuple[Array, Any]:
         fresh = jax.tree.map(lambda leaf: leaf, rest)  # a variable made outside of a trace cannot be changed in it
         own = nnx.merge(
-            graphs[0 if train else 1], _unnamed(params, named), _unnamed(statistics, named_statistics), fresh
+            graphs[0 if train else 1], from_names(params, named), from_names(statistics, named_statistics), fresh
         )
         before = jax.tree.leaves(nnx.state(own, nnx.RngState))
         logits = own(images)
@@ -108,10 +109,10 @@ def _from_nnx(module: nnx.Module) -> Functional:
             raise InputError(
                 "the NNX module draws random numbers in training, for which a step has no key: take its dropout out"
             )
-        return logits, _named(nnx.state(own, nnx.BatchStat)) if train else named_statistics
+        return logits, by_name(nnx.state(own, nnx.BatchStat)) if train else named_statistics
 
     def to_module(variables: PyTree) -> nnx.Module:
-        parts = _unnamed(params, variables["params"]), _unnamed(statistics, variables.get("batch_stats", {}))
+        parts = from_names(params, variables["params"]), from_names(statistics, variables.get("batch_stats", {}))
         return nnx.merge(graphs[1], *jax.tree.map(lambda leaf: leaf, (*parts, rest)))
 
     name = _name_of(module, start[0])
@@ -122,14 +123,14 @@ def _from_equinox(module: Any) -> Functional:
     import equinox
 
     params, rest = equinox.partition(module, equinox.is_inexact_array)
-    start = _named(params)
+    start = by_name(params)
 
     def apply(named: Any, images: Array) -> Array:
-        own = equinox.combine(_unnamed(params, named), rest)
+        own = equinox.combine(from_names(params, named), rest)
         return jax.vmap(own)(jax.numpy.moveaxis(images, -1, 1))
 
     def to_module(variables: PyTree) -> Any:
-        return equinox.combine(_unnamed(params, variables["params"]), rest)
+        return equinox.combine(from_names(params, variables["params"]), rest)
 
     return Functional(lambda key, shape: start, apply, _name_of(module, start), to_module=to_module)
 

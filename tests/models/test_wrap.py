@@ -78,6 +78,27 @@ def test_every_framework_gives_the_logits_and_gradients_of_the_function_by_hand(
     check(name, ("logits", "gradient"), may_skip=True)
 
 
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_plain_calls_on_a_model_of_every_framework_compile_once(name: str) -> None:
+    logits_fn = in_frameworks.wrapped(name, may_skip=True)
+    compiled = [0]
+
+    def note(event: str, seconds: float, **_: object) -> None:
+        compiled[0] += "backend_compile" in event
+
+    def call(turn: int) -> jax.Array:
+        image = IMAGE * (1 - 0.1 * turn)
+        return jax.block_until_ready(explain.integrated_gradients(logits_fn, image, turn, num_steps=2))
+
+    expected = jax.jit(lambda image: explain.integrated_gradients(logits_fn, image, 2, num_steps=2))(IMAGE * 0.8)
+    call(0)
+    jax.monitoring.register_event_duration_secs_listener(note)
+    found = [call(turn) for turn in (1, 2)]
+    jax.monitoring.unregister_event_duration_listener(note)
+    assert compiled == [0]
+    np.testing.assert_allclose(found[1], expected, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_every_framework_does_every_task(name: str) -> None:

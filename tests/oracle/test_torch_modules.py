@@ -242,25 +242,3 @@ def test_module_of_the_caller_stays_as_it_is() -> None:
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     assert all(parameter.requires_grad for parameter in module.parameters())
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in module.modules())
-
-
-def test_plain_calls_on_a_module_compile_once() -> None:
-    module = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.Softplus(10.0), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
-    )
-    logits_fn = models.wrap(module.eval(), input_shape=SHAPE)
-    compiled = [0]
-
-    def note(event: str, seconds: float, **_: Any) -> None:
-        compiled[0] += "backend_compile" in event
-
-    def call(turn: int) -> Any:
-        return explain.integrated_gradients(logits_fn, IMAGE * (1 - 0.1 * turn), turn, num_steps=2)
-
-    expected = jax.jit(lambda image: explain.integrated_gradients(logits_fn, image, 2, num_steps=2))(IMAGE * 0.8)
-    jax.block_until_ready(call(0))
-    jax.monitoring.register_event_duration_secs_listener(note)
-    found = [jax.block_until_ready(call(turn)) for turn in (1, 2)]
-    jax.monitoring.unregister_event_duration_listener(note)
-    assert compiled == [0]
-    np.testing.assert_allclose(found[1], expected, rtol=1e-5, atol=1e-7)
