@@ -69,6 +69,9 @@ def mean_standard_errors(selection: Mapping[str, Any]) -> np.ndarray:
 TRENDS = ("scale_free_loss_end", "one_minus_concordance_end", "relative_reduction", "cosine_end")
 """The metrics whose trend with the SEP weight is tested."""
 
+SIDES = ("both", "negative", "positive")
+"""The weights of a trend: all, those up to 0, those from 0 on."""
+
 STRONG = 0.7
 """A rank correlation of at least this magnitude counts as strong."""
 
@@ -84,25 +87,27 @@ def harder_as_the_weight_falls(content: Content, side: str = "both") -> list[Com
     """Claim: explanations get harder to manipulate as the SEP weight falls (Table 4), by the paper's metric and by
     those independent of concentration: each metric's rank correlation with the weight has the sign of "less robust".
 
-    side: which weights, "negative", "positive" or "both".
+    The trends over all weights, the negative and the positive ones are one family for Holm's correction.
+    side: which of them to return, "negative", "positive" or "both".
     """
     entries = {(entry["metric"], entry["side"]): entry for entry in upgrade(content).get("trends", ())}
-    missing, first = [], []
-    for metric in TRENDS:
-        sign = -evaluate.METRICS[metric].better
-        paper = ("" if metric == TRENDS[0] else "reviewers: ") + f"{'below' if sign < 0 else 'above'} 0"
-        if (metric, side) in entries:
-            claim = Claim("trend", paper, metric, "SEP weight", "", sign, scale=CORRELATION)
-            entry = entries[metric, side]
-            first.append(_correlation(claim, entry, entry["num_weights"]))
-        else:
-            missing.append(not_measured(_trend_of(metric), paper, "no trend"))
+    asked = [(metric, own) for metric in TRENDS for own in SIDES if (metric, own) in entries]
+    first = []
+    for metric, own in asked:
+        claim = Claim("trend", own, metric, "SEP weight", "", -evaluate.METRICS[metric].better, scale=CORRELATION)
+        first.append(_correlation(claim, entries[metric, own], entries[metric, own]["num_weights"]))
+    decided = dict(zip(asked, decide(first), strict=True))
     found = []
-    for each in decide(first):
-        entry = entries[each.claim.metric, side]
+    for metric in TRENDS:
+        claimed = "below 0" if evaluate.METRICS[metric].better > 0 else "above 0"
+        paper = claimed if metric == TRENDS[0] else f"reviewers: {claimed}"
+        each, entry = decided.get((metric, side)), entries.get((metric, side), {})
+        if each is None:
+            found.append(not_measured(_trend_of(metric), paper, "no trend"))
+            continue
         basis = f"{entry['num_weights']} weights, {entry['num_models']} models"
-        found.append(Comparison(_trend_of(each.claim.metric), each.claim.subject, (each,), each.verdict, basis))
-    return missing + found
+        found.append(Comparison(_trend_of(metric), paper, (each,), each.verdict, basis))
+    return found
 
 
 def _trend_of(metric: str) -> str:

@@ -165,6 +165,7 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
                     "scale_free_loss_end": "loss at the end",
                     "one_minus_concordance_end": "1 − concordance at the end",
                     "relative_reduction": "share removed, sign turned",
+                    "cosine_end": "cosine at the end, sign turned",
                 }
             ),
         ),

@@ -124,9 +124,8 @@ def correlation_tables(result: Mapping[str, Any]) -> list[Table]:
     notes = (
         f"Correlation of robust accuracy with explanation robustness over the {one.get('num_models', 0)} models of "
         f"{one.get('num_settings', 0)} settings that are not degraded ({degraded} are), turned so that + "
-        "means that they "
-        "go together; 95 % bootstrap interval, settings drawn anew with their seeds: an interval that holds 0 shows no "
-        "relation. Partial: at equal clean accuracy and equal effective pixels of the maps.",
+        "means that they go together; 95 % bootstrap interval, settings drawn anew with their seeds: an interval that "
+        "holds 0 leaves the sign open. Partial: at equal clean accuracy and equal effective pixels of the maps.",
     )
     claims = not_strongly_correlated({measure: _NAMES[measure] for measure in MANY_MODELS})(result)
     tables = [

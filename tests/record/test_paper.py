@@ -181,3 +181,19 @@ def test_every_item_answers_a_result_that_has_nothing() -> None:
         for ask in item.asks:
             for row in ask({"format": 1, "rows": []}):
                 assert row.verdict == record.UNKNOWN, (item.name, row)
+
+
+def test_trends_of_all_sides_are_one_family() -> None:
+    """One trend, tested alone or beside those of the other sides: its corrected p grows with the number of tests."""
+    trend = {
+        "metric": many.TRENDS[0], "side": "negative", "estimate": -0.8, "low": -0.95, "high": -0.3,
+        "num_weights": 9, "num_models": 27,
+    }  # fmt: skip
+    weak = {**trend, "estimate": -0.1, "low": -0.5, "high": 0.4}
+    others = [{**weak, "side": "both"}, {**weak, "side": "positive"}]
+    (alone, *_), (beside, *_) = (
+        many.harder_as_the_weight_falls({"format": 1, "trends": trends}, "negative")
+        for trends in ([trend], [trend, *others])
+    )
+    assert alone.findings[0].corrected_p == alone.findings[0].p
+    assert beside.findings[0].corrected_p == pytest.approx(3 * alone.findings[0].p)
