@@ -14,8 +14,8 @@ from jsep import attack, data, evaluate, record, train
 from jsep.study.config import StudyConfig
 from jsep.study.costs import ModelCosts
 from jsep.study.evaluation_config import STORED, EvaluationConfig
-from jsep.study.evaluation_subject import EvaluatedModel, Subject, load_subject
-from jsep.study.methods import described_method, mark_degraded
+from jsep.study.evaluation_subject import EvaluatedModel, Subject, described, load_subject, reference_for
+from jsep.study.methods import mark_degraded
 from jsep.study.pair_results import attack_pairs, images_of_pairs, maps_of_pairs, warnings_of
 from jsep.study.programs import Program, evaluation_programs
 from jsep.study.progress import StepCounter
@@ -42,6 +42,9 @@ def measure(config: EvaluationConfig, subject: Subject, run: Run) -> None:
     }
     directory.add_maps(images_of_pairs(test, subject.pairs))
     of_one = _Measurement(config, subject, run)
+    references = {
+        model.method: reference_for(config, subject.reference, subject.models, model) for model in subject.models
+    }
     title = "evaluating {0.name}".format
     for model in run.missing(subject.models, "model", title, arrays=("maps.npz", _VALUES)):
         row, values, maps = of_one(model)
@@ -49,13 +52,8 @@ def measure(config: EvaluationConfig, subject: Subject, run: Run) -> None:
         if model.seed == next(m.seed for m in subject.models if m.method == model.method):
             directory.add_maps(maps)
         run.rows.append(row)
-        mark_degraded(run.rows, {each["method"]: _reference(config, subject, each) for each in run.rows})
+        mark_degraded(run.rows, references)
         run.save()
-
-
-def _reference(config: EvaluationConfig, subject: Subject, row: dict[str, Any]) -> str | None:
-    """The method below whose clean accuracy a model is degraded: with cells and no reference given, its baseline."""
-    return row["baseline"] if config.cells and subject.reference is None else subject.reference
 
 
 @dataclasses.dataclass
@@ -94,7 +92,7 @@ class _Measurement:
         row: dict[str, Any] = {
             "method": model.method,
             "seed": model.seed,
-            **self._described(model),
+            **described(self.subject.models, model),
             "source": model.source,
             "sep_weight": model.sep_weight,
             "sep_weight_scale_free": train.scale_free_weight(model.sep_weight, results.victim_map[0].size),
@@ -117,14 +115,6 @@ class _Measurement:
         row["per_image"] = {name: record.pack_correct(values[name]) for name in _ACCURACIES if name in values}
         row["evaluate_seconds"] = round(time.perf_counter() - started, 2)
         return row, values, maps_of_pairs(model.method, results)
-
-    def _described(self, model: EvaluatedModel) -> dict[str, Any]:
-        """The method's entries of a row, with the baseline's name in this evaluation; none for imported weights."""
-        if not model.trained_as:
-            return {"baseline": None, "adversarial": None}
-        found = described_method(model.trained_as)
-        named = {other.trained_as: other.method for other in self.subject.models if other.source == model.source}
-        return found | {"baseline": named.get(found["baseline"])}
 
     def _begin(self, what: str, total: int) -> StepCounter:
         self.run.progress(what, {})

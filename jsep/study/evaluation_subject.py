@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jsep.checks import InputError, check_choice
 from jsep.study.card_subject import imported_model
 from jsep.study.evaluation_config import STORED, EvaluationConfig, Source
 from jsep.study.feature_network import OWN, PIXELS, has_own_network, own_features, pixels
-from jsep.study.methods import is_reference, training_methods
+from jsep.study.methods import described_method, is_reference, mark_degraded, training_methods
 from jsep.study.setup import create_model, load_split
 from jsep.study.trained import TrainedModel, TrainedStudy, load_all_trained
 from jsep.types import ModelFn, PyTree
@@ -91,7 +92,7 @@ def load_subject(config: EvaluationConfig) -> Subject:
         reference = reference or next((name for name in methods if is_reference(trained_as.get(name))), None)
     if reference is not None:
         check_choice("reference", reference, methods)
-    pairs = _pairs(config, by_path, found, test)
+    pairs = _pairs(config, by_path, found, test, reference)
     if config.pairs.max_pairs:
         count = config.pairs.max_pairs
         pairs = dataclasses.replace(pairs, victims=pairs.victims[:count], targets=pairs.targets[:count])
@@ -199,6 +200,7 @@ def _pairs(
     studies: Mapping[str, TrainedStudy],
     found: tuple[EvaluatedModel, ...],
     test: data.Dataset,
+    reference: str | None,
 ) -> evaluate.PairIndex:
     if config.pairs.pairs_file is not None:
         pairs = evaluate.load_pairs(config.pairs.pairs_file)
@@ -214,7 +216,7 @@ def _pairs(
             seed=config.seed,
             selection=config.pairs.selection,
             same_class=config.pairs.same_class,
-            among=_correct_by_all(found, test, config.chunk_size) if config.pairs.correct_by_all else None,
+            among=_correct_by_all(config, found, test, reference) if config.pairs.correct_by_all else None,
         )
     pairs.check_fits(test)
     return pairs
@@ -240,10 +242,33 @@ def _points(
     return evaluate.features(chosen.features_fn, chosen.variables, test, chunk_size=config.chunk_size)
 
 
-def _correct_by_all(found: Sequence[EvaluatedModel], test: data.Dataset, chunk_size: int) -> np.ndarray:
-    """(B,) bool: the images that all models classify correctly."""
-    correct = np.ones(len(test), bool)
+def _correct_by_all(
+    config: EvaluationConfig, found: Sequence[EvaluatedModel], test: data.Dataset, reference: str | None
+) -> np.ndarray:
+    """(B,) bool: the images that all models classify correctly but the degraded ones, which verdicts leave out too."""
+    correct, rows = [], []
     for model in found:
-        logits = evaluate.features(model.model_fn, model.variables, test, chunk_size=chunk_size)
-        correct &= logits.argmax(axis=1) == test.labels
-    return correct
+        logits = evaluate.features(model.model_fn, model.variables, test, chunk_size=config.chunk_size)
+        correct.append(logits.argmax(axis=1) == test.labels)
+        rows.append({
+            "method": model.method, "seed": model.seed, "clean_accuracy": float(correct[-1].mean()),
+            "collapsed": model.collapsed, **described(found, model),
+        })  # fmt: skip
+    mark_degraded(rows, {model.method: reference_for(config, reference, found, model) for model in found})
+    return np.logical_and.reduce([own for own, row in zip(correct, rows, strict=True) if not row["degraded"]])
+
+
+def reference_for(
+    config: EvaluationConfig, reference: str | None, found: Sequence[EvaluatedModel], model: EvaluatedModel
+) -> str | None:
+    """The method below whose clean accuracy a model is degraded: with cells and no reference given, its baseline."""
+    return described(found, model)["baseline"] if config.cells and reference is None else reference
+
+
+def described(found: Sequence[EvaluatedModel], model: EvaluatedModel) -> dict[str, Any]:
+    """The method's entries of a row, with the baseline's name in this evaluation; none for imported weights."""
+    if not model.trained_as:
+        return {"baseline": None, "adversarial": None}
+    own = described_method(model.trained_as)
+    named = {other.trained_as: other.method for other in found if other.source == model.source}
+    return own | {"baseline": named.get(own["baseline"])}

@@ -7,6 +7,7 @@ from typing import Any
 
 import in_frameworks
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -133,6 +134,31 @@ def test_evaluation_repeats_the_numbers_of_the_study_and_goes_on_after_a_kill(tr
         "mat (models)", "sep_neg (models)", "mat (copy)", "sep_neg (copy)"
     }  # fmt: skip
     assert subject.reference == "mat (copy)"
+
+
+def test_images_that_all_classify_correctly_leave_degraded_models_out() -> None:
+    """One arm is right on other images, one is broken, one collapsed: only the first narrows the choice."""
+    labels = np.arange(40) % 4
+    images = np.zeros((40, 2, 2, 1), np.float32)
+    images[:, 0, 0, 0] = np.arange(40) / 40
+    test = data.from_arrays(images, labels, num_classes=4)
+
+    def model(method: str, trained_as: str, wrong: list[int], collapsed: bool = False):
+        predicted = labels.copy()
+        predicted[wrong] = (labels[wrong] + 1) % 4
+        table = jnp.eye(4)[predicted]
+        own_fn = lambda table, image: table[jnp.round(40 * image[0, 0, 0]).astype(int)]  # noqa: E731
+        return evaluation_subject.EvaluatedModel(
+            method, 0, "one", trained_as, None, table, own_fn=own_fn, collapsed=collapsed
+        )
+
+    found = (
+        model("continued_8", "mat", [0]), model("sep_pos_8", "sep_pos", [1, 2]),
+        model("sep_neg_8", "sep_neg", list(range(10, 40))), model("other_8", "trades", [3], collapsed=True),
+    )  # fmt: skip
+    config = study.EvaluationConfig.of(cells=("continued_8=one:mat",), selection="kmeans", correct_by_all=True)
+    kept = evaluation_subject._correct_by_all(config, found, test, None)
+    assert np.flatnonzero(~kept).tolist() == [0, 1, 2]
 
 
 @pytest.mark.slow
