@@ -38,11 +38,14 @@ COLLAPSED_SHARE = 0.5
 
 def is_collapsed(row: Mapping[str, Any]) -> bool:
     """Whether the robust accuracy of an adversarially trained model fell below `COLLAPSED_SHARE` of its best during
-    training, as that of one-step training may. That of a standard model falls to 0 as it should.
+    training, as that of one-step training may, or whether the maps of a model shrank to a few pixels on the validation
+    images ("collapsed_step"). The robust accuracy of a standard model falls to 0 as it should.
 
     Args: row: of a study, in which the accuracies on the validation images decide, and without them those on the test
       images of the last and the best checkpoint; or of an evaluation, which says so itself ("collapsed").
     """
+    if row.get("collapsed") or row.get("collapsed_step") is not None:
+        return True
     if row.get("adversarial") is not True:
         return False
     for last, best in (
@@ -52,7 +55,7 @@ def is_collapsed(row: Mapping[str, Any]) -> bool:
         at_end, at_best = as_number(row.get(last)), as_number(row.get(best))
         if at_end is not None and at_best is not None:
             return at_end < COLLAPSED_SHARE * at_best
-    return bool(row.get("collapsed"))
+    return False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -156,6 +156,7 @@ def test_strengths_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
         ({"last_validation_robust_accuracy": 0.3, "best_validation_robust_accuracy": 0.3,
           "last_robust_accuracy": 0.0, "best_robust_accuracy": 0.3}, False),
         ({"collapsed": True}, True),
+        ({"adversarial": False, "collapsed_step": 370}, True),
         ({"adversarial": False, "last_robust_accuracy": 0.0, "best_robust_accuracy": 0.3}, False),
         ({}, False),
     ],
