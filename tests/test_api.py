@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jsep import attack, evaluate
+from jsep import evaluate
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -68,11 +68,9 @@ def test_the_types_reach_a_strict_consumer(tmp_path: pathlib.Path) -> None:
         (evaluate.accuracies, {"norm", "epsilon", "num_steps", "chunk_size"}),
         (evaluate.correctly_classified, {"norm", "epsilon", "num_steps", "chunk_size"}),
         (evaluate.adversarial_insertion, {"baseline", "num_steps", "chunk_size"}),
-        (attack.auto_explanation_curve, {"epsilons", "norm", "version"}),
     ],
 )
 def test_help_names_the_settings_that_are_passed_on(function: Callable[..., Any], named: set[str]) -> None:
     shown = inspect.signature(function).parameters
     assert named <= shown.keys()
     assert all(each.kind is not each.VAR_KEYWORD for each in shown.values())
-    assert function is not attack.auto_explanation_curve or shown.keys().isdisjoint({"epsilon", "start"})  # its own

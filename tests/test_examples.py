@@ -32,7 +32,7 @@ def test_the_functions_that_most_people_call_have_an_example() -> None:
         evaluate.cosine_similarity, evaluate.effective_pixels, evaluate.relative_reduction, explain.explanation_map,
         explain.gradient, explain.gradient_x_input, explain.integrated_gradients, explain.make_map_fn, landscape.hvp,
         landscape.slice_1d, landscape.slice_2d, landscape.top_eigenvalues, models.create, models.wrap,
-        models.load_pretrained, models.pretrained, plot.map, stats.t_interval, stats.holm, stats.proportion_interval,
+        models.load_pretrained, models.pretrained, plot.map, stats.t_interval, stats.holm,
         train.scale_free_weight, train.sep_penalty,
     ]  # fmt: skip
     assert [each.__name__ for each in called if ">>> " not in (each.__doc__ or "")] == []

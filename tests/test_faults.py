@@ -90,10 +90,6 @@ GOOD: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         attack.untargeted_explanation_attack,
         {**{k: v for k, v in PAIR.items() if k != "target_map"}, "k": 2, "epsilon": 0.1, "num_steps": 2},
     ),
-    "attack.smallest_budget": (
-        attack.smallest_budget,
-        {**PAIR, "cosine": 0.9, "largest_epsilon": 0.3, "num_bisections": 1, "num_steps": 2},
-    ),
     **{
         f"evaluate.{name}": (getattr(evaluate, name), {"map_a": MAP, "map_b": TARGET_MAP, **options})
         for name, options in {
@@ -321,7 +317,7 @@ def test_every_function_of_an_image_is_in_the_table() -> None:
         # Their arguments go through the functions above, or the names say what they need of a model.
         "explain.attention_relevance", "explain.attention_rollout", "explain.grad_cam", "explain.score_cam",
         "evaluate.adversarial_insertion", "evaluate.map_diagnostics", "evaluate.explanation_properties",
-        "evaluate.relative_stability", "evaluate.randomisation_similarity", "attack.auto_explanation_curve",
+        "evaluate.relative_stability", "evaluate.randomisation_similarity",
         "attack.project_to_ball_and_box", "landscape.moments", "landscape.curvature", "landscape.jacobian_norms",
         "landscape.slice_2d", "landscape.sep_term", "landscape.explanation_loss_to_own",
     }  # fmt: skip

@@ -99,13 +99,6 @@ TARGET_MAP = MAP_FN(OTHER)
 SETTINGS = {"num_steps": 5, "learning_rate": 0.02, "map_weight": 1e4, "output_weight": 1.0}
 
 
-def cosine(image: Array) -> float:
-    map_ = MAP_FN(image)
-    return float(jnp.vdot(map_, TARGET_MAP) / jnp.linalg.norm(map_) / jnp.linalg.norm(TARGET_MAP))
-
-
-GOAL = cosine(IMAGE) + 0.01
-
 PREDICTION: dict[str, Callable[[Array], Any]] = {
     "fgsm": lambda e: attack.fgsm(attack.cross_entropy(ORACLE.logits, LABEL), IMAGE, epsilon=e),
     "pgd": lambda e: attack.pgd(KEY, attack.margin(ORACLE.logits, LABEL), IMAGE, epsilon=e, alpha=e / 2, num_steps=5),
@@ -127,9 +120,6 @@ EXPLANATION: dict[str, Callable[[Array], Any]] = {
     "untargeted_explanation_attack": lambda e: attack.untargeted_explanation_attack(
         KEY, *PAIR, objective="distance", epsilon=e, num_steps=5
     ),
-    "smallest_budget": lambda e: attack.smallest_budget(
-        KEY, *PAIR, TARGET_MAP, cosine=GOAL, largest_epsilon=e, num_bisections=2, num_steps=5
-    ),
 }  # fmt: skip
 
 
@@ -139,7 +129,7 @@ def test_every_attack_is_in_the_tables() -> None:
         for name in attack.__all__
         if "Info]" in str(getattr(getattr(attack, name), "__annotations__", {}).get("return", ""))
     }
-    assert returns_info == {*PREDICTION, *EXPLANATION, "auto_attack", "auto_explanation_curve"}
+    assert returns_info == {*PREDICTION, *EXPLANATION, "auto_attack"}
 
 
 @pytest.mark.parametrize("name", PREDICTION)
@@ -163,8 +153,6 @@ def test_success_of_an_attack_on_an_explanation_is_a_better_image_that_keeps_the
         map_ = MAP_FN(adversarial)
         if name == "untargeted_explanation_attack":
             better = float(jnp.sum((map_ - own) ** 2)) > 0
-        elif name == "smallest_budget":
-            better = cosine(adversarial) >= GOAL - 1e-6
         else:
             better = float(jnp.mean((map_ - TARGET_MAP) ** 2)) < float(jnp.mean((own - TARGET_MAP) ** 2))
         assert bool(info.success) == better
@@ -173,7 +161,7 @@ def test_success_of_an_attack_on_an_explanation_is_a_better_image_that_keeps_the
     assert seen == {False, True}
 
 
-def test_success_of_auto_attack_and_of_a_curve_has_a_row_an_image() -> None:
+def test_success_of_auto_attack_has_a_row_an_image() -> None:
     images = np.stack([IMAGE, OTHER])
     labels = np.asarray(jax.vmap(ORACLE.logits)(images)).argmax(1)
     config = attack.AutoAttackConfig(attacks=("apgd-ce",), num_steps=5)
@@ -182,10 +170,6 @@ def test_success_of_auto_attack_and_of_a_curve_has_a_row_an_image() -> None:
         assert (info.success.shape, info.success.dtype) == ((2,), bool)
         predicted = np.asarray(jax.vmap(ORACLE.logits)(adversarial)).argmax(1)
         np.testing.assert_array_equal(info.success, predicted != labels)
-    _, curve = attack.auto_explanation_curve(
-        KEY, *PAIR, TARGET_MAP, epsilons=jnp.array([0.0, 0.3]), version="fast", num_steps=3, num_queries=20
-    )
-    assert curve.success.tolist() == [False, True]
 
 
 def test_success_without_classes_is_a_higher_objective() -> None:

@@ -29,10 +29,9 @@ BIG = 10**9
         lambda: explain.lime(logits_fn, IMAGE, 0, key=KEY, num_samples=BIG, segments=1),
         lambda: evaluate.neighbours(KEY, IMAGE, radius=0.1, num_samples=BIG),
         lambda: landscape.slice_2d(lambda z: z.sum(), IMAGE, np.stack([IMAGE, IMAGE[::-1]]), 1.0, 10**6),
-        lambda: stats.bootstrap_interval(np.arange(100.0), num_resamples=BIG),
         lambda: models.init(KEY, models.ViT(num_classes=2, width=100_000, num_heads=1), (8, 8, 1)),
     ],
-    ids=["rise", "lime", "neighbours", "slice", "bootstrap", "model"],
+    ids=["rise", "lime", "neighbours", "slice", "model"],
 )
 def test_what_does_not_fit_into_memory_is_refused_with_the_number(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "memory_of_machine", lambda: 8 * 2**30)

@@ -11,7 +11,6 @@ from jsep.attack.auto_explanation import (
     AUTO_EXPLANATION_VERSIONS,
     AutoExplanationInfo,
     auto_explanation_attack,
-    auto_explanation_curve,
     auto_explanation_members,
     num_search_steps,
 )
@@ -42,7 +41,6 @@ from jsep.attack.norms import NORMS, norm_by_name, project_to_ball_and_box
 from jsep.attack.pgd import PgdInfo, pgd
 from jsep.attack.prediction_attacks import AUTO_ATTACK_VERSIONS, PREDICTION_ATTACKS, AutoAttackConfig
 from jsep.attack.reliability import ReliabilityCheck
-from jsep.attack.smallest_budget import SmallestBudgetInfo, smallest_budget
 from jsep.attack.square import SquareInfo, square
 
 __all__ = [
@@ -72,7 +70,6 @@ __all__ = [
     "PgdInfo",
     "PredictionObjective",
     "ReliabilityCheck",
-    "SmallestBudgetInfo",
     "SquareInfo",
     "TargetedConfig",
     "Trajectory",
@@ -82,7 +79,6 @@ __all__ = [
     "attack_explanation_black_box",
     "auto_attack",
     "auto_explanation_attack",
-    "auto_explanation_curve",
     "auto_explanation_members",
     "check_attack_settings",
     "cross_entropy",
@@ -95,7 +91,6 @@ __all__ = [
     "num_search_steps",
     "pgd",
     "project_to_ball_and_box",
-    "smallest_budget",
     "square",
     "targeted_dlr",
     "untargeted_explanation_attack",

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jsep.arguments import shows_keywords_of
 from jsep.attack.entry import attack_method
 from jsep.attack.explanation_black_box import evolution_search, random_search
 from jsep.attack.explanation_search import DIRECTIONS, Best, OnStep, adaptive_search
@@ -14,8 +13,7 @@ from jsep.attack.explanation_terms import MAP_LOSSES, checked_constraint
 from jsep.attack.explanation_warnings import ExplanationWarnings, has_no_second_derivative, warnings_of_pair
 from jsep.attack.losses import num_non_finite
 from jsep.attack.norms import norm_by_name, project_to_ball_and_box
-from jsep.checks import InputError, as_image, check_choice, check_count, check_epsilon
-from jsep.compiled import compiled
+from jsep.checks import InputError, check_choice, check_count
 from jsep.map_checks import check_map_fn
 from jsep.types import Array, Key, LogitsFn, MapFn
 
@@ -123,7 +121,7 @@ def auto_explanation_attack(
     at the clean image and come last: if they find a lower loss, the gradient is misleading.
 
     A stronger setting never ends with a higher loss: a longer version contains the shorter one, and a larger budget
-    includes the result of a smaller one that is passed as `start`, as in `auto_explanation_curve`.
+    includes the result of a smaller one that is passed as `start`.
 
     Args:
       key, map_fn, logits_fn, image, target_map: as `attack_explanation`.
@@ -238,53 +236,3 @@ def auto_explanation_attack(
         num_non_finite=non_finite,
     )
     return adversarial, info
-
-
-@shows_keywords_of(auto_explanation_attack, but=("epsilon", "start"))
-def auto_explanation_curve(
-    key: Key,
-    map_fn: MapFn,
-    logits_fn: LogitsFn,
-    image: Array,
-    target_map: Array,
-    *,
-    epsilons: Any,
-    **settings: Any,
-) -> tuple[Array, AutoExplanationInfo]:
-    """`auto_explanation_attack` at several budgets, each attack starting from the result for the previous budget.
-
-    Args: epsilons: (n,) budgets, non-decreasing; the rest: as `auto_explanation_attack`.
-    Returns: (adversarials (n, H, W, C), AutoExplanationInfo with n rows); `loss_end` never increases along them.
-    Raises: InputError for decreasing budgets, and as `auto_explanation_attack`.
-    """
-    if jnp.ndim(epsilons) != 1 or jnp.size(epsilons) == 0:
-        raise InputError(f"epsilons must be one or more budgets in a row, got shape {jnp.shape(epsilons)}")
-    norm = settings.get("norm", "linf")
-    if not isinstance(epsilons, jax.core.Tracer):
-        for epsilon in np.asarray(epsilons):
-            check_epsilon(epsilon, norm, "epsilons")
-        if np.any(np.diff(np.asarray(epsilons)) < 0):
-            raise InputError(f"epsilons must not fall: sort them, got {np.asarray(epsilons)}")
-    image = as_image(image)
-    check_map_fn(map_fn, image, target_map)
-    checked_constraint(map_fn, logits_fn, image, settings.get("softmax_tolerance"))
-    return _at_budgets(key, map_fn, logits_fn, image, target_map, jnp.asarray(epsilons, image.dtype), settings)
-
-
-@compiled
-def _at_budgets(
-    key: Key,
-    map_fn: MapFn,
-    logits_fn: LogitsFn,
-    image: Array,
-    target_map: Array,
-    epsilons: Array,
-    settings: dict[str, Any],
-) -> tuple[Array, AutoExplanationInfo]:
-    def body(start: Array, epsilon: Array) -> tuple[Array, tuple[Array, AutoExplanationInfo]]:
-        adversarial, info = auto_explanation_attack(
-            key, map_fn, logits_fn, image, target_map, epsilon=epsilon, start=start, **settings
-        )
-        return adversarial, (adversarial, info)
-
-    return jax.lax.scan(body, image, epsilons)[1]

@@ -55,9 +55,8 @@ def attack_method(attack: Attack) -> Attack:
         given = bound.arguments
         norm = given.get("norm", "linf")
         norm_by_name(norm)
-        for name in ("epsilon", "largest_epsilon"):
-            if name in given and (given[name] is not None or not _is_optional(signature, name)):
-                check_epsilon(given[name], norm, name)
+        if "epsilon" in given and (given["epsilon"] is not None or not _is_optional(signature, "epsilon")):
+            check_epsilon(given["epsilon"], norm)
         image = given["image"] = as_image(given["image"])
         if not isinstance(image, jax.core.Tracer):
             _check_output(given, image)

@@ -5,9 +5,9 @@ tests; `correlation`: correlations over many models.
 """
 
 from jsep.arguments import explain_failures
-from jsep.stats.correlation import Correlation, correlation, correlation_study, partial_correlation
+from jsep.stats.correlation import Correlation, correlation, partial_correlation
 from jsep.stats.crossed import CrossedMean, crossed_mean, mean_of_interval, mean_over_seeds
-from jsep.stats.inference import Band, Interval, band, bootstrap_interval, holm, proportion_interval, t_interval
+from jsep.stats.inference import Band, Interval, band, holm, t_interval
 
 __all__ = [
     "Band",
@@ -15,15 +15,12 @@ __all__ = [
     "CrossedMean",
     "Interval",
     "band",
-    "bootstrap_interval",
     "correlation",
-    "correlation_study",
     "crossed_mean",
     "holm",
     "mean_of_interval",
     "mean_over_seeds",
     "partial_correlation",
-    "proportion_interval",
     "t_interval",
 ]
 

@@ -1,6 +1,5 @@
 """Correlation of two quantities over many models, also controlled for clean accuracy and map concentration."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -148,52 +147,3 @@ def partial_correlation(
     columns = (first, second, controls)
     low, high = _interval(lambda a, b, c: _partial(kind, a, b, c), columns, groups, seed, num_resamples)
     return Correlation(estimate, low, high, float(2 * scipy.stats.t.sf(abs(t), freedom)), len(first))
-
-
-def correlation_study(
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    classification: str = "robust_accuracy",
-    explanation: str = "explanation_loss_end",
-    given: Sequence[str] = ("clean_accuracy", "effective_pixels"),
-    group: str | None = None,
-    with_degraded: bool = False,
-    seed: int = 0,
-    num_resamples: int = 1000,
-) -> dict[str, Any]:
-    """Correlations of classification robustness with explanation robustness over models, one row per model.
-
-    Args: rows: dicts with the keys named below; classification, explanation: keys of the correlated quantities; given:
-      keys of the controls of the partial correlations; group: key of the groups that the bootstrap resamples as a whole
-      (see `correlation`); with_degraded: whether to include models flagged "degraded".
-    Returns: the arguments "classification", "explanation" and "given", "num_models", "num_degraded_left_out", and for
-      each of KINDS, "partial_pearson" and "partial_spearman" a dict of estimate, low, high, p_value; without the
-      partial ones if there are too few models.
-    Raises: InputError if a row lacks a key, or fewer than 4 models are left.
-    """
-    kept = [row for row in rows if with_degraded or not row.get("degraded")]
-    try:
-        columns = {
-            name: as_numbers([row[name] for row in kept], name) for name in (classification, explanation, *given)
-        }
-        groups = None if group is None else [str(row[group]) for row in kept]
-    except KeyError as error:
-        raise InputError(f"a row has no {error}; evaluate that model again") from error
-    x, y = columns[classification], columns[explanation]
-    settings: dict[str, Any] = {"groups": groups, "seed": seed, "num_resamples": num_resamples}
-    found = {kind: correlation(x, y, kind=kind, **settings) for kind in KINDS}
-    if given and len(kept) >= len(given) + 4:
-        controls = np.column_stack([columns[name] for name in given])
-        for kind in KINDS[:2]:
-            found[f"partial_{kind}"] = partial_correlation(x, y, controls, kind=kind, **settings)
-    return {
-        "classification": classification,
-        "explanation": explanation,
-        "given": list(given),
-        "num_models": len(kept),
-        "num_degraded_left_out": len(rows) - len(kept),
-        **{
-            name: {"estimate": value.estimate, "low": value.low, "high": value.high, "p_value": value.p_value}
-            for name, value in found.items()
-        },
-    }

@@ -8,11 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jsep.checks import InputError, check_count
-from jsep.memory import check_memory
-
-_LARGEST_BATCH = 10_000_000
-"""Resampled float64 values in memory at once: 80 MB."""
+from jsep.checks import InputError
 
 
 class Interval(NamedTuple):
@@ -69,56 +65,6 @@ def t_interval(values: Sequence[float] | np.ndarray, *, confidence: float = 0.95
         return Interval(mean, float("nan"), float("nan"))
     half = scipy.stats.t.ppf((1 + confidence) / 2, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
     return Interval(mean, mean - float(half), mean + float(half))
-
-
-def bootstrap_interval(
-    values: Sequence[float] | np.ndarray, *, seed: int = 0, confidence: float = 0.95, num_resamples: int = 2000
-) -> Interval:
-    """The mean with its bias-corrected and accelerated (BCa) bootstrap interval, for dozens of values (images).
-
-    Needs no assumption about their distribution, but is too narrow for a handful of values: the 95 % interval covers
-    84 % with 5 normal values, 94 % with 60. For few values use `t_interval`.
-    Raises: InputError as `t_interval`, or for a count < 1.
-    Reference: Efron 1987; `scipy.stats.bootstrap`.
-    """
-    import scipy.stats
-
-    array = sample(values)
-    check_confidence(confidence)
-    check_count("num_resamples", num_resamples)
-    check_memory(f"{num_resamples} resamples", 8.0 * num_resamples * np.size(values))
-    mean = float(array.mean())
-    if len(array) == 1:
-        return Interval(mean, float("nan"), float("nan"))
-    if np.ptp(array) == 0:
-        return Interval(mean, mean, mean)
-    found = scipy.stats.bootstrap(
-        (array,), np.mean, confidence_level=confidence, n_resamples=num_resamples, rng=np.random.default_rng(seed),
-        batch=max(1, _LARGEST_BATCH // len(array)),
-    ).confidence_interval  # fmt: skip
-    return Interval(mean, float(found.low), float(found.high))
-
-
-def proportion_interval(successes: Sequence[bool] | np.ndarray, *, confidence: float = 0.95) -> Interval:
-    """The proportion of successes with Wilson's score interval, such as an accuracy over images; valid also at 0 and 1.
-
-    >>> from jsep import stats
-    >>> [round(float(end), 3) for end in stats.proportion_interval(8 * [1] + 2 * [0])]
-    [0.8, 0.49, 0.943]
-
-    Args: successes: (B,), bool or 0 and 1.
-    Raises: InputError for no values, values other than 0 and 1, or a confidence outside (0, 1).
-    Reference: Wilson 1927; `scipy.stats.binomtest`.
-    """
-    import scipy.stats
-
-    array = sample(successes, "successes")
-    if not np.isin(array, (0, 1)).all():
-        raise InputError("successes must be true or false; for other values take bootstrap_interval")
-    check_confidence(confidence)
-    tested = scipy.stats.binomtest(int(array.sum()), len(array))
-    found = tested.proportion_ci(confidence, method="wilson")
-    return Interval(float(array.mean()), float(found.low), float(found.high))
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -188,48 +188,6 @@ def test_black_box_needs_no_derivative() -> None:
     assert float(info.losses[-1]) < 0.9 * float(info.losses[0])
 
 
-# The smallest budget.
-
-
-def closed_form_budget(cosine: float) -> float:
-    """The smallest linf budget at which the quadratic's map has this cosine to FAR_TARGET."""
-    goal = np.asarray(two_pixels.FAR_TARGET, np.float64).ravel()
-    low, high = 0.0, 0.69
-    for _ in range(60):
-        middle = (low + high) / 2
-        map_ = np.array([two_pixels.best_quadratic_ratio(middle), 1.0])
-        reached = (map_ @ goal) / np.linalg.norm(map_) / np.linalg.norm(goal) >= cosine
-        low, high = (low, middle) if reached else (middle, high)
-    return high
-
-
-def test_smallest_budget_equals_the_closed_form() -> None:
-    logits_fn = two_pixels.quadratic().logits
-    map_fn = explain.make_map_fn("gradient", logits_fn, 0)
-
-    @jax.jit
-    def run(cosine: Array, largest: Array) -> Any:
-        return attack.smallest_budget(
-            KEY, map_fn, logits_fn, two_pixels.VICTIM, two_pixels.FAR_TARGET,
-            cosine=cosine, largest_epsilon=largest, num_steps=30, num_bisections=12,
-        )  # fmt: skip
-
-    for cosine in (0.8, 0.95):
-        image, info = run(cosine, 1.0)
-        assert float(info.epsilon) == pytest.approx(closed_form_budget(cosine), abs=2e-3)
-        assert float(info.failed_epsilon) <= float(info.epsilon)
-        assert float(info.cosine) >= cosine
-        assert float(np.abs(image - two_pixels.VICTIM).max()) == pytest.approx(float(info.epsilon), abs=1e-6)
-        assert bool(info.label_kept)
-    image, info = run(0.95, 0.1)
-    assert np.isinf(info.epsilon)
-    np.testing.assert_array_equal(image, two_pixels.VICTIM)
-    assert not np.any(info.reached)
-    image, info = run(0.2, 1.0)
-    assert float(info.epsilon) == 0
-    np.testing.assert_array_equal(image, two_pixels.VICTIM)
-
-
 # Untargeted and ranked.
 
 
@@ -348,11 +306,6 @@ MAP_FN = explain.make_map_fn("gradient", LOGITS_FN, 0)
             lambda x, t: attack.attack_explanation_black_box(KEY, MAP_FN, LOGITS_FN, x, t.T, epsilon=0.1, num_steps=1),
             "target_map must have the shape",
         ),
-        (
-            lambda x, t: attack.smallest_budget(KEY, MAP_FN, LOGITS_FN, x, t, cosine=1.5),
-            r"cosine must be in \[-1, 1\], got 1.5",
-        ),
-        (lambda x, t: attack.smallest_budget(KEY, MAP_FN, LOGITS_FN, x, t, cosine=0.5, largest_epsilon=4), "4/255"),
     ],
 )
 def test_bad_input_is_an_input_error(call: Any, message: str) -> None:

@@ -99,9 +99,6 @@ EXPLANATION: dict[str, Callable[[Any, Any], Any]] = {
     "untargeted": lambda m, f: attack.untargeted_explanation_attack(
         KEY, m, f, IMAGE, objective="distance", epsilon=0.3, num_steps=12
     ),
-    "smallest budget": lambda m, f: attack.smallest_budget(
-        KEY, m, f, IMAGE, TARGET_MAP, cosine=0.999, largest_epsilon=0.3, num_bisections=2, num_steps=8
-    ),
 }
 
 
@@ -189,8 +186,8 @@ def test_softmax_of_finite_logits_is_the_library_s() -> None:
 def test_class_of_logits_that_are_not_finite_is_not_kept() -> None:
     """The argmax of NaN is 0, so that a damaged model would keep class 0 everywhere."""
     own = map_of(ORACLE.logits)
-    adversarial, info = attack.smallest_budget(
-        KEY, own, nan_everywhere, IMAGE, own(IMAGE), cosine=0.5, num_bisections=1, num_steps=1
+    adversarial, info = attack.auto_explanation_attack(
+        KEY, own, nan_everywhere, IMAGE, TARGET_MAP, epsilon=0.3, version="fast", num_steps=1, num_queries=20
     )
     np.testing.assert_array_equal(adversarial, IMAGE)
     assert not bool(info.success)

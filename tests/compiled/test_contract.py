@@ -28,7 +28,6 @@ NOT_REACHED = {
     "explain.grad_cam": "needs feature maps: below", "explain.score_cam": "likewise",
     "models.wrap": "makes a function, and tries it on images",
     "models.load_pretrained": "reads weights", "data.load": "reads files", "data.examples": "reads files",
-    "stats.correlation_study": "NumPy alone",
 }  # fmt: skip
 
 

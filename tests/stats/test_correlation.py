@@ -1,6 +1,4 @@
-"""The correlation study finds planted correlations, and planted confounds."""
-
-from typing import Any
+"""Correlations find planted ones, and planted confounds."""
 
 import hypothesis
 import hypothesis.strategies as st
@@ -69,44 +67,6 @@ def test_partial_correlation_keeps_its_level_and_has_power() -> None:
     assert hits[1.0] / 200 > 0.9
 
 
-def models(count: int, link: float, seed: int = 0) -> list[dict[str, Any]]:
-    """Robust accuracy and explanation loss that both follow concentration, and each other by `link`."""
-    rng = np.random.default_rng(seed)
-    pixels, clean = rng.normal(20, 3, count), rng.uniform(0.8, 0.9, count)
-    robust = 0.5 + 0.02 * (pixels - 20) + 0.02 * rng.normal(size=count)
-    loss = 8e-4 - 5e-5 * (pixels - 20) + link * 1e-3 * (robust - 0.5) + 1e-5 * rng.normal(size=count)
-    names = ("clean_accuracy", "robust_accuracy", "effective_pixels", "explanation_loss_end")
-    return [
-        {"method": f"m{i}", "degraded": False, **{k: float(v) for k, v in zip(names, values, strict=True)}}
-        for i, values in enumerate(zip(clean, robust, pixels, loss, strict=True))
-    ]
-
-
-def test_study_tells_a_confound_from_a_relation() -> None:
-    confounded = stats.correlation_study(models(40, 0.0), num_resamples=200)
-    assert confounded["pearson"]["high"] < -0.5
-    assert abs(confounded["partial_pearson"]["estimate"]) < 0.4
-    assert confounded["partial_pearson"]["low"] < 0 < confounded["partial_pearson"]["high"]
-    linked = stats.correlation_study(models(40, 2.0), num_resamples=200)
-    assert linked["partial_pearson"]["low"] > 0.5
-    assert linked["partial_spearman"]["p_value"] < 0.01
-    assert linked["num_models"] == 40
-
-
-def test_study_leaves_degraded_models_out_unless_asked_and_says_how_many() -> None:
-    rows = models(12, 0.0)
-    for row in rows[:3]:
-        row |= {"degraded": True, "explanation_loss_end": 1.0}
-    found = stats.correlation_study(rows, num_resamples=20)
-    assert (found["num_models"], found["num_degraded_left_out"]) == (9, 3)
-    assert found == stats.correlation_study(rows, num_resamples=20)
-    everything = stats.correlation_study(rows, with_degraded=True, num_resamples=20)
-    assert (everything["num_models"], everything["num_degraded_left_out"]) == (12, 0)
-    few = stats.correlation_study(rows[3:8], num_resamples=20)
-    assert "partial_pearson" not in few
-    assert "kendall" in few
-
-
 def test_groups_are_drawn_as_a_whole() -> None:
     x, y = planted(0.5, 20)
     alone = stats.correlation(x, y, num_resamples=200)
@@ -143,5 +103,3 @@ def test_bad_columns_are_input_errors() -> None:
         stats.partial_correlation(x[:5], x[:5], np.ones((5, 2)))
     with pytest.raises(InputError, match="columns must be finite"):
         stats.correlation(x, np.full(8, np.nan))
-    with pytest.raises(InputError, match="a row has no 'effective_pixels'"):
-        stats.correlation_study([{"clean_accuracy": 1, "robust_accuracy": 1, "explanation_loss_end": 1}] * 5)
