@@ -3,10 +3,9 @@
 python experiments/keep_models.py results/definitive_cifar10/models runs/definitive_cifar10/*
 """
 
-import json
 from pathlib import Path
 
-from jsep import study
+from jsep import record, study
 from jsep.checks import InputError
 from jsep.cli import command_line
 
@@ -18,8 +17,7 @@ def _keep(*paths: str) -> None:
         raise InputError("expected where to keep the models, then one or more run directories")
     for run_dir in map(Path, paths[1:]):
         target = Path(paths[0]) / run_dir.name
-        result = run_dir / "result.json"
-        if target.exists() or not result.exists() or not json.loads(result.read_text()).get("complete"):
+        if target.exists() or not (run_dir / "result.json").exists() or not record.read_json(run_dir).get("complete"):
             continue
         print(study.keep_study(run_dir, target))
 

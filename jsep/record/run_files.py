@@ -122,15 +122,18 @@ def check_result(result: Any, where: str = "result") -> Mapping[str, Any]:
     return result
 
 
-def read_json(run_dir: str | pathlib.Path) -> Any:
-    """The content of a run's result.json, converted to the current format if its format is known.
+def read_json(run_dir: str | pathlib.Path, advice: str = "run the experiment again") -> dict[str, Any]:
+    """The content of a run's result.json, converted to the current format.
+
+    Args:
+        advice: what to do about a damaged file.
 
     Raises:
-        InputError: it is missing, unreadable or not JSON.
+        InputError: it is missing, damaged, not JSON, or of an unknown format.
     """
     path = pathlib.Path(run_dir) / "result.json"
     try:
-        content = json.loads(read_listed(path))
+        content = json.loads(read_listed(path, advice))
     except OSError as error:
         raise InputError(
             f"expected a run directory with a readable result.json, got {str(run_dir)!r} "
@@ -139,11 +142,11 @@ def read_json(run_dir: str | pathlib.Path) -> Any:
     except ValueError as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: expected JSON, got something else ({error}); run the experiment again") from error
+        raise InputError(f"{path}: expected JSON, got something else ({error}); {advice}") from error
     try:
         return upgrade(content)
-    except InputError:
-        return content
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def kind_of(result: Any) -> str:

@@ -2,14 +2,12 @@
 
 import dataclasses
 import glob
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jsep import record, train
 from jsep.checks import InputError
-from jsep.record.manifest import read_listed
 from jsep.study.config import StudyConfig
 from jsep.study.configuration import settings_of, with_new_names
 from jsep.study.methods import PAPER_OBJECTIVE, is_degraded, is_reference, training_method
@@ -130,12 +128,7 @@ def read_finished(patterns: Sequence[str], reference_dir: str | Path) -> Finishe
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        result = record.upgrade(json.loads(read_listed(path / "result.json")))
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} holds no result that can be read; run its study first") from error
+    result = record.read_json(path)
     if result.get("kind", "study") != "study" or "pairs" not in result:
         raise InputError(f"{path} holds no study; give the run directories of studies")
     if not result.get("complete"):

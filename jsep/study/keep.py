@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jsep import models
+from jsep import models, record
 from jsep.record.manifest import read_listed, write_listed, write_manifest
 from jsep.study.feature_network import network_name, own_network
 from jsep.study.measured_weights import SEP_WEIGHTS
@@ -34,9 +34,9 @@ def keep_study(run_dir: str | Path, kept_dir: str | Path) -> Path:
     for name in ("pairs.json", SEP_WEIGHTS):
         if (source / name).exists():
             write_listed(target / name, read_listed(source / name))
-    for name in ("config.json", "result.json"):
-        content = _without_data_dir(json.loads(read_listed(source / name)))
-        write_listed(target / name, json.dumps(content, indent=1) + "\n")
+    contents = {"config.json": json.loads(read_listed(source / "config.json")), "result.json": record.read_json(source)}
+    for name, content in contents.items():
+        write_listed(target / name, json.dumps(_without_data_dir(content), indent=1) + "\n")
     return target
 
 

@@ -12,7 +12,7 @@ from jsep.study.cross_method import measure_cross
 from jsep.study.methods import training_method
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import load_all_trained
-from jsep.study.work import Task, Work, pair_flops, study_tasks
+from jsep.study.work import Task, Work, pair_flops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +36,10 @@ class MethodsTableConfig(StudyConfig):
         if not any(training_method(name).sep_sign for name in self.methods):
             raise InputError(f"methods must have a SEP term, such as sep_pos, got {', '.join(self.methods)}")
 
+    def studies(self) -> dict[str, StudyConfig]:
+        """The study of each explanation method."""
+        return {explanation: self.study_config(explanation) for explanation in self.explanations}
+
     def study_config(self, explanation: str) -> StudyConfig:
         """The study of one explanation method; only the first one also trains the methods without a SEP term."""
         methods = [m for m in self.methods if training_method(m).sep_sign or explanation == self.explanations[0]]
@@ -57,27 +61,15 @@ def _prepare(config: MethodsTableConfig) -> None:
 def measure(config: MethodsTableConfig, prepared: None, run: Run) -> None:
     """Trains with every explanation method on the same pairs, in subdirectories, and tests every model with every
     explanation method as a cross-method study does."""
-    for place, explanation in enumerate(config.explanations):
-        run.announce(place, len(config.explanations), "study", f"training with {explanation}")
-        own = config.study_config(explanation)
-        if place:
-            pairs_file = run.directory.path / config.explanations[0] / "pairs.json"
-            own = own.replace(pairs_file=str(pairs_file))
-        run.part(training.STUDY, own, explanation)
+    training.repeat(run, config.studies())
     studies = load_all_trained([run.directory.path / explanation for explanation in config.explanations])
     measure_cross(studies, config.explanations, run, chunk_size=config.chunk_size)
 
 
 def _work(config: MethodsTableConfig, done: Collection[tuple[str, int]]) -> Work:
-    tasks: list[Task] = []
-    num_models = 0
-    for place, explanation in enumerate(config.explanations):
-        study = config.study_config(explanation)
-        if place:
-            study = study.replace(pairs_file="of the first")
-        num_models += len(study.methods) * study.num_seeds
-        own = study_tasks(study, done)
-        tasks += [Task(f"with {explanation}: {task.what}", task.flops) for task in own]
+    studies = config.studies()
+    tasks = training.tasks_of_repeats(studies, done)
+    num_models = sum(len(study.methods) * study.num_seeds for study in studies.values())
     for explanation in config.explanations:
         what = f"attack {explanation} of all {num_models} models on {config.pairs.num_pairs} pairs"
         tasks.append(Task(what, num_models * config.pairs.num_pairs * pair_flops(config, explanation)))

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsep import data
+from jsep import data, record
 from jsep.checks import InputError, check_choice
-from jsep.record.manifest import read_listed
 from jsep.study.configuration import Configuration, setting
 from jsep.study.sweep import read_spec
 
@@ -162,12 +161,7 @@ def keep(run_dir: str | Path, target: str | Path) -> list[str]:
     Returns: the names of the files copied; none where the run is not complete.
     """
     source, target = Path(run_dir), Path(target)
-    try:
-        if not json.loads(read_listed(source / "result.json")).get("complete", True):
-            return []
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    if not (source / "result.json").exists() or not record.read_json(source).get("complete", True):
         return []
     target.mkdir(parents=True, exist_ok=True)
     for old in (*target.glob("*.png"), *(target / name for name in _DRAWN_FROM)):

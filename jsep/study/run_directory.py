@@ -210,15 +210,9 @@ class RunDirectory:
         return devices.call_on_first_process(self._read_result)
 
     def _read_result(self) -> dict[str, Any] | None:
-        path = self.path / "result.json"
-        if not path.exists():
+        if not (self.path / "result.json").exists():
             return None
-        try:
-            return record.upgrade(json.loads(manifest.read_listed(path, "remove it to evaluate the models again")))
-        except (OSError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path} cannot be read ({error}); remove it to evaluate the models again") from error
+        return record.read_json(self.path, "remove it to evaluate the models again")
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Writes result.json."""

@@ -174,11 +174,11 @@ def state_of(run_dir: str | Path, config: Configuration) -> str:
     if differences(stored, config):
         return "other"
     try:
-        result = record.upgrade(json.loads((path / "result.json").read_text()))
+        result = record.read_json(path)
         # The page is drawn last, so a run without it is unfinished.
         drawn = record.kind_of(result) not in ("study", "evaluation", "landscape") or (path / "index.html").is_file()
         return "finished" if is_complete(result) and drawn else "begun"
-    except (OSError, ValueError, KeyError):
+    except (ValueError, KeyError):
         return "begun"
 
 

@@ -13,7 +13,7 @@ from jsep.study.options import number
 from jsep.study.programs import Program, study_programs
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import load_all_trained
-from jsep.study.work import DataSizes, Task, Work, study_tasks
+from jsep.study.work import DataSizes, Work
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,10 @@ class TradesLandscapeConfig(StudyConfig):
         """The study with one weight of TRADES."""
         return self.as_a(StudyConfig, trades_beta=trades_beta)
 
+    def studies(self) -> dict[str, StudyConfig]:
+        """The study of each weight, by its subdirectory."""
+        return {f"trades_beta_{text}": self.study_config(float(text)) for text in self.trades_betas}
+
 
 def _prepare(config: TradesLandscapeConfig) -> None:
     training.prepare(config.study_config(float(config.trades_betas[0])))
@@ -51,22 +55,13 @@ def _prepare(config: TradesLandscapeConfig) -> None:
 
 def measure(config: TradesLandscapeConfig, prepared: None, run: Run) -> None:
     """Trains with every weight on the same pairs, in subdirectories, and analyses the models as a landscape study."""
-    names = [f"trades_beta_{text}" for text in config.trades_betas]
-    for place, text in enumerate(config.trades_betas):
-        run.announce(place, len(config.trades_betas), "weight", f"trades_beta {text}")
-        own = config.study_config(float(text))
-        if place:
-            own = own.replace(pairs_file=str(run.directory.path / names[0] / "pairs.json"))
-        run.part(training.STUDY, own, names[place])
-    studies = load_all_trained([run.directory.path / name for name in names])
+    parts = training.repeat(run, config.studies())
+    studies = load_all_trained([run.directory.path / name for name in parts])
     landscape.measure(config.analysis, studies, run)
 
 
 def _work(config: TradesLandscapeConfig, done: Collection[tuple[str, int]]) -> Work:
-    tasks = []
-    for text in config.trades_betas:
-        own = study_tasks(config.study_config(float(text)), done)
-        tasks += [Task(f"trades_beta {text}: {task.what}", task.flops) for task in own]
+    tasks = training.tasks_of_repeats(config.studies(), done)
     num_models = len(config.trades_betas) * config.num_seeds
     return Work([*tasks, landscape.task_of(config.analysis, config, num_models, "the sweep")], config)
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import jax
 
 from jsep import data, evaluate, models, record, train
 from jsep.checks import InputError, check_choice
-from jsep.record.manifest import listed_checksum, read_listed
+from jsep.record.manifest import listed_checksum
 from jsep.study.config import StudyConfig
 from jsep.study.groups import CHECKPOINTS, DataConfig
 from jsep.study.measured_weights import train_config_of
@@ -140,7 +139,7 @@ def _collapsed(run_dir: Path) -> set[tuple[str, int]]:
     """(method, seed) of the models whose rows say that their training collapsed; empty without rows."""
     if not (run_dir / "result.json").exists():
         return set()
-    rows = record.upgrade(json.loads(read_listed(run_dir / "result.json"))).get("rows", ())
+    rows = record.read_json(run_dir).get("rows", ())
     return {(row["method"], row["seed"]) for row in rows if record.is_collapsed(row)}
 
 

@@ -1,6 +1,6 @@
 """A study: models of every method and seed, trained, tested and attacked on the same pairs. The paper's Table 2."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ from jsep.study.setup import Splits, create_model, load_splits
 from jsep.study.terminal import table_and_findings
 from jsep.study.train_model import maps_of, train_and_evaluate
 from jsep.study.trained import load_start
-from jsep.study.work import Work, study_tasks
+from jsep.study.work import Task, Work, study_tasks
 from jsep.types import PyTree
 
 
@@ -56,6 +56,25 @@ def measure(config: StudyConfig, prepared: Prepared, run: Run) -> None:
             run.save()
     finally:
         log.close()
+
+
+def repeat(run: Run, studies: Mapping[str, StudyConfig]) -> dict[str, dict[str, Any]]:
+    """Runs or resumes studies in the subdirectories of their names, all on the pairs of the first; their results."""
+    pairs_file = str(run.directory.path / next(iter(studies)) / "pairs.json")
+    found: dict[str, dict[str, Any]] = {}
+    for name, config in studies.items():
+        run.announce(len(found), len(studies), "study", f"study {name}")
+        found[name] = run.part(STUDY, config.replace(pairs_file=pairs_file) if found else config, name)
+    return found
+
+
+def tasks_of_repeats(studies: Mapping[str, StudyConfig], done: Collection[tuple[str, int]] = ()) -> list[Task]:
+    """The work of `repeat`."""
+    tasks: list[Task] = []
+    for name, config in studies.items():
+        own = study_tasks(config.replace(pairs_file="of the first") if tasks else config, done)
+        tasks += [Task(f"{name}: {task.what}", task.flops) for task in own]
+    return tasks
 
 
 def _complete_maps(training: Training, pairs: evaluate.PairIndex) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jsep import data, evaluate, models
+from jsep import data, evaluate, models, record
 from jsep.checks import InputError
 from jsep.data import example_images
 from jsep.models import zoo
@@ -36,7 +36,7 @@ def put_weights(
     wanted = f"{method}_seed{seed}"
     if wanted not in found:
         raise InputError(f"{run_dir} has no model {wanted}; it has {', '.join(found)}")
-    result = json.loads((Path(run_dir) / "result.json").read_text())
+    result = record.read_json(run_dir)
     applies = {"sep": training_method(method).sep_sign != 0, "start": study.config.start.run_dir is not None}
     groups = {*_RECIPE, *(group for group, whether in applies.items() if whether)}
     settings = {

@@ -126,10 +126,10 @@ def test_only_a_whole_result_is_kept_and_old_figures_go(tmp_path) -> None:
     run_dir, target = tmp_path / "run", tmp_path / "results" / "one"
     run_dir.mkdir()
     assert recipes.keep(run_dir, target) == []
-    (run_dir / "result.json").write_text(json.dumps({"complete": False}))
+    (run_dir / "result.json").write_text(json.dumps({"format": 2, "complete": False}))
     assert recipes.keep(run_dir, target) == []
     assert not target.exists()
-    (run_dir / "result.json").write_text(json.dumps({"complete": True}))
+    (run_dir / "result.json").write_text(json.dumps({"format": 2, "complete": True}))
     for name in ("overview", "attack_sep_pos", "attack_mat"):
         (run_dir / f"{name}.png").write_bytes(name.encode())
     target.mkdir(parents=True)
