@@ -1,13 +1,16 @@
-"""The memory of the machine, against which what a call would need is checked before arrays are made."""
+"""The memory of the machine, against which what a call would need is checked, and the memory in use."""
 
 import os
+import sys
 from pathlib import Path
 
 import jax
 
 from jsep.checks import InputError
 
-__all__ = ["check_memory", "memory_of_machine"]
+__all__ = ["check_memory", "memory_in_use", "memory_of_machine"]
+
+_MIB = 2**20
 
 
 def memory_of_machine() -> int:
@@ -31,3 +34,20 @@ def check_memory(what: str, num_bytes: float) -> None:
             f"{what} would take {num_bytes / 2**30:,.1f} GiB, and this machine has {there / 2**30:,.1f} GiB; "
             "take fewer or smaller ones"
         )
+
+
+def memory_in_use() -> dict[str, float]:
+    """The peak memory of the process, and the current and peak memory of its first device, in MiB.
+
+    Returns: {"host_peak_memory_mib"}; also "device_memory_mib" and "device_peak_memory_mib" if the device reports them
+    (GPU and TPU; on CPU arrays are in host memory).
+    """
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = {"host_peak_memory_mib": peak / (_MIB if sys.platform == "darwin" else 1024)}
+    counted = jax.local_devices()[0].memory_stats() or {}
+    for name, key in (("device_memory_mib", "bytes_in_use"), ("device_peak_memory_mib", "peak_bytes_in_use")):
+        if key in counted:
+            found[name] = counted[key] / _MIB
+    return found

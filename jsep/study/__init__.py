@@ -23,7 +23,6 @@ from jsep.study.cross_method import CrossMethodConfig
 from jsep.study.evaluation_config import EvaluationConfig
 from jsep.study.explanation_attacks import ExplanationAttacksConfig
 from jsep.study.explanation_methods import ExplanationMethodsConfig
-from jsep.study.keep import keep_study
 from jsep.study.kinds import STUDIES, describe, kind_of, run
 from jsep.study.landscape_config import LandscapeConfig
 from jsep.study.methods import TrainingMethod, training_method, training_methods
@@ -51,6 +50,7 @@ from jsep.study.trades_landscape import TradesLandscapeConfig
 from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
 from jsep.study.weight_sweep import WeightSweepConfig
 from jsep.study.work import Task, Work
+from jsep.study.zoo import keep_study
 
 __all__ = [
     "AttackStrengthConfig",

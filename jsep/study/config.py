@@ -108,7 +108,7 @@ class StudyConfig(Configuration):
     def sep_weight(self, method: str, num_pixels: int) -> float:
         """lambda of the paper, per MSE, for `method` on maps of `num_pixels` pixels; 0 without SEP.
 
-        With the unit gradient_ratio this is the ratio; the weight of each model is measured (`measured_weights`).
+        With the unit gradient_ratio this is the ratio; the weight of each model is measured (`setup.train_config_of`).
         """
         chosen = training_method(method)
         weight = {0: 0.0, 1: self.sep.weight_pos, -1: self.sep.weight_neg}[chosen.sep_sign]

@@ -19,8 +19,7 @@ from jsep.study.methods import mark_degraded
 from jsep.study.pair_results import attack_pairs, images_of_pairs, maps_of_pairs, warnings_of
 from jsep.study.programs import Program, evaluation_programs
 from jsep.study.progress import StepCounter
-from jsep.study.runner import Run, StudyKind
-from jsep.study.terminal import table_and_findings
+from jsep.study.runner import Run, StudyKind, table_and_findings
 from jsep.study.work import DataSizes, Task, Work, data_sizes, finished_config, model_costs
 
 _VALUES = "values.npz"

@@ -5,20 +5,23 @@ A kind of study is a `StudyKind`: a configuration, and functions that load its i
 """
 
 import dataclasses
+import hashlib
+import textwrap
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import jax
+import numpy as np
 from jax.sharding import Mesh
 
-from jsep import devices, record, report, train
+from jsep import data, devices, models, record, report, train
 from jsep.checks import InputError
 from jsep.study import environment
 from jsep.study.config import StudyConfig
 from jsep.study.configuration import Configuration
 from jsep.study.costs import ModelCosts
-from jsep.study.inputs import checksum_of
 from jsep.study.programs import Program
 from jsep.study.progress import OnProgress, StepCounter
 from jsep.study.run_directory import RunDirectory, is_complete
@@ -181,3 +184,44 @@ def execute(
             progress("drawing the page", {})
             (kind.draw or report.write)(directory.path)
         return run.result
+
+
+def checksum_of(prepared: Any) -> str:
+    """The SHA-256 of the values in nested containers and dataclasses. Configurations, which a run directory compares
+    by itself, networks and functions do not count."""
+    digest = hashlib.sha256()
+    for part in _parts(prepared):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    if isinstance(value, data.Dataset):
+        yield value.checksum()
+    elif isinstance(value, Mapping):
+        for name in sorted(value, key=str):
+            yield repr(name).encode()
+            yield from _parts(value[name])
+    elif isinstance(value, list | tuple):
+        yield f"{len(value)} of".encode()
+        for each in value:
+            yield from _parts(each)
+    elif isinstance(value, np.ndarray | np.generic | jax.Array):
+        array = np.asarray(value)
+        yield f"{array.dtype} {array.shape} ".encode()
+        yield array.tobytes()
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Configuration | models.Classifier):
+        for field in dataclasses.fields(value):
+            yield from _parts(getattr(value, field.name))
+    elif value is None or isinstance(value, str | bool | int | float):
+        yield repr(value).encode()
+
+
+def findings_text(result: dict[str, Any]) -> str:
+    """The verdicts in words, a paragraph each."""
+    return "\n".join(line for each in report.brief_answer(result) for line in textwrap.wrap(each, 100))
+
+
+def table_and_findings(result: dict[str, Any]) -> str:
+    """One row for each method, and the findings; every other column is on the page."""
+    return f"{report.format_table(report.brief_table(result))}\n\n{findings_text(result)}"

@@ -1,12 +1,20 @@
-"""The images, models and random keys that a study's configuration specifies."""
+"""The images, models, random keys and training settings that a study's configuration specifies; SEP weights that are
+measured at the start of training, one per model, are stored in sep_weights.json of the run.
+"""
 
 import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
 
 import jax
 
-from jsep import data, models
+from jsep import data, devices, models, train
 from jsep.checks import InputError
+from jsep.record.manifest import read_listed, write_listed
+from jsep.study.config import StudyConfig
 from jsep.study.groups import DataConfig, ModelConfig
+from jsep.study.methods import training_method
 from jsep.types import Key
 
 
@@ -57,3 +65,44 @@ def create_model(config: ModelConfig, info: data.DatasetInfo, name: str | None =
 def training_key(seed: int) -> Key:
     """The random key for training the models of a study with `seed`."""
     return jax.random.fold_in(jax.random.key(seed), 0)
+
+
+SEP_WEIGHTS = "sep_weights.json"
+"""The file of measured weights in a run directory."""
+
+
+def train_config_of(
+    config: StudyConfig,
+    method: str,
+    seed: int,
+    num_pixels: int,
+    run_dir: str | Path,
+    measure: Callable[[train.TrainConfig, float], float] | None = None,
+) -> train.TrainConfig:
+    """The training configuration of one model of a run; with the unit gradient_ratio its SEP weight is measured.
+
+    Args: measure: (configuration, ratio) -> weight, called once per model; the weight is stored in the run directory,
+      so that a resumed run trains with the same one. None: read the stored weight.
+    Raises: InputError where the stored weight is missing, or its file cannot be read.
+    """
+    found = config.train_config(method, num_pixels)
+    if config.sep.weight_unit != "gradient_ratio" or not training_method(method).sep_sign:
+        return found
+    name = f"{method}_seed{seed}"
+    known = devices.call_on_first_process(lambda: _measured(Path(run_dir) / SEP_WEIGHTS))
+    if name not in known:
+        if measure is None:
+            raise InputError(f"{run_dir} has no measured SEP weight of {name}; finish that run with resume=True")
+        known[name] = measure(found, found.sep_weight)
+        if devices.is_first():
+            write_listed(Path(run_dir) / SEP_WEIGHTS, json.dumps(known, indent=1) + "\n")
+    return dataclasses.replace(found, sep_weight=known[name])
+
+
+def _measured(path: Path) -> dict[str, float]:
+    try:
+        return {str(name): float(weight) for name, weight in json.loads(read_listed(path)).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); remove it to measure the weights again") from error

@@ -1,5 +1,8 @@
-"""The row of one model of a study: training, test accuracies, and the attack on its explanations."""
+"""One model of a study: its training from its newest checkpoint, accuracies, and the attack on its explanations."""
 
+import contextlib
+import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,15 +13,84 @@ import numpy as np
 from jsep import data, evaluate, models, record, report, train
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig
-from jsep.study.fit_model import Training, fit
-from jsep.study.measured_weights import train_config_of
 from jsep.study.methods import described_method
 from jsep.study.pair_results import attack_pairs, images_of_pairs, maps_of_pairs, warnings_of
-from jsep.study.setup import training_key
+from jsep.study.run_directory import MetricsLog
+from jsep.study.runner import Run
+from jsep.study.setup import Splits, train_config_of, training_key
 from jsep.types import Key, PyTree
 
 GALLERY_SNAPSHOTS = 16
 """The number of attack steps stored in maps.npz for each pair of the page's gallery."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Shared by all models of a study: the configuration, images, network, initial variables per seed, run and log."""
+
+    config: StudyConfig
+    splits: Splits
+    model: models.Classifier
+    start: dict[int, PyTree]
+    run: Run
+    log: MetricsLog
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of a map."""
+        height, width, _ = self.splits.train.info.image_shape
+        return height * width
+
+
+def fit(
+    key: Key,
+    training: Training,
+    model: models.Classifier,
+    train_config: train.TrainConfig,
+    name: tuple[str, int],
+    validate: Callable[[PyTree], dict[str, float]] | None = None,
+    initial: PyTree | None = None,
+) -> tuple[train.TrainState, train.Best | None]:
+    """Trains the model `name`, (method, seed), from its newest checkpoint where there is one.
+
+    Returns: the last state, and the best one where there was validation.
+    """
+    config, run, dataset = training.config, training.run, training.splits.train
+    method, seed = name
+
+    def on_log(logged: dict[str, Any]) -> None:
+        training.log.write(method, seed, logged)
+        run.progress(f"training {method}, seed {seed}", logged)
+
+    described = train.describe(key, train_config, model, dataset)
+    last_path, best_path = (run.directory.checkpoints(f"{method}_seed{seed}{suffix}") for suffix in ("", "_best"))
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(train.Checkpoints(last_path, described))
+        best = None
+        if validate:
+            of_best = stack.enter_context(train.Checkpoints(best_path, described))
+            # Without the best state of before, a run that goes on might find another one to be the best.
+            of_best.remove_if_newest_is_damaged(checkpoints)
+            best = train.BestCheckpoint(of_best)
+        state = train.fit(
+            key,
+            model,
+            dataset,
+            train_config,
+            initial=initial,
+            log_every=config.monitoring.log_every,
+            on_log=on_log,
+            validate=validate,
+            validate_every=config.monitoring.validate_every,
+            checkpoints=checkpoints,
+            checkpoint_every=config.monitoring.checkpoint_every,
+            best=best,
+            collapse=config.monitoring.collapse_rule(training.num_pixels) if validate else None,
+            on_resume=functools.partial(training.log.forget_after, method, seed),
+            mesh=run.mesh,
+            stream=config.data.streams,
+        )
+        return state, best.restore(state.evaluated) if best else None
 
 
 def train_and_evaluate(

@@ -12,8 +12,7 @@ from jsep.checks import InputError, check_choice
 from jsep.record.manifest import listed_checksum
 from jsep.study.config import StudyConfig
 from jsep.study.groups import CHECKPOINTS, DataConfig
-from jsep.study.measured_weights import train_config_of
-from jsep.study.setup import Splits, create_model, load_splits, training_key
+from jsep.study.setup import Splits, create_model, load_splits, train_config_of, training_key
 from jsep.study.work import finished_config
 from jsep.types import Key, ModelFn, PyTree
 

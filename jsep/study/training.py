@@ -8,14 +8,12 @@ from jax.sharding import Mesh
 
 from jsep import data, devices, evaluate, models
 from jsep.study.config import StudyConfig
-from jsep.study.fit_model import Training, fit
 from jsep.study.methods import mark_degraded
 from jsep.study.programs import study_programs
 from jsep.study.run_directory import MetricsLog
-from jsep.study.runner import Run, StudyKind
+from jsep.study.runner import Run, StudyKind, table_and_findings
 from jsep.study.setup import Splits, create_model, load_splits
-from jsep.study.terminal import table_and_findings
-from jsep.study.train_model import maps_of, train_and_evaluate
+from jsep.study.train_model import Training, fit, maps_of, train_and_evaluate
 from jsep.study.trained import load_start
 from jsep.study.work import Task, Work, study_tasks
 from jsep.types import PyTree

@@ -3,13 +3,9 @@
 from jsep.arguments import explain_failures
 from jsep.train.augment import crop_and_flip
 from jsep.train.batch_attack import BATCH_NORM_MODES
-from jsep.train.best import Best, BestCheckpoint
-from jsep.train.checkpoint import Checkpoints
-from jsep.train.collapse import ACTIONS, CollapseRule
+from jsep.train.checkpoint import Best, BestCheckpoint, Checkpoints
 from jsep.train.config import TrainConfig
-from jsep.train.ema import moving_average
-from jsep.train.loop import TrainingDiverged, describe, fit, sep_weight_for_ratio
-from jsep.train.lowered import StepMemory, step_memory, step_program
+from jsep.train.loop import ACTIONS, CollapseRule, TrainingDiverged, describe, fit, sep_weight_for_ratio
 from jsep.train.objectives import (
     OBJECTIVES,
     Auxiliary,
@@ -21,7 +17,7 @@ from jsep.train.objectives import (
     adversarial_images,
     objective,
 )
-from jsep.train.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig
+from jsep.train.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, moving_average
 from jsep.train.precision import PRECISIONS, in_precision
 from jsep.train.regularisers import EXPLANATION_REGULARISERS, RegulariserConfig, batch_regulariser
 from jsep.train.sep import (
@@ -34,7 +30,7 @@ from jsep.train.sep import (
     scale_free_weight,
     sep_penalty,
 )
-from jsep.train.step import TrainState, init_state, make_run_steps
+from jsep.train.step import StepMemory, TrainState, init_state, make_run_steps, step_memory, step_program
 
 __all__ = [
     "ACTIONS",

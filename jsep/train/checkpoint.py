@@ -1,23 +1,27 @@
-"""Checkpoints of a training run: written atomically, restored exactly, rejected if they belong to another run."""
+"""Checkpoints of a training run: written atomically, restored exactly, rejected if they belong to another run; and that
+of the best epoch: robust overfitting makes the last epoch of adversarial training rarely the best.
+"""
 
 import contextlib
 import errno
 import json
 import logging
+import math
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jsep import devices, interrupts
 from jsep.checks import InputError
 from jsep.files import checksums_hold, is_disk_full, write_checksums, write_whole
 from jsep.numerics import plain
-from jsep.types import PyTree
+from jsep.types import Array, PyTree
 
 _CONFIG_FILE = "config.json"
 
@@ -204,3 +208,49 @@ class Checkpoints:
             earlier = "trying the one before" if step != steps[0] else "there is none before it"
             warnings.warn(f"{damaged}; {earlier}", stacklevel=2)
         return False
+
+
+SCORE = "validation_robust_accuracy"
+"""The key of the validation record whose value selects the best state."""
+
+
+class Best(NamedTuple):
+    """The variables with the highest validation score so far, and the epoch () and score () of that validation."""
+
+    variables: PyTree
+    epoch: Array
+    score: Array
+
+
+class BestCheckpoint:
+    """Keeps the validated variables with the highest score, the earliest in case of ties, in separate `checkpoints`.
+
+    A resumed run may find a best state from an epoch that it is about to repeat. This does not change the result: the
+    repeated epoch is identical, so its score again exceeds those of all earlier epochs.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, *, score: str = SCORE) -> None:
+        self._checkpoints = checkpoints
+        self._name = score
+        self._best: float | None = None
+
+    def begin(self, variables: PyTree) -> None:
+        """Reads the best score of an interrupted run. Args: variables: of the structure that `offer` will get."""
+        found = self.restore(variables)
+        self._best = None if found is None else float(found.score)
+
+    def offer(self, epoch: int, step: int, variables: PyTree, record: Mapping[str, Any]) -> bool:
+        """Saves the variables if their record has the highest score so far; returns whether they were saved."""
+        if self._name not in record:
+            return False
+        score = float(jnp.float32(record[self._name]))
+        if not math.isfinite(score) or (self._best is not None and not score > self._best):
+            return False
+        self._best = score
+        self._checkpoints.save(step, Best(variables, jnp.int32(epoch), jnp.float32(score)))
+        return True
+
+    def restore(self, like: PyTree, *, allow_older: bool = True) -> Best | None:
+        """The best state, or None if there is no intact one. Args: like: variables of the same structure; allow_older:
+        as `Checkpoints.restore`."""
+        return self._checkpoints.restore(Best(like, jnp.int32(0), jnp.float32(0)), allow_older=allow_older)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,20 +12,49 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jsep import devices, interrupts
-from jsep.checks import InputError, check_count
+from jsep.checks import InputError, check_choice, check_count, check_positive
 from jsep.data import Dataset
+from jsep.memory import memory_in_use
 from jsep.models.functional import Network
-from jsep.train.best import BestCheckpoint
-from jsep.train.checkpoint import Checkpoints
-from jsep.train.collapse import EFFECTIVE_PIXELS, CollapseRule
+from jsep.train.checkpoint import BestCheckpoint, Checkpoints
 from jsep.train.config import TrainConfig
-from jsep.train.memory import memory_in_use
 from jsep.train.optimizer import OptimizerConfig, make_schedule
 from jsep.train.step import FAULT_TERMS, Fault, TrainState, init_state
 from jsep.train.stream import make_runner
 from jsep.types import Key, PyTree
 
 Record = dict[str, Any]
+
+
+ACTIONS = ("ignore", "flag", "stop")
+"""Possible reactions to collapsed maps."""
+
+EFFECTIVE_PIXELS = "probe_effective_pixels"
+"""The key of the validation record that the rule checks: mean effective pixels of the maps of a few images."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CollapseRule:
+    """What training does when the maps of the validation images have collapsed to a few pixels.
+
+    With a negative SEP weight the SEP term can grow without bound as maps shrink to a single pixel.
+
+    action: "ignore", "flag" (sets "collapsed": 1 in the validation record) or "stop" (raises `TrainingDiverged`).
+    min_effective_pixels: maps with fewer effective pixels on average count as collapsed, >= 0.
+    """
+
+    action: str = "flag"
+    min_effective_pixels: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_choice("on_collapse", self.action, ACTIONS)
+        check_positive("min_effective_pixels", self.min_effective_pixels, allow_zero=True)
+
+    def broken_by(self, record: Mapping[str, Any]) -> bool:
+        """Whether the validation record shows collapsed maps; False with the action "ignore"."""
+        if self.action == "ignore" or EFFECTIVE_PIXELS not in record:
+            return False
+        return not record[EFFECTIVE_PIXELS] >= self.min_effective_pixels  # NaN counts as collapsed too
 
 
 class TrainingDiverged(RuntimeError):

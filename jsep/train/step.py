@@ -1,4 +1,4 @@
-"""Training steps as one compiled loop over images stored on the device."""
+"""Training steps as one compiled loop over images stored on the device, also from shapes alone, to know its cost."""
 
 import dataclasses
 import functools
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -15,9 +16,8 @@ from jsep.checks import InputError
 from jsep.models.functional import Network
 from jsep.train.augment import crop_and_flip
 from jsep.train.config import TERMS, TrainConfig
-from jsep.train.ema import moving_average
 from jsep.train.objectives import InnerAttack, objective
-from jsep.train.optimizer import make_optimizer
+from jsep.train.optimizer import make_optimizer, moving_average
 from jsep.train.precision import in_precision
 from jsep.train.regularisers import batch_regulariser
 from jsep.train.sep_gradient import sep_value_and_gradient
@@ -323,3 +323,54 @@ def _compiled_steps(
         return loop(state, progress, lambda index: (images, labels), key, weights, step, stop)
 
     return run_steps, run_batch
+
+
+def step_program(
+    model: Network,
+    config: TrainConfig,
+    image_shape: tuple[int, int, int],
+    num_images: int,
+    *,
+    dtype: Any = np.uint8,
+    mesh: Mesh | None = None,
+    platform: str | None = None,
+) -> tuple[RunSteps, tuple[Any, ...]]:
+    """The jitted loop of steps of `fit` over `num_images` images stored on the device, and the shapes of its arguments.
+
+    The number of steps is an argument, so XLA's operation counts are those of one step.
+    `program.lower(*shapes).compile()` compiles the same program as `fit`, which reuses it with JAX's compilation cache.
+    Args: image_shape: (H, W, C); dtype: of the stored images; mesh: as in `fit`; platform: as in `make_run_steps`.
+    """
+
+    def shape(*sizes: int, dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(sizes, dtype)
+
+    key = jax.eval_shape(jax.random.key, 0)
+    state = jax.eval_shape(lambda key: init_state(key, model, image_shape, config, num_images), key)
+    weights = {name: shape(dtype=jnp.float32) for name in config.weights()}
+    images, labels = shape(num_images, *image_shape, dtype=dtype), shape(num_images, dtype=jnp.int32)
+    arguments = (state, images, labels, key, weights, shape(dtype=jnp.int32))
+    return make_run_steps(model, config, num_images, mesh, platform=platform), arguments
+
+
+@dataclasses.dataclass(frozen=True)
+class StepMemory:
+    """Bytes on one device by XLA's buffer assignment; kept: between steps (images, state); working: during a step."""
+
+    kept: int
+    working: int
+
+    @property
+    def total(self) -> int:
+        """kept + working, bytes."""
+        return self.kept + self.working
+
+
+def step_memory(compiled: jax.stages.Compiled) -> StepMemory | None:
+    """The memory of compiled training steps; None if the backend does not report it."""
+    found = compiled.memory_analysis()
+    if found is None:
+        return None
+    # The state is donated: its new value is written into the buffers of the old one.
+    outputs = found.output_size_in_bytes - found.alias_size_in_bytes
+    return StepMemory(found.argument_size_in_bytes, found.temp_size_in_bytes + outputs)

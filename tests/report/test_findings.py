@@ -13,7 +13,7 @@ from jsep.report.findings import FEW_SEEDS
 from jsep.report.formatting import p_text, signed
 from jsep.report.page import answer_values
 from jsep.report.rendering import render
-from jsep.study.terminal import findings_text
+from jsep.study.runner import findings_text
 
 PLANTED = {
     "clear": planted_result(2e-5),

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from jsep import record, report
-from jsep.study.terminal import table_and_findings
+from jsep.study.runner import table_and_findings
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
 

@@ -11,7 +11,7 @@ import pytest
 
 from jsep import data, models, train
 from jsep.checks import InputError
-from jsep.train.memory import memory_in_use
+from jsep.memory import memory_in_use
 
 KEY = jax.random.key(3)
 MODEL = models.ConvNet(num_classes=10, widths=(3,))
