@@ -12,6 +12,7 @@ import importlib
 import inspect
 import re
 import textwrap
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,18 @@ def _entry(part: str, name: str, value: Any, constants: dict[str, str]) -> Entry
     return Entry(part, name, value, "", constants.get(name, ""))
 
 
+def _returned(part: str, functions: list[Any]) -> dict[str, type]:
+    """The classes of a part that functions return, which are documented beside them also where they are not exported."""
+    found: dict[str, type] = {}
+    hints = [typing.get_type_hints(inspect.unwrap(function)).get("return") for function in functions]
+    while hints:
+        hint = hints.pop()
+        hints += typing.get_args(hint)
+        if inspect.isclass(hint) and hint.__module__.startswith(f"jsep.{part}."):
+            found[hint.__name__] = hint
+    return found
+
+
 @functools.cache
 def entries(part: str) -> list[Entry]:
     """The public names of `jsep.<part>`: functions, then what they take and return, then constants."""
@@ -163,7 +176,10 @@ def entries(part: str) -> list[Entry]:
         names = [name for name in dict.fromkeys(names) if not name.startswith("_")]
     else:
         names = list(module.__all__)
-    found = [_entry(part, name, getattr(module, name), constants) for name in names]
+    values = {name: getattr(module, name) for name in names}
+    functions = [value for value in values.values() if inspect.isfunction(value)]
+    values = _returned(part, functions) | values
+    found = [_entry(part, name, value, constants) for name, value in values.items()]
     return sorted(found, key=lambda entry: (not entry.signature, inspect.isclass(entry.value)))
 
 

@@ -5,16 +5,10 @@ Every attack returns (adversarial image, info); every info has `success`, () boo
 """
 
 from jsep.arguments import explain_failures
-from jsep.attack.apgd import ApgdInfo, apgd
+from jsep.attack.apgd import apgd
 from jsep.attack.auto_attack import AutoAttackInfo, auto_attack
-from jsep.attack.auto_explanation import (
-    AUTO_EXPLANATION_VERSIONS,
-    AutoExplanationInfo,
-    auto_explanation_attack,
-    auto_explanation_members,
-    num_search_steps,
-)
-from jsep.attack.explanation import ExplanationAttackInfo, TargetedConfig, attack_explanation
+from jsep.attack.auto_explanation import AUTO_EXPLANATION_VERSIONS, auto_explanation_attack
+from jsep.attack.explanation import TargetedConfig, attack_explanation
 from jsep.attack.explanation_attacks import (
     EXPLANATION_ATTACKS,
     AttackRecord,
@@ -22,26 +16,21 @@ from jsep.attack.explanation_attacks import (
     BlackBoxConfig,
     ExplanationAttack,
     PairProblem,
-    Trajectory,
     check_attack_settings,
     explanation_attack,
 )
-from jsep.attack.explanation_black_box import BlackBoxInfo, attack_explanation_black_box
+from jsep.attack.explanation_black_box import attack_explanation_black_box
 from jsep.attack.explanation_search import OnStep
-from jsep.attack.explanation_untargeted import (
-    UNTARGETED_OBJECTIVES,
-    UntargetedExplanationInfo,
-    untargeted_explanation_attack,
-)
+from jsep.attack.explanation_untargeted import UNTARGETED_OBJECTIVES, untargeted_explanation_attack
 from jsep.attack.explanation_warnings import WARNING_SENTENCES, ExplanationWarnings, warnings_in_words
-from jsep.attack.fab import FabInfo, fab
-from jsep.attack.fgsm import FgsmInfo, fgsm
-from jsep.attack.losses import LOSSES, PredictionObjective, cross_entropy, dlr, margin, targeted_dlr
+from jsep.attack.fab import fab
+from jsep.attack.fgsm import fgsm
+from jsep.attack.losses import LOSSES, cross_entropy, dlr, margin, targeted_dlr
 from jsep.attack.norms import NORMS, norm_by_name, project_to_ball_and_box
-from jsep.attack.pgd import PgdInfo, pgd
+from jsep.attack.pgd import pgd
 from jsep.attack.prediction_attacks import AUTO_ATTACK_VERSIONS, PREDICTION_ATTACKS, AutoAttackConfig
 from jsep.attack.reliability import ReliabilityCheck
-from jsep.attack.square import SquareInfo, square
+from jsep.attack.square import square
 
 __all__ = [
     "AUTO_ATTACK_VERSIONS",
@@ -52,34 +41,22 @@ __all__ = [
     "PREDICTION_ATTACKS",
     "UNTARGETED_OBJECTIVES",
     "WARNING_SENTENCES",
-    "ApgdInfo",
     "AttackRecord",
     "AutoAttackConfig",
     "AutoAttackInfo",
     "AutoConfig",
-    "AutoExplanationInfo",
     "BlackBoxConfig",
-    "BlackBoxInfo",
     "ExplanationAttack",
-    "ExplanationAttackInfo",
     "ExplanationWarnings",
-    "FabInfo",
-    "FgsmInfo",
     "OnStep",
     "PairProblem",
-    "PgdInfo",
-    "PredictionObjective",
     "ReliabilityCheck",
-    "SquareInfo",
     "TargetedConfig",
-    "Trajectory",
-    "UntargetedExplanationInfo",
     "apgd",
     "attack_explanation",
     "attack_explanation_black_box",
     "auto_attack",
     "auto_explanation_attack",
-    "auto_explanation_members",
     "check_attack_settings",
     "cross_entropy",
     "dlr",
@@ -88,7 +65,6 @@ __all__ = [
     "fgsm",
     "margin",
     "norm_by_name",
-    "num_search_steps",
     "pgd",
     "project_to_ball_and_box",
     "square",

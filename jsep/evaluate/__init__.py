@@ -12,7 +12,7 @@ from jsep.evaluate.accuracy import (
     classification,
     correctly_classified,
 )
-from jsep.evaluate.attack_trajectory import AttackTrajectory, attack_trajectory, trajectory_steps
+from jsep.evaluate.attack_trajectory import attack_trajectory, trajectory_steps
 from jsep.evaluate.batch_statistics import batch_statistics_accuracy
 from jsep.evaluate.cluster_explanations import (
     adjusted_rand_index,
@@ -20,8 +20,8 @@ from jsep.evaluate.cluster_explanations import (
     mean_losses_by_cluster,
 )
 from jsep.evaluate.clustering import CLUSTERINGS, SELECTIONS, Groups, make_groups
-from jsep.evaluate.comparison import PER_PAIR, compare_maps, describe_pairs
-from jsep.evaluate.concentration import LossSplit, effective_pixels, entropy, gini, split_loss
+from jsep.evaluate.comparison import compare_maps, describe_pairs
+from jsep.evaluate.concentration import effective_pixels, entropy, gini, split_loss
 from jsep.evaluate.distances import (
     cosine_similarity,
     earth_movers_distance,
@@ -46,11 +46,11 @@ from jsep.evaluate.pair_sampling import pair_sampling_variability
 from jsep.evaluate.programs import classification_program, explanation_program
 from jsep.evaluate.properties import PropertiesConfig, explanation_properties
 from jsep.evaluate.randomisation import permute_weights, randomisation_similarity
-from jsep.evaluate.rank_correlation import RankCorrelation, rank_correlation
+from jsep.evaluate.rank_correlation import rank_correlation
 from jsep.evaluate.ranks import kendall, spearman, top_k_intersection, top_k_near
 from jsep.evaluate.robustness import ExplanationAttackConfig, PairResults, explanation_robustness
 from jsep.evaluate.selection import PairIndex, features, load_pairs, pairs_from_dict, save_pairs, select_pairs
-from jsep.evaluate.stability import RelativeStability, max_sensitivity, neighbours, relative_stability
+from jsep.evaluate.stability import max_sensitivity, neighbours, relative_stability
 
 __all__ = [
     "CLUSTERINGS",
@@ -59,19 +59,14 @@ __all__ = [
     "MAP_METRICS",
     "METRICS",
     "PAIR_METRICS",
-    "PER_PAIR",
     "SELECTIONS",
-    "AttackTrajectory",
     "Classification",
     "ExplanationAttackConfig",
     "Groups",
-    "LossSplit",
     "Metric",
     "PairIndex",
     "PairResults",
     "PropertiesConfig",
-    "RankCorrelation",
-    "RelativeStability",
     "accuracies",
     "adjusted_rand_index",
     "adversarial_insertion",

@@ -7,10 +7,6 @@ worst change in a ball.
 
 from jsep.arguments import explain_failures
 from jsep.landscape.curvature import (
-    Curvature,
-    JacobianNorms,
-    Moments,
-    Spectrum,
     curvature,
     hvp,
     jacobian_norms,
@@ -29,22 +25,17 @@ from jsep.landscape.scalars import (
     scalar_fn,
     sep_term,
 )
-from jsep.landscape.sharpness import Sharpness, local_lipschitz, sharpness
+from jsep.landscape.sharpness import local_lipschitz, sharpness
 from jsep.landscape.slices import OUTSIDE_MODES, Slice, grid_coordinates, slice_1d, slice_2d
 
 __all__ = [
-    "Curvature",
     "DIRECTIONS",
     "RANDOM_DIRECTIONS",
     "OUTSIDE_MODES",
     "SCALARS",
     "ScalarContext",
     "DirectionContext",
-    "JacobianNorms",
-    "Moments",
-    "Sharpness",
     "Slice",
-    "Spectrum",
     "grid_coordinates",
     "spectral_density",
     "curvature",

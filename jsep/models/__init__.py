@@ -17,7 +17,7 @@ from jsep.models.vit import ViT
 from jsep.models.weights import load_weights, save_weights
 from jsep.models.wide_resnet import WideResNet
 from jsep.models.wrap import wrap
-from jsep.models.zoo import Pretrained, load_pretrained, pretrained
+from jsep.models.zoo import load_pretrained, pretrained
 
 __all__ = [
     "ACTIVATIONS",
@@ -27,7 +27,6 @@ __all__ = [
     "ConvNet",
     "Functional",
     "MobileNetV2",
-    "Pretrained",
     "ResNet",
     "ViT",
     "WideResNet",

@@ -7,7 +7,6 @@ reads a run directory. `paper_items` lists the figures and tables of the paper, 
 """
 
 from jsep.record.claims import (
-    ACCURACY_MARGIN,
     CLAIM_FAMILIES,
     CORRELATION,
     DIFFERENCE,
@@ -16,15 +15,13 @@ from jsep.record.claims import (
     RATIO,
     STUDY,
     Claim,
-    Question,
     claims_of,
 )
 from jsep.record.landscape import SeedMean, landscape_number
-from jsep.record.many import TRENDS, correlation_of, harder_as_the_weight_falls, not_strongly_correlated, num_orders
-from jsep.record.paper import Comparison, basis, cell_of_matrix, count, sharpened_above_flattened
-from jsep.record.paper_items import AT_A_GLANCE, PAPER_ITEMS, STUDY_QUESTIONS, PaperItem
+from jsep.record.many import correlation_of, harder_as_the_weight_falls, not_strongly_correlated, num_orders
+from jsep.record.paper import Comparison, basis, count, sharpened_above_flattened
+from jsep.record.paper_items import AT_A_GLANCE, PAPER_ITEMS, STUDY_QUESTIONS
 from jsep.record.row import (
-    COLLAPSED_SHARE,
     DEGRADED_MARGIN,
     FORMAT,
     UNBOUNDED,
@@ -38,7 +35,6 @@ from jsep.record.row import (
 )
 from jsep.record.run_files import kind_of, read_json
 from jsep.record.summary import (
-    Shift,
     intervals,
     mean_curve,
     mean_matrix,
@@ -59,8 +55,6 @@ from jsep.record.verdict import (
     Finding,
     by_question,
     decide,
-    difference_of,
-    finding_of,
     judge,
     verdict_of,
     verdicts,
@@ -68,10 +62,8 @@ from jsep.record.verdict import (
 )
 
 __all__ = [
-    "ACCURACY_MARGIN",
     "AT_A_GLANCE",
     "CLAIM_FAMILIES",
-    "COLLAPSED_SHARE",
     "CORRELATION",
     "DEGRADED_MARGIN",
     "DIFFERENCE",
@@ -85,7 +77,6 @@ __all__ = [
     "RATIO",
     "STUDY",
     "STUDY_QUESTIONS",
-    "TRENDS",
     "UNBOUNDED",
     "UNDECIDED",
     "UNKNOWN",
@@ -93,22 +84,16 @@ __all__ = [
     "Claim",
     "Comparison",
     "Finding",
-    "PaperItem",
-    "Question",
     "Result",
     "Row",
     "SeedMean",
-    "Shift",
     "as_number",
     "basis",
     "by_question",
-    "cell_of_matrix",
     "claims_of",
     "correlation_of",
     "count",
     "decide",
-    "difference_of",
-    "finding_of",
     "harder_as_the_weight_falls",
     "intervals",
     "is_collapsed",

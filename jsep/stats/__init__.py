@@ -5,13 +5,11 @@ tests; `correlation`: correlations over many models.
 """
 
 from jsep.arguments import explain_failures
-from jsep.stats.correlation import Correlation, correlation, partial_correlation
+from jsep.stats.correlation import correlation, partial_correlation
 from jsep.stats.crossed import CrossedMean, crossed_mean, mean_of_interval, mean_over_seeds
-from jsep.stats.inference import Band, Interval, band, holm, t_interval
+from jsep.stats.inference import Interval, band, holm, t_interval
 
 __all__ = [
-    "Band",
-    "Correlation",
     "CrossedMean",
     "Interval",
     "band",

@@ -6,18 +6,8 @@ its loading, its measurement and its figures.
 
 from jsep.study.attack_strength import PEERS, AttackStrengthConfig, Peer
 from jsep.study.card import CardConfig, measure_card
-from jsep.study.card_subject import CardSubject, load_card_subject
 from jsep.study.config import StudyConfig
-from jsep.study.configuration import (
-    Configuration,
-    amount,
-    count,
-    group,
-    random_seed,
-    setting,
-    settings_of,
-    size,
-)
+from jsep.study.configuration import Configuration, count, group, setting, settings_of
 from jsep.study.correlation import CorrelationConfig
 from jsep.study.cross_method import CrossMethodConfig
 from jsep.study.evaluation_config import EvaluationConfig
@@ -25,37 +15,25 @@ from jsep.study.explanation_attacks import ExplanationAttacksConfig
 from jsep.study.explanation_methods import ExplanationMethodsConfig
 from jsep.study.kinds import STUDIES, describe, kind_of, run
 from jsep.study.landscape_config import LandscapeConfig
-from jsep.study.methods import TrainingMethod, training_method, training_methods
+from jsep.study.methods import training_method, training_methods
 from jsep.study.methods_table import MethodsTableConfig
-from jsep.study.plan import Plan, TargetPart, TargetPlan, plan, plan_on
+from jsep.study.plan import TargetPlan, plan, plan_on
 from jsep.study.precision import PrecisionConfig
-from jsep.study.protocols import PROTOCOLS, Protocol, protocol
+from jsep.study.protocols import PROTOCOLS, protocol
 from jsep.study.recipes import RecipesConfig
 from jsep.study.runner import Run, StudyKind
 from jsep.study.selection import SelectionConfig
-from jsep.study.sweep import (
-    PlannedRun,
-    RunState,
-    SweepConfig,
-    SweepSpec,
-    plan_sweep,
-    read_spec,
-    run_sweep,
-    seconds_left,
-    state_of,
-)
+from jsep.study.sweep import PlannedRun, RunState, SweepConfig, plan_sweep, read_spec, run_sweep, seconds_left, state_of
 from jsep.study.sweep_engines import Engine, gpus, run_processes, worker_environments
-from jsep.study.targets import TARGETS, Target
+from jsep.study.targets import TARGETS
 from jsep.study.trades_landscape import TradesLandscapeConfig
-from jsep.study.trained import TrainedModel, TrainedStudy, load_trained
+from jsep.study.trained import TrainedStudy, load_trained
 from jsep.study.weight_sweep import WeightSweepConfig
-from jsep.study.work import Task, Work
 from jsep.study.zoo import keep_study
 
 __all__ = [
     "AttackStrengthConfig",
     "CardConfig",
-    "CardSubject",
     "Configuration",
     "CorrelationConfig",
     "CrossMethodConfig",
@@ -68,14 +46,10 @@ __all__ = [
     "PEERS",
     "PROTOCOLS",
     "Peer",
-    "Plan",
     "TARGETS",
-    "Target",
-    "TargetPart",
     "TargetPlan",
     "PlannedRun",
     "PrecisionConfig",
-    "Protocol",
     "RecipesConfig",
     "Run",
     "RunState",
@@ -84,29 +58,21 @@ __all__ = [
     "StudyConfig",
     "StudyKind",
     "SweepConfig",
-    "SweepSpec",
-    "Task",
     "TradesLandscapeConfig",
-    "TrainedModel",
     "TrainedStudy",
-    "TrainingMethod",
     "WeightSweepConfig",
-    "Work",
-    "amount",
     "count",
     "describe",
     "gpus",
     "group",
     "keep_study",
     "kind_of",
-    "load_card_subject",
     "load_trained",
     "measure_card",
     "plan",
     "plan_on",
     "plan_sweep",
     "protocol",
-    "random_seed",
     "read_spec",
     "run",
     "run_processes",
@@ -114,7 +80,6 @@ __all__ = [
     "seconds_left",
     "setting",
     "settings_of",
-    "size",
     "state_of",
     "training_method",
     "training_methods",

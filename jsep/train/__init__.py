@@ -1,7 +1,6 @@
 """Training: objectives, the SEP and other explanation regularisers, the compiled step, the loop, checkpoints."""
 
 from jsep.arguments import explain_failures
-from jsep.train.augment import crop_and_flip
 from jsep.train.batch_attack import BATCH_NORM_MODES
 from jsep.train.checkpoint import Best, BestCheckpoint, Checkpoints
 from jsep.train.config import TrainConfig
@@ -17,8 +16,8 @@ from jsep.train.objectives import (
     adversarial_images,
     objective,
 )
-from jsep.train.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig, moving_average
-from jsep.train.precision import PRECISIONS, in_precision
+from jsep.train.optimizer import OPTIMIZERS, SCHEDULES, OptimizerConfig
+from jsep.train.precision import PRECISIONS
 from jsep.train.regularisers import EXPLANATION_REGULARISERS, RegulariserConfig, batch_regulariser
 from jsep.train.sep import (
     FORMS,
@@ -61,16 +60,13 @@ __all__ = [
     "TrainState",
     "TrainingDiverged",
     "adversarial_images",
-    "crop_and_flip",
     "describe",
     "fit",
     "batch_penalty",
     "batch_regulariser",
     "draw_noise",
-    "in_precision",
     "init_state",
     "make_run_steps",
-    "moving_average",
     "objective",
     "scale_free_weight",
     "sep_penalty",

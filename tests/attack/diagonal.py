@@ -8,6 +8,7 @@ import numpy as np
 import oracles
 
 from jsep import attack, explain
+from jsep.attack.explanation import ExplanationAttackInfo
 from jsep.types import Array
 
 SHAPE = (2, 3, 1)
@@ -30,12 +31,12 @@ def images(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def run(
     oracle: Any, victim: Any, target: Any, label: int = 0, key: Any = KEY, **settings: Any
-) -> tuple[Array, attack.ExplanationAttackInfo]:
+) -> tuple[Array, ExplanationAttackInfo]:
     map_fn = explain.make_map_fn("gradient", oracle.logits, label)
 
     # jit only saves time here; that it changes nothing is a test of its own.
     @jax.jit
-    def attacked(key: Array, victim: Array, target: Array) -> tuple[Array, attack.ExplanationAttackInfo]:
+    def attacked(key: Array, victim: Array, target: Array) -> tuple[Array, ExplanationAttackInfo]:
         return attack.attack_explanation(key, map_fn, oracle.logits, victim, map_fn(target), **SETTINGS | settings)
 
     return attacked(key, jnp.asarray(victim), jnp.asarray(target))

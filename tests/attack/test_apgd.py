@@ -11,7 +11,7 @@ import oracles
 import pytest
 
 from jsep import attack
-from jsep.attack.apgd import checkpoints
+from jsep.attack.apgd import ApgdInfo, checkpoints
 from jsep.checks import InputError
 from jsep.types import Array
 
@@ -30,7 +30,7 @@ def wavy(image: Array) -> Array:
 
 
 @jax.jit
-def both_norms(key: Array, image: Array, epsilon: Array) -> dict[str, tuple[Array, attack.ApgdInfo]]:
+def both_norms(key: Array, image: Array, epsilon: Array) -> dict[str, tuple[Array, ApgdInfo]]:
     return {norm: attack.apgd(key, wavy, image, norm=norm, epsilon=epsilon, num_steps=15) for norm in attack.NORMS}
 
 
@@ -96,7 +96,7 @@ def test_apgd_with_success_ends_at_the_first_misclassified_image() -> None:
     objective = attack.dlr(oracle.logits, label)
 
     @jax.jit
-    def run(epsilon: Array) -> tuple[Array, attack.ApgdInfo]:
+    def run(epsilon: Array) -> tuple[Array, ApgdInfo]:
         return attack.apgd(KEY, objective, image, epsilon=epsilon, num_steps=30, stop_at_success=True)
 
     seen = set()

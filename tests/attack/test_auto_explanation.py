@@ -13,6 +13,7 @@ import pytest
 from attack import two_pixels
 
 from jsep import attack, explain
+from jsep.attack.auto_explanation import num_search_steps
 from jsep.checks import InputError
 from jsep.types import Array
 
@@ -250,7 +251,7 @@ def test_progress_counts_every_step_of_the_pairs_of_a_batch() -> None:
     victims = jnp.stack([two_pixels.VICTIM] * 2)
     jax.block_until_ready(jax.vmap(attacked, in_axes=(None, 0, None, None))(KEY, victims, two_pixels.FAR_TARGET, 0.1))
     jax.effects_barrier()
-    assert sum(counts) == attack.num_search_steps("standard", **settings) == 7 * 12 + 45 + 2
+    assert sum(counts) == num_search_steps("standard", **settings) == 7 * 12 + 45 + 2
 
 
 # Bad input.

@@ -12,6 +12,7 @@ import pytest
 from attack.diagonal import KEY, SETTINGS, SHAPE, diagonal_model, images, loss_of, run
 
 from jsep import attack, explain
+from jsep.attack.explanation import ExplanationAttackInfo
 from jsep.checks import InputError
 from jsep.types import Array
 
@@ -184,7 +185,7 @@ def test_jit_and_vmap_equal_a_python_loop() -> None:
     oracle = diagonal_model()
     map_fn = explain.make_map_fn("gradient", oracle.logits, 0)
 
-    def one(key: Array, victim: Array, target: Array) -> tuple[Array, attack.ExplanationAttackInfo]:
+    def one(key: Array, victim: Array, target: Array) -> tuple[Array, ExplanationAttackInfo]:
         settings = SETTINGS | {"num_steps": 15, "epsilon": 0.2, "random_start": True}
         return attack.attack_explanation(key, map_fn, oracle.logits, victim, map_fn(target), **settings)
 

@@ -12,11 +12,12 @@ from attack import two_pixels
 from attack.diagonal import KEY, SETTINGS, SHAPE, diagonal_model, images, run
 
 from jsep import attack, explain
+from jsep.attack.explanation import ExplanationAttackInfo
 from jsep.checks import InputError
 from jsep.types import Array
 
 
-def _ridge_attack(**settings: Any) -> tuple[oracles.SoftplusRidge, Any, Any, Array, attack.ExplanationAttackInfo]:
+def _ridge_attack(**settings: Any) -> tuple[oracles.SoftplusRidge, Any, Any, Array, ExplanationAttackInfo]:
     oracle = oracles.softplus_ridge(seed=1, shape=SHAPE, num_classes=3, num_units=8, beta=30.0)
     victim, target = (jnp.asarray(z) for z in images(5))
     label = jnp.argmax(oracle.logits(victim))

@@ -6,6 +6,7 @@ import pytest
 
 from jsep import evaluate
 from jsep.checks import InputError
+from jsep.evaluate.comparison import PER_PAIR
 
 P, SHAPE = 5, (4, 5)
 
@@ -54,7 +55,7 @@ def test_row_holds_the_means_and_the_values_of_every_pair(
     described = evaluate.describe_pairs(results)
     per_pair = described.pop("per_pair")
     assert isinstance(per_pair, dict)
-    assert set(per_pair) == set(evaluate.PER_PAIR)
+    assert set(per_pair) == set(PER_PAIR)
     assert all(type(value) is float for value in described.values())
     assert set(described) == set(found) - {"effective_pixels_start"}
     assert not set(described) & set(results.summary())

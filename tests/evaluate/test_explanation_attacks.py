@@ -10,7 +10,8 @@ import pytest
 from jax.typing import ArrayLike
 
 from jsep import attack, data, evaluate
-from jsep.attack import WARNING_SENTENCES, auto_explanation_members
+from jsep.attack import WARNING_SENTENCES
+from jsep.attack.auto_explanation import auto_explanation_members
 from jsep.checks import InputError
 from jsep.types import Array
 

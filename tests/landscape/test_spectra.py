@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jsep import landscape
+from jsep.landscape.curvature import Spectrum
 
 KEY = jax.random.key(3)
 SHAPE = (12, 12, 1)
@@ -63,7 +64,7 @@ def expected_top(values: np.ndarray) -> np.ndarray:
     return np.concatenate([distinct, np.zeros(5)])[:5]
 
 
-def check_measure(measure: landscape.Spectrum, values: np.ndarray) -> None:
+def check_measure(measure: Spectrum, values: np.ndarray) -> None:
     scale = max(np.abs(values).max(), 1e-37)
     nodes, weights = np.asarray(measure.nodes, np.float64), np.asarray(measure.weights, np.float64)
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-4)

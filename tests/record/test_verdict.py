@@ -7,6 +7,7 @@ import pytest
 from planted import planted_result
 
 from jsep import record, stats
+from jsep.record.verdict import finding_of
 
 
 def verdicts(content: dict) -> dict[str, str]:
@@ -89,8 +90,8 @@ def test_the_corrected_p_decides_and_the_interval_alone_does_not() -> None:
     claims = [record.Claim("order_by_loss", "mat", "explanation_loss_end", f"m{i}", "mat", 1) for i in range(14)]
     rng = np.random.default_rng(1)
     values = np.array([1.0, 1.4, 0.6, 1.2])
-    first = [record.finding_of(claims[0], stats.mean_over_seeds(values))]
-    first += [record.finding_of(claim, stats.mean_over_seeds(rng.normal(size=4))) for claim in claims[1:]]
+    first = [finding_of(claims[0], stats.mean_over_seeds(values))]
+    first += [finding_of(claim, stats.mean_over_seeds(rng.normal(size=4))) for claim in claims[1:]]
     alone = record.decide(first[:1])[0]
     among = record.decide(first)[0]
     assert alone.verdict == record.HOLDS

@@ -13,13 +13,14 @@ from jsep import data, evaluate, models, study
 from jsep.checks import InputError
 from jsep.record.row import unpack_correct
 from jsep.study import zoo as study_zoo
-from jsep.study.protocols import FOLDER, hash_of_images
+from jsep.study.card_subject import load_card_subject
+from jsep.study.protocols import FOLDER, Protocol, hash_of_images
 
 TEST = data.load("digits", split="test")
 
 
-def made(victims: tuple[int, ...], targets: tuple[int, ...]) -> study.Protocol:
-    return study.Protocol(
+def made(victims: tuple[int, ...], targets: tuple[int, ...]) -> Protocol:
+    return Protocol(
         name="digits_linf", version=1, dataset="digits", sizes={"clean": 40, "pgd": 12, "auto_attack": 4, "pairs": 4},
         norm="linf", epsilon=0.1, alpha=0.05, num_steps=2, auto_attack="fast", explanation="gradient_x_input",
         reduce="abs_sum", normalize="l1", explanation_attack="fast", seed=0, victims=victims, targets=targets,
@@ -28,7 +29,7 @@ def made(victims: tuple[int, ...], targets: tuple[int, ...]) -> study.Protocol:
 
 
 @pytest.fixture
-def protocol(tiny: Any) -> study.Protocol:
+def protocol(tiny: Any) -> Protocol:
     """Pairs of the tiny model: two that it classifies correctly, one with a victim and one with a target that it does
     not."""
     predicted = np.argmax(tiny.model.apply(tiny.variables, TEST.as_float()), axis=1)
@@ -49,7 +50,7 @@ def test_protocols_are_named_after_their_files_and_have_their_pairs() -> None:
         study.protocol("cifar10_linf_v3")
 
 
-def test_images_that_are_not_the_protocols_are_refused(protocol: study.Protocol) -> None:
+def test_images_that_are_not_the_protocols_are_refused(protocol: Protocol) -> None:
     assert protocol.pairs(TEST).victims == protocol.victims
     for other in (TEST.take(slice(None, None, -1)), data.load("digits", split="train"), TEST.take(slice(20))):
         with pytest.raises(InputError, match="digits_linf_v1"):
@@ -57,7 +58,7 @@ def test_images_that_are_not_the_protocols_are_refused(protocol: study.Protocol)
 
 
 @pytest.mark.slow
-def test_card_measures_and_leaves_out_pairs_that_the_model_misclassifies(tiny: Any, protocol: study.Protocol) -> None:
+def test_card_measures_and_leaves_out_pairs_that_the_model_misclassifies(tiny: Any, protocol: Protocol) -> None:
     card = study.measure_card(tiny.model_fn, tiny.variables, protocol, TEST)
     predicted = np.argmax(tiny.model.apply(tiny.variables, TEST.as_float()), axis=1)
     assert card["clean_accuracy"] == np.mean((predicted == TEST.labels)[:40])
@@ -84,7 +85,7 @@ def test_card_measures_and_leaves_out_pairs_that_the_model_misclassifies(tiny: A
 
 @pytest.mark.slow
 def test_card_of_a_run_directory_resumes_and_enters_a_zoo(
-    finished: Any, protocol: study.Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Any, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = dataclasses.replace(protocol, sizes=protocol.sizes | {"auto_attack": 2, "pairs": 1})
     monkeypatch.setitem(study.PROTOCOLS, "digits_linf_v1", small)
@@ -126,9 +127,9 @@ def test_model_from_a_module_takes_normalised_images_on_demand(tmp_path: Path, m
     monkeypatch.setattr("sys.path", [*__import__("sys").path, str(tmp_path)])
     image, shape = np.full((2, 2, 1), 0.75, np.float32), (2, 2, 1)
     for name in ("my_model_of_a_card:make", "my_model_of_a_card:with_variables"):
-        plain = study.load_card_subject(name, input_shape=shape)
+        plain = load_card_subject(name, input_shape=shape)
         np.testing.assert_allclose(plain.model_fn(plain.variables, image), 0.75)
-        scaled = study.load_card_subject(name, input_shape=shape, mean=(0.25,), std=(0.5,))
+        scaled = load_card_subject(name, input_shape=shape, mean=(0.25,), std=(0.5,))
         np.testing.assert_allclose(scaled.model_fn(scaled.variables, image), 1.0, rtol=1e-6)
     np.testing.assert_allclose(plain.variables, np.ones(4))
     for name, message in (
@@ -139,9 +140,9 @@ def test_model_from_a_module_takes_normalised_images_on_demand(tmp_path: Path, m
         ("cifar10_convnet_mt", "did you mean 'cifar10_convnet_mat'"),
     ):
         with pytest.raises(InputError, match=message):
-            study.load_card_subject(name, input_shape=shape)
+            load_card_subject(name, input_shape=shape)
     with pytest.raises(InputError, match="normalises its images itself"):
-        study.load_card_subject("cifar10_convnet_mat", input_shape=shape, mean=(0.5,))
+        load_card_subject("cifar10_convnet_mat", input_shape=shape, mean=(0.5,))
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import pytest
 
 from jsep import record, study
 from jsep.checks import InputError
-from jsep.record import cell_of_matrix
+from jsep.record.paper import cell_of_matrix
 
 
 def test_every_explanation_has_its_study_and_mat_is_trained_once() -> None:

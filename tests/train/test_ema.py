@@ -11,6 +11,7 @@ import pytest
 
 from jsep import data, models, train
 from jsep.checks import InputError
+from jsep.train.optimizer import moving_average
 
 KEY = jax.random.key(3)
 MODEL = models.ResNet(num_classes=10, stage_sizes=(1,), width=3)
@@ -29,7 +30,7 @@ def test_average_is_the_closed_form_and_forgets_where_it_began(decay: float) -> 
     values = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     average = {"a": jnp.full(3, 10.0)}
     for step, value in enumerate(values, start=1):
-        average = train.moving_average(decay, average, {"a": jnp.asarray(value)}, jnp.int32(step))
+        average = moving_average(decay, average, {"a": jnp.asarray(value)}, jnp.int32(step))
         np.testing.assert_allclose(average["a"], closed_form(decay, list(values[:step])), rtol=1e-5, atol=1e-5)
 
 

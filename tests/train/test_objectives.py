@@ -14,6 +14,7 @@ import pytest
 from jsep import models, train
 from jsep.checks import InputError
 from jsep.train import step
+from jsep.train.augment import crop_and_flip
 from jsep.train.optimizer import make_optimizer, make_schedule
 
 KEY = jax.random.key(0)
@@ -141,14 +142,14 @@ def test_batch_larger_than_the_data_is_an_input_error() -> None:
 
 # Augmentation.
 
-crop_and_flip = jax.jit(train.crop_and_flip)
+crop_and_flip_images = jax.jit(crop_and_flip)
 
 
 @hypothesis.settings(max_examples=10)
 @hypothesis.given(st.integers(0, 10**6), st.sampled_from(["float32", "uint8"]))
 def test_augmented_image_is_a_crop_of_the_padded_image_or_its_mirror(seed: int, dtype: str) -> None:
     images = np.random.default_rng(seed).integers(1, 256, (6, 5, 7, 2)).astype(dtype)
-    augmented = np.asarray(crop_and_flip(jax.random.key(seed), images))
+    augmented = np.asarray(crop_and_flip_images(jax.random.key(seed), images))
     assert augmented.shape == images.shape
     assert augmented.dtype == images.dtype
     for image, result in zip(images, augmented, strict=True):
@@ -159,7 +160,7 @@ def test_augmented_image_is_a_crop_of_the_padded_image_or_its_mirror(seed: int, 
 
 def test_augmentation_draws_every_place_and_both_directions_of_each_image_alone() -> None:
     image = np.arange(1, 37, dtype=np.float32).reshape(6, 6, 1)
-    augmented = np.asarray(crop_and_flip(KEY, np.stack([image] * 4000)))
+    augmented = np.asarray(crop_and_flip_images(KEY, np.stack([image] * 4000)))
     different, counts = np.unique(augmented, axis=0, return_counts=True)
     # 9 x 9 places, all of which show some of a 6 x 6 image, and two directions; 25 draws of each on average.
     assert len(different) == 162

@@ -10,6 +10,7 @@ import pytest
 
 from jsep import data, models, train
 from jsep.checks import InputError
+from jsep.train.precision import in_precision
 
 KEY = jax.random.key(3)
 MODEL = models.ResNet(num_classes=10, stage_sizes=(1,), width=3)
@@ -24,7 +25,7 @@ LOW = train.TrainConfig(
 
 def test_float32_is_the_model_itself() -> None:
     functions = models.model_fn(MODEL), models.batch_fn(MODEL)
-    assert train.in_precision("float32", *functions) == functions
+    assert in_precision("float32", *functions) == functions
 
 
 def test_image_and_parameters_are_rounded_and_the_logits_are_float32() -> None:
@@ -36,7 +37,7 @@ def test_image_and_parameters_are_rounded_and_the_logits_are_float32() -> None:
         seen.append((variables["params"].dtype, variables["batch_stats"].dtype, z.dtype))
         return variables["params"].astype(jnp.float32) @ z.astype(jnp.float32)
 
-    low, _ = train.in_precision("bfloat16", model_fn, lambda *_, **__: None)
+    low, _ = in_precision("bfloat16", model_fn, lambda *_, **__: None)
     variables = {"params": jnp.asarray(weights), "batch_stats": jnp.zeros(2)}
     logits = low(variables, jnp.asarray(image))
     assert seen == [(jnp.bfloat16, jnp.float32, jnp.bfloat16)]
