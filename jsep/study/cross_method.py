@@ -4,13 +4,12 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import jax
-
 from jsep import evaluate, explain
 from jsep.checks import InputError
 from jsep.study.configuration import Configuration, count, setting
 from jsep.study.methods import described_method, mark_degraded
 from jsep.study.runner import Run, StudyKind
+from jsep.study.setup import Purpose, key_of
 from jsep.study.trained import TrainedModel, TrainedStudy, load_all_trained
 from jsep.study.work import Task, Work, finished_config, pair_flops
 
@@ -101,10 +100,7 @@ def _attack(study: TrainedStudy, model: TrainedModel, method: str, max_pairs: in
     pairs = _attacked_pairs(study, max_pairs)
     own = study.config.explanation_attack()
     settings = dataclasses.replace(own, method=method, method_options=own.options_of(method), attacked_method=None)
-    key = jax.random.fold_in(jax.random.key(model.seed), 4)
-    measured = evaluate.explanation_robustness(
-        key, study.model_fn, model.variables, study.test, pairs, settings, chunk_size=chunk_size
-    )
+    measured = study.attack_explanations(model, settings, pairs=pairs, chunk_size=chunk_size)
     return {**measured.summary(), **evaluate.describe_pairs(measured, chunk_size=chunk_size)}
 
 
@@ -112,7 +108,7 @@ def _accuracies(study: TrainedStudy, model: TrainedModel, chunk_size: int) -> di
     """Clean and robust accuracy as the study measured them."""
     own = study.config
     clean, robust = evaluate.accuracies(
-        jax.random.fold_in(jax.random.key(model.seed), 3),
+        key_of(model.seed, Purpose.ACCURACY),
         study.model_fn,
         model.variables,
         study.test,

@@ -20,6 +20,7 @@ from jsep.study.pair_results import attack_pairs, images_of_pairs, maps_of_pairs
 from jsep.study.programs import Program, evaluation_programs
 from jsep.study.progress import StepCounter
 from jsep.study.runner import Run, StudyKind, table_and_findings
+from jsep.study.setup import Purpose, key_of
 from jsep.study.work import DataSizes, Task, Work, data_sizes, finished_config, model_costs
 
 _VALUES = "values.npz"
@@ -124,14 +125,14 @@ class _Measurement:
         index = next(place for place, other in enumerate(self.subject.models) if other is model)
         return self.run.directory.path / "chunks" / f"model_{index}" / part
 
-    def _key(self, model: EvaluatedModel, purpose: int) -> jax.Array:
+    def _key(self, model: EvaluatedModel, purpose: Purpose) -> jax.Array:
         """For a study's model the key that the study used, so that the same settings give the same numbers."""
-        return jax.random.fold_in(jax.random.key(model.seed if model.trained_as else self.config.seed), purpose)
+        return key_of(model.seed if model.trained_as else self.config.seed, purpose)
 
     def _classification(self, model: EvaluatedModel) -> evaluate.Classification:
         config = self.config
         return evaluate.classification(
-            self._key(model, 3),
+            self._key(model, Purpose.ACCURACY),
             model.model_fn,
             model.variables,
             self.subject.test,
@@ -149,7 +150,7 @@ class _Measurement:
     ) -> evaluate.PairResults:
         num_chunks = -(-len(self.subject.pairs.victims) // self.config.chunk_size)
         return evaluate.explanation_robustness(
-            self._key(model, 4),
+            self._key(model, Purpose.EXPLANATIONS),
             model.model_fn,
             model.variables,
             self.subject.test,
@@ -173,7 +174,7 @@ class _Measurement:
             rows = np.minimum(np.arange(first, first + size), len(victims) - 1)
             parts.append(
                 evaluate.explanation_properties(
-                    jax.random.fold_in(self._key(model, 6), first),
+                    jax.random.fold_in(self._key(model, Purpose.PROPERTIES), first),
                     model.model_fn,
                     model.features_fn,
                     model.variables,
@@ -204,7 +205,7 @@ class _Measurement:
             seen = int(record["done"])
 
         _, _, info = evaluate.auto_attack_accuracy(
-            self._key(model, 5),
+            self._key(model, Purpose.AUTO_ATTACK),
             model.model_fn,
             model.variables,
             test,

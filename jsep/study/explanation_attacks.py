@@ -129,13 +129,11 @@ def _run(
     started = time.perf_counter()
     num_chunks = -(-len(pairs.victims) // config.chunk_size)
     run.counter.begin(f"attacking {name}", num_chunks * settings.total_steps)
-    results = evaluate.explanation_robustness(
-        jax.random.key(config.seed),
-        study.model_fn,
-        model.variables,
-        study.test,
-        pairs,
+    results = study.attack_explanations(
+        model,
         settings,
+        pairs=pairs,
+        key=jax.random.key(config.seed),
         chunk_size=config.chunk_size,
         store=run.directory.path / "chunks" / name.replace(", ", "_").replace(" ", "_"),
         on_step=run.counter,

@@ -8,7 +8,7 @@ import numpy as np
 from jsep import data, evaluate, models, train
 from jsep.checks import InputError
 from jsep.study.config import StudyConfig
-from jsep.study.setup import create_model
+from jsep.study.setup import Purpose, create_model, key_of
 from jsep.study.trained import WEIGHTS, TrainedStudy, kept_weights
 from jsep.types import PyTree
 
@@ -46,7 +46,7 @@ def own_network(study: TrainedStudy, run_dir: str | Path) -> tuple[models.Classi
     """The feature network that the study in `run_dir` trained, and its variables. Raises: as `own_features`."""
     network = create_model(study.config.model, study.train.info, study.config.features.model)
     train_config = study.config.feature_train_config()
-    key = jax.random.fold_in(jax.random.key(study.config.seed), 2)
+    key = key_of(study.config.seed, Purpose.FEATURES)
     name = network_name(study.config)
     directory = Path(run_dir) / "checkpoints" / name
     kept = kept_weights(key, Path(run_dir), name, network, study.train.info.image_shape)

@@ -144,15 +144,8 @@ def _attack(
     config: SelectionConfig, study: TrainedStudy, model: TrainedModel, pairs: evaluate.PairIndex
 ) -> dict[str, np.ndarray]:
     """name -> losses of the pairs, (P,)."""
-    results = evaluate.explanation_robustness(
-        jax.random.fold_in(jax.random.key(model.seed), 4),
-        study.model_fn,
-        model.variables,
-        study.test,
-        pairs,
-        study.config.explanation_attack(),
-        chunk_size=config.chunk_size,
-    )
+    settings = study.config.explanation_attack()
+    results = study.attack_explanations(model, settings, pairs=pairs, chunk_size=config.chunk_size)
     losses = zip(_LOSSES, (results.loss_start, results.loss_end), strict=True)
     return {name: np.asarray(values) for name, values in losses}
 

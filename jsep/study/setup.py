@@ -3,6 +3,7 @@ measured at the start of training, one per model, are stored in sep_weights.json
 """
 
 import dataclasses
+import enum
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -62,9 +63,23 @@ def create_model(config: ModelConfig, info: data.DatasetInfo, name: str | None =
     )
 
 
-def training_key(seed: int) -> Key:
-    """The random key for training the models of a study with `seed`."""
-    return jax.random.fold_in(jax.random.key(seed), 0)
+class Purpose(enum.IntEnum):
+    """What the random numbers of a seed are drawn for. A number never changes, so that results stay the same."""
+
+    TRAINING = 0
+    VALIDATION = 1
+    FEATURES = 2
+    ACCURACY = 3
+    EXPLANATIONS = 4
+    PROBE_IMAGES = 5
+    AUTO_ATTACK = 5
+    NOISE = 6
+    PROPERTIES = 6
+
+
+def key_of(seed: int, purpose: Purpose) -> Key:
+    """The random key of a seed for one purpose, so that a model measured again with its seed gives the same numbers."""
+    return jax.random.fold_in(jax.random.key(seed), purpose)
 
 
 SEP_WEIGHTS = "sep_weights.json"

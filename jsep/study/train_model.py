@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 from jsep import data, evaluate, models, record, report, train
@@ -17,7 +16,7 @@ from jsep.study.methods import described_method
 from jsep.study.pair_results import attack_pairs, images_of_pairs, maps_of_pairs, warnings_of
 from jsep.study.run_directory import MetricsLog
 from jsep.study.runner import Run
-from jsep.study.setup import Splits, train_config_of, training_key
+from jsep.study.setup import Purpose, Splits, key_of, train_config_of
 from jsep.types import Key, PyTree
 
 GALLERY_SNAPSHOTS = 16
@@ -98,7 +97,7 @@ def train_and_evaluate(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A row of result.json, and the arrays of maps.npz."""
     config, splits, model, run = training.config, training.splits, training.model, training.run
-    accuracy_key = jax.random.fold_in(jax.random.key(seed), 3)
+    accuracy_key = key_of(seed, Purpose.ACCURACY)
     started = time.perf_counter()
     train_config, state, best = _trained(training, method, seed)
     trained = time.perf_counter()
@@ -153,7 +152,7 @@ def _trained(
 ) -> tuple[train.TrainConfig, train.TrainState, train.Best | None]:
     """The configuration of a model, its last state and its best one, trained from its newest checkpoint."""
     config, splits, model, run = training.config, training.splits, training.model, training.run
-    train_key, initial = training_key(seed), training.start.get(seed)
+    train_key, initial = key_of(seed, Purpose.TRAINING), training.start.get(seed)
 
     def measure(own: train.TrainConfig, ratio: float) -> float:
         run.progress(f"measuring the SEP weight of {method}, seed {seed}", {})
@@ -162,8 +161,7 @@ def _trained(
         )
 
     train_config = train_config_of(config, method, seed, training.num_pixels, run.directory.path, measure)
-    validation_key, probe_key = (jax.random.fold_in(jax.random.key(seed), purpose) for purpose in (1, 5))
-    validate = _validation(validation_key, probe_key, training)
+    validate = _validation(key_of(seed, Purpose.VALIDATION), key_of(seed, Purpose.PROBE_IMAGES), training)
     return train_config, *fit(train_key, training, model, train_config, (method, seed), validate, initial)
 
 
@@ -215,7 +213,7 @@ def _explanations(
     model_fn, explanation = models.model_fn(training.model), config.explanation_attack()
     attacks = config.explanation_attacks()
     method, seed = name
-    key, noise_key = (jax.random.fold_in(jax.random.key(seed), purpose) for purpose in (4, 6))
+    key, noise_key = key_of(seed, Purpose.EXPLANATIONS), key_of(seed, Purpose.NOISE)
     num_chunks = -(-len(pairs.victims) // config.chunk_size)
     on_step = None if run.mesh else run.counter  # a callback would synchronise the devices
 

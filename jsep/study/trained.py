@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -12,7 +13,7 @@ from jsep.checks import InputError, check_choice
 from jsep.record.manifest import listed_checksum
 from jsep.study.config import StudyConfig
 from jsep.study.groups import CHECKPOINTS, DataConfig
-from jsep.study.setup import Splits, create_model, load_splits, train_config_of, training_key
+from jsep.study.setup import Purpose, Splits, create_model, key_of, load_splits, train_config_of
 from jsep.study.work import finished_config
 from jsep.types import Key, ModelFn, PyTree
 
@@ -57,6 +58,17 @@ class TrainedStudy:
     def model_fn(self) -> ModelFn:
         """(variables, image) -> logits."""
         return models.model_fn(self.model)
+
+    def attack_explanations(
+        self, of: TrainedModel, settings: evaluate.ExplanationAttackConfig, *, pairs: evaluate.PairIndex | None = None,
+        key: Key | None = None, **how: Any,
+    ) -> evaluate.PairResults:  # fmt: skip
+        """`evaluate.explanation_robustness` of one of the models, on the pairs of the study and with the random numbers
+        that the study used, if no others are given."""
+        return evaluate.explanation_robustness(
+            key_of(of.seed, Purpose.EXPLANATIONS) if key is None else key, self.model_fn, of.variables, self.test,
+            self.pairs if pairs is None else pairs, settings, **how,
+        )  # fmt: skip
 
 
 def load_trained(
@@ -105,7 +117,7 @@ def _load(
     num_pixels = splits.train.info.image_shape[0] * splits.train.info.image_shape[1]
     trained, collapsed = [], _collapsed(path)
     for seed in config.seeds:
-        key = training_key(seed)
+        key = key_of(seed, Purpose.TRAINING)
         for method in config.methods:
             train_config = train_config_of(config, method, seed, num_pixels, path)
             name = f"{method}_seed{seed}{'_best' if which == 'best' else ''}"

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-import jax
 from jax.sharding import Mesh
 
 from jsep import data, devices, evaluate, models
@@ -12,7 +11,7 @@ from jsep.study.methods import mark_degraded
 from jsep.study.programs import study_programs
 from jsep.study.run_directory import MetricsLog
 from jsep.study.runner import Run, StudyKind, table_and_findings
-from jsep.study.setup import Splits, create_model, load_splits
+from jsep.study.setup import Purpose, Splits, create_model, key_of, load_splits
 from jsep.study.train_model import Training, fit, maps_of, train_and_evaluate
 from jsep.study.trained import load_start
 from jsep.study.work import Task, Work, study_tasks
@@ -98,7 +97,7 @@ def _pairs(training: Training) -> evaluate.PairIndex:
     found = devices.call_on_first_process(stored)
     if found is None:
         network = create_model(config.model, splits.train.info, config.features.model)
-        key = jax.random.fold_in(jax.random.key(config.seed), 2)
+        key = key_of(config.seed, Purpose.FEATURES)
         state, _ = fit(key, training, network, config.feature_train_config(), ("features", config.seed))
         run.progress("selecting pairs", {})
         variables = state.variables if run.mesh is None else devices.to_host(state.variables, run.mesh)
