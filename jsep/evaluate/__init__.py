@@ -40,7 +40,7 @@ from jsep.evaluate.faithfulness import (
     road_curve,
 )
 from jsep.evaluate.map_diagnostics import map_diagnostics, noise_sensitivity
-from jsep.evaluate.metric import GROUPS, LOSS_SCALE, METRICS, Metric, register
+from jsep.evaluate.metric import GROUPS, LOSS_SCALE, LOSS_UNIT, METRICS, Metric, register
 from jsep.evaluate.metrics import MAP_METRICS, PAIR_METRICS
 from jsep.evaluate.pair_sampling import pair_sampling_variability
 from jsep.evaluate.programs import classification_program, explanation_program
@@ -56,6 +56,7 @@ __all__ = [
     "CLUSTERINGS",
     "GROUPS",
     "LOSS_SCALE",
+    "LOSS_UNIT",
     "MAP_METRICS",
     "METRICS",
     "PAIR_METRICS",

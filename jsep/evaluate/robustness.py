@@ -16,7 +16,7 @@ from jsep.checks import InputError, check_count, check_epsilon, check_logits, ch
 from jsep.data import Dataset
 from jsep.evaluate import metrics
 from jsep.evaluate.chunk_store import ChunkStore
-from jsep.evaluate.metric import PAPER, SCALE_FREE, loss, minor, percent, plain, register
+from jsep.evaluate.metric import PAPER, SCALE_FREE, loss, minor, percent, plain, register, scale_free
 from jsep.evaluate.model_arguments import takes_logits_fn
 from jsep.evaluate.selection import PairIndex
 from jsep.numerics import softmax
@@ -351,19 +351,20 @@ def _reduction_of_pairs(per_pair: Mapping[str, np.ndarray]) -> np.ndarray:
 
 register(
     loss("explanation_loss_start", "loss at start", PAPER,
-        "Explanation loss before the attack on the explanation: the mean squared difference between the maps "
-        "of the victim and of the target image, averaged over the pairs. A shown 5.8 is 5.8e-7."),
+        "Explanation loss before the attack on the explanation: N² times the mean squared difference between the maps "
+        "of the victim and of the target image, N the number of pixels, averaged over the pairs. About 2 for two "
+        "unrelated maps that use all pixels, at any image size."),
     loss("explanation_loss_end", "loss at end", PAPER,
         "The same loss after the attack: what the attacker could not remove. Higher: the paper calls the "
         "explanation more robust.", 1),
     percent("label_kept", "label kept", PAPER,
         "Share of the manipulated images whose predicted class is that of the victim. The attack is meant to "
         "move the map and not the prediction."),
-    plain("scale_free_loss_start", "N²·MSE start", SCALE_FREE,
+    scale_free("scale_free_loss_start", "loss at start",
         "Explanation loss at the start times N², N the number of pixels: about 2 for two unrelated maps that "
-        "use all pixels, at any image size.", decimals=None),
-    plain("scale_free_loss_end", "N²·MSE end", SCALE_FREE,
-        "The same at the end of the attack.", 1, decimals=None),
+        "use all pixels, at any image size."),
+    scale_free("scale_free_loss_end", "loss at end",
+        "The same at the end of the attack.", 1),
     percent("relative_reduction", "removed", SCALE_FREE,
         "Share of its own starting loss that the attack removes, (start - end) / start. Lower: harder to "
         "manipulate, whatever the size of the loss.", -1, of_pairs=_reduction_of_pairs),

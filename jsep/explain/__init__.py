@@ -73,6 +73,7 @@ class Method:
     draws: whether it samples and needs the key; other methods ignore it.
     differentiable: whether it has derivatives with respect to the image and the parameters.
     needs: required of the model: "feature maps", "attention", or "" for any model.
+    title: its name as people write it, for tables and figures; "" for that of the registry.
     """
 
     saliency: Callable[..., Array]
@@ -80,31 +81,36 @@ class Method:
     draws: bool = False
     differentiable: bool = True
     needs: str = ""
+    title: str = ""
 
 
 METHODS: dict[str, Method] = {
-    "gradient": Method(gradient, gradient_alone),
-    "gradient_x_input": Method(gradient_x_input, image_times_gradient),
-    "integrated_gradients": Method(integrated_gradients),
-    "smooth_grad": Method(smooth_grad, draws=True),
-    "smooth_grad_squared": Method(smooth_grad_squared, draws=True),
-    "var_grad": Method(var_grad, draws=True),
-    "guided_backprop": Method(guided_backprop),
-    "guided_backprop_relu": Method(functools.partial(guided_backprop, variant="relu")),
-    "guided_backprop_captum": Method(functools.partial(guided_backprop, variant="captum")),
-    "deconvnet": Method(deconvnet),
-    "lrp_epsilon": Method(lrp),
-    "lrp_gamma": Method(functools.partial(lrp, composite="gamma")),
-    "lrp_z_plus": Method(functools.partial(lrp, composite="z_plus")),
-    "lrp_epsilon_plus_flat": Method(functools.partial(lrp, composite="epsilon_plus_flat")),
-    "lrp_epsilon_gamma": Method(functools.partial(lrp, composite="epsilon_gamma")),
-    "grad_cam": Method(grad_cam, needs="feature maps"),
-    "score_cam": Method(score_cam, needs="feature maps"),
-    "occlusion": Method(occlusion),
-    "rise": Method(rise, draws=True, differentiable=False),
-    "lime": Method(lime, draws=True, differentiable=False),
-    "attention_rollout": Method(attention_rollout, needs="attention"),
-    "attention_relevance": Method(attention_relevance, needs="attention"),
+    "gradient": Method(gradient, gradient_alone, title="Gradient"),
+    "gradient_x_input": Method(gradient_x_input, image_times_gradient, title="Gradient x Input"),
+    "integrated_gradients": Method(integrated_gradients, title="Integrated Gradients"),
+    "smooth_grad": Method(smooth_grad, draws=True, title="SmoothGrad"),
+    "smooth_grad_squared": Method(smooth_grad_squared, draws=True, title="SmoothGrad squared"),
+    "var_grad": Method(var_grad, draws=True, title="VarGrad"),
+    "guided_backprop": Method(guided_backprop, title="Guided Backprop"),
+    "guided_backprop_relu": Method(functools.partial(guided_backprop, variant="relu"), title="Guided Backprop, ReLU"),
+    "guided_backprop_captum": Method(
+        functools.partial(guided_backprop, variant="captum"), title="Guided Backprop, Captum"
+    ),
+    "deconvnet": Method(deconvnet, title="DeconvNet"),
+    "lrp_epsilon": Method(lrp, title="LRP epsilon"),
+    "lrp_gamma": Method(functools.partial(lrp, composite="gamma"), title="LRP gamma"),
+    "lrp_z_plus": Method(functools.partial(lrp, composite="z_plus"), title="LRP z-plus"),
+    "lrp_epsilon_plus_flat": Method(
+        functools.partial(lrp, composite="epsilon_plus_flat"), title="LRP epsilon-plus-flat"
+    ),
+    "lrp_epsilon_gamma": Method(functools.partial(lrp, composite="epsilon_gamma"), title="LRP epsilon-gamma"),
+    "grad_cam": Method(grad_cam, needs="feature maps", title="Grad-CAM"),
+    "score_cam": Method(score_cam, needs="feature maps", title="Score-CAM"),
+    "occlusion": Method(occlusion, title="Occlusion"),
+    "rise": Method(rise, draws=True, differentiable=False, title="RISE"),
+    "lime": Method(lime, draws=True, differentiable=False, title="LIME"),
+    "attention_rollout": Method(attention_rollout, needs="attention", title="Attention rollout"),
+    "attention_relevance": Method(attention_relevance, needs="attention", title="Attention relevance"),
 }
 """name -> Method."""
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from jsep import evaluate
 from jsep.checks import InputError
+from jsep.evaluate import LOSS_UNIT
 from jsep.plot import draw
 
 
@@ -34,7 +35,7 @@ def _pixels(explanation: Any) -> str:
 
 
 def _loss(explanation: Any, target: Any) -> float:
-    """N²·loss: the mean squared difference, free of the size of the image."""
+    """The explanation loss as it is displayed, N²·MSE: free of the size of the image."""
     return np.size(explanation) ** 2 * float(evaluate.explanation_loss(jnp.asarray(explanation), jnp.asarray(target)))
 
 
@@ -101,7 +102,7 @@ def attack(
         _text(grid[0, column], ("victim", "manipulated", "target")[column], below[column])
         draw.explanation(grid[1, column], maps[column], scale)
         is_target = target is not None and column < 2
-        said = f"N²·loss to target {_loss(maps[column], maps[2]):.2f}" if is_target else _pixels(maps[column])
+        said = f"{LOSS_UNIT} to target {_loss(maps[column], maps[2]):.2f}" if is_target else _pixels(maps[column])
         _text(grid[1, column], ("its map", "map after", "target map")[column], said)
     change = np.asarray(manipulated, np.float64) - np.asarray(victim, np.float64)
     mean = change.mean(axis=-1)
@@ -115,7 +116,7 @@ def attack(
         last.plot(np.asarray(maps[0]).size ** 2 * np.asarray(losses))
         last.set(ylim=(0, None))
         last.tick_params(labelsize=7)
-        _text(last, "N²·loss", "step of the attack")
+        _text(last, LOSS_UNIT, "step of the attack")
     return grid
 
 
@@ -139,7 +140,7 @@ def compare(victim: Any, results: Mapping[str, Any], *, pair: int = 0, axes: Any
         draw.image(row[0], victim)
         _text(row[0], name)
         scale = draw.map_scale(own)
-        said = [*(f"N²·loss {_loss(each, own[2]):.2f}" for each in own[:2]), _pixels(own[2])]
+        said = [*(f"{LOSS_UNIT} {_loss(each, own[2]):.2f}" for each in own[:2]), _pixels(own[2])]
         for place, each, title, below in zip(row[1:], own, titles, said, strict=True):
             draw.explanation(place, each, scale)
             _text(place, "" if number else title, below)

@@ -19,6 +19,7 @@ from jsep.record.claims import (
 )
 from jsep.record.landscape import SeedMean, landscape_number
 from jsep.record.many import correlation_of, harder_as_the_weight_falls, not_strongly_correlated, num_orders
+from jsep.record.names import readable, readable_all
 from jsep.record.paper import Comparison, basis, count, sharpened_above_flattened
 from jsep.record.paper_items import AT_A_GLANCE, PAPER_ITEMS, STUDY_QUESTIONS
 from jsep.record.row import (
@@ -40,6 +41,7 @@ from jsep.record.summary import (
     mean_matrix,
     mean_of,
     num_pixels_of,
+    pixels_of_maps,
     shift,
     std_of,
     summarise,
@@ -108,7 +110,10 @@ __all__ = [
     "num_orders",
     "num_pixels_of",
     "pack_correct",
+    "pixels_of_maps",
     "read_json",
+    "readable",
+    "readable_all",
     "sharpened_above_flattened",
     "shift",
     "std_of",

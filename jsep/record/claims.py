@@ -207,7 +207,7 @@ def _definitive_claims(result: Result) -> Iterator[Claim]:
         mean = sum(base) / len(base)
         spread = sum((budget - mean) ** 2 for budget in base)
         slope = tuple((method, (budget - mean) / spread) for budget, method in base.items())
-        name = f"slope over {', '.join(base.values())}"
+        name = f"slope over ε = {', '.join(f'{budget:g}' for budget in base)} (/255)"
         for metric in primary:
             sign = evaluate.METRICS[metric].better
             yield Claim(f"grows_by_{_SUFFIX[metric]}", "base", metric, name, "", sign, source="plan", contrast=slope)

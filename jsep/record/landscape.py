@@ -13,6 +13,7 @@ import numpy as np
 
 from jsep import stats
 from jsep.record.claims import RATIO, Claim
+from jsep.record.names import readable
 from jsep.record.paper import Ask, Comparison, Content, count, not_measured
 from jsep.record.verdict import Finding, decide, finding_of, worst
 
@@ -117,7 +118,7 @@ def flatter_by_training(quantities: Mapping[str, str]) -> Ask:
     def ask(content: Content) -> list[Comparison]:
         first = [_finding(content, "flatter", name, "mat", "standard", -1) for name in quantities]
         return [
-            _comparison(f"{quantities[f.claim.metric]}, mat to standard", "flatter (ratio below 1)", content, f)
+            _comparison(f"{quantities[f.claim.metric]}, MAT to standard", "flatter (ratio below 1)", content, f)
             for f in decide(first)
         ]
 
@@ -140,10 +141,8 @@ def same_landscape(quantities: Mapping[str, str]) -> Ask:
             return [not_measured("TRADES landscape", "no visible difference", "fewer than two weights")]
         first = [_finding(content, "same_landscape", name, methods[-1], methods[0], 0) for name in quantities]
         paper = f"no visible difference (here: within a factor of {SAME_FACTOR:g})"
-        return [
-            _comparison(f"{quantities[f.claim.metric]}, {methods[-1]} to {methods[0]}", paper, content, f)
-            for f in decide(first)
-        ]
+        compared = f"{readable(methods[-1])} to {readable(methods[0])}"
+        return [_comparison(f"{quantities[f.claim.metric]}, {compared}", paper, content, f) for f in decide(first)]
 
     return ask
 

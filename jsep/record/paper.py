@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from jsep import evaluate, stats
+from jsep import evaluate, explain, stats
 from jsep.record.claims import QUESTIONS, Claim
+from jsep.record.names import readable
 from jsep.record.row import Result, upgrade
-from jsep.record.summary import summarise
+from jsep.record.summary import num_pixels_of, pixels_of_maps, summarise
 from jsep.record.verdict import (
     UNKNOWN,
     Finding,
@@ -31,7 +32,7 @@ class Comparison:
 
     subject: what the statement is about; paper: what the paper says; findings: the tests on the result; verdict: "" for
     a number without a claim; basis: the seeds and pairs used; note: further remarks; number: instead of findings, the
-    measured mean with its interval, in the unit in which `metric` is shown; published: the paper's number.
+    measured mean with its interval, in the unit of the paper, as the subject says; published: the paper's number.
     """
 
     subject: str
@@ -44,6 +45,9 @@ class Comparison:
     number: stats.Interval | None = None
     published: float = math.nan
 
+
+LOSS_IN_PAPER = "MSE, 1e-7"
+"""The unit of the paper's explanation losses, and of the measured ones beside them."""
 
 Content = Mapping[str, Any]
 Ask = Callable[[Content], list[Comparison]]
@@ -79,7 +83,7 @@ def questions(*names: str) -> Ask:
 def _questions(result: Result, names: Sequence[str]) -> list[Comparison]:
     return [
         Comparison(
-            f"{QUESTIONS[name].heading} ({subject})",
+            f"{QUESTIONS[name].heading} ({readable(subject)})",
             QUESTIONS[name].sentence if own[0].claim.source == "paper" else f"{own[0].claim.source}: so?",
             tuple(own),
             verdict_of(own),
@@ -91,7 +95,7 @@ def _questions(result: Result, names: Sequence[str]) -> list[Comparison]:
 
 
 def published(method: str, metric: str, number: float) -> Ask:
-    """A published number beside the measured one (of another recipe), in the unit in which the metric is shown."""
+    """A published number beside the measured one (of another recipe), in the unit of the paper: losses times 1e7."""
 
     def ask(content: Content) -> list[Comparison]:
         return [_published(Result.from_dict(content), method, metric, number)]
@@ -101,10 +105,12 @@ def published(method: str, metric: str, number: float) -> Ask:
 
 def _published(result: Result, method: str, metric: str, number: float) -> Comparison:
     shown = evaluate.METRICS[metric]
+    if shown.is_loss:
+        shown = dataclasses.replace(shown, unit=LOSS_IN_PAPER, scale=evaluate.LOSS_SCALE)
     own = [row for row in result.rows if row.method == method and metric in row.metrics]
-    subject = f"{method}, {shown.title}"
+    subject = f"{readable(method)}, {shown.title}"
     if not own:
-        return not_measured(subject, f"{number:g}", f"no {method}")
+        return not_measured(subject, f"{number:g}", f"no {readable(method)}")
     interval = stats.t_interval([shown.scale * row.metrics[metric] for row in own])
     note = "degraded" if any(row.degraded for row in own) else ""
     return Comparison(subject, f"{number:g}", (), "", basis(result, [method]), note, metric, interval, number)
@@ -116,15 +122,16 @@ def attack_works(method: str) -> Ask:
     def ask(content: Content) -> list[Comparison]:
         result = Result.from_dict(content)
         own = [row for row in result.rows if row.method == method]
-        subject = f"{method}: loss at the end less that at the start"
+        subject = f"{readable(method)}: loss at the end less that at the start"
         paper = "the map moves, the prediction stays"
         tables = [(row.of_pairs("explanation_loss_end"), row.of_pairs("explanation_loss_start")) for row in own]
         if not own or any(end is None or start is None for end, start in tables):
-            return [not_measured(subject, paper, f"no pairs of {method}")]
+            return [not_measured(subject, paper, f"no pairs of {readable(method)}")]
         table = np.array([end - start for end, start in tables if end is not None and start is not None])
         claim = Claim("attack_works", method, "explanation_loss_end", method, "before the attack", -1)
         mean = stats.crossed_mean(table, result.images_of_pairs())
-        found = decide([finding_of(claim, mean)])
+        pixels = num_pixels_of([row.metrics for row in result.rows]) or pixels_of_maps(content)
+        found = decide([dataclasses.replace(finding_of(claim, mean), num_pixels=pixels)])
         kept = summarise([row.as_dict() for row in own])[0].get("label_kept", {}).get("mean")
         budget = content.get("config", {}).get("explanation_epsilon")
         note = "" if kept is None else f"label kept {100 * kept:.1f} %, "
@@ -155,7 +162,9 @@ def questions_in_cell(explanation: str, *names: str) -> Ask:
 
     def ask(content: Content) -> list[Comparison]:
         found = _questions(cell_of_matrix(upgrade(content), explanation), names)
-        return [dataclasses.replace(each, subject=f"{explanation}: {each.subject}") for each in found]
+        return [
+            dataclasses.replace(each, subject=f"{explain.METHODS[explanation].title}: {each.subject}") for each in found
+        ]
 
     return ask
 
@@ -165,7 +174,7 @@ def published_in_cell(explanation: str, method: str, metric: str, number: float)
 
     def ask(content: Content) -> list[Comparison]:
         found = _published(cell_of_matrix(upgrade(content), explanation), method, metric, number)
-        return [dataclasses.replace(found, subject=f"{explanation}: {found.subject}")]
+        return [dataclasses.replace(found, subject=f"{explain.METHODS[explanation].title}: {found.subject}")]
 
     return ask
 
@@ -175,7 +184,7 @@ def sharpened_above_flattened(content: Content, trained_with: str = "gradient_x_
     content = upgrade(content)
     trained = [row for row in content.get("rows", ()) if row.get("trained_with") == trained_with]
     names = dict.fromkeys(row["explained_by"] for row in trained)
-    subject, paper = "loss at the end, by the explanation attacked", "sep_pos < sep_neg with every method"
+    subject, paper = "loss at the end, by the explanation attacked", "SEP + < SEP − with every method"
     first = []
     for name in names:
         result = Result.from_dict({**content, "rows": [r for r in trained if r["explained_by"] == name]})

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jsep import attack, stats
+from jsep import attack, data, stats
 from jsep.checks import InputError
 from jsep.record.row import Result, as_number
 
@@ -82,6 +82,24 @@ def num_pixels_of(rows: Sequence[Mapping[str, Any]]) -> int | None:
             raw, scaled = (as_number(row.get(f"explanation_loss_{end}")), as_number(row.get(f"scale_free_loss_{end}")))
             if raw and scaled and raw > 0 and scaled > 0 and math.isfinite(scaled / raw):
                 return round(math.sqrt(scaled / raw))
+    return None
+
+
+def pixels_of_maps(content: Mapping[str, Any]) -> int | None:
+    """N, the number of pixels of a map, as a result.json of any kind tells it: by its name, by the losses of its rows,
+    or by its data set; None where none of them does."""
+    said = as_number(content.get("num_pixels"))
+    if said:
+        return int(said)
+    rows = content.get("rows")
+    found = num_pixels_of(rows) if isinstance(rows, Sequence) else None
+    if found is not None:
+        return found
+    for part in (content.get(name) for name in ("pairs", "config", "study")):
+        source = data.DATASETS.get(str(part.get("dataset"))) if isinstance(part, Mapping) else None
+        if source is not None and source.info is not None:
+            height, width, _ = source.info.image_shape
+            return height * width
     return None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jsep import evaluate, stats
 from jsep.record.claims import OUTCOMES, QUESTIONS, Claim, claims_of
 from jsep.record.row import Result, Row
+from jsep.record.summary import num_pixels_of, pixels_of_maps
 
 HOLDS = "holds"
 """The corrected p is below `ALPHA`, and the difference has the claimed sign."""
@@ -53,7 +54,7 @@ class Finding:
     these_models: the interval over images alone, for fewer than `FEWEST_SEEDS` seeds; reason: why nothing can be
     decided, or what was left out; by_attack: attack on explanations -> the difference under it, from the weakest to the
     one that is tested, where more than one was run; measured: the interval to show (a bootstrap's) where the test only
-    approximates it.
+    approximates it; num_pixels: N of the maps, for the unit of an explanation loss, None where it is not known.
     """
 
     claim: Claim
@@ -66,6 +67,7 @@ class Finding:
     reason: str = ""
     measured: stats.Interval | None = None
     by_attack: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    num_pixels: int | None = None
 
     @property
     def turns(self) -> bool:
@@ -196,7 +198,8 @@ def difference_of(result: Result, claim: Claim) -> Finding:
 
     Where the result holds several attacks on explanations, the strongest is tested and the others give the sign alone.
     """
-    found = _difference(result, claim)
+    pixels = num_pixels_of([row.metrics for row in result.rows]) or pixels_of_maps(result.content)
+    found = dataclasses.replace(_difference(result, claim), num_pixels=pixels)
     if found.mean is None or claim.metric not in OUTCOMES or not result.weaker_attacks:
         return found
     weaker = {name: _difference(result.under(name), claim).mean for name in result.weaker_attacks}

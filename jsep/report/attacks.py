@@ -1,9 +1,10 @@
 """Attacks on explanations compared, the members of the ensemble, and pairs near the decision boundary."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsep.evaluate import METRICS
+from jsep.evaluate import METRICS, Metric
+from jsep.record import pixels_of_maps, readable
 from jsep.report.formatting import metric_number
 from jsep.report.shown import COSINE_END, LABEL_KEPT, LOSS_END, LOSS_START, REMOVED
 from jsep.report.table import Column, Table, make_table
@@ -12,37 +13,40 @@ _SHOWN = (LOSS_START, LOSS_END, REMOVED, COSINE_END, LABEL_KEPT)
 _OF_MEMBER = ("loss_alone", "loss_without", "loss_all")
 
 
-def _columns(*names: str) -> list[Column]:
-    return [Column(METRICS[name].heading, METRICS[name].unit) for name in names]
+def _columns(metrics: Sequence[Metric]) -> list[Column]:
+    return [Column(metric.heading, metric.unit) for metric in metrics]
 
 
 def attack_tables(result: Mapping[str, Any]) -> list[Table]:
     """Three tables and the warnings of a result of kind "explanation_attacks"."""
-    unit = METRICS[LOSS_END].unit
+    pixels = pixels_of_maps(result)
+    shown = [METRICS[name].of_maps(pixels) for name in _SHOWN]
+    loss, removed = (METRICS[name].of_maps(pixels) for name in (LOSS_END, REMOVED))
+    unit = loss.unit
     attacks = [
-        [row["model"], row["attack"], *(metric_number(row[name], name) for name in _SHOWN),
+        [readable(row["model"]), row["attack"], *(metric_number(row[each.name], each) for each in shown),
          f"{row['unmoved_pairs']} of {row['num_pairs']}", f"{row['seconds']:.0f}"]
         for row in result["rows"]
     ]  # fmt: skip
     members = [
-        [row["model"], row["member"], *(metric_number(row[key], LOSS_END) for key in _OF_MEMBER),
+        [readable(row["model"]), row["member"], *(metric_number(row[key], loss) for key in _OF_MEMBER),
          f"{100 * (row['loss_without'] - row['loss_all']) / row['loss_start']:.3f}", str(row["best_on"])]
         for row in result["members"]
     ]  # fmt: skip
     near = [
-        [row["model"], row["attack"],
-         *(metric_number(row[key], REMOVED) for key in (REMOVED, "smallest_reduction")),
+        [readable(row["model"]), row["attack"],
+         *(metric_number(row[key], removed) for key in (REMOVED, "smallest_reduction")),
          f"{row['unmoved_pairs']} of {row['num_pairs']}"]
         for row in result["near_boundary"]
     ]  # fmt: skip
-    said = tuple(f"Warning, {model}: {line}" for model, lines in result["warnings"].items() for line in lines)
+    said = tuple(f"Warning, {readable(model)}: {line}" for model, lines in result["warnings"].items() for line in lines)
     heads = [
         Column("alone", unit), Column("all others", unit), Column("all", unit), Column("adds", "% of start"),
         "best on pairs",
     ]  # fmt: skip
     return [
         make_table(
-            ["model", "attack", *_columns(*_SHOWN), "not moved", Column("time", "s")],
+            ["model", "attack", *_columns(shown), "not moved", Column("time", "s")],
             attacks,
             title="Attacks on the study's pairs",
             num_names=2,
@@ -58,7 +62,7 @@ def attack_tables(result: Mapping[str, Any]) -> list[Table]:
             num_names=2,
         ),
         make_table(
-            ["model", "attack", *_columns(REMOVED), Column("least removed", "%"), "not moved"],
+            ["model", "attack", *_columns([removed]), Column("least removed", "%"), "not moved"],
             near,
             title="Victims with the smallest lead of the predicted class",
             notes=said or ("No warnings.",),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jsep import evaluate
+from jsep.record import num_pixels_of
 from jsep.report.formatting import MISSING, metric_number
 from jsep.report.shown import OF_CARD
 from jsep.report.table import Column, Table, make_table
@@ -25,9 +26,10 @@ def cards_tables(measured: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> lis
 
 
 def _table(protocol: str, cards: Mapping[str, Mapping[str, Any]]) -> Table:
-    metrics = [evaluate.METRICS[name] for name in OF_CARD]
+    pixels = num_pixels_of(list(cards.values()))
+    metrics = [evaluate.METRICS[name].of_maps(pixels) for name in OF_CARD]
     rows = [
-        [model, *(metric_number(card[metric.name], metric.name) if metric.name in card else MISSING
+        [model, *(metric_number(card[metric.name], metric) if metric.name in card else MISSING
                   for metric in metrics), str(card["pairs_attacked"])]
         for model, card in cards.items()
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from jsep.checks import InputError
 from jsep.evaluate import METRICS
-from jsep.record import summarise
+from jsep.record import pixels_of_maps, readable, summarise
 from jsep.record.run_files import Run, kind_of, read, read_arrays, read_json
 from jsep.report.findings import answer
 from jsep.report.formatting import MISSING, signed, unit_of_difference
@@ -122,12 +122,13 @@ def _studies(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
     # Ordered by method, so that rows to be compared are next to each other.
     for method in methods:
         for run, label, own in zip(runs, labels, summaries, strict=True):
-            name = f"{method}, {label}"
+            name = f"{readable(method)}, {label}"
             colour_of[name] = colour[method]
             named += [{**summary, "method": name} for summary in own if summary["method"] == method]
             rows += [{**row, "method": name} for row in run.result["rows"] if row["method"] == method]
-    alt = f"Dot chart of {overview_words(named)}."
-    drawn = overview(named, rows, colour_of, width=WIDTH_INCHES)
+    pixels = pixels_of_maps(runs[0].result)  # the same of all: they are on one data set
+    alt = f"Dot chart of {overview_words(named, pixels)}."
+    drawn = overview(named, rows, pixels, colour_of, width=WIDTH_INCHES)
     training = []
     for place, (run, label) in enumerate(zip(runs, labels, strict=True)):
         figure = training_curves(run.metrics, methods)
@@ -169,13 +170,13 @@ def _difference_table(labels: Sequence[str], summaries: Sequence[Sequence[Mappin
             for summary in (each for each in own if each["method"] == method):
                 pairs = [(mean_of(summary, name), mean_of(first[method], name)) for name in DIFFERENCES]
                 cells = [
-                    MISSING if one is None or other is None else signed(one - other, name)
+                    MISSING if one is None or other is None else signed(one - other, METRICS[name])
                     for name, (one, other) in zip(DIFFERENCES, pairs, strict=True)
                 ]
-                rows.append([method, label, *cells])
+                rows.append([readable(method), label, *cells])
     if not rows:
         return None
-    heads = [Column(METRICS[name].heading, unit_of_difference(name)) for name in DIFFERENCES]
+    heads = [Column(METRICS[name].heading, unit_of_difference(METRICS[name])) for name in DIFFERENCES]
     note = "Differences of means; a claim about them needs the seeds and pairs of one study."
     title = f"Less {labels[0]}"
     return make_table(

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from jsep.evaluate import METRICS
-from jsep.record import correlation_of, mean_matrix, not_strongly_correlated
+from jsep.record import correlation_of, mean_matrix, not_strongly_correlated, readable
 from jsep.report.charts import Key, Line, Panel, line_chart
-from jsep.report.formatting import coefficient, minus, readable
+from jsep.report.formatting import coefficient, minus
 from jsep.report.paper import comparison_table
 from jsep.report.shown import (
     COSINE_END,
@@ -168,7 +168,7 @@ def _settings(result: Mapping[str, Any]) -> Table:
         for name in OF_SETTING:
             decimals = 2 if METRICS[name].decimals is None else METRICS[name].decimals
             cells.append(minus(f"{METRICS[name].scale * means[name][setting]:.{decimals}f}"))
-        rows.append([setting + (f" * ({count} of {len(own)})" if count else ""), str(len(own)), *cells])
+        rows.append([readable(setting) + (f" * ({count} of {len(own)})" if count else ""), str(len(own)), *cells])
     columns = ["training", Column("seeds"), *(Column(METRICS[n].heading, METRICS[n].unit) for n in OF_SETTING)]
     note = "Means over the seeds. * degraded: clean accuracy more than 5 points below that of MAT; not counted above."
     return make_table(columns, rows, title="The models", notes=(note,))

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 
 from jsep.plot.draw import CHANGE_COLOURS, MAP_COLOURS
+from jsep.record import readable
 from jsep.record.run_files import Course, Maps
 from jsep.report.map_figures import chosen_pairs
 from jsep.report.style import colours, page_colours
@@ -18,8 +19,8 @@ MAX_BYTES = 3_000_000
 NUM_PAIRS = 6
 NORMALISATIONS = {"l1": "sums to 1", "max": "largest is 1", "l2": "length 1"}
 METRICS = {
-    "loss": "mean squared difference to the target's map",
-    "removed": "share of the difference removed [%]",
+    "loss": "explanation loss to the target's map",
+    "removed": "share of the loss removed [%]",
     "cosine": "cosine with the target's map",
     "spearman": "rank correlation with the target's map",
     "overlap": "overlap of the largest tenth of pixels [%]",
@@ -104,7 +105,9 @@ def explorer_data(maps: Maps, methods: Sequence[str], config: Mapping[str, Any])
         "steps": [course.steps[index] for index in kept],
         "whole": maps.course is not None,
         "normalize": str(config.get("map_normalize", "l1")),
-        "methods": [{"name": method, "colour": page_colours(colour[method])} for method in shown],
+        "methods": [
+            {"name": method, "title": readable(method), "colour": page_colours(colour[method])} for method in shown
+        ],
         "pairs": [
             {
                 "victim": maps.class_name(int(maps.victim_labels[pair])),

@@ -5,7 +5,9 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jsep import record
+from jsep import evaluate, record
+from jsep.evaluate import Metric
+from jsep.record import readable, readable_all
 from jsep.record.summary import often_raised_warnings
 from jsep.report.formatting import MISSING, coefficient, factor, listing, p_text, signed, unit_of_difference
 from jsep.report.table import Cell, Column, Table, make_table, text_column
@@ -50,7 +52,7 @@ def brief_answer(content: Mapping[str, Any]) -> tuple[str, ...]:
     found = answer(content)
     names = [name for name, _ in found.verdicts]
     others = [
-        f"{record.QUESTIONS[name].heading}{f' ({subject})' if names.count(name) > 1 else ''}: {own}"
+        f"{record.QUESTIONS[name].heading}{f' ({readable(subject)})' if names.count(name) > 1 else ''}: {own}"
         for (name, subject), own in found.verdicts.items()
         if name not in _HEADLINES
     ]
@@ -81,14 +83,15 @@ def _headline(result: record.Result, found: Mapping[tuple[str, str], str]) -> st
     for question, about in _HEADLINES.items():
         own = [(subject, verdict) for (name, subject), verdict in found.items() if name == question]
         for subject, verdict in own:
-            of = f" ({subject})" if len(own) > 1 else ""
+            of = f" ({readable(subject)})" if len(own) > 1 else ""
             parts.append(f"{about}{of}: {verdict}")
     if not parts:
         parts = [
-            f"{record.QUESTIONS[name].sentence} ({subject}): {verdict}" for (name, subject), verdict in found.items()
+            f"{record.QUESTIONS[name].sentence} ({readable(subject)}): {verdict}"
+            for (name, subject), verdict in found.items()
         ]
     if not parts:
-        return f"{', '.join(result.methods)}: no two methods of this result are compared by a claim."
+        return f"{'; '.join(map(readable, result.methods))}: no two methods of this result are compared by a claim."
     return _capital(f"{'; '.join(parts)}.")
 
 
@@ -97,13 +100,15 @@ def _capital(text: str) -> str:
 
 
 def _sentence(key: tuple[str, str], findings: Sequence[record.Finding]) -> str:
-    """'SEP leaves robust accuracy where it was, within 2 points: undecided (sep_pos − mat −1.5 points [...], ...).'"""
+    """'SEP leaves robust accuracy where it was, within 2 points: undecided (SEP +, flattened less MAT −1.5 points
+    [...], ...).'"""
     parts = "; ".join(map(finding_text, findings))
     return _capital(f"{record.QUESTIONS[key[0]].sentence}: {record.verdict_of(findings)} ({parts}).")
 
 
 def finding_text(finding: record.Finding, *, unsaid: Collection[str] = ()) -> str:
-    """'sep_pos − mat −72 [−207, +63] × 1e-7, p = 1.000', with its remarks, except those in `unsaid`."""
+    """'SEP +, flattened less MAT −0.30 [−0.85, +0.26] N²·MSE, p = 1.000', with its remarks, except those in
+    `unsaid`."""
     claim = finding.claim
     if finding.mean is None:
         return f"{_compared(claim)}: {finding.reason}".removeprefix(": ")
@@ -114,28 +119,36 @@ def finding_text(finding: record.Finding, *, unsaid: Collection[str] = ()) -> st
 
 def _compared(claim: record.Claim) -> str:
     if claim.contrast:
-        return claim.method
-    sign = {record.DIFFERENCE: " − ", record.RATIO: " / "}.get(claim.scale)
-    return f"{claim.method}{sign}{claim.baseline}" if sign else ""
+        return readable_all(claim.method, tuple(claim.weights))
+    # Not a minus sign, which some of the names have.
+    sign = {record.DIFFERENCE: "less", record.RATIO: "/"}.get(claim.scale)
+    return f"{readable(claim.method)} {sign} {readable(claim.baseline)}" if sign else ""
+
+
+def _metric(finding: record.Finding) -> Metric:
+    return evaluate.METRICS[finding.claim.metric].of_maps(finding.num_pixels)
 
 
 def interval_text(finding: record.Finding) -> str:
-    """'−72 [−207, +63] × 1e-7' in the display unit of the metric; ratios and correlations are back-transformed."""
+    """'−0.30 [−0.85, +0.26] N²·MSE' in the display unit of the metric; ratios and correlations are
+    back-transformed."""
     claim, interval = finding.claim, finding.interval
     if claim.scale == record.RATIO:
         return factor(interval)
     if claim.scale == record.CORRELATION:
         return coefficient(*map(math.tanh, interval))
-    estimate, low, high = (signed(value, claim.metric) for value in interval)
+    metric = _metric(finding)
+    estimate, low, high = (signed(value, metric) for value in interval)
     ends = "" if math.isnan(interval.low) else f" [{low}, {high}]"
-    return f"{estimate}{ends} {unit_of_difference(claim.metric)}".strip()
+    return f"{estimate}{ends} {unit_of_difference(metric)}".strip()
 
 
 def remarks_of(finding: record.Finding) -> list[str]:
     """How many seeds would decide, what was left out, or why there is no verdict."""
     parts = [finding.reason] if finding.reason else []
     if finding.turns:
-        signs = ", ".join(f"{name} {signed(value, finding.claim.metric)}" for name, value in finding.by_attack.items())
+        metric = _metric(finding)
+        signs = ", ".join(f"{name} {signed(value, metric)}" for name, value in finding.by_attack.items())
         parts.append(f"the sign depends on the attack: {signs}")
     elif finding.verdict == record.UNDECIDED and finding.claim.scale != record.CORRELATION:
         parts.append(
@@ -151,8 +164,9 @@ def findings_table(content: Mapping[str, Any]) -> Table | None:
     rows, result = [], record.Result.from_dict(content)
     for finding in record.judge(result):
         claim, interval = finding.claim, finding.interval
-        unit = unit_of_difference(claim.metric)
-        estimate, low, high = (signed(value, claim.metric) for value in interval)
+        metric = _metric(finding)
+        unit = unit_of_difference(metric)
+        estimate, low, high = (signed(value, metric) for value in interval)
         rows.append(
             [
                 record.QUESTIONS[claim.question].heading + (f" [{unit}]" if unit else ""),
@@ -197,7 +211,7 @@ def _warning_sentences(content: Mapping[str, Any]) -> list[str]:
     """What the ensemble warns of, one sentence for each kind."""
     sentences = []
     for meaning, counts in often_raised_warnings(content).items():
-        where = listing([f"{method} {own} of {total} pairs" for method, (own, total) in counts.items()])
+        where = listing([f"{readable(method)} {own} of {total} pairs" for method, (own, total) in counts.items()])
         sentences.append(f"{_WARNING}{where}: {meaning}.")
     return sentences
 
@@ -206,14 +220,14 @@ def _degraded_sentences(result: record.Result) -> list[str]:
     """A sentence naming the degraded models, on which no verdict rests; none where no model has a baseline."""
     broken = sorted({row.method for row in result.rows if row.degraded})
     if broken:
-        return [f"Degraded in at least one seed, and left out of every comparison: {listing(broken)}."]
+        return [f"Degraded in at least one seed, and left out of every comparison: {'; '.join(map(readable, broken))}."]
     return ["No model is degraded."] if any(row.baseline for row in result.rows) else []
 
 
 def auto_attack_sentences(content: Mapping[str, Any]) -> tuple[str, ...]:
     """The automatic checks that AutoAttack raised, one sentence each with the model."""
     return tuple(
-        f"{row['method']} (seed {row['seed']}): {text}"
+        f"{readable(row['method'])} (seed {row['seed']}): {text}"
         for row in content.get("rows", ())
         for text in row.get("auto_attack_warnings", [])
     )

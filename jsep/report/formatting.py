@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from jsep import evaluate, stats
+from jsep import explain, stats
+from jsep.evaluate import Metric
 from jsep.record import as_number
 
 MISSING = "–"
@@ -60,9 +61,8 @@ def significant(value: float) -> str:
     return minus(f"{value:.{decimals_for([value])}f}" if abs(value) >= 0.01 else f"{value:.3g}")
 
 
-def metric_number(value: float, metric: str) -> str:
-    """The value of a metric as displayed, without its unit."""
-    shown = evaluate.METRICS[metric]
+def metric_number(value: float, shown: Metric) -> str:
+    """The value of a metric as displayed, without its unit. Args: shown: the metric, `of_maps` of the result."""
     if shown.decimals is None:
         return significant(shown.scale * value)
     return minus(format_number(value, shown.scale, shown.decimals))
@@ -82,22 +82,29 @@ def format_weight(value: Any) -> str:
     return minus(f"{number:+.0f}" if abs(number) >= 1000 else f"{number:+.3g}")
 
 
-def signed(value: float, metric: str) -> str:
+def signed(value: float, metric: Metric) -> str:
     """A difference with its sign, in the display unit of its metric, with three significant digits."""
     if math.isnan(value):
         return MISSING
-    shown = value * evaluate.METRICS[metric].scale
+    shown = value * metric.scale
     size = abs(shown)
-    text = f"{shown:+.0f}" if size >= 100 else f"{shown:+.1f}" if size >= 10 else f"{shown:+.3g}"
-    if size < 10 and evaluate.METRICS[metric].decimals is not None:
-        text = f"{shown:+.{evaluate.METRICS[metric].decimals}f}"
+    text = (
+        f"{shown:+.0f}"
+        if size >= 100
+        else f"{shown:+.1f}"
+        if size >= 10
+        else f"{shown:+.{decimals_for([shown])}f}"
+        if size >= 0.01
+        else f"{shown:+.3g}"
+    )
+    if size < 10 and metric.decimals is not None:
+        text = f"{shown:+.{metric.decimals}f}"
     return minus(text)
 
 
-def unit_of_difference(metric: str) -> str:
+def unit_of_difference(metric: Metric) -> str:
     """The unit of a difference of this metric: points for a metric in percent, else the metric's own."""
-    shown = evaluate.METRICS[metric]
-    return {"%": "points", "1e-7": "× 1e-7"}.get(shown.unit, shown.unit)
+    return "points" if metric.unit == "%" else metric.unit
 
 
 def coefficient(estimate: float, low: float, high: float) -> str:
@@ -127,37 +134,7 @@ def listing(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-_NAMES = {
-    "standard": "standard",
-    "mat": "MAT",
-    "trades": "TRADES",
-    "mart": "MART",
-    "sep": "SEP",
-    "trades_sep": "TRADES with SEP",
-    "base": "base",
-    "continued": "continued",
-    "sep_pos": "SEP +, flattened",
-    "sep_neg": "SEP −, sharpened",
-}
-
-
-_REGULARISERS = {"lga": "LGA", "hessian": "Hessian", "cure": "CURE", "ig_norm": "IG-NORM", "r2et": "R2ET"}
-
-
-def readable(method: str) -> str:
-    """A training method for people: "sep_pos" -> "SEP +, flattened", "trades_sep_neg" -> "TRADES, SEP −, sharpened",
-    "trades@6" -> "TRADES, weight 6", "sep_pos_8" of a study of cells -> "SEP +, flattened, ε = 8/255"; a name that is
-    no combination of known ones stays as it is."""
-    if method in _NAMES:
-        return _NAMES[method]
-    stem, _, weight = method.partition("@")
-    if weight and readable(stem) != stem:
-        return f"{readable(stem)}, weight {weight}"
-    cell = re.fullmatch(r"(\w+?)_(\d+(?:\.\d+)?)", method)
-    if cell and cell[1] in _NAMES:
-        return f"{_NAMES[cell[1]]}, ε = {cell[2]}/255"
-    for term in ("sep_pos", "sep_neg", *_REGULARISERS):
-        base = method.removesuffix(f"_{term}")
-        if base != method and base in _NAMES:
-            return f"{_NAMES[base]}, {_NAMES.get(term) or _REGULARISERS[term]}"
-    return method
+def explanation_name(method: str) -> str:
+    """An explanation method for people: its title in `explain.METHODS`, else its name with spaces."""
+    known = explain.METHODS.get(method)
+    return (known.title if known else "") or method.replace("_", " ")

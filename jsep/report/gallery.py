@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jsep.report.formatting import explanation_name
 from jsep.report.image_grid import Layout, Tile, class_words, image_grid
 from jsep.report.style import NamedFigure, plain
 from jsep.report.table import Column, Table, make_table
@@ -24,7 +25,7 @@ _MAX_BYTES = 1024 * 1024
 def gallery_tables(result: Mapping[str, Any]) -> list[Table]:
     """How concentrated the maps of each method are, and how much they change when the weights are randomised."""
     rows = [
-        [row["method"], row["model"], *(form.format(row[key]) for key, (_, form) in _COLUMNS.items())]
+        [explanation_name(row["method"]), row["model"], *(form.format(row[key]) for key, (_, form) in _COLUMNS.items())]
         for row in result["rows"]
     ]
     return [make_table(["method", "model", *(column for column, _ in _COLUMNS.values())], rows, num_names=2)]
@@ -40,9 +41,10 @@ def gallery_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
     # Methods differ widely in concentration, so each row has its own scale and colour bar.
     rows += [[Tile(explanation, "map") for explanation in arrays[method]] for method in methods]
     names = [class_words(str(name)) for name in arrays.get("class_names", [""] * len(images))]
+    shown = [explanation_name(method) for method in methods]
     layout = Layout(left=1.75, top=0.28, gap=0.06, below=0.1, width=7.2)
-    figure = image_grid(rows, titles=names, names=["", *(plain(method, 26) for method in methods)], layout=layout)
+    figure = image_grid(rows, titles=names, names=["", *(plain(method, 26) for method in shown)], layout=layout)
     heading = "The explanation methods on the same images"
-    alt = f"Grid of pictures: the maps of {', '.join(methods)}, a row each, on {len(images)} images."
+    alt = f"Grid of pictures: the maps of {'; '.join(shown)}, a row each, on {len(images)} images."
     caption = "In % of the map by its square root, a scale for each method."
     return [NamedFigure("methods", heading, alt, caption, figure, _MAX_BYTES)]

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jsep.evaluate import LOSS_SCALE, METRICS
-from jsep.record import SeedMean, landscape_number
+from jsep.evaluate import METRICS
+from jsep.record import SeedMean, landscape_number, pixels_of_maps, readable
 from jsep.report.formatting import MISSING, coefficient, minus
 from jsep.report.shown import CLEAN, EFFECTIVE_PIXELS, LOSS_END, LOSS_START, REMOVED, ROBUST
 from jsep.report.table import Cell, Column, Table, make_table
@@ -39,12 +39,15 @@ CURVATURES = ("top_eigenvalue", "trace", "frobenius_norm", "average_sharpness", 
 _OF_MAP = ("jacobian_spectral_norm", "jacobian_frobenius_norm", "local_lipschitz")
 _OF_MODEL = (CLEAN, ROBUST, LOSS_START, LOSS_END, REMOVED)
 _BARE = {"cross_entropy": "nats", "margin": "logits"}
-"""The functions that are not explanation losses, and therefore not displayed x 1e-7."""
+"""The functions that are not explanation losses, and therefore displayed as they are."""
 
 
-def unit_of(scalar: str) -> tuple[float, str]:
+def unit_of(result: Mapping[str, Any], scalar: str) -> tuple[float, str]:
     """Factor and unit in which the values of a function are displayed."""
-    return (1.0, _BARE[scalar]) if scalar in _BARE else (LOSS_SCALE, "1e-7")
+    if scalar in _BARE:
+        return 1.0, _BARE[scalar]
+    loss = METRICS[LOSS_END].of_maps(pixels_of_maps(result))
+    return loss.scale, loss.unit
 
 
 def name_of(predictor: str) -> str:
@@ -103,11 +106,12 @@ def describe_slices(result: Mapping[str, Any]) -> str:
 
 def model_table(result: Mapping[str, Any]) -> Table:
     """One row for each method: accuracies and the result of the attack."""
+    shown = [METRICS[name].of_maps(pixels_of_maps(result)) for name in _OF_MODEL]
     rows = [
-        [method, *(_cell(landscape_number(result, method, name), METRICS[name].scale) for name in _OF_MODEL)]
+        [readable(method), *(_cell(landscape_number(result, method, each.name), each.scale) for each in shown)]
         for method in methods_of(result)
     ]
-    columns = ["method", *(Column(METRICS[name].heading, METRICS[name].unit) for name in _OF_MODEL)]
+    columns = ["method", *(Column(each.heading, each.unit) for each in shown)]
     return make_table(columns, rows, title="The models under attack")
 
 
@@ -115,14 +119,16 @@ def curvature_table(result: Mapping[str, Any]) -> Table:
     """One row for each function and method."""
     rows: list[list[str | Cell]] = []
     for scalar in scalars_of(result):
-        scale, unit = unit_of(scalar)
+        scale, unit = unit_of(result, scalar)
         for method in methods_of(result):
             numbers = (landscape_number(result, method, f"{scalar}/{quantity}") for quantity in CURVATURES)
-            rows.append([f"{SCALAR_NAMES[scalar]} [{unit}]", method, *(_cell(found, scale) for found in numbers)])
+            rows.append(
+                [f"{SCALAR_NAMES[scalar]} [{unit}]", readable(method), *(_cell(found, scale) for found in numbers)]
+            )
     for quantity in _OF_MAP:
         for method in methods_of(result):
             found = _cell(landscape_number(result, method, f"map/{quantity}"))
-            rows.append([QUANTITY_NAMES[quantity], method, found, *[MISSING] * (len(CURVATURES) - 1)])
+            rows.append([QUANTITY_NAMES[quantity], readable(method), found, *[MISSING] * (len(CURVATURES) - 1)])
     columns = ["function", "method", *(QUANTITY_NAMES[quantity] for quantity in CURVATURES)]
     return make_table(columns, rows, num_names=2, title="Curvature and sharpness in the image")
 

@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from jsep import stats
-from jsep.record import landscape_number
+from jsep.record import landscape_number, readable
 from jsep.record.landscape import RANDOM_DIRECTIONS, landscape_lines, spectral_shares
 from jsep.report.charts import Dot, DotPanel, DotRow, Key, Line, Panel, contour_chart, dot_chart, line_chart
-from jsep.report.formatting import readable
 from jsep.report.landscape import (
     CURVATURES,
     OUTCOME_NAMES,
@@ -92,7 +91,7 @@ def slices_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: s
     with all methods; run: label of the run."""
     name, methods, places = SCALAR_NAMES[scalar], methods_of(result), arrays["coordinates"]
     colour, mark = colours(methods), marks(methods)
-    scale, unit = unit_of(scalar)
+    scale, unit = unit_of(result, scalar)
     directions = result["directions"][scalar]
     random = next((each for each in directions if each in RANDOM_DIRECTIONS), None)
 
@@ -111,7 +110,7 @@ def slices_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: s
     panels = []
     if random is not None:
         for method in methods:
-            title = f"{method}, {DIRECTION_NAMES[random]}"
+            title = f"{readable(method)}, {DIRECTION_NAMES[random]}"
             panels.append(Panel(title, "distance [epsilon]", label, [line(method, random, single=True)], adjust))
     for direction in (each for each in directions if each != random):
         own = [line(method, direction) for method in methods]
@@ -125,17 +124,17 @@ def slices_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: s
         f"band: 10 to 90 % of the lines over {result['num_images']} images (first seed). {describe_slices(result)}"
     )
     of_run = f", {run}" if run else ""
-    alt = f"Curves of the {name} along lines through the images for {', '.join(methods)}{of_run}."
+    alt = f"Curves of the {name} along lines through the images for {'; '.join(map(readable, methods))}{of_run}."
     figure = line_chart(panels, keys=keys, share="y")
     return NamedFigure(f"slices_{scalar}", f"Slices: {name}{of_run}", alt, caption, figure)
 
 
 def plane_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: str = "") -> NamedFigure:
     """One function in the plane of the attack direction and a random one: contours, one panel for each method."""
-    name, (scale, unit) = SCALAR_NAMES[scalar], unit_of(scalar)
+    name, (scale, unit) = SCALAR_NAMES[scalar], unit_of(result, scalar)
     # Rows of the arrays follow the attack direction, which is the horizontal axis of the figure.
     planes = {
-        method: np.ma.masked_invalid(scale * np.asarray(arrays[f"{method}/{scalar}/plane"], float))
+        readable(method): np.ma.masked_invalid(scale * np.asarray(arrays[f"{method}/{scalar}/plane"], float))
         for method in methods_of(result)
     }
     figure = contour_chart(
@@ -152,7 +151,7 @@ def plane_figure(result: Mapping[str, Any], arrays: Arrays, scalar: str, run: st
         f"one scale for all models; the cross is the image. {describe_slices(result)}"
     )
     of_run = f", {run}" if run else ""
-    alt = f"Contours of the {name} in a plane through the images for {', '.join(planes)}{of_run}."
+    alt = f"Contours of the {name} in a plane through the images for {'; '.join(planes)}{of_run}."
     return NamedFigure(f"plane_{scalar}", f"Plane: {name}{of_run}", alt, caption, figure)
 
 
@@ -163,7 +162,7 @@ def _spectra(result: Mapping[str, Any], arrays: Arrays) -> Figure:
     colour, style = colours(methods), dict(zip(methods, _STYLES * len(methods), strict=False))
     panels = []
     for scalar in scalars_of(result):
-        scale, unit = unit_of(scalar)
+        scale, unit = unit_of(result, scalar)
         nodes = {m: scale * np.asarray(arrays[f"{m}/{scalar}/spectrum_nodes"], float).ravel() for m in methods}
         largest = max(float(np.nanmax(np.abs(values))) for values in nodes.values()) or 1.0
         threshold = largest / 1000
@@ -206,7 +205,7 @@ def _curvature(result: Mapping[str, Any]) -> Figure:
     colour, mark = colours(methods), marks(methods)
     panels = []
     for scalar in scalars_of(result):
-        scale, unit = unit_of(scalar)
+        scale, unit = unit_of(result, scalar)
         for quantity in CURVATURES:
             rows, smallest = [], np.inf
             for method in methods:

@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jsep import evaluate
-from jsep.evaluate import LOSS_SCALE
+from jsep.evaluate import LOSS_UNIT
+from jsep.record import readable
 from jsep.record.run_files import Maps
-from jsep.report.formatting import minus, readable, significant
+from jsep.report.formatting import minus, significant
 from jsep.report.image_grid import Layout, Tile, class_words, first_of_each_class, image_grid
 from jsep.report.style import NamedFigure, plain
 
@@ -25,8 +26,8 @@ def map_figures(maps: Maps, methods: Sequence[str]) -> list[NamedFigure]:
         NamedFigure(
             "explanations",
             "Explanation maps side by side",
-            f"Grid of pictures: in each row one image and its explanation map by {', '.join(having)}, with "
-            "the effective pixels of each map.",
+            f"Grid of pictures: in each row one image and its explanation map by {'; '.join(map(readable, having))}, "
+            "with the effective pixels of each map.",
             "Images in the rows, the map of each method in the columns (Figure 4 of the paper), first "
             "seed, before any attack. One colour scale a row, in % of the map that "
             "lies on a pixel, by its square root. Below each map its effective pixels, 1 / Σ map², of "
@@ -44,14 +45,14 @@ def map_figures(maps: Maps, methods: Sequence[str]) -> list[NamedFigure]:
                 f"attack_{name}",
                 f"The attack on the explanations of {readable(method)}",
                 f"Rows of victim image, target image, manipulated image, amplified difference and the maps "
-                f"of the three, for {method}.",
+                f"of the three, for {readable(method)}.",
                 "The attack (Figure 1a of the paper) changes the victim until its map resembles that of "
                 "the target while the prediction stays. Here it brings the map closer in "
                 f"{closer} of "
                 f"{num_pairs} pairs of the first seed. Difference: manipulated minus victim, mean over "
                 "channels, orange lower and purple higher, amplified by the factor above it, which is the "
                 "same for all methods; its scale is in pixel units (images are in [0, 1]). The three maps "
-                "of a row share one colour scale, in % of the map, by its square root. Losses × 1e-7. The "
+                f"of a row share one colour scale, in % of the map, by its square root. Losses in {LOSS_UNIT}. The "
                 "pairs are the first of each victim class, the same for every method.",
                 attack_panel(maps, method),
             )
@@ -102,6 +103,7 @@ def explanations(maps: Maps, methods: Sequence[str], *, num_rows: int = 6) -> Fi
 def attack_panel(maps: Maps, method: str, *, num_rows: int = 4) -> Figure:
     """The attack on the maps of one method (Figure 1a of the paper): images, amplified difference, maps."""
     own = maps.methods[method]
+    scale = evaluate.METRICS["explanation_loss_end"].of_maps(maps.num_pixels).scale
     chosen = chosen_pairs(maps, num_rows)
     limit = max(float(np.nanmax(np.abs(_change(maps, each, index)))) for each in maps.methods for index in chosen)
     rows = []
@@ -120,9 +122,9 @@ def attack_panel(maps: Maps, method: str, *, num_rows: int = 4) -> Figure:
                 Tile(maps.target_images[index], "image", class_words(maps.class_name(int(maps.target_labels[index])))),
                 Tile(own["manipulated"][index], "image", prediction, lost),
                 Tile(_change(maps, method, index), "change", f"largest change {change:.2g}"),
-                Tile(victim, "map", f"loss {significant(LOSS_SCALE * before)} × 1e-7\nto the target"),
+                Tile(victim, "map", f"loss {significant(scale * before)}\nto the target"),
                 Tile(target, "map"),
-                Tile(manipulated, "map", f"loss {significant(LOSS_SCALE * after)} × 1e-7\n{removed}"),
+                Tile(manipulated, "map", f"loss {significant(scale * after)}\n{removed}"),
             ]
         )
     titles = (

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jsep import evaluate, record
+from jsep import evaluate, explain, record
 from jsep.report.findings import FEW_SEEDS, finding_text, remarks_of
-from jsep.report.formatting import MISSING, minus, significant
+from jsep.report.formatting import MISSING, explanation_name, minus, significant
 from jsep.report.table import Cell, Table, make_table, text_column
 
 _Results = Mapping[str, Mapping[str, Any]]
@@ -50,10 +50,12 @@ def paper_table(results: _Results) -> Table:
                 cells = (item.name, each.subject, each.paper, comparison_text(each), each.verdict, each.basis)
                 rows.append([*(cell or MISSING for cell in cells), Cell(name, link=f"{name}/README.md")])
     notes = [
-        "Losses × 1e-7; in brackets 95 % intervals, of differences over seeds and images, of single numbers over "
-        "the seeds; p after Holm's correction over the claims of a study. The recipes are small (see each result), so "
-        f'a published number is there for its size; the claims are what is tested. {FEW_SEEDS} "{record.UNKNOWN}": the '
-        "result lacks what it takes, or models are degraded, and a broken classifier is no evidence."
+        "Published losses and the measured ones beside them are mean squared errors in the paper's unit, 1e-7; every "
+        f"other loss is {evaluate.LOSS_UNIT}. In brackets 95 % intervals, of differences over seeds and images, of "
+        "single numbers over the seeds; p after Holm's correction over the claims of a study. The recipes are small "
+        "(see each result), so a published number is there for its size; the claims are what is tested. "
+        f'{FEW_SEEDS} "{record.UNKNOWN}": the result lacks what it takes, or models are degraded, and a broken '
+        "classifier is no evidence."
     ]
     if missing:
         notes.append(f"Not yet run: {'; '.join(missing)}.")
@@ -77,11 +79,16 @@ def comparison_text(compared: record.Comparison) -> str:
     remarks = [remarks_of(finding) for finding in findings if finding.mean is not None]
     shared = [each for each in remarks[0] if all(each in own for own in remarks)] if len(remarks) > 1 else []
     parts = [
-        (f"{finding.claim.subject}: " if len(subjects) > 2 else "") + finding_text(finding, unsaid=shared)
+        (f"{_named(finding.claim.subject)}: " if len(subjects) > 2 else "") + finding_text(finding, unsaid=shared)
         for finding in findings
     ]
     text = "; ".join(parts) + (f" ({'; '.join(shared)})" if shared else "")
     return ", ".join(filter(None, [text, compared.note]))
+
+
+def _named(subject: str) -> str:
+    """The subject of a claim for people: a training method, an explanation method, or words."""
+    return explanation_name(subject) if subject in explain.METHODS else record.readable(subject)
 
 
 def _number_text(compared: record.Comparison) -> str:

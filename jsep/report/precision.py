@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jsep.evaluate import METRICS
-from jsep.record import count, shift
+from jsep.record import count, pixels_of_maps, readable, shift
 from jsep.report.formatting import MISSING, minus
 from jsep.report.shown import PRECISION, TRAIN_SECONDS
 from jsep.report.table import Table, make_table
@@ -17,18 +17,19 @@ def precision_tables(result: Mapping[str, Any]) -> list[Table]:
 
     The standard deviation of float32 over the seeds beside it shows the size of seed noise.
     """
+    metrics = {name: METRICS[name].of_maps(pixels_of_maps(result)) for name in PRECISION}
     rows = []
     for method in dict.fromkeys(row["method"] for row in result["rows"]):
         own = [row for row in result["rows"] if row["method"] == method]
-        shown = [(name, METRICS[name].title, METRICS[name].scale) for name in PRECISION]
-        for name, title, scale in [*shown, (TRAIN_SECONDS, "training [s]", 1.0)]:
+        shown = [(name, metric.title, metric.scale, 2 if metric.is_loss else 1) for name, metric in metrics.items()]
+        for name, title, scale, places in [*shown, (TRAIN_SECONDS, "training [s]", 1.0, 1)]:
             moved = shift(own, "precision", _FORMATS, name, scale=scale)
-            change, spread = f"{moved.difference:+.1f}", MISSING
+            change, spread = f"{moved.difference:+.{places}f}", MISSING
             if len(moved.differences) > 1:
-                change += f" ({min(moved.differences):+.1f} to {max(moved.differences):+.1f})"
-                spread = f"{min(moved.spread):.1f} to {max(moved.spread):.1f}"
-            numbers = [f"{moved.first:.1f}", f"{moved.second:.1f}", change, spread]
-            rows.append([method, title, *map(minus, numbers)])
+                change += f" ({min(moved.differences):+.{places}f} to {max(moved.differences):+.{places}f})"
+                spread = f"{min(moved.spread):.{places}f} to {max(moved.spread):.{places}f}"
+            numbers = [f"{moved.first:.{places}f}", f"{moved.second:.{places}f}", change, spread]
+            rows.append([readable(method), title, *map(minus, numbers)])
     config, seeds = result["config"], len({row["seed"] for row in result["rows"]})
     note = (
         f"{result['experiment']}: {config['dataset']}, {config['model']}, {config['epochs']} epochs, "

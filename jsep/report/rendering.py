@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from jsep.report.formatting import MISSING, readable
+from jsep.report.formatting import MISSING
 from jsep.report.style import page_colours
 
 
@@ -21,7 +21,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": shown, "page_colours": page_colours, "readable": readable}
+    environment.filters |= {"shown": shown, "page_colours": page_colours}
     return environment
 
 

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jsep import evaluate, stats
-from jsep.record import num_orders
+from jsep.evaluate import LOSS_UNIT
+from jsep.record import num_orders, pixels_of_maps, readable
 from jsep.record.many import mean_standard_errors
 from jsep.report.charts import Key, Line, Panel, line_chart
 from jsep.report.formatting import metric_number
@@ -18,8 +19,8 @@ from jsep.report.style import NamedFigure, colours, marks, plain
 from jsep.report.table import Column, Table, make_table, text_column
 
 
-def _loss(value: float) -> str:
-    return metric_number(float(value), LOSS_END)
+def _loss(value: float, num_pixels: int | None) -> str:
+    return metric_number(float(value), evaluate.METRICS[LOSS_END].of_maps(num_pixels))
 
 
 def selection_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[NamedFigure]:
@@ -35,7 +36,8 @@ def selection_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarray
                 "explanation loss of each map to the others of its cluster and to those of other clusters.",
                 "Nearest to the centres of the largest clusters (Figure 2 of the paper), one colour scale for all "
                 "maps. "
-                "Below each map its mean explanation loss [1e-7] to the others of its cluster, and to those of others.",
+                f"Below each map its mean explanation loss [{LOSS_UNIT}] to the others of its cluster, and to those of "
+                "others.",
                 _clusters(arrays["images"], arrays["maps"], model),
             )
         )
@@ -57,16 +59,17 @@ def selection_figures(result: Mapping[str, Any], arrays: Mapping[str, np.ndarray
 
 
 def _clusters(images: np.ndarray, maps: np.ndarray, model: str) -> Figure:
+    pixels = maps.shape[-2] * maps.shape[-1]
     within, between = evaluate.mean_losses_by_cluster(maps)
     rows, names = [], []
     for cluster in range(len(images)):
         rows.append([Tile(image, "image") for image in images[cluster]])
         losses = zip(maps[cluster], within[cluster], between[cluster], strict=True)
-        rows.append([Tile(own, "map", f"{_loss(near)} | {_loss(far)}") for own, near, far in losses])
+        rows.append([Tile(own, "map", f"{_loss(near, pixels)} | {_loss(far, pixels)}") for own, near, far in losses])
         names += [f"cluster {cluster + 1}", "map\n\nmean loss\nin cluster |\nto others"]
-    means = [_loss(stats.band(each.reshape(-1, 1)).mean[0]) for each in (within, between)]
-    heading = f"Nearest to the centres of the largest clusters; maps of {plain(model)}\n"
-    heading += f"explanation loss [1e-7] of these maps: {means[0]} within a cluster, {means[1]} between clusters"
+    means = [_loss(stats.band(each.reshape(-1, 1)).mean[0], pixels) for each in (within, between)]
+    heading = f"Nearest to the centres of the largest clusters; maps of {plain(readable(model))}\n"
+    heading += f"explanation loss [{LOSS_UNIT}] of these maps: {means[0]} within a cluster, {means[1]} between clusters"
     width = 1.1 * images.shape[1] + 2
     layout = Layout(left=1.3, top=0.62, gap=0.06, below=0.23, width=width, one_scale=True)
     return image_grid(rows, titles=[""] * images.shape[1], names=names, heading=heading, layout=layout)
@@ -106,20 +109,26 @@ def _draws(summary: Mapping[str, Any]) -> Figure:
 
 def selection_tables(result: Mapping[str, Any]) -> list[Table]:
     """The draws for each selection rule, and the clusterings."""
-    tables = [_draws_table(result["summary"])]
-    return [*tables, _clusters_table(result["clusterings"])] if result["clusterings"] else tables
+    tables = [_draws_table(result["summary"], pixels_of_maps(result))]
+    return (
+        [*tables, _clusters_table(result["clusterings"], pixels_of_maps(result))] if result["clusterings"] else tables
+    )
 
 
-def _draws_table(summary: Mapping[str, Any]) -> Table:
+def _draws_table(summary: Mapping[str, Any], pixels: int | None) -> Table:
     methods, entries = summary["methods"], summary["selections"]
+
+    def loss(value: float) -> str:
+        return _loss(value, pixels)
+
     rows = [
         [
             entry["selection"],
             *(
-                f"{_loss(entry['mean'][m])} ± {_loss(entry['std_of_draws'][m])} ({_loss(entry['standard_error'][m])})"
+                f"{loss(entry['mean'][m])} ± {loss(entry['std_of_draws'][m])} ({loss(entry['standard_error'][m])})"
                 for m in methods
             ),
-            " < ".join(entry["order"]),
+            " < ".join(map(readable, entry["order"])),
             f"{100 * entry['draws_in_order']:.0f}",
             f"{entry['mean_tau']:.2f}",
         ]
@@ -136,13 +145,13 @@ def _draws_table(summary: Mapping[str, Any]) -> Table:
         else f"The {len(entries)} rules give {orders} different orders of the mean losses.",
     )
     columns = [
-        "pairs by", *(Column(f"{method}: loss at end", "1e-7") for method in methods),
+        "pairs by", *(Column(f"{readable(method)}: loss at end", LOSS_UNIT) for method in methods),
         text_column("order of the mean losses"), Column("draws in it", "%"), Column("tau to all rules"),
     ]  # fmt: skip
     return make_table(columns, rows, notes=notes, title="Pairs drawn anew")
 
 
-def _clusters_table(clusterings: Sequence[Mapping[str, Any]]) -> Table:
+def _clusters_table(clusterings: Sequence[Mapping[str, Any]], pixels: int | None) -> Table:
     models = list(dict.fromkeys(entry["model"] for entry in clusterings))
     found: dict[tuple, dict[str, Mapping[str, Any]]] = {}
     for entry in clusterings:
@@ -153,12 +162,20 @@ def _clusters_table(clusterings: Sequence[Mapping[str, Any]]) -> Table:
         cells = []
         for model in models:
             entry = own[model]
-            inter, intra, deviation = (_loss(entry[key]) for key in ("loss_inter", "loss_intra", "loss_intra_std"))
+            inter, intra, deviation = (
+                _loss(entry[key], pixels) for key in ("loss_inter", "loss_intra", "loss_intra_std")
+            )
             cells.append(f"{inter} / {intra} ± {deviation} = {entry['ratio']:.2f}")
         rows.append([network, str(number), selection, f"{agreement:.2f}", *cells])
-    heads = ["features of", "clusters", "by", Column("Rand index to classes"), *(f"{m}: inter / intra" for m in models)]
+    heads = [
+        "features of",
+        "clusters",
+        "by",
+        Column("Rand index to classes"),
+        *(f"{readable(m)}: inter / intra" for m in models),
+    ]
     note = (
-        "Explanation loss [1e-7] between images of different clusters and of the same one, over all pairs of test "
-        "images, ± the standard deviation over the pairs within, and the ratio."
+        f"Explanation loss [{LOSS_UNIT}] between images of different clusters and of the same one, over all pairs of "
+        "test images, ± the standard deviation over the pairs within, and the ratio."
     )
     return make_table(heads, rows, notes=(note,), title="Maps within and between clusters", num_names=3)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jsep.record import num_pixels_of
-from jsep.report.formatting import MISSING, format_weight
+from jsep.report.formatting import MISSING, explanation_name, format_weight
 from jsep.report.table import Table, make_table, text_column
 
 PAPER = {
@@ -77,7 +77,7 @@ def _cells(config: Mapping[str, Any], num_pixels: int | None) -> dict[str, str]:
         "SEP weights, of MSE": _weights(config, "paper", num_pixels),
         "SEP weights, of N²·MSE": _weights(config, "scale_free", num_pixels),
         "SEP noise": noise if has_sep else "",
-        "explanation": ", ".join(config.get("explanations", [config["explanation_method"]])),
+        "explanation": ", ".join(map(explanation_name, config.get("explanations", [config["explanation_method"]]))),
         "attack on it, steps × size": _attack(config),
         "pairs (clusters)": f"{config['num_pairs']} ({config['num_clusters']})",
     }

@@ -6,7 +6,7 @@ Their headings, units, scales and directions are those of `evaluate.METRICS`.
 from typing import NamedTuple
 
 from jsep import evaluate
-from jsep.evaluate.metric import PAPER, SCALE_FREE, Metric
+from jsep.evaluate.metric import LOSS_UNIT, PAPER, SCALE_FREE, Metric
 
 CLEAN, ROBUST = "clean_accuracy", "robust_accuracy"
 LOSS_START, LOSS_END = "explanation_loss_start", "explanation_loss_end"
@@ -25,7 +25,7 @@ WEIGHTS = (
         "loss: positive flattens the explanation-loss landscape, negative sharpens it, 0 is training without it.",
     ),
     Metric(
-        SCALE_FREE_SEP_WEIGHT, "SEP weight /N²·MSE", "", 1.0, None, SCALE_FREE,
+        SCALE_FREE_SEP_WEIGHT, f"SEP weight /{LOSS_UNIT}", "", 1.0, None, SCALE_FREE,
         "The SEP weight per unit of N²·MSE: the same training pressure at any image size.",
     ),
 )  # fmt: skip
@@ -82,7 +82,7 @@ class Ends(NamedTuple):
 
 
 OVERVIEW = (
-    Ends("Explanation loss", "○ start  ● end  [1e-7]", LOSS_START, LOSS_END),
+    Ends("Explanation loss", f"○ start  ● end  [{LOSS_UNIT}]", LOSS_START, LOSS_END),
     Ends("Accuracy", "○ clean  ● robust  [%]", CLEAN, ROBUST),
     Ends("Confound: size of map", "effective pixels [px]", None, EFFECTIVE_PIXELS),
     Ends("Free of scale: cosine", "○ start  ● end", COSINE_START, COSINE_END),
@@ -90,7 +90,7 @@ OVERVIEW = (
 
 OVER_WEIGHTS = (
     Ends("Accuracy, clean and under attack", "accuracy [%]", CLEAN, ROBUST),
-    Ends("Explanation loss", "N²·MSE", SCALE_FREE_START, SCALE_FREE_END),
+    Ends("Explanation loss", LOSS_UNIT, SCALE_FREE_START, SCALE_FREE_END),
     Ends("Removed by the attack", "share of the loss at start [%]", None, REMOVED),
     Ends("Cosine to the target's map", "cosine", COSINE_START, COSINE_END),
     Ends("Concentration", "effective pixels [px]", None, EFFECTIVE_PIXELS),

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jsep.evaluate import LOSS_SCALE, METRICS
-from jsep.record import as_number, mean_curve, mean_of, std_of, summarise, values_by_epoch
+from jsep.evaluate import LOSS_UNIT, METRICS
+from jsep.record import as_number, mean_curve, mean_of, pixels_of_maps, readable, std_of, summarise, values_by_epoch
 from jsep.record.run_files import Run
 from jsep.report import shown
 from jsep.report.charts import Dot, DotPanel, DotRow, Key, Line, Panel, dot_chart, line_chart
-from jsep.report.formatting import DEGRADED_MARK, minus, readable, significant
+from jsep.report.formatting import DEGRADED_MARK, minus, significant
 from jsep.report.map_figures import map_figures
 from jsep.report.style import NamedFigure, colours, marks, spans_decades
 
@@ -26,9 +26,9 @@ _DEGRADED = "* degraded model: its explanation loss is no sign of robustness"
 def study_figures(run: Run) -> list[NamedFigure]:
     """Every figure that the files of a run allow, in the order of the page."""
     rows = run.result["rows"]
-    summaries = summarise(rows)
+    summaries, pixels = summarise(rows), pixels_of_maps(run.result)
     methods = [summary["method"] for summary in summaries]
-    names = ", ".join(methods)
+    names = "; ".join(map(readable, methods))
     seeds = max(summary["num_seeds"] for summary in summaries)
     spread = (
         f"bars: one standard deviation over {seeds} seeds; ticks below: the single seeds"
@@ -39,16 +39,16 @@ def study_figures(run: Run) -> list[NamedFigure]:
         NamedFigure(
             "overview",
             "The answer at one look",
-            f"Dot chart of {overview_words(summaries)}.",
+            f"Dot chart of {overview_words(summaries, pixels)}.",
             "What to look for: whether the end of the explanation loss moves while the robust accuracy "
             "does not. Hollow: before the attack (clean accuracy); filled: after it (robust accuracy); "
             f"{spread}. The percentage is the change from start to end. The third panel shows what confounds "
             "the loss: a map on fewer effective pixels has a higher loss against any target. The fourth, the "
             "cosine, tells how close the attack came whatever the size of the loss.",
-            overview(summaries, rows),
+            overview(summaries, rows, pixels),
         )
     ]
-    figure = loss_and_chance(summaries)
+    figure = loss_and_chance(summaries, pixels)
     if figure is not None:
         found.append(
             NamedFigure(
@@ -89,31 +89,37 @@ def study_figures(run: Run) -> list[NamedFigure]:
     return found
 
 
-def overview_words(summaries: Rows) -> str:
-    """The numbers of the overview as alternative text."""
+def overview_words(summaries: Rows, num_pixels: int | None) -> str:
+    """The numbers of the overview as alternative text. Args: num_pixels: N of the maps, None where unknown."""
     parts = []
     for panel in shown.OVERVIEW:
-        scale = METRICS[panel.after].scale
+        scale = METRICS[panel.after].of_maps(num_pixels).scale
         values = []
         for summary in summaries:
             ends = [mean_of(summary, key) for key in (panel.before, panel.after) if key]
             known = " to ".join(significant(scale * value) for value in ends if value is not None)
-            values.append(f"{summary['method']} {known or 'not measured'}")
-        parts.append(f"{panel.title} ({panel.label}): {', '.join(values)}")
+            values.append(f"{readable(summary['method'])} {known or 'not measured'}")
+        parts.append(f"{panel.title} ({panel.label}): {'; '.join(values)}")
     return "; ".join(parts)
 
 
-def overview(summaries: Rows, rows: Rows, colour_of: Mapping[str, str] | None = None, width: float = 5.6) -> Figure:
+def overview(
+    summaries: Rows,
+    rows: Rows,
+    num_pixels: int | None,
+    colour_of: Mapping[str, str] | None = None,
+    width: float = 5.6,
+) -> Figure:
     """The overview: loss at start and end, accuracies, and the confounders, one row for each method.
 
-    Args: summaries: one for each method, from `summarise`; rows: of result.json, drawn as ticks; colour_of: method ->
-      colour, by default `colours`; width: in inches.
+    Args: summaries: one for each method, from `summarise`; rows: of result.json, drawn as ticks; num_pixels: N of the
+      maps, None where unknown; colour_of: method -> colour, by default `colours`; width: in inches.
     """
     methods = [summary["method"] for summary in summaries]
     colour = colour_of or colours(methods)
     panels = []
     for ends in shown.OVERVIEW:
-        own = [_ends_row(summary, rows, ends, colour[summary["method"]]) for summary in summaries]
+        own = [_ends_row(summary, rows, ends, num_pixels, colour[summary["method"]]) for summary in summaries]
         values = [dot.value for row in own for dot in row.dots] + [seed for row in own for seed in row.seeds]
         # The intervals of degraded models would stretch the axes.
         sound = [row for row, summary in zip(own, summaries, strict=True) if not summary["degraded"]]
@@ -125,8 +131,8 @@ def overview(summaries: Rows, rows: Rows, colour_of: Mapping[str, str] | None = 
     return dot_chart(starred, panels, footnote=footnote, columns=2, row_height=0.36, wide_first=1.0, width=width)
 
 
-def _ends_row(summary: Mapping[str, Any], rows: Rows, ends: shown.Ends, colour: str) -> DotRow:
-    scale = METRICS[ends.after].scale
+def _ends_row(summary: Mapping[str, Any], rows: Rows, ends: shown.Ends, num_pixels: int | None, colour: str) -> DotRow:
+    scale = METRICS[ends.after].of_maps(num_pixels).scale
     dots = []
     for key in (ends.before, ends.after):
         mean = mean_of(summary, key) if key else None
@@ -157,8 +163,11 @@ def _limits(values: Sequence[float], metric: str) -> tuple[tuple[float, float], 
     return (middle - half, middle + half), False
 
 
-def loss_and_chance(summaries: Rows) -> Figure | None:
-    """The loss at start and end beside the loss by chance, and 1 − concordance; None if no method has them."""
+def loss_and_chance(summaries: Rows, num_pixels: int | None) -> Figure | None:
+    """The loss at start and end beside the loss by chance, and 1 − concordance; None if no method has them.
+
+    Args: summaries: one for each method, from `summarise`; num_pixels: N of the maps, None where unknown.
+    """
     keys = (
         shown.LOSS_START,
         shown.LOSS_END,
@@ -172,20 +181,24 @@ def loss_and_chance(summaries: Rows) -> Figure | None:
     if not known:
         return None
     colour = colours([summary["method"] for summary in summaries])
+    scale = METRICS[shown.LOSS_END].of_maps(num_pixels).scale
     names, loss_rows, apart_rows = [], [], []
     for summary in known:
         own = [value for value in means[summary["method"]] if value is not None]
         for place, when in enumerate(("start", "end")):
             names.append(f"{readable(summary['method'])}{DEGRADED_MARK if summary['degraded'] else ''}, {when}")
             style: dict[str, Any] = {"colour": colour[summary["method"]], "hollow": place == 0}
-            loss, chance = (LOSS_SCALE * own[at + place] for at in (0, 2))
+            loss, chance = (scale * own[at + place] for at in (0, 2))
             loss_rows.append(DotRow([Dot(loss, **style)], level=[chance]))
             apart_rows.append(DotRow([Dot(own[4 + place], **style)]))
-    losses = [LOSS_SCALE * value for own in means.values() for value in own[:4] if value is not None]
+    losses = [scale * value for own in means.values() for value in own[:4] if value is not None]
     apart = [dot.value for row in apart_rows for dot in row.dots]
     panels = [
         DotPanel(
-            "Explanation loss and the loss by chance", "mean squared error [1e-7]", loss_rows, (0.0, 1.08 * max(losses))
+            "Explanation loss and the loss by chance",
+            f"explanation loss [{LOSS_UNIT}]",
+            loss_rows,
+            (0.0, 1.08 * max(losses)),
         ),
         DotPanel("Free of concentration", "1 − concordance", apart_rows, (0.0, max(1.05, 1.08 * max(apart)))),
     ]

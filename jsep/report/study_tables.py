@@ -5,9 +5,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsep.evaluate import METRICS
+from jsep.evaluate import LOSS_UNIT, METRICS
 from jsep.evaluate.metric import Metric
-from jsep.record import UNBOUNDED, Result, as_number, intervals, num_pixels_of, summarise
+from jsep.record import UNBOUNDED, Result, as_number, intervals, pixels_of_maps, readable, summarise
 from jsep.record.run_files import check_result
 from jsep.report.findings import answer, findings_table
 from jsep.report.formatting import DEGRADED, DEGRADED_MARK, MISSING, decimals_for, format_number, format_weight, minus
@@ -54,11 +54,11 @@ def brief_table(result: Mapping[str, Any]) -> Table:
         return metric_cells(METRICS[name], summaries, {})
 
     columns: list[Any] = ["method"]
-    shown = [[Cell(each["method"] + (DEGRADED_MARK if each["degraded"] else "")) for each in summaries]]
+    shown = [[Cell(readable(each["method"]) + (DEGRADED_MARK if each["degraded"] else "")) for each in summaries]]
     for name in (CLEAN, ROBUST):
         columns.append(Column(METRICS[name].heading, METRICS[name].unit))
         shown.append(cells(name))
-    columns.append(Column("loss start → end", "N²·MSE"))
+    columns.append(Column("loss start → end", LOSS_UNIT))
     ends = zip(cells(SCALE_FREE_START), cells(SCALE_FREE_END), strict=True)
     shown.append([Cell(f"{start.text} → {end.text}", end.spread) for start, end in ends])
     for name in (REMOVED, EFFECTIVE_PIXELS):
@@ -77,7 +77,7 @@ def row_line(row: Mapping[str, Any]) -> str:
         minus(format_number(row[name], METRICS[name].scale, METRICS[name].decimals or 1))
         for name in (CLEAN, ROBUST, SCALE_FREE_START, SCALE_FREE_END, EFFECTIVE_PIXELS)
     )
-    return f"clean {clean} %, robust {robust} %, N²·loss {start} → {end}, {pixels} effective pixels"
+    return f"clean {clean} %, robust {robust} %, loss {start} → {end} {LOSS_UNIT}, {pixels} effective pixels"
 
 
 def describe_run(result: Mapping[str, Any]) -> str:
@@ -90,7 +90,7 @@ def describe_run(result: Mapping[str, Any]) -> str:
         parts.append(f"{tested['num_images']} test images")
     if isinstance(pairs.get("victims"), Sequence) and pairs["victims"]:
         parts.append(f"{len(pairs['victims'])} pairs of images")
-    pixels = num_pixels_of(result["rows"])
+    pixels = pixels_of_maps(result)
     if pixels:
         parts.append(f"N = {pixels} pixels")
     seeds = sorted({summary["num_seeds"] for summary in summarise(result["rows"])})
@@ -109,16 +109,20 @@ def metric_tables(result: Mapping[str, Any]) -> list[Table]:
     """
     result = check_result(result)
     summaries = summarise(result["rows"])
-    typed = intervals(Result.from_dict(result))
+    typed, pixels = intervals(Result.from_dict(result)), pixels_of_maps(result)
     colour = colours([summary["method"] for summary in summaries])
     names = [
-        Cell(summary["method"] + (DEGRADED_MARK if summary["degraded"] else ""), colour=colour[summary["method"]])
+        Cell(
+            readable(summary["method"]) + (DEGRADED_MARK if summary["degraded"] else ""),
+            colour=colour[summary["method"]],
+            code=summary["method"],
+        )
         for summary in summaries
     ]
     broken = any(summary["degraded"] for summary in summaries)
     notes = (f"* degraded: {DEGRADED}.",) if broken else ()
     groups: dict[str, list[Metric]] = {}
-    for entry in COLUMNS:
+    for entry in (each.of_maps(pixels) for each in COLUMNS):
         if any(_has(summary, entry) for summary in summaries):
             groups.setdefault(entry.group, []).append(entry)
     return [
@@ -188,7 +192,7 @@ def attack_table(result: Mapping[str, Any]) -> Table | None:
     typed = Result.from_dict(result)
     if not typed.other_attacks:
         return None
-    entry, cells = METRICS[SCALE_FREE_END], [[Cell(method) for method in typed.methods]]
+    entry, cells = METRICS[SCALE_FREE_END], [[Cell(readable(method)) for method in typed.methods]]
     columns: list[Any] = ["method"]
     for name, under in (
         *((name, typed.under(name)) for name in typed.other_attacks),
@@ -210,16 +214,16 @@ def interval_table(result: Mapping[str, Any], *, every: bool = False) -> Table |
     entries = intervals(typed)
     degraded = {row.method for row in typed.rows if row.degraded}
     order = [entry.name for entry in COLUMNS if entry.name in entries]
-    rows = []
+    pixels, rows = pixels_of_maps(result), []
     for key in [*order, *(name for name in entries if name not in order)] if every else INTERVALS:
-        if key not in entries:
+        if key not in entries or key in (SCALE_FREE_START, SCALE_FREE_END):  # shown as the loss itself
             continue
-        shown, own = METRICS[key], entries[key]
+        shown, own = METRICS[key].of_maps(pixels), entries[key]
         decimals = _decimals(shown, [entry.estimate for entry in own.values()])
         rows.append([shown.title, *(_interval(shown, own.get(method), decimals) for method in typed.methods)])
     if not rows:
         return None
-    heads = ["metric", *(method + (DEGRADED_MARK if method in degraded else "") for method in typed.methods)]
+    heads = ["metric", *(readable(method) + (DEGRADED_MARK if method in degraded else "") for method in typed.methods)]
     title = "Every metric with its 95 % interval" if every else "Means with their 95 % intervals"
     return make_table(heads, rows, title=title, notes=(INTERVALS_NOTE,), in_terminal=False)
 

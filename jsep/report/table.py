@@ -33,7 +33,8 @@ class Column:
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """One cell. text; spread: follows the text, such as "± 0.3"; interval: replaces the spread on a page on demand;
-    value: sort key on a page; link: address relative to the table; colour: of the method named in it, for a page."""
+    value: sort key on a page; link: address relative to the table; colour: of the method named in it, for a page;
+    code: its name in files and flags, shown beside the text on a page."""
 
     text: str
     spread: str = ""
@@ -41,6 +42,7 @@ class Cell:
     value: float | None = None
     link: str = ""
     colour: str = ""
+    code: str = ""
 
     def __str__(self) -> str:
         return f"{self.text} {self.spread}".strip()
@@ -222,7 +224,7 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "±": r"$\pm$", "−": "$-$", "→": r"$\to$", "×": r"$\times$", "·": r"$\cdot$", "²": "$^2$", "…": r"\dots{}",
-    "–": "--", "λ": r"$\lambda$", "ζ": r"$\zeta$", "Σ": r"$\Sigma$", "\u00a0": "~",
+    "–": "--", "λ": r"$\lambda$", "ζ": r"$\zeta$", "Σ": r"$\Sigma$", "ε": r"$\varepsilon$", "\u00a0": "~",
 }  # fmt: skip
 
 

@@ -67,6 +67,7 @@ def measure(config: AnalysisConfig, studies: Sequence[TrainedStudy], run: Run) -
         "study": first.config.as_dict(),
         "pairs": first.pairs.as_dict(),
         "num_images": count,
+        "num_pixels": int(np.prod(first.test.info.image_shape[:2])),
         "epsilon": what.epsilon,
         "norm": config.norm,
         "directions": {scalar: list(names) for scalar, names in what.scalars},

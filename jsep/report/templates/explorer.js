@@ -60,7 +60,7 @@
     const own = attackOf(method, pair);
     const maps = own.maps.map((map) => scaled(map, scale));
     const goal = scaled(own.goal, scale);
-    const factor = metric.value === "loss" && scale === "l1" ? 1e7 : 1;
+    const factor = metric.value === "loss" && scale === "l1" ? size * size : 1;
     return maps.map((map) => factor * metrics[metric.value](map, maps[0], goal));
   }
 
@@ -68,6 +68,7 @@
     const [method, pair, scale] = [chosen("method"), Number(chosen("pair")), chosen("scale")];
     const index = Number(slider.value), step = data.steps[index];
     const own = attackOf(method, pair);
+    const title = data.methods.find((entry) => entry.name === method).title;
     const names = data.pairs[pair];
     const offset = index * size * channels;
 
@@ -105,7 +106,7 @@
     for (const [key, text] of Object.entries(below)) {
       get(`below-${key}`).textContent = text;
       const canvas = get(`tile-${key}`);
-      canvas.setAttribute("aria-label", `${canvas.parentElement.querySelector("figcaption").textContent}, ${method}, step ${step}: ${text}`);
+      canvas.setAttribute("aria-label", `${canvas.parentElement.querySelector("figcaption").textContent}, ${title}, step ${step}: ${text}`);
     }
     const [unit, factor] = units[scale];
     get("bars").replaceChildren(
@@ -115,9 +116,9 @@
     );
 
     const curves = data.methods.map((entry) => ({
-      name: entry.name, colour: entry.colour, chosen: entry.name === method, values: curveOf(entry.name, pair, scale),
+      name: entry.title, colour: entry.colour, chosen: entry.name === method, values: curveOf(entry.name, pair, scale),
     }));
-    const label = metric.selectedOptions[0].textContent + (metric.value === "loss" && scale === "l1" ? " [1e\u20117]" : "");
+    const label = metric.selectedOptions[0].textContent + (metric.value === "loss" ? (scale === "l1" ? " [N²·MSE]" : " [MSE]") : "");
     get("curve-title").textContent = label[0].toUpperCase() + label.slice(1);
     nearest = draw(svg, { steps: data.steps, curves, index, fromZero: ["loss", "pixels"].includes(metric.value), unit: label });
     const values = curves.find((curve) => curve.chosen).values;
@@ -135,7 +136,7 @@
         Object.assign(document.createElement("td"), { textContent: digits(v) })));
       return row;
     }));
-    const reading = `Step ${step} of ${data.steps.at(-1)}, ${method}: ${label} ${digits(values[index])}, at the start ${digits(values[0])}. ` +
+    const reading = `Step ${step} of ${data.steps.at(-1)}, ${title}: ${label} ${digits(values[index])}, at the start ${digits(values[0])}. ` +
       `${kept ? "The prediction is unchanged" : "The prediction has changed"}; no pixel moved by more than ${short(own.change[index])}.`;
     get("reading").textContent = reading;
     slider.setAttribute("aria-valuetext", `step ${step}, ${label} ${digits(values[index])}`);
