@@ -268,7 +268,7 @@ def matrix_chart(
             axes.set_title(matrix.title)
             axes.set_xticks(range(len(columns)), [plain(name, 22) for name in columns], rotation=30, ha="right")
             axes.grid(visible=False)
-        grid[0].set_yticks(range(len(rows)), [plain(name, 34) for name in rows])
+        grid[0].set_yticks(range(len(rows)), [plain(name, 40) for name in rows])
         figure.supxlabel(footnote, fontsize=8)
     return figure
 

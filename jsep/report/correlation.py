@@ -146,7 +146,8 @@ def _parts(result: Mapping[str, Any]) -> Table:
         (e["subset"], e["unit"], e["with_degraded"]) for e in result["correlations"]
     ):
         own = [correlation_of(result, m, subset=subset, unit=unit, with_degraded=with_degraded) or {} for m in measures]
-        name = subset + (", means of settings" if unit == "settings" else "")
+        parts = subset.partition("without ")
+        name = parts[0] + parts[1] + readable(parts[2]) + (", means of settings" if unit == "settings" else "")
         name += ", with the degraded ones" if with_degraded else ""
         count = str(own[0]["num_models"]) if unit == "models" else ""
         rows.append([name, count, str(own[0]["num_settings"]), *(_coefficient(entry.get("spearman")) for entry in own)])

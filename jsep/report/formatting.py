@@ -88,17 +88,12 @@ def signed(value: float, metric: Metric) -> str:
         return MISSING
     shown = value * metric.scale
     size = abs(shown)
-    text = (
-        f"{shown:+.0f}"
-        if size >= 100
-        else f"{shown:+.1f}"
-        if size >= 10
-        else f"{shown:+.{decimals_for([shown])}f}"
-        if size >= 0.01
-        else f"{shown:+.3g}"
-    )
     if size < 10 and metric.decimals is not None:
         text = f"{shown:+.{metric.decimals}f}"
+    elif size < 0.01:
+        text = f"{shown:+.3g}"
+    else:
+        text = f"{shown:+.{decimals_for([shown])}f}"
     return minus(text)
 
 

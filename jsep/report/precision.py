@@ -21,7 +21,7 @@ def precision_tables(result: Mapping[str, Any]) -> list[Table]:
     rows = []
     for method in dict.fromkeys(row["method"] for row in result["rows"]):
         own = [row for row in result["rows"] if row["method"] == method]
-        shown = [(name, metric.title, metric.scale, 2 if metric.is_loss else 1) for name, metric in metrics.items()]
+        shown = [(name, metric.title, metric.scale, 3 if metric.is_loss else 1) for name, metric in metrics.items()]
         for name, title, scale, places in [*shown, (TRAIN_SECONDS, "training [s]", 1.0, 1)]:
             moved = shift(own, "precision", _FORMATS, name, scale=scale)
             change, spread = f"{moved.difference:+.{places}f}", MISSING

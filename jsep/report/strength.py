@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from jsep.record import readable
 from jsep.report.table import Column, Table, make_table
 
 
@@ -17,9 +18,9 @@ def strength_tables(result: Mapping[str, Any]) -> list[Table]:
         # The robust accuracy after each attack of an ensemble comes before the row of the ensemble.
         for name, accuracy in row.get("accuracy_after", {}).items():
             label = "clean" if name == "clean" else f"ensemble after {name}"
-            rows.append([row["model"], label, row["by"], _percent(accuracy), "", ""])
+            rows.append([readable(row["model"]), label, row["by"], _percent(accuracy), "", ""])
         numbers = _percent(row["robust_accuracy"]), _percent(row.get("agreement")), f"{row['seconds']:.1f}"
-        rows.append([row["model"], row["attack"], row["by"], *numbers])
+        rows.append([readable(row["model"]), row["attack"], row["by"], *numbers])
     config = result["config"]
     notes = [
         f"{result['experiment']}: {result['num_images']} test images, {config['norm']} budget "
@@ -30,7 +31,7 @@ def strength_tables(result: Mapping[str, Any]) -> list[Table]:
     for row in result["rows"]:
         if "checks" in row:
             raised = [check["sentence"] for check in row["checks"] if check["raised"]]
-            notes.append(f"{row['model']}: {' '.join(raised) if raised else 'no automatic check is raised.'}")
+            notes.append(f"{readable(row['model'])}: {' '.join(raised) if raised else 'no automatic check is raised.'}")
     heads = [Column("robust acc.", "%"), Column("same verdict as jsep", "%"), Column("time", "s")]
     return [make_table(["model", "attack", "by", *heads], rows, notes=notes, num_names=3)]
 
@@ -44,5 +45,5 @@ def _timing(timing: Mapping[str, Any]) -> str:
     )
     return (
         f"The same work, {timing['num_steps']} steps of {timing['attack']} on {timing['num_images']} images of "
-        f"{timing['model']} that withstand it, all compiled: jsep {own:.1f} s{others}."
+        f"{readable(timing['model'])} that withstand it, all compiled: jsep {own:.1f} s{others}."
     )

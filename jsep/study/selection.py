@@ -73,7 +73,10 @@ def measure(config: SelectionConfig, prepared: _Prepared, run: Run) -> None:
     The losses of every draw and model are stored when computed, so that an interrupted run resumes.
     """
     study, trained, points = prepared
-    run.result["study"] = study.config.as_dict()
+    run.result |= {
+        "study": study.config.as_dict(),
+        "num_pixels": int(np.prod(study.test.info.image_shape[:2])),
+    }
     draws = _draws(config, prepared, run)
     run.result["summary"] = evaluate.pair_sampling_variability(draws)
     # The many values of single pairs go to maps.npz; only the means per draw stay in the result.

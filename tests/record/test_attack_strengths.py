@@ -82,8 +82,8 @@ def test_table_of_strengths_has_a_column_for_each_attack() -> None:
     assert [column.heading for column in table.columns] == ["method", "loss end, study", "loss end, ensemble"]
     methods = [row[0].text for row in table.rows]
     weaker, strongest = (dict(zip(methods, (row[place].value for row in table.rows), strict=True)) for place in (1, 2))
-    assert strongest["mat"] - strongest["sep_pos"] == pytest.approx(EFFECT * 64**2, rel=0.2)
-    assert weaker["mat"] - weaker["sep_pos"] == pytest.approx(EFFECT / 4 * 64**2, rel=0.5)
+    assert strongest["MAT"] - strongest["SEP +, flattened"] == pytest.approx(EFFECT * 64**2, rel=0.2)
+    assert weaker["MAT"] - weaker["SEP +, flattened"] == pytest.approx(EFFECT / 4 * 64**2, rel=0.5)
 
 
 def test_the_attack_without_a_ball_is_shown_and_decides_nothing() -> None:

@@ -116,8 +116,8 @@ def test_a_cell_of_the_matrix_is_judged_as_a_study() -> None:
     rows = paper.questions_in_cell(name, "order_by_loss", "equal_accuracy")(matrix)
     found = {row.subject: row.verdict for row in rows}
     assert found == {
-        f"{name}: loss left by the attack (mat)": record.HOLDS,
-        f"{name}: equal robust accuracy (mat)": record.EQUAL,
+        "Gradient x Input: loss left by the attack (MAT)": record.HOLDS,
+        "Gradient x Input: equal robust accuracy (MAT)": record.EQUAL,
     }
 
 
@@ -138,7 +138,7 @@ def test_rank_correlations_are_judged_by_their_interval(low: float, high: float,
     entry = {"metric": "scale_free_loss_end", "side": "both", "num_weights": 9, "num_models": 18, **interval(low, high)}
     found = many.harder_as_the_weight_falls({"format": 1, "trends": [entry]})
     by_what = {row.subject: row for row in found}
-    row = by_what["rank correlation of SEP weight and N²·MSE end"]
+    row = by_what["rank correlation of SEP weight and loss at end"]
     assert (row.verdict, row.basis) == (trend, "9 weights, 18 models")
     assert [each.verdict for each in found].count(record.UNKNOWN) == 3
     counted = {

@@ -183,9 +183,12 @@ def test_curve_has_the_losses_of_the_maps_and_the_reading_says_when_the_predicti
     maps = make_maps(num_pairs=3, num_courses=2)
     choose(run_script, "method", "sep_neg")
     course, target = maps["sep_neg/course_maps"][0], maps["sep_neg/target_map"][0]
-    losses = 1e7 * ((course - target) ** 2).mean((1, 2))
+    losses = 64**2 * ((course - target) ** 2).mean((1, 2))
     reading = state(run_script)["reading"]
-    assert f"{losses[-1]:.0f}, at the start {losses[0]:.0f}" in reading
+    ends = (f"{float(f'{loss:.3g}'):g}" for loss in (losses[-1], losses[0]))
+    assert (
+        "SEP −, sharpened: explanation loss to the target's map [N²·MSE] {}, at the start {}".format(*ends) in reading
+    )
     assert "The prediction has changed" in reading
     run_script("const s = document.getElementById('step'); s.value = 0; s.dispatchEvent(new Event('input'))")
     assert "The prediction is unchanged" in state(run_script)["reading"]

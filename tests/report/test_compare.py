@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from jsep import report
+from jsep import record, report
 from jsep.checks import InputError
 
 
@@ -31,8 +31,8 @@ def test_comparison_shows_every_run_method_and_number(compared):
     words = _words(page)
     for method in ("mat", "sep_pos", "sep_neg"):
         for run in ("one", "two & more"):
-            assert f"{method}, {run} " in words
-            assert f"{method} {run} " in words
+            assert f"{record.readable(method)}, {run} " in words
+            assert f"{method} {run} " in words, "the name in flags, beside that for people"
     # Two tables of numbers, each with a row a run and method.
     assert len(re.findall(r'<tr data-method="mat">', page)) == 2 * 2
     assert "50.0 ± 0.0" in words

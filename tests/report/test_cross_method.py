@@ -20,7 +20,7 @@ def make_result(explanations: tuple[str, ...] = ("gradient_x_input",), swap: boo
                             "relative_reduction": 1 - end / 1e-3, "excess_end": 0.6 + 0.01 * place,
                         }
                     )  # fmt: skip
-    return record.upgrade({"format": 1, "kind": "cross_method", "rows": rows})
+    return record.upgrade({"format": 1, "kind": "cross_method", "num_pixels": 64, "rows": rows})
 
 
 def markdown(result: dict) -> str:
@@ -29,12 +29,11 @@ def markdown(result: dict) -> str:
 
 def test_table_shows_means_over_seeds_and_the_finding_over_all_methods() -> None:
     table = markdown(make_result())
-    assert "| explained by | mat | sep_pos (gradient_x_input) | sep_neg (gradient_x_input) |" in table
+    assert "| explained by | MAT | SEP +, flattened (Gradient x Input) | SEP −, sharpened (Gradient x Input) |" in table
     assert (
-        "| gradient | 10000 → 7000 (−30 %, 0.600) | 10000 → 6000 (−40 %, 0.610) | 10000 → 8000 (−20 %, 0.620) |"
-        in table
+        "| Gradient | 4.10 → 2.87 (−30 %, 0.600) | 4.10 → 2.46 (−40 %, 0.610) | 4.10 → 3.28 (−20 %, 0.620) |" in table
     )
-    assert f"Trained with gradient_x_input, sep_pos < sep_neg with every method: {record.HOLDS} (" in table
+    assert f"Trained with Gradient x Input, SEP + < SEP − with every method: {record.HOLDS} (" in table
     assert f"with every method: {record.FAILS} (" in markdown(make_result(swap=True))
 
 
@@ -49,10 +48,10 @@ def test_every_training_explanation_has_its_own_finding_without_degraded_models(
     for row in result["rows"]:
         row["degraded"] = (row["trained_with"], row["method"]) == ("lrp_epsilon", "sep_neg")
     table = markdown(result)
-    assert f"Trained with gradient_x_input, sep_pos < sep_neg with every method: {record.HOLDS}" in table
-    assert f"Trained with lrp_epsilon, sep_pos < sep_neg with every method: {record.UNKNOWN}" in table
+    assert f"Trained with Gradient x Input, SEP + < SEP − with every method: {record.HOLDS}" in table
+    assert f"Trained with LRP epsilon, SEP + < SEP − with every method: {record.UNKNOWN}" in table
     assert "4 of 4 seeds left out: degraded" in table
-    assert "| sep_neg (lrp_epsilon) \\* |" in table
+    assert "| SEP −, sharpened (LRP epsilon) \\* |" in table
 
 
 def test_figure_is_written(tmp_path) -> None:

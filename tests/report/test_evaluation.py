@@ -28,8 +28,8 @@ def test_checks_of_auto_attack_that_were_raised_are_said(make_evaluation, write_
     for row in result["rows"]:
         row |= {"auto_attack_accuracy": 0.6, "auto_attack_warnings": ["It draws."] if row["seed"] == 1 else []}
     page = report.write(write_run(tmp_path / "run", result=result)).read_text()
-    assert "sep_pos (seed 1): It draws." in page
-    assert "sep_pos (seed 0)" not in page
+    assert "SEP +, flattened (seed 1): It draws." in page
+    assert "SEP +, flattened (seed 0)" not in page
 
 
 def cells(result: dict, *, every: bool = False) -> tuple[list[str], dict[str, list[str]]]:
@@ -43,13 +43,13 @@ def cells(result: dict, *, every: bool = False) -> tuple[list[str], dict[str, li
 def test_intervals_have_a_short_table_and_one_of_every_metric() -> None:
     result = planted_result(1e-5, degraded=(("sep_neg", 0),))
     head, by_name = cells(result)
-    assert head == ["metric", "standard", "mat", "sep_pos", "sep_neg *"]
-    assert all(re.fullmatch(r"\d+ \[\d+ … \d+\]", cell) for cell in by_name["loss at end [1e-7]"])
+    assert head == ["metric", "standard", "MAT", "SEP +, flattened", "SEP −, sharpened *"]
+    assert all(re.fullmatch(r"0\.\d{3} \[0\.\d{3} … 0\.\d{3}\]", cell) for cell in by_name["loss at end [N²·MSE]"])
     assert "cosine start" not in by_name
     assert "cosine start" in cells(result, every=True)[1]
     _, one = cells(planted_result(1e-5, num_seeds=1))
     assert one["clean acc. [%]"] == ["97.0"] * 4, "one number has no interval"
-    assert "[" in one["loss at end [1e-7]"][0], "but its pairs have"
+    assert "[" in one["loss at end [N²·MSE]"][0], "but its pairs have"
 
 
 def test_page_of_an_evaluation_has_its_own_question_and_no_word_of_training(

@@ -70,17 +70,17 @@ def test_lines_have_their_values_and_gaps_where_there_is_no_number():
 def test_overview_draws_every_number_and_every_seed_and_says_them(make_rows):
     rows = make_rows(num_seeds=3)
     summaries = summarise(rows)
-    figure = overview(summaries, rows)
-    words = overview_words(summaries)
+    figure = overview(summaries, rows, 64)
+    words = overview_words(summaries, 64)
     for height, method in enumerate(METHODS):
         own = [row for row in rows if row["method"] == method]
-        end = 1e7 * np.mean([row["explanation_loss_end"] for row in own])
-        assert f"to {end:.0f}" in words
+        end = 64**2 * np.mean([row["explanation_loss_end"] for row in own])
+        assert f"to {end:.2f}" in words
         marks = [line for line in figure.axes[0].lines if line.get_marker() == "o" and line.get_ydata()[0] == height]
         assert marks[1].get_xdata()[0] == pytest.approx(end)
     ticks = [
         line for axes in figure.axes for line in axes.lines if line.get_marker() == "|" and len(line.get_xdata()) == 3
     ]
     assert len(ticks) == 3 * 4
-    empty = overview(summarise([{"method": "mat"}]), [{"method": "mat"}])
+    empty = overview(summarise([{"method": "mat"}]), [{"method": "mat"}], None)
     assert [axes.texts[0].get_text() for axes in empty.axes] == ["not measured"] * 4

@@ -9,8 +9,9 @@ import pytest
 from planted import planted_result
 
 from jsep import record, report
+from jsep.evaluate import METRICS
 from jsep.report.findings import FEW_SEEDS
-from jsep.report.formatting import p_text, signed
+from jsep.report.formatting import p_text, signed, unit_of_difference
 from jsep.report.page import answer_values
 from jsep.report.rendering import render
 from jsep.study.runner import findings_text
@@ -85,10 +86,11 @@ def test_the_table_of_findings_has_a_row_a_claim_with_its_interval_and_corrected
     claims = record.claims_of(record.Result.from_dict(PLANTED["clear"]))
     assert len(table.rows) == len(claims) == 16
     first = {column.heading: str(cell) for column, cell in zip(table.columns, table.rows[0], strict=True)}
-    assert first["compared"] == "sep_pos − mat"
-    assert -210 < float(first["difference"].replace("−", "-")) < -190
+    assert first["compared"] == "SEP +, flattened less MAT"
+    assert first["question"] == "loss left by the attack [N²·MSE]"
+    assert -0.086 < float(first["difference"].replace("−", "-")) < -0.078
     assert first["verdict"] == record.HOLDS
-    assert re.fullmatch(r"−\d+ … −\d+", first["95 % interval"])
+    assert re.fullmatch(r"−0\.\d+ … −0\.\d+", first["95 % interval"])
     assert "Holm" in report.format_table(table, style="html")
 
 
@@ -103,10 +105,15 @@ def test_undecided_findings_say_how_many_seeds_would_decide_and_three_seeds_say_
 
 
 def test_differences_and_p_values_are_written_as_their_metric_is_shown() -> None:
-    assert signed(-7.19e-8, "explanation_loss_end") == "−0.719"
-    assert signed(-5.37e-5, "explanation_loss_end") == "−537"
-    assert signed(-0.0574, "relative_reduction") == "−5.7"
-    assert signed(0.0814, "one_minus_concordance_end") == "+0.081"
+    loss = METRICS["explanation_loss_end"]
+    assert signed(-7.19e-7, loss.of_maps(1000)) == "−0.719"
+    assert signed(-5.37e-4, loss.of_maps(1000)) == "−537"
+    assert signed(1.1e-6, loss.of_maps(1000)) == "+1.10"
+    assert signed(-7.19e-8, loss.of_maps(None)) == "−7.19e-08"
+    assert [unit_of_difference(loss.of_maps(pixels)) for pixels in (1000, None)] == ["N²·MSE", "MSE"]
+    assert signed(-0.0574, METRICS["relative_reduction"]) == "−5.7"
+    assert unit_of_difference(METRICS["relative_reduction"]) == "points"
+    assert signed(0.0814, METRICS["one_minus_concordance_end"]) == "+0.081"
     assert (p_text(0.0004), p_text(None), p_text(0.05)) == ("< 0.001", "–", "0.050")
 
 
@@ -117,7 +124,7 @@ def test_warnings_of_the_attack_are_shown_where_a_tenth_of_the_pairs_has_them() 
         often = num_pairs if row["method"] == "mat" else 0
         row["explanation_warnings"] = {"zero_second_derivative": often, "loss_not_falling": int(0.05 * num_pairs)}
     num_seeds = sum(row["method"] == "mat" for row in content["rows"])
-    said = f"Warning: mat {num_seeds * num_pairs} of {num_seeds * num_pairs} pairs: the model has no second derivative"
+    said = f"Warning: MAT {num_seeds * num_pairs} of {num_seeds * num_pairs} pairs: the model has no second derivative"
     answers = report.answer(content).sentences
     for text in (findings_text(content), report.format_table(content, style="markdown"), *answers):
         assert "no gradient step lowered" not in text
@@ -130,7 +137,7 @@ def test_warnings_of_the_attack_are_shown_where_a_tenth_of_the_pairs_has_them() 
 
 def test_a_result_without_a_claim_says_so() -> None:
     content = planted_result(2e-5, methods=("mat",))
-    assert report.answer(content).headline == "mat: no two methods of this result are compared by a claim."
+    assert report.answer(content).headline == "MAT: no two methods of this result are compared by a claim."
     assert report.findings_table(content) is None
 
 

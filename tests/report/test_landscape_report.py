@@ -34,9 +34,9 @@ def test_page_holds_every_picture_and_loads_nothing(run_dir):
 
 def test_planes_are_drawn_with_holes_where_they_are_not_finite():
     found = landscape_figures.plane_figure(make_result(), make_arrays(), "explanation_to_own")
-    assert [axes.get_title(loc="left") or axes.get_title() for axes in found.figure.axes[:2]] == ["standard", "mat"]
-    assert "1e-7" in found.figure.axes[2].get_ylabel()
-    assert "mat" in found.alt
+    assert [axes.get_title(loc="left") or axes.get_title() for axes in found.figure.axes[:2]] == ["standard", "MAT"]
+    assert "N²·MSE" in found.figure.axes[2].get_ylabel()
+    assert "MAT" in found.alt
 
 
 def test_an_analysis_without_arrays_has_the_figures_of_its_numbers(tmp_path):
@@ -98,7 +98,7 @@ def test_comparison_of_landscapes_has_the_slices_planes_and_numbers_of_every_run
     # Slices of both functions and the plane of one for each run; rows of one method stand one below the other.
     assert page.count('class="chart"') == (2 + 1) * 2
     words = " ".join(re.sub(r"<[^>]+>", " ", page.split('<section id="numbers">')[1]).split())
-    places = [words.index(f" {method} {run} ") for method in ("standard", "mat") for run in ("one", "two")]
+    places = [words.index(f" {method} {run} ") for method in ("standard", "MAT") for run in ("one", "two")]
     assert places == sorted(places)
     differ = page.split('<section id="settings">')[1].split("<details>")[0]
     assert "extent" in differ

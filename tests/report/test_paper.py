@@ -35,7 +35,7 @@ def test_what_several_findings_have_in_common_is_said_once() -> None:
     ]
     text = comparison_text(found)
     assert text.count("interval of these models alone") == 1
-    assert text.count("sep_pos − mat") == text.count("sep_neg − mat") == 1
+    assert text.count("SEP +, flattened less MAT") == text.count("SEP −, sharpened less MAT") == 1
 
 
 def test_the_page_of_a_result_that_measures_a_claim_of_the_paper_leads_with_its_verdict(tmp_path) -> None:

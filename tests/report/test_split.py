@@ -38,15 +38,15 @@ def test_tables_have_a_group_for_the_split_and_older_results_do_not(make_rows, m
 
 def test_figure_of_the_split_is_drawn_where_there_is_one(make_rows, make_result, write_run, tmp_path) -> None:
     summaries = record.summarise(with_split(make_rows()))
-    figure = loss_and_chance(summaries)
+    figure = loss_and_chance(summaries, 64)
     assert figure is not None
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     names = ("SEP +, flattened", "MAT", "SEP −, sharpened")
     assert labels == [f"{name}, {when}" for name in names for when in ("start", "end")]
     loss, apart = ([line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"] for axes in figure.axes)
-    assert loss[0] == pytest.approx(1e7 * summaries[0]["explanation_loss_start"]["mean"])
+    assert loss[0] == pytest.approx(64**2 * summaries[0]["explanation_loss_start"]["mean"])
     assert apart[1] == pytest.approx(0.62)
-    assert loss_and_chance(record.summarise(make_rows())) is None
+    assert loss_and_chance(record.summarise(make_rows()), 64) is None
     page = report.write(write_run(tmp_path / "new", result=make_result(rows=with_split(make_rows()))))
     assert (page.parent / "split.png").exists()
     assert "per_pair" not in page.read_text()

@@ -67,8 +67,8 @@ def test_format_table_shows_the_numbers_of_the_result(make_result):
     table = report.format_table(result)
     assert max(len(line) for line in table.splitlines()) <= 100
     for summary in record.summarise(result["rows"]):
-        shown = [cell for block in _row_cells(table, summary["method"]) for cell in block]
-        known = [entry for entry in COLUMNS if entry.name in summary]
+        shown = [cell for block in _row_cells(table, record.readable(summary["method"])) for cell in block]
+        known = [entry.of_maps(64) for entry in COLUMNS if entry.name in summary]
         for entry, cell in zip(known, shown, strict=True):
             if entry in WEIGHTS:
                 expected = summary["sep_weight"] if entry.name == "sep_weight" else summary[entry.name]["mean"]
@@ -90,7 +90,7 @@ def test_degraded_models_are_marked_and_the_mark_is_explained(make_result, make_
     rows = make_rows()
     rows[-1]["degraded"] = True
     text = report.format_table(make_result(rows=rows), style=style)
-    assert re.search(r"sep(_|\\_)neg (\*|\\\*)", text)
+    assert re.search(r"SEP (−|\$-\$), sharpened (\*|\\\*)", text)
     assert "degraded: clean accuracy" in " ".join(text.split())
     assert "degraded" not in report.format_table(make_result(), style=style)
 
@@ -109,11 +109,11 @@ def test_missing_metrics_show_as_a_dash_and_a_column_that_nobody_fills_is_left_o
         {"method": "other", "seed": 0, "clean_accuracy": 0.5, "robust_accuracy": 0.25},
     ]
     table = report.format_table(make_result(rows=rows))
-    assert _row_cells(table, "mat") == [["50.0", MISSING]]  # nor the weight of a term that none has
+    assert _row_cells(table, "MAT") == [["50.0", MISSING]]  # nor the weight of a term that none has
     assert _row_cells(table, "other") == [["50.0", "25.0"]]
     assert "loss at end" not in table
     with_weight = report.format_table(make_result(rows=[rows[0], {**rows[1], "sep_weight": 2.0}]))
-    assert _row_cells(with_weight, "mat") == [["0", "50.0", MISSING]]
+    assert _row_cells(with_weight, "MAT") == [["0", "50.0", MISSING]]
 
 
 def test_degraded_is_said_where_a_model_has_a_baseline(make_result):

@@ -106,7 +106,7 @@ def test_weight_sweep_tells_trend_breaking_and_confound(sweep_dir, tmp_path):
     assert [row[2].text for row in weights.rows] == ["2", "", "", "", "", "", ""], "broken at -2 alone"
     assert trends.columns[1].heading == "all weights (6)"
     by_metric = {row[0].text.rpartition(" and ")[2]: row[3].text for table in claims for row in table.rows}
-    assert by_metric["N²·MSE end"] == record.HOLDS
+    assert by_metric["loss at end"] == record.HOLDS
     assert by_metric["1 − concordance end"] != record.HOLDS
     assert 10_000 < (tmp_path / "out" / "weights.png").stat().st_size < 400 * 1024
     with pytest.raises(InputError, match="expected at least 3 SEP weights"):
