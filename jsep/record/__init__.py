@@ -19,7 +19,7 @@ from jsep.record.claims import (
 )
 from jsep.record.landscape import SeedMean, landscape_number
 from jsep.record.many import correlation_of, harder_as_the_weight_falls, not_strongly_correlated, num_orders
-from jsep.record.names import readable, readable_all
+from jsep.record.names import explanation_name, readable, readable_all
 from jsep.record.paper import Comparison, basis, count, sharpened_above_flattened
 from jsep.record.paper_items import AT_A_GLANCE, PAPER_ITEMS, STUDY_QUESTIONS
 from jsep.record.row import (
@@ -96,6 +96,7 @@ __all__ = [
     "correlation_of",
     "count",
     "decide",
+    "explanation_name",
     "harder_as_the_weight_falls",
     "intervals",
     "is_collapsed",

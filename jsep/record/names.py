@@ -1,6 +1,8 @@
-"""The names of training methods as people read them; files, flags and configurations have the short ones."""
+"""The names of methods as people read them; files, flags and configurations have the short ones."""
 
 import re
+
+from jsep import explain
 
 _NAMES = {
     "standard": "standard",
@@ -57,6 +59,12 @@ def readable_all(text: str, methods: tuple[str, ...]) -> str:
     """A text about several methods, such as the name of a contrast, with their readable names."""
     listed = "|".join(re.escape(method) for method in sorted(methods, key=len, reverse=True))
     return re.sub(rf"(?<![\w@])(?:{listed})(?![\w@])", lambda found: readable(found[0]), text) if methods else text
+
+
+def explanation_name(method: str) -> str:
+    """An explanation method for people: its title in `explain.METHODS`; a name without one stays as it is."""
+    known = explain.METHODS.get(method)
+    return (known.title if known else "") or method
 
 
 def _cell(arm: str, budget: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from jsep import evaluate, explain, stats
+from jsep import evaluate, stats
 from jsep.record.claims import QUESTIONS, Claim
-from jsep.record.names import readable
+from jsep.record.names import explanation_name, readable
 from jsep.record.row import Result, upgrade
 from jsep.record.summary import num_pixels_of, pixels_of_maps, summarise
 from jsep.record.verdict import (
@@ -162,9 +162,7 @@ def questions_in_cell(explanation: str, *names: str) -> Ask:
 
     def ask(content: Content) -> list[Comparison]:
         found = _questions(cell_of_matrix(upgrade(content), explanation), names)
-        return [
-            dataclasses.replace(each, subject=f"{explain.METHODS[explanation].title}: {each.subject}") for each in found
-        ]
+        return [dataclasses.replace(each, subject=f"{explanation_name(explanation)}: {each.subject}") for each in found]
 
     return ask
 
@@ -174,7 +172,7 @@ def published_in_cell(explanation: str, method: str, metric: str, number: float)
 
     def ask(content: Content) -> list[Comparison]:
         found = _published(cell_of_matrix(upgrade(content), explanation), method, metric, number)
-        return [dataclasses.replace(found, subject=f"{explain.METHODS[explanation].title}: {found.subject}")]
+        return [dataclasses.replace(found, subject=f"{explanation_name(explanation)}: {found.subject}")]
 
     return ask
 

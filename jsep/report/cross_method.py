@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from jsep.evaluate import LOSS_UNIT, METRICS, Metric
-from jsep.record import mean_matrix, pixels_of_maps, readable, sharpened_above_flattened
+from jsep.record import explanation_name, mean_matrix, pixels_of_maps, readable, sharpened_above_flattened
 from jsep.report.charts import Matrix, matrix_chart
-from jsep.report.formatting import DEGRADED_MARK, explanation_name, metric_number, minus
+from jsep.report.formatting import DEGRADED_MARK, metric_number, minus
 from jsep.report.paper import comparison_text
 from jsep.report.shown import LOSS_END, OF_MATRIX, ONE_MINUS_CONCORDANCE_END
 from jsep.report.style import NamedFigure

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from jsep import explain, stats
+from jsep import stats
 from jsep.evaluate import Metric
 from jsep.record import as_number
 
@@ -127,9 +127,3 @@ def p_text(value: float | None, *, equals: bool = False) -> str:
 def listing(names: Sequence[str]) -> str:
     """Joins names, such as "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def explanation_name(method: str) -> str:
-    """An explanation method for people: its title in `explain.METHODS`, else its name with spaces."""
-    known = explain.METHODS.get(method)
-    return (known.title if known else "") or method.replace("_", " ")

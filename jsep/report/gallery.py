@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jsep.report.formatting import explanation_name
+from jsep.record import explanation_name
 from jsep.report.image_grid import Layout, Tile, class_words, image_grid
 from jsep.report.style import NamedFigure, plain
 from jsep.report.table import Column, Table, make_table

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jsep import evaluate, explain, record
+from jsep import evaluate, record
 from jsep.report.findings import FEW_SEEDS, finding_text, remarks_of
-from jsep.report.formatting import MISSING, explanation_name, minus, significant
+from jsep.report.formatting import MISSING, minus, significant
 from jsep.report.table import Cell, Table, make_table, text_column
 
 _Results = Mapping[str, Mapping[str, Any]]
@@ -88,7 +88,7 @@ def comparison_text(compared: record.Comparison) -> str:
 
 def _named(subject: str) -> str:
     """The subject of a claim for people: a training method, an explanation method, or words."""
-    return explanation_name(subject) if subject in explain.METHODS else record.readable(subject)
+    return record.explanation_name(record.readable(subject))
 
 
 def _number_text(compared: record.Comparison) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jsep.record import num_pixels_of
-from jsep.report.formatting import MISSING, explanation_name, format_weight
+from jsep.record import explanation_name, num_pixels_of
+from jsep.report.formatting import MISSING, format_weight
 from jsep.report.table import Table, make_table, text_column
 
 PAPER = {

@@ -35,13 +35,13 @@ def test_strength_table_shows_every_row_the_stages_the_agreement_and_the_raised_
     }  # fmt: skip
     table = report.format_table(result, style="markdown")
     for line in (
-        "| mat_seed0 | pgd | foolbox | 52.5 | 97.5 | 3.0 |",
-        "| mat_seed0 | clean | jsep | 80.0 |  |  |",
-        "| mat_seed0 | ensemble after apgd-ce | jsep | 45.0 |  |  |",
-        "| mat_seed0 | ensemble | jsep | 40.0 |  | 9.0 |",
+        "| MAT, seed 0 | pgd | foolbox | 52.5 | 97.5 | 3.0 |",
+        "| MAT, seed 0 | clean | jsep | 80.0 |  |  |",
+        "| MAT, seed 0 | ensemble after apgd-ce | jsep | 45.0 |  |  |",
+        "| MAT, seed 0 | ensemble | jsep | 40.0 |  | 9.0 |",
         "linf budget 8/255",
         "jsep 2.0 s, autoattack 5.0 s (2.50 times as long).",
-        "mat_seed0: The gradient is exactly zero at 3 images.",
+        "MAT, seed 0: The gradient is exactly zero at 3 images.",
     ):
         assert line in table
     assert "Not shown" not in table
