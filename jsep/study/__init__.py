@@ -19,7 +19,7 @@ from jsep.study.methods import training_method, training_methods
 from jsep.study.methods_table import MethodsTableConfig
 from jsep.study.plan import TargetPlan, plan, plan_on
 from jsep.study.precision import PrecisionConfig
-from jsep.study.protocols import PROTOCOLS, protocol
+from jsep.study.protocols import PROTOCOLS, Protocol, protocol
 from jsep.study.recipes import RecipesConfig
 from jsep.study.runner import Run, StudyKind
 from jsep.study.selection import SelectionConfig
@@ -45,6 +45,7 @@ __all__ = [
     "MethodsTableConfig",
     "PEERS",
     "PROTOCOLS",
+    "Protocol",
     "Peer",
     "TARGETS",
     "TargetPlan",
