@@ -161,8 +161,10 @@ def method(joiner: Joiner, index: int, function: tuple[Any, ...], owner: tuple[A
 
 
 def partial(joiner: Joiner, index: int, kind: Same, function: Any, arguments: Any, keywords: Any) -> Any:
+    # In the order of `split`, which describes only the first of two meetings of an object.
     made = {name: joiner.join(each) for name, each in keywords}
-    return kind.value(joiner.join(function), *[joiner.join(each) for each in arguments], **made)
+    given = [joiner.join(each) for each in arguments]
+    return kind.value(joiner.join(function), *given, **made)
 
 
 def instance(joiner: Joiner, index: int, kind: Same, key: Any, held: tuple[Any, ...]) -> Any:

@@ -320,3 +320,22 @@ def test_registry_and_context_are_part_of_a_program() -> None:
     with jax.enable_x64(True):
         assert call(lambda z: z * 1.0, np.ones(3)).dtype == np.float64
     assert call(lambda z: z * 1.0, np.ones(3)).dtype == np.float32
+
+
+def test_an_object_that_function_and_arguments_of_a_partial_share_is_met_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As the sizes of an Equinox layer, which are in its static part and beside its arrays."""
+    shared = (1.0, (2.0, 3.0))
+
+    class Scaled:
+        def __init__(self, scale: tuple[float, Any]) -> None:
+            self.scale = scale
+
+        def __call__(self, held: tuple[float, Any], image: jax.Array) -> jax.Array:
+            return image.ravel()[:2] * self.scale[1][0] * held[1][1]
+
+    with caplog.at_level("DEBUG", logger="jsep.compiled"):
+        found = explain.gradient(functools.partial(Scaled(shared), shared), jnp.ones((2, 2, 1)), 0)
+    np.testing.assert_allclose(found[0, 0, 0], 6.0)
+    assert not caplog.records
