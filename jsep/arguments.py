@@ -132,8 +132,24 @@ def _first_mismatch(function: Callable[..., Any], args: Sequence[Any], kwargs: M
             return f"key must be a random key, as from jax.random.key(0), got {_shown(value)}"
         if name == "seed" and not (_fits(value, int) and 0 <= int(value) < 2**32):
             return f"seed must be a whole number from 0 to {2**32 - 1}, got {_shown(value)}"
+        if name in _OF_IMAGE and (framework := _framework_of(value)):
+            return f"{name} must be a function, got a module of {framework}: give models.wrap(module, input_shape=...)"
         if not _fits(value, hint):
-            return f"{name} must be {_words(hint)}, got {_shown(value)}"
+            own = (
+                ""
+                if _framework_of(value) is None
+                else "; models.from_module(module) makes one of an NNX or Equinox module"
+            )
+            return f"{name} must be {_words(hint)}, got {_shown(value)}{own}"
+    return None
+
+
+def _framework_of(value: Any) -> str | None:
+    """The framework of a module that is no function of one image; None for anything else."""
+    names = {"torch": "PyTorch", "keras": "Keras", "flax": "Flax"}
+    for kind in type(value).__mro__:
+        if kind.__name__ in ("Module", "Layer") and (package := kind.__module__.partition(".")[0]) in names:
+            return names[package]
     return None
 
 

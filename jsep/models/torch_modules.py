@@ -94,13 +94,18 @@ def _averaging(size: int, parts: int) -> np.ndarray:
 def convert(module: Any) -> tuple[Callable[[PyTree, Array], Any], PyTree]:
     """(apply, variables) of a PyTorch module in evaluation mode: apply(variables, images (B, C, H, W)) -> its output.
 
-    variables: name -> array, its floating-point parameters and buffers, copied. The module is copied too, so that the
-    caller's stays in its mode.
+    variables: name -> array, its floating-point parameters and buffers, copied, in float32. The module is copied too,
+    so that the caller's stays in its mode; of a DataParallel the module inside.
     Raises: InputError without torchax; apply raises it for an operator that torchax lacks, with the layer that uses it.
     """
     torchax, environment = _environment()
+    kind = type(module).__name__
+    if kind in ("DataParallel", "DistributedDataParallel"):
+        module = module.module
+    if kind in ("OptimizedModule", "RecursiveScriptModule", "ScriptModule", "TopLevelTracedModule"):
+        raise InputError(f"a compiled or scripted PyTorch module ({kind}) cannot be translated: give the module itself")
     try:
-        own = copy.deepcopy(module)
+        own = copy.deepcopy(module).float()
     except Exception as error:  # tensors that are results, locks, ...
         raise InputError(f"the PyTorch module cannot be copied ({error}): give one that copy.deepcopy takes") from error
     own.eval()

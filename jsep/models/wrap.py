@@ -73,9 +73,9 @@ def wrap(
     input_shape: tuple[int, int, int],
     batched: bool | None = None,
     channels_first: bool | None = None,
-    input_range: tuple[float, float] = (0.0, 1.0),
-    mean: Sequence[float] = (),
-    std: Sequence[float] = (),
+    input_range: Sequence[float] | Array = (0.0, 1.0),
+    mean: float | Sequence[float] | Array = (),
+    std: float | Sequence[float] | Array = (),
     select: Callable[[Any], Any] | None = None,
 ) -> LogitsFn:
     """A classifier of any framework as image (H, W, C) in [0, 1] -> logits (K,), the form used throughout jsep.
@@ -136,6 +136,8 @@ def _checked_shape(input_shape: Any) -> tuple[int, int, int]:
 
 
 def _checked_range(input_range: Any) -> tuple[float, float]:
+    if hasattr(input_range, "tolist"):
+        input_range = input_range.tolist()
     if not isinstance(input_range, Sequence) or len(input_range) != 2:
         raise InputError(f"input_range must be (low, high), such as (0, 255) or (-1, 1), got {input_range!r}")
     for value in input_range:
@@ -161,6 +163,12 @@ def _checked_normalisation(
     if any(not low <= value <= high for value in mean):
         hint = "; give input_range=(0, 255), or divide them by 255" if max(mean) <= 255 and high == 1 else ""
         raise InputError(f"mean must be in units of input_range, {low:g} to {high:g}, got {_listed(mean)}{hint}")
+    is_identity = not any(mean) and set(std) == {1.0}
+    if mean and std and high - low > 2 and max(*map(abs, mean), *std) <= 1 and not is_identity:
+        raise InputError(
+            f"mean and std must be in units of input_range, {low:g} to {high:g}, got {_listed(mean)} and "
+            f"{_listed(std)}, as of images in [0, 1]: leave input_range out, or multiply them by 255"
+        )
     if any(value <= 0 for value in std):
         raise InputError(f"std must be > 0, got {_listed(std)}")
     if any(value > 2 * (high - low) for value in std):

@@ -254,3 +254,18 @@ def test_evaluations_say_what_a_function_of_the_image_lacks() -> None:
         evaluate.accuracies(KEY, by_hand)
     with pytest.raises(InputError, match="dataset must be a Dataset"):
         evaluate.accuracies(KEY, by_hand, IMAGES)
+
+
+def test_normalisation_is_one_number_or_one_a_channel_in_any_form_and_of_the_range() -> None:
+    expected = models.wrap(by_hand, input_shape=SHAPE, mean=(0.5, 0.5), std=(0.25, 0.25))(IMAGE)
+    for mean, std in ((0.5, 0.25), (np.full(2, 0.5), jnp.full(2, 0.25))):
+        np.testing.assert_allclose(models.wrap(by_hand, input_shape=SHAPE, mean=mean, std=std)(IMAGE), expected)
+    scaled = models.wrap(by_hand, input_shape=SHAPE, input_range=np.array([0, 255]), mean=0, std=1)(IMAGE)
+    np.testing.assert_allclose(scaled, by_hand(255 * IMAGE), rtol=1e-5)
+    with pytest.raises(InputError, match="as of images in"):
+        models.wrap(by_hand, input_shape=SHAPE, input_range=(0, 255), mean=0.485, std=0.229)
+
+
+def test_a_module_in_the_place_of_a_function_is_told_to_be_wrapped() -> None:
+    with pytest.raises(InputError, match=r"got a module of Flax: give models\.wrap"):
+        explain.gradient(nn.Dense(3), IMAGE, 0)

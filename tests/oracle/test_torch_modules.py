@@ -1,5 +1,6 @@
 """PyTorch modules in JAX against PyTorch itself, captum and zennit (the extra `oracle`)."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -242,3 +243,13 @@ def test_module_of_the_caller_stays_as_it_is() -> None:
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     assert all(parameter.requires_grad for parameter in module.parameters())
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in module.modules())
+
+
+def test_modules_of_other_precisions_and_in_parallel_are_taken_and_compiled_ones_refused() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    others = copy.deepcopy(module.eval()).double(), nn.DataParallel(module)  # torchax lets none be made afterwards
+    expected = models.wrap(module, input_shape=SHAPE)(IMAGE)
+    for other in others:
+        np.testing.assert_allclose(models.wrap(other, input_shape=SHAPE)(IMAGE), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match="compiled or scripted"):
+        models.wrap(torch.jit.script(module), input_shape=SHAPE)
