@@ -2,17 +2,20 @@
 
 `row` defines a row and a result in the format of result.json, older formats included; `summary` gives means and
 intervals of each method; `claims` lists the claims tested on a result, as data; `verdict` decides them. `run_files`
-reads a run directory. `paper_items` lists the figures and tables of the paper, with the claims of `paper`,
-`landscape` and `many` on each.
+reads a run directory. `paper_items` lists the figures and tables of the paper, with the claims of `paper`
+and `many` on each; `landscape` holds the quantities of landscape analyses.
 """
 
 from jsep.record.claims import (
     CLAIM_FAMILIES,
     CORRELATION,
     DIFFERENCE,
+    JUDGED,
+    LANDSCAPE,
     OUTCOMES,
     QUESTIONS,
     RATIO,
+    SAME_FACTOR,
     STUDY,
     Claim,
     claims_of,
@@ -35,6 +38,7 @@ from jsep.record.row import (
     upgrade,
 )
 from jsep.record.run_files import kind_of, read_json
+from jsep.record.same_attack import attacks_of, same_prediction_attack, settings_of, shared_attack
 from jsep.record.summary import (
     intervals,
     mean_curve,
@@ -73,6 +77,8 @@ __all__ = [
     "FAILS",
     "FORMAT",
     "HOLDS",
+    "JUDGED",
+    "LANDSCAPE",
     "OUTCOMES",
     "PAPER_ITEMS",
     "QUESTIONS",
@@ -88,8 +94,10 @@ __all__ = [
     "Finding",
     "Result",
     "Row",
+    "SAME_FACTOR",
     "SeedMean",
     "as_number",
+    "attacks_of",
     "basis",
     "by_question",
     "claims_of",
@@ -115,6 +123,9 @@ __all__ = [
     "read_json",
     "readable",
     "readable_all",
+    "same_prediction_attack",
+    "settings_of",
+    "shared_attack",
     "sharpened_above_flattened",
     "shift",
     "std_of",

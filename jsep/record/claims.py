@@ -1,14 +1,18 @@
 """The claims tested on a result, as data: which two methods are compared, by which metric, with which claimed sign."""
 
 import dataclasses
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from jsep import evaluate
 from jsep.record.row import Result, Row
 
 ACCURACY_MARGIN = 0.02
 """Accuracies within two points of each other count as equal; fixed before any model was trained."""
+
+SAME_FACTOR = 1.25
+"""Two landscapes count as the same if their quantities differ by less than this factor in either direction."""
 
 DIFFERENCE = "difference"
 """Scale of a claim: the difference method - baseline."""
@@ -120,6 +124,30 @@ QUESTIONS: dict[str, Question] = {
     "regularised_accuracy": Question(
         "accuracy of regularisers", "the regulariser leaves robust accuracy where it was, within 2 points"
     ),
+    "flatter_loss": Question(
+        "flatter classification loss", "adversarial training flattens the landscape of the classification loss"
+    ),
+    "flatter_explanation": Question(
+        "flatter explanation loss", "adversarial training flattens the landscape of the explanation loss"
+    ),
+    "sep_landscape": Question(
+        "SEP, explanation loss",
+        "SEP with weight > 0 flattens, with weight < 0 sharpens the landscape of the explanation loss",
+        both_signs=True,
+    ),
+    "same_loss": Question(
+        "SEP, classification loss",
+        f"SEP leaves the landscape of the classification loss as it was, within a factor of {SAME_FACTOR:g}",
+    ),
+    "same_landscape": Question(
+        "TRADES, explanation loss",
+        f"the landscape of the explanation loss stays as it is with a larger weight of TRADES, within a factor of "
+        f"{SAME_FACTOR:g}",
+    ),
+    "rise_together": Question(
+        "TRADES, both robustnesses",
+        "a larger weight of TRADES raises both robustnesses (accuracy under attack, explanation loss left)",
+    ),
 }
 """question -> its wording; each claim of a result names its question."""
 
@@ -127,7 +155,10 @@ _SUFFIX = dict(zip(OUTCOMES, ("loss", "concordance", "share", "cosine"), strict=
 
 
 def claims_of(result: Result) -> tuple[Claim, ...]:
-    """The claims that are tested on a result: those of the family that its configuration names, by default `STUDY`."""
+    """The claims that are tested on a result: those of the family that its configuration names, by default
+    `STUDY`, or those on landscapes."""
+    if result.content.get("kind") == LANDSCAPE:
+        return tuple(_landscape_claims(result))
     config = result.content.get("config")
     family = config.get("claims", STUDY) if isinstance(config, Mapping) else STUDY
     return tuple(CLAIM_FAMILIES.get(family, _claims)(result))
@@ -229,8 +260,74 @@ def _definitive_claims(result: Result) -> Iterator[Claim]:
             )
 
 
-STUDY = "study"
-"""The default of `CLAIM_FAMILIES`."""
+_STEEPNESS = {"worst_sharpness": "worst rise in the ball", "top_eigenvalue": "top eigenvalue"}
+"""The quantities of a landscape that are tested -> their wording."""
+
+_CLASSIFICATION, _EXPLANATION = "cross_entropy", "explanation_to_own"
+
+
+def _landscape_claims(result: Result) -> Iterator[Claim]:
+    """The claims on landscapes, tested on ratios of curvatures and of sharpness between models of the same seed.
+
+    For an adversarially trained baseline and a standard one: both landscapes are flatter, that of the classification
+    loss as in the paper, that of the explanation loss as the common belief has it. For a method with an SEP weight and
+    its baseline: the landscape of the explanation loss is flatter or sharper, that of the classification loss the
+    same. For a sweep of TRADES: its largest weight against its smallest.
+    """
+    first: dict[str, Row] = {}
+    for row in result.rows:
+        first.setdefault(row.method, row)
+    plain = [method for method, row in first.items() if row.baseline is None]
+    standard = [method for method in plain if first[method].adversarial is False]
+    adversarial = [method for method in plain if first[method].adversarial is True]
+    for baseline in standard:
+        for method in adversarial:
+            of = f", {method}" if len(adversarial) > 1 else ""
+            yield from _ratios("flatter_loss", _CLASSIFICATION, method, baseline, -1, of=of)
+            yield from _ratios("flatter_explanation", _EXPLANATION, method, baseline, -1, "common belief", of)
+    with_sep = {method: row.baseline for method, row in first.items() if _sep_sign(row) and row.baseline in first}
+    for method, extended in with_sep.items():
+        of = f", {extended}" if len(set(with_sep.values())) > 1 else ""
+        yield from _ratios("sep_landscape", _EXPLANATION, method, str(extended), -_sep_sign(first[method]), of=of)
+        yield from _ratios("same_loss", _CLASSIFICATION, method, str(extended), 0, of=of)
+    yield from _trades_claims(list(first))
+
+
+def _sep_sign(row: Row) -> int:
+    """The sign of the SEP weight; rows of older landscapes have it in their name alone."""
+    if row.sep_weight:
+        return 1 if row.sep_weight > 0 else -1
+    return next((sign for term, sign in _ARMS.items() if row.method.endswith(term)), 0)
+
+
+def _ratios(
+    question: str, scalar: str, method: str, baseline: str, sign: int, source: str = "paper", of: str = ""
+) -> Iterator[Claim]:
+    margin = 0.0 if sign else math.log(SAME_FACTOR)
+    for quantity, words in _STEEPNESS.items():
+        metric = f"{scalar}/{quantity}"
+        yield Claim(question, words + of, metric, method, baseline, sign, margin, source, scale=RATIO)
+
+
+def _trades_claims(methods: Sequence[str]) -> Iterator[Claim]:
+    """The largest against the smallest weight of the methods "trades <weight>": both robustnesses rise (Table 1), the
+    landscape of the explanation loss does not change from the smallest weight above 0 on (Figure 3)."""
+    weights = sorted((float(name.split()[1]), name) for name in methods if re.fullmatch(r"trades [\d.e+-]+", name))
+    if len(weights) > 1:
+        last, smallest = weights[-1][1], weights[0][1]
+        yield Claim("rise_together", "TRADES", "robust_accuracy", last, smallest, 1)
+        yield Claim("rise_together", "TRADES", "explanation_loss_end", last, smallest, 1, scale=RATIO)
+    above = [name for weight, name in weights if weight > 0]
+    if len(above) > 1:
+        yield from _ratios("same_landscape", _EXPLANATION, above[-1], above[0], 0)
+
+
+STUDY, LANDSCAPE = "study", "landscape"
+"""The default of `CLAIM_FAMILIES`, and the kind of landscape analyses, whose claims are their own."""
+
+JUDGED = (STUDY, "evaluation", LANDSCAPE)
+"""The kinds of result whose rows `record.judge` compares; the claims on others are those of `paper` and `many`."""
+
 
 CLAIM_FAMILIES: dict[str, Callable[[Result], Iterator[Claim]]] = {STUDY: _claims, "definitive": _definitive_claims}
 """name -> the claims of a result, one family for Holm's correction: every method against its baseline, or those of

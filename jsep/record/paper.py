@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jsep import evaluate, stats
-from jsep.record.claims import QUESTIONS, Claim
+from jsep.record.claims import LANDSCAPE, QUESTIONS, Claim
 from jsep.record.names import explanation_name, readable
 from jsep.record.row import Result, upgrade
 from jsep.record.summary import num_pixels_of, pixels_of_maps, summarise
@@ -67,7 +67,11 @@ def count(number: int, noun: str) -> str:
 def basis(result: Result, methods: Sequence[str]) -> str:
     """How many seeds these methods have, and how many pairs the result has."""
     seeds = len({row.seed for row in result.rows if row.method in methods})
-    return ", ".join(filter(None, [f"{seeds} seed{'s' if seeds != 1 else ''}", count(len(result.victims), "pair")]))
+    if result.content.get("kind") == LANDSCAPE:  # measured at the first images of the pairs
+        measured = count(result.content.get("num_images", 0), "image")
+    else:
+        measured = count(len(result.victims), "pair")
+    return ", ".join(filter(None, [f"{seeds} seed{'s' if seeds != 1 else ''}", measured]))
 
 
 def questions(*names: str) -> Ask:

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from jsep.record.landscape import flatter_by_training, rise_together, same_landscape
 from jsep.record.many import (
     between_clusters_above_within,
     harder_as_the_weight_falls,
@@ -47,14 +46,8 @@ def _accuracies(*numbers: tuple[str, str, float]) -> tuple[Ask, ...]:
     return tuple(published(method, f"{which}_accuracy", value) for method, which, value in numbers)
 
 
-_FLATTER = (
-    flatter_by_training(
-        {
-            "cross_entropy/worst_sharpness": "worst rise of the cross-entropy in the ball",
-            "cross_entropy/top_eigenvalue": "top eigenvalue of the cross-entropy",
-        }
-    ),
-)
+_FLATTER = (questions("flatter_loss"),)
+_WITH_SEP = (questions("sep_landscape", "same_loss", "flatter_explanation"),)
 _CLUSTERS = (between_clusters_above_within({"loss": "loss", "one_minus_concordance": "1 − concordance"}),)
 _EXPLANATIONS = ("gradient", "gradient_x_input", "guided_backprop")
 _CELLS = tuple(
@@ -76,19 +69,14 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
     PaperItem("Figure 1a: the attack, on CIFAR-10", CIFAR10_CONVNET, (attack_works("mat"),)),
     PaperItem("Figure 1b: landscape of the classification loss", _both("landscape"), _FLATTER),
     PaperItem("Figure 1b's question on digits", ("landscape_digits",), _FLATTER),
+    PaperItem("Landscapes with SEP, CIFAR-10", _both("landscape"), _WITH_SEP),
+    PaperItem("Landscapes with SEP, digits", ("landscape_digits",), _WITH_SEP),
     PaperItem("Figure 2: maps within and between clusters, CIFAR-10", _both("selection"), _CLUSTERS),
     PaperItem("Figure 2's question on digits", ("selection_digits",), _CLUSTERS),
     PaperItem(
         "Figure 3: explanation-loss landscape of TRADES models",
         _both("trades_landscape"),
-        (
-            same_landscape(
-                {
-                    "explanation_to_own/worst_sharpness": "worst rise of the loss to the own map in the ball",
-                    "explanation_to_own/top_eigenvalue": "top eigenvalue of the loss to the own map",
-                }
-            ),
-        ),
+        (questions("same_landscape"),),
     ),
     *(
         PaperItem(f"Figure 4: pixels that the maps use, {name}", results, (questions("pixels"),))
@@ -106,7 +94,7 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
         "Figure 5: tested with other explanations", ("cross_method", "cross_method_digits"),
         (sharpened_above_flattened,),
     ),
-    PaperItem("Table 1: TRADES sweep", _both("trades_landscape"), (rise_together,)),
+    PaperItem("Table 1: TRADES sweep", _both("trades_landscape"), (questions("rise_together"),)),
     PaperItem(
         "Table 2: MNIST, ConvNet",
         _both("mnist_sep"),

@@ -135,6 +135,11 @@ class Row:
     def _outcome(self) -> dict[str, Any]:
         return {**plain(self.metrics), "per_pair": {name: values.tolist() for name, values in self.per_pair.items()}}
 
+    @property
+    def numbers(self) -> Mapping[str, Mapping[str, float]]:
+        """Of a landscape analysis: quantity -> its mean and standard error over the images; empty for others."""
+        return self.other.get("numbers", {})
+
     def under(self, attack: str) -> Self:
         """The row with the metrics of another attack on explanations, a key of `by_attack`, in place of the strongest.
 
@@ -262,12 +267,14 @@ def upgrade(content: Any) -> dict[str, Any]:
             f"expected format {FORMAT} or an older one, got {found!r}; "
             "read it with the version of jsep that wrote it, or run the experiment again"
         )
-    if found == FORMAT:
+    of_landscape = content.get("kind") == "landscape"
+    if found == FORMAT and not of_landscape:
         return dict(content)
-    renamed = _renamed(content)
+    renamed = dict(content) if found == FORMAT else _renamed(content)
     rows = renamed.get("rows")
     if isinstance(rows, Sequence):
-        renamed["rows"] = [_with_baseline(row) if isinstance(row, Mapping) else row for row in rows]
+        rows = [_with_baseline(row) if isinstance(row, Mapping) else row for row in rows]
+        renamed["rows"] = _with_degraded(rows) if of_landscape else rows
     return {**renamed, "format": FORMAT}
 
 
@@ -286,6 +293,18 @@ def _name(name: Any) -> Any:
 
 
 _OLD_ADVERSARIAL = {"standard": False, "mat": True, "trades": True}
+
+
+def _with_degraded(rows: Sequence[Any]) -> list[Any]:
+    """The rows of a landscape analysis, which say nothing of degraded models, with `is_degraded` of each."""
+    known = [row for row in rows if isinstance(row, Mapping) and as_number(row.get("clean_accuracy")) is not None]
+    accuracies = {(row.get("method"), row.get("seed")): row["clean_accuracy"] for row in known}
+
+    def broken(row: Mapping[str, Any]) -> bool:
+        reference = accuracies.get((row["baseline"], row.get("seed")))
+        return reference is not None and is_degraded(row["clean_accuracy"], reference)
+
+    return [{"degraded": broken(row), **row} if any(row is each for each in known) else row for row in rows]
 
 
 def _with_baseline(row: Mapping[str, Any]) -> dict[str, Any]:

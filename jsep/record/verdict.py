@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from jsep import evaluate, stats
-from jsep.record.claims import OUTCOMES, QUESTIONS, Claim, claims_of
+from jsep.record.claims import OUTCOMES, QUESTIONS, RATIO, Claim, claims_of
+from jsep.record.landscape import log_ratio
 from jsep.record.row import Result, Row
 from jsep.record.summary import num_pixels_of, pixels_of_maps
 
@@ -155,6 +156,10 @@ def _contrast(result: Result, claim: Claim, seeds: Sequence[int | None], *, fixe
     rows = {method: result.rows_of(method) for method in claim.weights}
     weights = np.array(list(claim.weights.values()))
     by_seed = [[rows[method][seed] for method in rows] for seed in seeds]
+    if claim.scale == RATIO:
+        own, others = ([rows[name][seed].numbers for seed in seeds] for name in (claim.method, claim.baseline))
+        mean = log_ratio(own, others, claim.metric)
+        return dataclasses.replace(mean, of_seeds=0.0) if mean is not None and fixed else mean
     tables = [_table(by_seed, weights, "pairs", claim.metric), _table(by_seed, weights, "images", claim.metric)]
     for table, images in zip(tables, (result.images_of_pairs(), None), strict=True):
         if table is not None:

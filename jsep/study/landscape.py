@@ -16,7 +16,7 @@ from jsep.study.config import StudyConfig
 from jsep.study.costs import ModelCosts, count_flops
 from jsep.study.landscape_config import AnalysisConfig, LandscapeConfig
 from jsep.study.landscape_measure import Measurement
-from jsep.study.methods import training_method
+from jsep.study.methods import described_method, training_method
 from jsep.study.programs import Program, evaluation_programs
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_all_trained
@@ -44,14 +44,24 @@ def prepare(config: LandscapeConfig) -> Sequence[TrainedStudy]:
 
 
 def _name(study: TrainedStudy, trained: TrainedModel) -> str:
-    """The name of the model in tables and figures, with the weight of its objective if it has one."""
-    chosen = training_method(trained.method)
+    return f"{_method_name(study, trained.method)}/seed{trained.seed}"
+
+
+def _method_name(study: TrainedStudy, method: str) -> str:
+    """The name of a method in tables and figures, with the weight of its objective if it has one."""
+    chosen = training_method(method)
     weight = train.objective(chosen.objective).weight
-    method = trained.method
     if chosen.is_plain and weight is not None and chosen.weight is None:
-        settings = study.config.train_config(trained.method, num_pixels=1).objective_settings
-        method += f" {getattr(settings, weight):g}"
-    return f"{method}/seed{trained.seed}"
+        settings = study.config.train_config(method, num_pixels=1).objective_settings
+        return f"{method} {getattr(settings, weight):g}"
+    return method
+
+
+def _compared_with(study: TrainedStudy, trained: TrainedModel) -> dict[str, Any]:
+    """The fields of a row that say which method it extends, as the rows of a study have them."""
+    described = described_method(trained.method)
+    baseline = described["baseline"] and _method_name(study, described["baseline"])
+    return {**described, "baseline": baseline, "sep_weight": trained.sep_weight}
 
 
 def _measure(config: LandscapeConfig, studies: Sequence[TrainedStudy], run: Run) -> None:
@@ -167,10 +177,10 @@ def _analyse_model(
         for name in ("spectrum_nodes", "spectrum_weights", "eigenvalues"):
             kept[f"{scalar}/{name}"] = quantities.pop(name)
         own |= {f"{scalar}/{name}": values for name, values in quantities.items()}
-    name = _name(study, trained)
     row = {
-        "method": name.partition("/")[0],
+        "method": _method_name(study, trained.method),
         "seed": trained.seed,
+        **_compared_with(study, trained),
         "clean_accuracy": clean,
         "robust_accuracy": robust,
         "numbers": {key: _mean_and_error(values) for key, values in own.items()},

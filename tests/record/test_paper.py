@@ -4,73 +4,7 @@ import pytest
 from planted import planted_result
 
 from jsep import record
-from jsep.record import landscape, many, paper, paper_items
-
-NAMES = {
-    "cross_entropy/worst_sharpness": "worst rise of the cross-entropy",
-    "explanation_to_own/worst_sharpness": "worst rise of the loss",
-}
-
-
-def make_landscape(values: dict[str, tuple[float, ...]], error: float = 0.02) -> dict:
-    rows = [
-        {"method": method, "seed": seed, "robust_accuracy": value / 10,
-         "numbers": {name: {"mean": value, "standard_error": error * value, "num_finite": 40}
-                     for name in (*NAMES, "explanation_loss_end")}}
-        for method, seeds in values.items() for seed, value in enumerate(seeds)
-    ]  # fmt: skip
-    return {"format": 1, "rows": rows, "num_images": 40}
-
-
-FLAT = (0.3, 0.31, 0.29)
-STEEP = (2.0, 2.1, 1.9)
-
-
-@pytest.mark.parametrize(
-    ("standard", "mat", "verdict"),
-    [
-        (STEEP, FLAT, record.HOLDS),
-        (FLAT, STEEP, record.FAILS),
-        ((2.0, 0.1, 1.0), (0.3, 1.5, 0.9), record.UNDECIDED),
-        (STEEP[:1], FLAT[:1], record.UNKNOWN),
-    ],
-)
-def test_flatness_is_judged_by_ratios_of_the_same_seed(standard: tuple, mat: tuple, verdict: str) -> None:
-    result = make_landscape({"standard": standard, "mat": mat}) | {"pairs": {"victims": list(range(60))}}
-    (found,) = landscape.flatter_by_training({"cross_entropy/worst_sharpness": "worst rise"})(result)
-    assert found.verdict == verdict
-    assert found.basis.endswith(", 40 images"), "as many as were measured, not as the study has pairs"
-
-
-def test_images_add_to_the_uncertainty_of_a_ratio() -> None:
-    sure, unsure = (
-        landscape.log_ratio(make_landscape({"standard": STEEP, "mat": FLAT}, error), "mat", "standard", name)
-        for error in (0.01, 0.1)
-        for name in ("cross_entropy/worst_sharpness",)
-    )
-    assert sure is not None
-    assert unsure is not None
-    assert sure.estimate == unsure.estimate
-    assert unsure.of_images == pytest.approx(2 * 0.1**2)
-    assert unsure.p_value() > sure.p_value()
-
-
-def test_the_same_landscape_is_a_finding_within_a_factor_and_not_the_absence_of_a_difference() -> None:
-    same = landscape.same_landscape({"explanation_to_own/worst_sharpness": "worst rise"})
-    level = {"trades 12": (1.0, 1.01, 0.99), "trades 2": (1.0, 1.0, 1.01)}
-    assert same(make_landscape(level, 0.01))[0].verdict == record.EQUAL
-    assert same(make_landscape(level, 0.3))[0].verdict == record.UNDECIDED, "too few images to say equal"
-    assert same(make_landscape({"trades 12": STEEP, "trades 2": FLAT}))[0].verdict == record.FAILS
-    assert same(make_landscape({"trades 12": STEEP}))[0].verdict == record.UNKNOWN
-
-
-def test_both_robustnesses_rise_with_the_largest_weight_against_the_smallest() -> None:
-    rising = {"trades 12": (3.0, 3.1, 2.9), "trades 2": (1.0, 1.1, 1.0), "trades 6": (9.0, 9.0, 9.0)}
-    (found,) = landscape.rise_together(make_landscape(rising))
-    assert found.verdict == record.HOLDS
-    assert [f.claim.scale for f in found.findings] == [record.DIFFERENCE, record.RATIO]
-    falling = {"trades 12": rising["trades 2"], "trades 2": rising["trades 12"]}
-    assert landscape.rise_together(make_landscape(falling))[0].verdict == record.FAILS
+from jsep.record import many, paper, paper_items
 
 
 def test_published_number_stands_beside_ours_with_the_difference() -> None:
