@@ -128,7 +128,7 @@ def test_site_builds_strictly_without_anything_from_elsewhere(tmp_path: pathlib.
     assert 'id="step"' in page  # the player of the attack, from the kept arrays
     assert "undecided" in page
     assert 'href="pages/run.html"' in start
-    assert "objectives_digits" in (tmp_path / "site" / "pages" / "compare.html").read_text()
+    assert "baseline_sep_quick" in (tmp_path / "site" / "pages" / "compare.html").read_text()
     assert '<a href="api/attack.html#jsep.attack.pgd"><code>attack.pgd</code></a>' in start
     # The hook looks for them as well; here only that it looked at something.
     assert len(list((tmp_path / "site").rglob("*.html"))) > 20

@@ -36,8 +36,8 @@ EXTERNAL_IN_CSS = re.compile(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^)]*")
 SHOWN = "digits_sep"
 """The result whose page is part of the site, drawn from its files in results/."""
 
-COMPARED = ("digits_sep", "objectives_digits")
-"""The results of the page that compares several."""
+COMPARED = ("digits_sep", "baseline_sep_quick")
+"""The results of the page that compares several: on the same pairs of images, and attacked alike."""
 
 
 def pages() -> dict[str, str]:

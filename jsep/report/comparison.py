@@ -9,15 +9,26 @@ from typing import Any
 
 from jsep.checks import InputError
 from jsep.evaluate import METRICS
-from jsep.record import pixels_of_maps, readable, summarise
+from jsep.record import (
+    UNBOUNDED,
+    Result,
+    attacks_of,
+    pixels_of_maps,
+    readable,
+    same_prediction_attack,
+    settings_of,
+    shared_attack,
+    summarise,
+)
 from jsep.record.run_files import Run, kind_of, read, read_arrays, read_json
-from jsep.report.findings import answer
-from jsep.report.formatting import MISSING, signed, unit_of_difference
+from jsep.record.same_attack import OWN
+from jsep.report.findings import short_answer
+from jsep.report.formatting import MISSING, listing, signed, unit_of_difference
 from jsep.report.landscape import curvature_table, model_table, scalars_of
 from jsep.report.landscape_figures import has_plane, plane_figure, slices_figure
 from jsep.report.page import mapping, provenance_line
 from jsep.report.rendering import render, replace_file, shown
-from jsep.report.shown import DIFFERENCES
+from jsep.report.shown import DIFFERENCES, REMOVED, ROBUST, SCALE_FREE_END
 from jsep.report.study_figures import mean_of, overview, overview_words, training_curves
 from jsep.report.study_tables import metric_tables
 from jsep.report.style import WIDTH_INCHES, NamedFigure, colours
@@ -28,10 +39,16 @@ _KINDS = ("study", "landscape")
 GENERATED = '<meta name="generator" content="jsep">'
 """The tag that marks a page as written by jsep."""
 
+_ATTACKED = (SCALE_FREE_END, REMOVED)
+"""The metrics among the differences that depend on the attack on explanations."""
+
 _CAPTION = (
     "Hollow: before the attack (clean accuracy); filled: after it (robust accuracy); bars: one standard deviation over "
     "the seeds; ticks below: the single seeds. A map on fewer effective pixels has a higher loss against any target."
 )
+
+
+_EACH_OWN = " Each run is shown under its own attack on explanations."
 
 
 def write_comparison(run_dirs: Sequence[str | pathlib.Path], out: str | pathlib.Path) -> pathlib.Path:
@@ -100,14 +117,22 @@ def _page(runs: Sequence[Run], labels: Sequence[str], out: pathlib.Path, own: Ma
     configs = [mapping(run.result, "config") for run in runs]
     keys = list(dict.fromkeys(key for config in configs for key in config))
     differ = [key for key in keys if any(config.get(key) != configs[0].get(key) for config in configs[1:])]
+    attacks = ["attack on explanations", *(_attack_words(run.result) for run in runs)]
+    alike = len(set(attacks[1:])) == 1
     return render(
         "comparison.html",
         **own,
         title=", ".join(labels) if len(labels) <= 3 else f"{len(labels)} runs",
         about=f"{_dataset(runs[0])}; {len(runs)} runs, {sum(len(run.result['rows']) for run in runs)} models",
         runs=_runs_table(runs, labels, out),
-        differing=_settings_table("Settings that differ", differ, configs, labels),
-        equal=_settings_table("Settings that are equal", [key for key in keys if key not in differ], configs, labels),
+        differing=_settings_table("Settings that differ", differ, configs, labels, [] if alike else [attacks]),
+        equal=_settings_table(
+            "Settings that are equal",
+            [key for key in keys if key not in differ],
+            configs,
+            labels,
+            [attacks] if alike else [],
+        ),
         commands={
             label: mapping(run.result, "environment").get("command") for run, label in zip(runs, labels, strict=True)
         },
@@ -139,9 +164,9 @@ def _studies(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
         "kind": "Comparison of runs",
         "lede": "What the runs found, side by side, and the settings in which they differ.",
         "sections": _sections("At one look", bool(training)),
-        "figures": [NamedFigure("overview", "At one look", alt, _CAPTION, drawn)],
+        "figures": [NamedFigure("overview", "At one look", alt, _CAPTION + ("" if _alike(runs) else _EACH_OWN), drawn)],
         "metrics": _metric_tables(runs, labels),
-        "differences": _difference_table(labels, summaries),
+        "differences": _difference_table(runs, labels),
         "tables": [],
         "training": training,
     }
@@ -161,27 +186,48 @@ def _metric_tables(runs: Sequence[Run], labels: Sequence[str]) -> list[Table]:
     return [with_run_names(list(own.values()), list(own)) for own in groups.values()]
 
 
-def _difference_table(labels: Sequence[str], summaries: Sequence[Sequence[Mapping[str, Any]]]) -> Table | None:
-    """The means of every run less those of the first, for the methods of both; None where they share none."""
+def _difference_table(runs: Sequence[Run], labels: Sequence[str]) -> Table | None:
+    """The means of every run less those of the first, for the methods of both; None where they share none.
+
+    What an attack leaves is compared under the same attack, and left out where there is none.
+    """
+    contents, notes = [run.result for run in runs], []
+    attack, same_accuracy = shared_attack(contents), same_prediction_attack(contents)
+    left_out = {name for name in _ATTACKED if attack is None} | {name for name in (ROBUST,) if not same_accuracy}
+    kept = [name for name in DIFFERENCES if name not in left_out]
+    summaries = [_summaries_under(content, attack) for content in contents]
     first = {summary["method"]: summary for summary in summaries[0]}
     rows = []
     for method in first:
         for label, own in zip(labels[1:], summaries[1:], strict=True):
             for summary in (each for each in own if each["method"] == method):
-                pairs = [(mean_of(summary, name), mean_of(first[method], name)) for name in DIFFERENCES]
+                pairs = [(mean_of(summary, name), mean_of(first[method], name)) for name in kept]
                 cells = [
                     MISSING if one is None or other is None else signed(one - other, METRICS[name])
-                    for name, (one, other) in zip(DIFFERENCES, pairs, strict=True)
+                    for name, (one, other) in zip(kept, pairs, strict=True)
                 ]
                 rows.append([readable(method), label, *cells])
     if not rows:
         return None
-    heads = [Column(METRICS[name].heading, unit_of_difference(METRICS[name])) for name in DIFFERENCES]
-    note = "Differences of means; a claim about them needs the seeds and pairs of one study."
+    if attack is None:
+        headings = listing([METRICS[name].heading for name in _ATTACKED])
+        notes.append(f"Without {headings}: the runs share no attack on explanations with the same settings and pairs.")
+    elif not _alike(runs):
+        notes.append(f"What the attack leaves is that of the attack {attack!r}, which all runs share.")
+    if not same_accuracy:
+        notes.append(f"Without {METRICS[ROBUST].heading}: predictions were attacked with other settings or images.")
+    notes.append("Differences of means; a claim about them needs the seeds and pairs of one study.")
+    heads = [Column(METRICS[name].heading, unit_of_difference(METRICS[name])) for name in kept]
     title = f"Less {labels[0]}"
-    return make_table(
-        [text_column("method"), text_column("run"), *heads], rows, num_names=2, title=title, notes=(note,)
-    )
+    return make_table([text_column("method"), text_column("run"), *heads], rows, num_names=2, title=title, notes=notes)
+
+
+def _summaries_under(content: Mapping[str, Any], attack: str | None) -> list[dict[str, Any]]:
+    """The means of each method under one of the attacks on explanations, or as they are."""
+    typed = Result.from_dict(content)
+    if attack in typed.other_attacks:
+        typed = typed.under(str(attack))
+    return summarise([{**row.as_dict(), **row.metrics} for row in typed.rows])
 
 
 def _landscapes(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
@@ -227,9 +273,7 @@ def _link(run: Run, out: pathlib.Path) -> str:
 
 
 def _found(run: Run) -> str:
-    if kind_of(run.result) == "landscape":
-        return f"{len(run.result['rows'])} models at {run.result['num_images']} images"
-    return answer(run.result).headline + ("" if run.result.get("complete", True) else " This run is not complete.")
+    return short_answer(run.result) + ("" if run.result.get("complete", True) else " This run is not complete.")
 
 
 def _runs_table(runs: Sequence[Run], labels: Sequence[str], out: pathlib.Path) -> Table:
@@ -242,18 +286,52 @@ def _runs_table(runs: Sequence[Run], labels: Sequence[str], out: pathlib.Path) -
         ]
         for run, label in zip(runs, labels, strict=True)
     ]
-    hashes = {mapping(run.result, "pairs").get("hash") for run in runs}
-    same = (
-        "All runs were tested on the same pairs of images, so their losses compare pair by pair."
-        if len(hashes) == 1 and None not in hashes
-        else "The runs were tested on different pairs of images: a part of their differences is that of the pairs."
-    )
     heads = ("run", "experiment", "what it found", "where it comes from")
-    return make_table(map(text_column, heads), rows, notes=(same,), title="The runs")
+    return make_table(map(text_column, heads), rows, notes=(_on_attacks(runs, labels),), title="The runs")
+
+
+def _alike(runs: Sequence[Run]) -> bool:
+    """Whether the numbers of all runs are of one attack on explanations, with the same settings on the same pairs."""
+    contents = [run.result for run in runs]
+    return {attacks_of(each)[0] for each in contents} == {shared_attack(contents)}
+
+
+def _on_attacks(runs: Sequence[Run], labels: Sequence[str]) -> str:
+    """How far the losses of the runs compare: by their pairs of images and their attacks on explanations."""
+    hashes = {mapping(run.result, "pairs").get("hash") for run in runs}
+    if len(hashes) > 1 or None in hashes:
+        return "The runs were tested on different pairs of images: a part of their differences is that of the pairs."
+    pairs = "All runs were tested on the same pairs of images"
+    if _alike(runs):
+        return f"{pairs} by the same attack on explanations, so their losses compare pair by pair."
+    listed = "; ".join(f"{label}: {_attack_words(run.result)}" for run, label in zip(runs, labels, strict=True))
+    shared = shared_attack([run.result for run in runs])
+    rest = (
+        "so their losses at the end do not compare"
+        if shared is None
+        else f"so their losses at the end compare under the attack {shared!r} alone, as in the table of differences"
+    )
+    return f"{pairs}, but explanations were attacked in different ways ({listed}), {rest}."
+
+
+def _attack_words(content: Mapping[str, Any]) -> str:
+    """The attack that the numbers of a result are of: its strength, and the settings of the study's own."""
+    settings, (name, *_) = settings_of(content), attacks_of(content)
+    steps, size = settings.get("explanation_num_steps"), settings.get("explanation_epsilon")
+    norm = settings.get("explanation_norm")
+    ball = "" if "explanation_epsilon" not in settings else f"within {size:g} {norm}" if size else "without a ball"
+    if name not in (OWN, UNBOUNDED):
+        return ", ".join(filter(None, [name, ball]))
+    kind = str(settings.get("explanation_attack_kind", "")) or "not recorded"
+    return ", ".join(filter(None, [kind, f"{steps} steps" if steps else "", ball]))
 
 
 def _settings_table(
-    title: str, keys: Sequence[str], configs: Sequence[Mapping[str, Any]], labels: Sequence[str]
+    title: str,
+    keys: Sequence[str],
+    configs: Sequence[Mapping[str, Any]],
+    labels: Sequence[str],
+    first: Sequence[Sequence[str]],
 ) -> Table:
-    rows = [[key, *(shown(config.get(key)) for config in configs)] for key in keys]
+    rows = [*first, *([key, *(shown(config.get(key)) for config in configs)] for key in keys)]
     return make_table([text_column("setting"), *map(text_column, labels)], rows, title=title)
