@@ -63,6 +63,9 @@ def _table(result: dict) -> str:
 SHOWN = {"definitive_base": "CIFAR-10", "evaluate_digits": "digits", "cifar10_sep_quick": "CIFAR-10, small models"}
 """The results whose verdicts README shows, where they are there."""
 
+ABOUT = {"definitive_base": "On CIFAR-10, an early look at {models} models of a small ConvNet"}
+"""Results whose findings are said with the data, the network and the number of models before them."""
+
 CLAIMS = {
     "belief_by_loss": "adversarial training makes explanations harder to manipulate",
     "belief_by_concordance": "the same with the concentration of the maps taken out",
@@ -75,10 +78,6 @@ CLAIMS = {
 """Question -> its wording in README."""
 
 
-BELIEF = ("belief_by_loss", "belief_by_concordance", "grows_by_loss", "grows_by_concordance")
-"""The questions on adversarial training; `_belief` puts their answers into words where all four hold."""
-
-
 def _verdicts(result: dict) -> dict[str, str]:
     """Question of `CLAIMS` -> the worst of its verdicts in a result; `MISSING` where it is not asked there."""
     found = report.answer(result).verdicts
@@ -86,21 +85,10 @@ def _verdicts(result: dict) -> dict[str, str]:
     return {claim: record.worst(own) if own else MISSING for claim, own in by_claim.items()}
 
 
-def _belief(result: dict) -> str:
-    """The answer on adversarial training in words; empty where one of its claims does not hold."""
-    verdicts = _verdicts(result)
-    if any(verdicts[claim] != record.HOLDS for claim in BELIEF):
-        return ""
-    base = [each for each in record.summarise(result["rows"]) if each["method"].startswith("base_")]
-    removed = [f"{100 * each['relative_reduction']['mean']:.0f} %" for each in (base[0], base[-1])]
-    budget = base[-1]["method"].removeprefix("base_")
-    return (
-        f"**On CIFAR-10 the belief holds for a small ConvNet** (an early look at {len(result['rows'])} models): "
-        "explanations after adversarial training are harder to manipulate, the more so the larger the budget of the "
-        "training, also with the concentration of the maps taken out. An "
-        f"attack within 8/255 removes {removed[0]} of the explanation loss of a network with standard training, and "
-        f"{removed[1]} of one trained at {budget}/255. "
-    )
+def _words(result: dict) -> str:
+    """The findings of a result in words, after what `ABOUT` says of it."""
+    about = ABOUT.get(result["experiment"], "").format(models=len(result["rows"]))
+    return " ".join(filter(None, [f"**{about}.**" if about else "", report.answer(result).headline]))
 
 
 def _finding(results: dict[str, dict]) -> str:
@@ -115,7 +103,8 @@ def _finding(results: dict[str, dict]) -> str:
             f"[{title}](results/{name}/README.md), {seeds} seeds, {len(results[name]['pairs']['victims'])} pairs"
         )
         columns.append(_verdicts(results[name]))
-        words += _belief(results[name])
+        if any(verdict == record.HOLDS for verdict in columns[-1].values()):
+            words += f"{_words(results[name])} "
     rows = [[text, *(own[claim] for own in columns)] for claim, text in CLAIMS.items()]
     rows = [row for row in rows if set(row[1:]) != {MISSING}]
     verdicts = collections.Counter(cell for row in rows for cell in row[1:] if cell != MISSING)
@@ -131,8 +120,7 @@ def _finding(results: dict[str, dict]) -> str:
 def _findings(result: dict) -> str:
     """The answer of a result: in words, a row for each method, and every claim."""
     tables = [report.brief_table(result), report.findings_table(result)]
-    words = _belief(result).strip() or report.answer(result).headline
-    return "\n\n".join([words, *(_markdown(table) for table in tables if table is not None)])
+    return "\n\n".join([_words(result), *(_markdown(table) for table in tables if table is not None)])
 
 
 def _read(name: str) -> dict:
@@ -235,7 +223,7 @@ def _page(name: str, result: dict) -> str:
     pictures = "\n".join(f"![{_alt(png.stem)}]({png.name})" for png in figures)
     settings = report.settings_table({name: result})
     table = _table(result)
-    if result.get("kind", "study") in ("study", "evaluation"):  # the findings come first
+    if result.get("kind", "study") in record.JUDGED:  # the findings come first
         *numbers, words = table.split("\n\n")
         table = "\n\n".join([words, *numbers])
     parts = [f"# {name}", table, f"## Where it comes from\n\n{_provenance(result)}"]

@@ -259,8 +259,6 @@ def _run_study(kind: type[study.Configuration]) -> None:
         settings = {"resume": flags.FLAGS.resume, "overwrite": flags.FLAGS.overwrite, "mesh": mesh}
         result = study.run(config, run_dir, on_progress=progress, **settings)
         *text, page = study.describe(config, result, run_dir).splitlines()
-        if study.kind_of(config).table is None:  # all of it is printed
-            return "\n".join([*text, page])
         every = ["jsep report"] if sys.argv[0].startswith("jsep ") else [os.path.join("experiments", "report.py")]
         return "\n".join([*text, f"all columns: {command([*every, str(run_dir), '--table'])}", page])
 

@@ -11,16 +11,16 @@ runs. Single images, maps and planes are drawn by `jsep.plot`.
 
 from jsep.report.cards import cards_tables
 from jsep.report.comparison import write_comparison
-from jsep.report.findings import answer, brief_answer, findings_table
+from jsep.report.findings import answer, findings_table
 from jsep.report.image_grid import first_of_each_class
-from jsep.report.kinds import KINDS, Kind, format_table, tables_of
+from jsep.report.kinds import KINDS, Kind, brief_findings, brief_table, format_table, tables_of
 from jsep.report.page import write
 from jsep.report.paper import order_table, paper_table
 from jsep.report.settings import settings_table
-from jsep.report.study_tables import brief_table, row_line
+from jsep.report.study_tables import row_line
 from jsep.report.style import NamedFigure
 from jsep.report.sweep import duration, sweep_counts, sweep_failures, sweep_table
-from jsep.report.table import Cell, Column, Table, make_table
+from jsep.report.table import Cell, Column, Table, fitted, make_table
 
 __all__ = [
     "KINDS",
@@ -30,12 +30,13 @@ __all__ = [
     "NamedFigure",
     "Table",
     "answer",
-    "brief_answer",
+    "brief_findings",
     "brief_table",
     "cards_tables",
     "duration",
     "findings_table",
     "first_of_each_class",
+    "fitted",
     "format_table",
     "make_table",
     "order_table",

@@ -1,5 +1,6 @@
 """The correlation between robust accuracy and explanation robustness over many models: tables, figure, claim."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from jsep.evaluate import METRICS
-from jsep.record import correlation_of, mean_matrix, not_strongly_correlated, readable
+from jsep.record import Comparison, correlation_of, mean_matrix, not_strongly_correlated, readable
+from jsep.record.many import STRONG
 from jsep.report.charts import Key, Line, Panel, line_chart
 from jsep.report.formatting import coefficient, minus
 from jsep.report.paper import comparison_table
@@ -127,16 +129,42 @@ def correlation_tables(result: Mapping[str, Any]) -> list[Table]:
         "means that they go together; 95 % bootstrap interval, settings drawn anew with their seeds: an interval that "
         "holds 0 leaves the sign open. Partial: at equal clean accuracy and equal effective pixels of the maps.",
     )
-    claims = not_strongly_correlated({measure: _NAMES[measure] for measure in MANY_MODELS})(result)
     tables = [
         make_table(["explanation robustness by", *_COEFFICIENTS.values()], rows, notes=notes),
-        comparison_table(claims, "The paper's claim: not strongly correlated"),
+        comparison_table(correlation_claims(result), "The paper's claim: not strongly correlated"),
         _parts(result),
         _settings(result),
     ]
     if result["left_out"]:
         tables.append(Table((), (), notes=(f"Left out: {'; '.join(result['left_out'])}.",)))
     return tables
+
+
+def correlation_claims(result: Mapping[str, Any]) -> list[Comparison]:
+    """The paper's claim that both robustnesses are not strongly correlated, for each measure."""
+    return not_strongly_correlated({measure: _NAMES[measure] for measure in MANY_MODELS})(result)
+
+
+def brief_claims(result: Mapping[str, Any]) -> list[Comparison]:
+    """The claim in the words of a terminal, with the measures by their short names."""
+    paper = f"robust accuracy and explanation robustness are not strongly correlated (below {STRONG:g})"
+    return [
+        dataclasses.replace(found, subject=_NAMES[measure].partition(" (")[0], paper=paper)
+        for measure, found in zip(MANY_MODELS, correlation_claims(result), strict=True)
+    ]
+
+
+def brief_correlation(result: Mapping[str, Any]) -> Table:
+    """Spearman's correlation and the partial one, for each measure."""
+    shown = ("spearman", "partial_spearman")
+    rows = []
+    for measure, sign in result["measures"].items():
+        entry = correlation_of(result, measure) or {}
+        name = _NAMES[measure].partition(" (")[0] + ("" if sign > 0 else ", sign turned")
+        rows.append([name, *(_coefficient(entry.get(key)) for key in shown)])
+    one = correlation_of(result, next(iter(result["measures"]))) or {}
+    note = f"Over {one.get('num_models', 0)} models of {one.get('num_settings', 0)} settings, with 95 % intervals."
+    return make_table(["explanation robustness by", *(_COEFFICIENTS[key] for key in shown)], rows, notes=(note,))
 
 
 def _parts(result: Mapping[str, Any]) -> Table:

@@ -1,12 +1,20 @@
 """Trained with one explanation method, attacked and measured with every other: a table and a matrix."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jsep.evaluate import LOSS_UNIT, METRICS, Metric
-from jsep.record import explanation_name, mean_matrix, pixels_of_maps, readable, sharpened_above_flattened
+from jsep.record import (
+    Comparison,
+    explanation_name,
+    mean_matrix,
+    pixels_of_maps,
+    readable,
+    sharpened_above_flattened,
+)
 from jsep.report.charts import Matrix, matrix_chart
 from jsep.report.formatting import DEGRADED_MARK, metric_number, minus
 from jsep.report.paper import comparison_text
@@ -89,9 +97,25 @@ def cross_method_tables(result: Mapping[str, Any]) -> list[Table]:
     ]
     if any(name.endswith("*") for name in names):
         notes.append("* degraded: clean accuracy more than 5 points below MAT's; left out of the findings below.")
-    for trained_with in dict(models):
-        for each in sharpened_above_flattened(result, trained_with):
-            if each.findings:
-                text = f"{each.verdict} ({comparison_text(each)}; {each.basis})"
-                notes.append(f"Trained with {explanation_name(trained_with)}, {each.paper}: {text}.")
+    for each in cross_method_claims(result):
+        text = f"{each.verdict} ({comparison_text(each)}; {each.basis})"
+        notes.append(f"Trained with {explanation_name(each.subject)}, {each.paper}: {text}.")
     return [make_table(["explained by", *names], rows, notes=notes)]
+
+
+def cross_method_claims(result: Mapping[str, Any]) -> list[Comparison]:
+    """The paper's order with every explanation attacked, for each explanation in the SEP term."""
+    return [
+        dataclasses.replace(each, subject=trained_with)
+        for trained_with in dict(_means(result, LOSS_END)[0])
+        for each in sharpened_above_flattened(result, trained_with)
+        if each.findings
+    ]
+
+
+def brief_cross_method(result: Mapping[str, Any]) -> Table:
+    """One row for each model: the loss that the attack on each explanation leaves."""
+    models, methods, end = _means(result, LOSS_END)
+    rows = [[name, *texts] for name, texts in zip(_names(result, models), _texts(end, LOSS_END), strict=True)]
+    note = f"{METRICS[LOSS_END].title} of the attack on the explanation of the column, mean over the seeds."
+    return make_table(["model", *methods], rows, notes=(note,))

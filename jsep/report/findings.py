@@ -6,10 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jsep import evaluate, record
-from jsep.evaluate import Metric
+from jsep.evaluate import METRICS, Metric
 from jsep.record import readable, readable_all
 from jsep.record.summary import often_raised_warnings
-from jsep.report.formatting import MISSING, coefficient, factor, listing, p_text, signed, unit_of_difference
+from jsep.report.formatting import (
+    MISSING,
+    coefficient,
+    factor,
+    listing,
+    p_text,
+    signed,
+    significant,
+    unit_of_difference,
+)
 from jsep.report.table import Cell, Column, Table, make_table, text_column
 
 NOTE = (
@@ -19,11 +28,14 @@ NOTE = (
     'would decide if nothing else changed. "equal": both one-sided tests put the difference within 2 points.'
 )
 
+NOTE_ON_RATIOS = (
+    "Method by baseline at the same images with the same seeds (robust accuracy: method less baseline). Interval: "
+    "95 %, of other seeds and other images. Corrected p: Holm's, over all rows of this table; below 0.05 it decides. "
+    f'"undecided": the data allow either. "equal": both one-sided tests put the ratio within {record.SAME_FACTOR:g}. '
+    "Worst rise: the largest rise of the function in the ball; top eigenvalue: of its Hessian in the image."
+)
+
 FEW_SEEDS = "With three seeds the 95 % interval reaches 4.3 standard errors to either side, so that most is undecided."
-
-
-_MOST_QUESTIONS = 16
-"""A terminal shows no more verdicts than this one by one."""
 
 
 class Answer(NamedTuple):
@@ -44,55 +56,164 @@ def answer(content: Mapping[str, Any]) -> Answer:
     if any(f.mean is not None and f.mean.num_seeds == 3 and f.verdict == record.UNDECIDED for f in findings):
         sentences.append(FEW_SEEDS)
     sentences += [*_attack_sentences(result), *_warning_sentences(content)]
-    return Answer(_headline(result, found), (*sentences, *_degraded_sentences(result)), found)
+    headline = " ".join([*_headline(findings), *_removed(result, found)]) or _nothing(result)
+    return Answer(headline, (*_these_models(findings), *sentences, *_degraded_sentences(result)), found)
 
 
 def brief_answer(content: Mapping[str, Any]) -> tuple[str, ...]:
-    """The verdicts alone, as a terminal shows them: the headline, the other questions, the remarks on the whole."""
+    """What a terminal shows: the headline, the verdicts by other measures, and the remarks on the whole."""
     found = answer(content)
-    names = [name for name, _ in found.verdicts]
+    by_verdict: dict[str, list[str]] = {}
+    for (name, _), own in found.verdicts.items():
+        if name not in _STATEMENTS:
+            by_verdict.setdefault(own, []).append(record.QUESTIONS[name].heading)
     others = [
-        f"{record.QUESTIONS[name].heading}{f' ({readable(subject)})' if names.count(name) > 1 else ''}: {own}"
-        for (name, subject), own in found.verdicts.items()
-        if name not in _HEADLINES
+        f"{verdict}: {', '.join(dict.fromkeys(by_verdict[verdict]))}" for verdict in _ORDER if verdict in by_verdict
     ]
-    shown = (each for each in found.sentences if each in (FEW_SEEDS, _ONE_ATTACK) or each.startswith(_WARNING))
-    remarks = (*shown, found.sentences[-1])
-    if len(names) > _MOST_QUESTIONS:
-        counts = collections.Counter(found.verdicts.values())
-        parts = "; ".join(f"{verdict}: {counts[verdict]}" for verdict in record.VERDICTS if counts[verdict])
-        return (f"{len(names)} questions about the methods. {_capital(parts)}. The page has each of them.", *remarks)
-    has_headline = any(name in _HEADLINES for name in names)
-    said = [f"By other measures: {'; '.join(others)}."] if others and has_headline else []
-    return (found.headline, *said, *remarks)
+    said = [f"By other measures, {'; '.join(others)}."] if others else []
+    remarks = (FEW_SEEDS, _ONE_ATTACK)
+    shown = [each for each in found.sentences if each in remarks or each.startswith((_WARNING, _THESE, *_DEGRADED))]
+    return (found.headline, *said, *dict.fromkeys(shown))
 
 
-_HEADLINES = {
-    "order_by_loss": "The paper's order of explanation robustness (flattening lowers, sharpening raises the loss that "
-    "the attack leaves)",
-    "order_by_concordance": "the same with the concentration of the maps taken out",
-    "equal_accuracy": "robust accuracy equal within 2 points",
-    "belief_by_loss": "explanations harder to manipulate after adversarial training, by the loss left",
-    "belief_by_concordance": "the same with the concentration of the maps taken out",
-}
-"""question -> its wording in the headline of a result."""
+def short_answer(content: Mapping[str, Any]) -> str:
+    """The verdicts of a result in one line: what is decided by name, what is not as a count."""
+    found = answer(content).verdicts
+    if not found:
+        return "No two methods are compared by a claim."
+    counts = collections.Counter(found.values())
+    open_ones = [f"{counts[verdict]} {_COUNTED[verdict]}" for verdict in _COUNTED if counts[verdict]]
+    if len(open_ones) == len(counts) == 1:
+        return f"All {open_ones[0].replace(' ', ' questions ', 1)}." if len(found) > 1 else f"{open_ones[0]}."
+    headings = {
+        verdict: dict.fromkeys(record.QUESTIONS[name].heading for (name, _), own in found.items() if own == verdict)
+        for verdict in _ORDER
+        if verdict in counts and verdict not in _COUNTED
+    }
+    decided = [f"{verdict}: {_few(list(own))}" for verdict, own in headings.items()]
+    return _capital(f"{'; '.join([*decided, *open_ones])}.")
 
 
-def _headline(result: record.Result, found: Mapping[tuple[str, str], str]) -> str:
-    parts = []
-    for question, about in _HEADLINES.items():
-        own = [(subject, verdict) for (name, subject), verdict in found.items() if name == question]
-        for subject, verdict in own:
-            of = f" ({readable(subject)})" if len(own) > 1 else ""
-            parts.append(f"{about}{of}: {verdict}")
-    if not parts:
-        parts = [
-            f"{record.QUESTIONS[name].sentence} ({readable(subject)}): {verdict}"
-            for (name, subject), verdict in found.items()
-        ]
-    if not parts:
-        return f"{'; '.join(map(readable, result.methods))}: no two methods of this result are compared by a claim."
-    return _capital(f"{'; '.join(parts)}.")
+_COUNTED = {record.UNDECIDED: "undecided", record.UNKNOWN: "not to be told"}
+
+_ORDER = (record.HOLDS, record.EQUAL, record.FAILS, record.UNDECIDED, record.UNKNOWN)
+"""The order in which a headline says its verdicts."""
+
+_LOSS, _CONCORDANCE = "by the loss that the attack leaves", "with the concentration of the maps taken out"
+
+_HARDER, _GROWS = (
+    "adversarial training makes explanations harder to manipulate",
+    "a larger budget of adversarial training makes them harder still",
+)
+_SEP = "flattening (SEP weight > 0) makes explanations easier to manipulate and sharpening (< 0) harder"
+
+_STATEMENTS: dict[str, tuple[str, str]] = {
+    "belief_by_loss": (_HARDER, _LOSS),
+    "belief_by_concordance": (_HARDER, _CONCORDANCE),
+    "grows_by_loss": (_GROWS, _LOSS),
+    "grows_by_concordance": (_GROWS, _CONCORDANCE),
+    "order_by_loss": (_SEP, _LOSS),
+    "order_by_concordance": (_SEP, _CONCORDANCE),
+    **{
+        name: (record.QUESTIONS[name].sentence, "")
+        for name in (
+            "equal_accuracy", "stable_maps", "regularised_accuracy", "sep_landscape", "same_loss", "flatter_loss",
+            "flatter_explanation", "rise_together", "same_landscape",
+        )
+    },
+}  # fmt: skip
+"""question -> what it asks, as a clause, and the measure by which it asks; a headline says these, in this order."""
+
+_MOST_NAMES = 3
+
+
+def _headline(findings: Sequence[record.Finding]) -> list[str]:
+    """The verdicts as sentences: one for what holds, one for each that does not, one for what is open."""
+    parts: dict[str, dict[str, list[tuple[str, str]]]] = {}
+    for (name, subject), own in record.by_question(findings).items():
+        if name in _STATEMENTS:
+            statement, measure = _STATEMENTS[name]
+            if own[0].claim.scale == record.RATIO and len({each.claim.metric for each in own}) == 1:
+                subject, measure = "", f"by the {subject}"  # of landscapes, where a subject is a quantity
+            parts.setdefault(statement, {}).setdefault(record.verdict_of(own), []).append((subject, measure))
+    clauses: dict[str, list[tuple[str, str]]] = {}
+    for statement in dict.fromkeys(each for each, _ in _STATEMENTS.values()):
+        answers = parts.get(statement, {})
+        several = len({subject for asked in answers.values() for subject, _ in asked}) > 1
+        for verdict, asked in answers.items():
+            clauses.setdefault(verdict, []).append(_clause(statement, asked, several, len(answers) > 1, verdict))
+    reasons = {
+        each.reason for each in findings if each.verdict == record.UNKNOWN and each.claim.question in _STATEMENTS
+    }
+    why = f" ({reasons.pop()})" if len(reasons) == 1 and "" not in reasons else ""
+    return [_said(verdict, clauses[verdict], why) for verdict in _ORDER if verdict in clauses]
+
+
+def _clause(
+    statement: str, asked: Sequence[tuple[str, str]], several: bool, mixed: bool, verdict: str
+) -> tuple[str, str]:
+    """A statement with the methods that it is about, where there are several, and the measures that agree on it, ""
+    where all of them leave it open."""
+    subjects = list(dict.fromkeys(subject for subject, _ in asked))
+    measures = [measure for measure in dict.fromkeys(measure for _, measure in asked) if measure]
+    methods = f" ({_few(subjects)})" if several else ""
+    named = bool(measures) and (mixed or verdict not in _COUNTED)
+    return f"{statement}{methods}", f", {listing(measures)}" if named else ""
+
+
+def _few(names: Sequence[str]) -> str:
+    return listing(names) if len(names) <= _MOST_NAMES else f"{listing([*names[:2], f'{len(names) - 2} others'])}"
+
+
+def _said(verdict: str, clauses: Sequence[tuple[str, str]], why: str) -> str:
+    # Measures that all clauses share are named once, at the end.
+    shared = clauses[-1][1] if len({measures for _, measures in clauses}) == 1 else None
+    texts = [text if shared is not None else text + measures for text, measures in clauses]
+    if verdict in (record.HOLDS, record.EQUAL):
+        return _capital(f"{', and '.join(texts)}{shared or ''}.")
+    opening, word = {
+        record.FAILS: ("It does not hold", "that"),
+        record.UNDECIDED: ("It is undecided", "whether"),
+        record.UNKNOWN: (f"This run cannot tell{why}", "whether"),
+    }[verdict]
+    return f"{opening} {listing([f'{word} {text}' for text in texts])}{shared or ''}."
+
+
+def _nothing(result: record.Result) -> str:
+    return f"{', '.join(result.methods)}: no two methods of this result are compared by a claim."
+
+
+def _removed(result: record.Result, found: Mapping[tuple[str, str], str]) -> list[str]:
+    """What the attack removes without adversarial training and after that of the largest budget, where all claims on
+    adversarial training hold, those on its budget among them."""
+    asked = {name: verdict for (name, _), verdict in found.items() if name.startswith(("belief_", "grows_"))}
+    if "grows_by_loss" not in asked or set(asked.values()) != {record.HOLDS}:
+        return []
+    base = [each for each in record.summarise(result.content["rows"]) if each["method"].startswith("base_")]
+    first, last = (f"{100 * each['relative_reduction']['mean']:.0f} %" for each in (base[0], base[-1]))
+    within = (result.content.get("config") or {}).get("explanation_epsilon")
+    attack = f"An attack within {255 * within:.3g}/255" if within else "An attack"
+    budget = base[-1]["method"].removeprefix("base_")
+    return [
+        f"{attack} removes {first} of the explanation loss of a network with standard training, and {last} of one "
+        f"trained at {budget}/255."
+    ]
+
+
+_THESE = "Of these models alone, over other images: "
+
+
+def _these_models(findings: Sequence[record.Finding]) -> list[str]:
+    """What too few seeds show of their own models, for the questions of the headline."""
+    own = [each for each in findings if each.these_models is not None and each.claim.question in _STATEMENTS]
+    parts = [f"{_label(each.claim)}, {_compared(each.claim)} {interval_text(each)}" for each in own]
+    return [f"{_THESE}{'; '.join(parts)}."] if parts else []
+
+
+def _label(claim: record.Claim) -> str:
+    """The heading of a claim's question, with the quantity for one of a landscape."""
+    of = f", {claim.subject}" if claim.metric not in METRICS else ""
+    return record.QUESTIONS[claim.question].heading + of
 
 
 def _capital(text: str) -> str:
@@ -164,12 +285,15 @@ def findings_table(content: Mapping[str, Any]) -> Table | None:
     rows, result = [], record.Result.from_dict(content)
     for finding in record.judge(result):
         claim, interval = finding.claim, finding.interval
-        metric = _metric(finding)
-        unit = unit_of_difference(metric)
-        estimate, low, high = (signed(value, metric) for value in interval)
+        is_ratio = claim.scale == record.RATIO
+        metric = None if is_ratio else _metric(finding)
+        unit = "" if metric is None else unit_of_difference(metric)
+        estimate, low, high = (
+            significant(math.exp(value)) if metric is None else signed(value, metric) for value in interval
+        )
         rows.append(
             [
-                record.QUESTIONS[claim.question].heading + (f" [{unit}]" if unit else ""),
+                _label(claim) + (f" [{unit}]" if unit else ""),
                 _compared(claim),
                 Cell(estimate, value=interval.estimate),
                 MISSING if math.isnan(interval.low) else f"{low} … {high}",
@@ -184,7 +308,11 @@ def findings_table(content: Mapping[str, Any]) -> Table | None:
     ]  # fmt: skip
     if not rows:
         return None
-    notes = (NOTE, *_attack_sentences(result), *_warning_sentences(result.content))
+    notes = (
+        NOTE_ON_RATIOS if result.content.get("kind") == record.LANDSCAPE else NOTE,
+        *_attack_sentences(result),
+        *_warning_sentences(result.content),
+    )
     return make_table(columns, rows, title="Findings", notes=notes, in_terminal=False)
 
 
@@ -216,12 +344,17 @@ def _warning_sentences(content: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+_DEGRADED = ("Degraded ", "No model is degraded.")
+
+
 def _degraded_sentences(result: record.Result) -> list[str]:
     """A sentence naming the degraded models, on which no verdict rests; none where no model has a baseline."""
     broken = sorted({row.method for row in result.rows if row.degraded})
     if broken:
-        return [f"Degraded in at least one seed, and left out of every comparison: {'; '.join(map(readable, broken))}."]
-    return ["No model is degraded."] if any(row.baseline for row in result.rows) else []
+        return [
+            f"{_DEGRADED[0]}in at least one seed, and left out of every comparison: {listing(list(map(readable, broken)))}."
+        ]
+    return [_DEGRADED[1]] if any(row.baseline for row in result.rows) else []
 
 
 def auto_attack_sentences(content: Mapping[str, Any]) -> tuple[str, ...]:

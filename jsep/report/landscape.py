@@ -18,6 +18,12 @@ SCALAR_NAMES = {
     "sep_term": "SEP term",
 }
 _SHORT_NAMES = {"explanation_to_target": "target loss", "explanation_to_own": "own-map loss"}
+_BRIEF_NAMES = {
+    "cross_entropy": "class.",
+    "explanation_to_own": "expl.",
+    "worst_sharpness": "rise",
+    "top_eigenvalue": "curvature",
+}
 QUANTITY_NAMES = {
     "top_eigenvalue": "top eigenvalue",
     "trace": "trace",
@@ -113,6 +119,28 @@ def model_table(result: Mapping[str, Any]) -> Table:
     ]
     columns = ["method", *(Column(each.heading, each.unit) for each in shown)]
     return make_table(columns, rows, title="The models under attack")
+
+
+def brief_landscape(result: Mapping[str, Any]) -> Table:
+    """One row for each method: robust accuracy, loss at the end, and how steep and curved both landscapes are."""
+    methods, shown = methods_of(result), (ROBUST, LOSS_END)
+    columns: list[str | Column] = ["method", *(Column(METRICS[name].heading, METRICS[name].unit) for name in shown)]
+    numbers = [(name, METRICS[name].scale) for name in shown]
+    for scalar in (each for each in ("cross_entropy", "explanation_to_own") if each in scalars_of(result)):
+        scale, unit = unit_of(scalar)
+        for quantity in ("worst_sharpness", "top_eigenvalue"):
+            columns.append(Column(f"{_BRIEF_NAMES[scalar]} {_BRIEF_NAMES[quantity]}", unit))
+            numbers.append((f"{scalar}/{quantity}", scale))
+    rows = [[method, *(_cell(landscape_number(result, method, key), scale) for key, scale in numbers)]
+            for method in methods]  # fmt: skip
+    seeds = max(sum(row["method"] == method for row in result["rows"]) for method in methods)
+    spread = f"std over {seeds} seeds" if seeds > 1 else "standard error over the images; one seed"
+    note = f"{result['study'].get('dataset', 'unknown data')}; {result['num_images']} images; ± {spread}. "
+    note += (
+        "Of the classification and the explanation loss around an image: the largest rise in the ball, and the top "
+        "eigenvalue of the Hessian."
+    )
+    return make_table(columns, rows, notes=(note,))
 
 
 def curvature_table(result: Mapping[str, Any]) -> Table:

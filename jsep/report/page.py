@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsep.checks import check_choice
-from jsep.record import Result, as_number, summarise
+from jsep.record import JUDGED, Result, as_number, summarise
 from jsep.record.run_files import kind_of, read, read_arrays, read_json
 from jsep.report.explorer import METRICS, explorer_data, scales_of
 from jsep.report.findings import answer, auto_attack_sentences, findings_table
@@ -76,14 +76,21 @@ def _analysis(directory: pathlib.Path, kind: str) -> tuple[list[NamedFigure], st
     entry = KINDS[kind]
     figures = entry.figures(result, arrays)
     tables = entry.tables(result)
-    claims = [(each, comparison_text(each)) for each in claims_of_paper(result)]
-    sections = ({"answer": "Answer"} if claims else {}) | ({"pictures": "Pictures"} if figures or remarks else {})
+    if kind in JUDGED:
+        tables += [table for table in (findings_table(result),) if table is not None]
+        found, claims = answer_values(result), []
+    else:
+        found, claims = {"answer": None}, [(each, comparison_text(each)) for each in claims_of_paper(result)]
+    sections = ({"answer": "Answer"} if claims or found["answer"] else {}) | (
+        {"pictures": "Pictures"} if figures or remarks else {}
+    )
     page = render(
         "analysis.html",
         kind=entry.heading,
         title=str(result.get("experiment", kind)),
         lede=entry.question,
         claims=claims,
+        **found,
         about=_about(result),
         sections={**sections, "numbers": "Numbers", "reproduce": "Reproduce"},
         figures=figures,

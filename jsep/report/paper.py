@@ -1,12 +1,12 @@
 """The paper's tables and figures compared with the results: every number and claim, and whether it holds."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsep import evaluate, record
 from jsep.report.findings import FEW_SEEDS, finding_text, remarks_of
-from jsep.report.formatting import MISSING, minus, significant
+from jsep.report.formatting import MISSING, listing, minus, significant
 from jsep.report.table import Cell, Table, make_table, text_column
 
 _Results = Mapping[str, Mapping[str, Any]]
@@ -67,6 +67,18 @@ def claims_of_paper(result: Mapping[str, Any]) -> list[record.Comparison]:
     """The paper's claims that a result measures, with their verdicts, by its experiment; none for others."""
     own = [item for item in record.PAPER_ITEMS if result.get("experiment") in item.results]
     return [each for item in own for ask in item.asks for each in ask(result) if each.verdict]
+
+
+def claim_sentences(found: Sequence[record.Comparison]) -> tuple[str, ...]:
+    """The verdicts on the paper's claims as sentences: one for each claim, with what it was tested on."""
+    by_claim: dict[str, dict[str, list[str]]] = {}
+    for each in found:
+        if each.verdict:
+            by_claim.setdefault(each.paper, {}).setdefault(each.verdict, []).append(each.subject)
+    return tuple(
+        f"The claim that {paper}: {'; '.join(f'{verdict} ({listing(own)})' for verdict, own in verdicts.items())}."
+        for paper, verdicts in by_claim.items()
+    )
 
 
 def comparison_text(compared: record.Comparison) -> str:

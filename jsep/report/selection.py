@@ -1,5 +1,6 @@
 """Effects of image selection: pairs drawn anew, and maps within and between clusters."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,8 +10,8 @@ from matplotlib.figure import Figure
 
 from jsep import evaluate, stats
 from jsep.evaluate import LOSS_UNIT
-from jsep.record import num_orders, pixels_of_maps, readable
-from jsep.record.many import mean_standard_errors
+from jsep.record import Comparison, num_orders, pixels_of_maps, readable
+from jsep.record.many import between_clusters_above_within, mean_standard_errors
 from jsep.report.charts import Key, Line, Panel, line_chart
 from jsep.report.formatting import metric_number
 from jsep.report.image_grid import Layout, Tile, image_grid
@@ -105,6 +106,16 @@ def _draws(summary: Mapping[str, Any]) -> Figure:
         Panel("Same order of the models", "pairs", "% of resamples", lines(orders), axis(bottom=0, top=102)),
     ]
     return line_chart(panels, keys=[Key(name, colour[name], mark[name], "-") for name in names], height=3.1)
+
+
+def clusters_claim(result: Mapping[str, Any]) -> list[Comparison]:
+    """The paper's claim that maps differ more between clusters than within one."""
+    paper = "maps differ more between clusters than within one"
+    words = {"loss": "by the loss", "one_minus_concordance": "by 1 − concordance"}
+    found = between_clusters_above_within(words)(result) if result["clusterings"] else []
+    return [
+        dataclasses.replace(each, subject=own, paper=paper) for own, each in zip(words.values(), found, strict=False)
+    ]
 
 
 def selection_tables(result: Mapping[str, Any]) -> list[Table]:

@@ -36,6 +36,22 @@ def strength_tables(result: Mapping[str, Any]) -> list[Table]:
     return [make_table(["model", "attack", "by", *heads], rows, notes=notes, num_names=3)]
 
 
+def brief_strength(result: Mapping[str, Any]) -> Table:
+    """One row for each model: robust accuracy under each attack of this package, and how far others agree."""
+    own = [row for row in result["rows"] if row["by"] == "jsep"]
+    attacks = list(dict.fromkeys(row["attack"] for row in own))
+    rows = []
+    for model in dict.fromkeys(row["model"] for row in own):
+        accuracies = {row["attack"]: row["robust_accuracy"] for row in own if row["model"] == model}
+        agreed = [row["agreement"] for row in result["rows"] if row["model"] == model and "agreement" in row]
+        rows.append(
+            [model, *(_percent(accuracies.get(attack)) for attack in attacks), _percent(min(agreed, default=None))]
+        )
+    heads = [*(Column(attack, "%") for attack in attacks), Column("least agreement", "%")]
+    note = f"Robust accuracy on {result['num_images']} test images; agreement: the same verdict on an image as others."
+    return make_table(["model", *heads], rows, notes=(note,))
+
+
 def _timing(timing: Mapping[str, Any]) -> str:
     own = timing["seconds"]["jsep"]
     others = "".join(

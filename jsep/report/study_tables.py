@@ -9,7 +9,6 @@ from jsep.evaluate import LOSS_UNIT, METRICS
 from jsep.evaluate.metric import Metric
 from jsep.record import UNBOUNDED, Result, as_number, intervals, pixels_of_maps, readable, summarise
 from jsep.record.run_files import check_result
-from jsep.report.findings import answer, findings_table
 from jsep.report.formatting import DEGRADED, DEGRADED_MARK, MISSING, decimals_for, format_number, format_weight, minus
 from jsep.report.shown import (
     CLEAN,
@@ -37,13 +36,11 @@ Summaries = Sequence[Mapping[str, Any]]
 
 
 def study_tables(result: Mapping[str, Any]) -> list[Table]:
-    """Every table of a study or an evaluation, and the headline of its findings at the end."""
+    """Every table of a study or an evaluation, without its findings."""
     tables = metric_tables(result)
     about = f"{result.get('experiment', 'result')}: {describe_run(result)}."
     tables = [dataclasses.replace(tables[0], notes=(about, *tables[0].notes)), *tables[1:]]
-    own = (attack_table(result), interval_table(result), findings_table(result))
-    tables += [table for table in own if table is not None]
-    return [*tables, Table((), (), notes=(answer(result).headline,), in_terminal=False)]
+    return tables + [table for table in (attack_table(result), interval_table(result)) if table is not None]
 
 
 def brief_table(result: Mapping[str, Any]) -> Table:

@@ -192,6 +192,36 @@ def _shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def fitted(table: Table, num_lines: int) -> Table:
+    """The table as far as a terminal shows it in one block of at most `num_lines` lines: the leading columns and rows
+    that fit, notes while they fit, and a last note that says how many rows and columns are left out."""
+    widths = [_width(_lines_of(table, place, _LONGEST_NAME)) + len(_GAP) for place in range(table.num_names)]
+    num_columns = table.num_names
+    for place in range(table.num_names, len(table.columns)):
+        widths.append(_width(_lines_of(table, place, _LONGEST_TEXT)) + len(_GAP))
+        if sum(widths) - len(_GAP) > WIDTH:
+            break
+        num_columns = place + 1
+    found = _leading(table, len(table.rows), num_columns, table.notes)
+    for count in range(len(table.notes) - 1, -1, -1):
+        if len(_terminal(found).splitlines()) <= num_lines:
+            return found
+        found = _leading(table, len(table.rows), num_columns, table.notes[:count])
+    for count in range(len(table.rows) - 1, 0, -1):
+        if len(_terminal(found).splitlines()) <= num_lines:
+            return found
+        found = _leading(table, count, num_columns, ())
+    return found
+
+
+def _leading(table: Table, num_rows: int, num_columns: int, notes: Sequence[str]) -> Table:
+    numbers = {"row": len(table.rows) - num_rows, "column": len(table.columns) - num_columns}
+    left = [f"{number} {noun}{'s' if number > 1 else ''}" for noun, number in numbers.items() if number]
+    said = (*notes, f"Not shown here: {' and '.join(left)}.") if left else notes
+    rows = [row[:num_columns] for row in table.rows[:num_rows]]
+    return dataclasses.replace(table, columns=table.columns[:num_columns], rows=rows, notes=said)
+
+
 # Markdown.
 
 

@@ -1,5 +1,6 @@
 """Both robustnesses against the SEP weight: a table, a figure, and the paper's trend."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,13 +8,26 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from jsep.evaluate import METRICS
-from jsep.record import harder_as_the_weight_falls
+from jsep.record import Comparison, harder_as_the_weight_falls
 from jsep.report.charts import Key, Line, Panel, line_chart
 from jsep.report.formatting import coefficient, format_weight, minus
 from jsep.report.paper import comparison_table
-from jsep.report.shown import OF_WEIGHT, OVER_WEIGHTS, SCALE_FREE_END, SCALE_FREE_SEP_WEIGHT, Ends, metric
+from jsep.report.shown import (
+    CLEAN,
+    OF_WEIGHT,
+    OVER_WEIGHTS,
+    REMOVED,
+    ROBUST,
+    SCALE_FREE_END,
+    SCALE_FREE_SEP_WEIGHT,
+    Ends,
+    metric,
+)
 from jsep.report.style import SOFT, NamedFigure, spans_decades
 from jsep.report.table import Column, Table, make_table
+
+_BRIEF = (CLEAN, ROBUST, SCALE_FREE_END, REMOVED)
+"""The columns that a terminal shows."""
 
 _BEFORE, _AFTER = "#E69F00", "#0072B2"
 
@@ -82,6 +96,27 @@ def _weight_axis(axes: Axes, weights: np.ndarray) -> None:
     ticks += [float(p) for p in powers if weights.max() >= p * 0.999]
     axes.set_xticks(ticks, ["MAT" if tick == 0 else minus(f"{tick:+g}") for tick in ticks], rotation=45)
     axes.axvline(0, color=SOFT, linewidth=0.8, zorder=0)
+
+
+def brief_weights(result: Mapping[str, Any]) -> Table:
+    """One row for each weight: accuracies, loss at the end, and what the attack removes."""
+    rows = [
+        [format_weight(entry["weight"]), *(_interval(entry[name], name) for name in _BRIEF)]
+        for entry in result["weights"]
+    ]
+    heads = (Column(METRICS[name].heading, METRICS[name].unit) for name in _BRIEF)
+    return make_table([metric(SCALE_FREE_SEP_WEIGHT).heading, *heads], rows)
+
+
+def trend_claims(result: Mapping[str, Any]) -> list[Comparison]:
+    """The paper's claim that explanations get harder to manipulate as the weight falls, on either side of 0."""
+    paper = "explanations get harder to manipulate as the SEP weight falls"
+    return [
+        dataclasses.replace(each, subject=METRICS[finding.claim.metric].heading, paper=f"{paper}, at weights {words}")
+        for side, words in (("negative", "up to 0"), ("positive", "from 0 on"))
+        for each in harder_as_the_weight_falls(result, side)
+        for finding in each.findings
+    ]
 
 
 def weight_sweep_tables(result: Mapping[str, Any]) -> list[Table]:

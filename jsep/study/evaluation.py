@@ -19,7 +19,7 @@ from jsep.study.methods import mark_degraded
 from jsep.study.pair_results import attack_pairs, images_of_pairs, maps_of_pairs, warnings_of
 from jsep.study.programs import Program, evaluation_programs
 from jsep.study.progress import StepCounter
-from jsep.study.runner import Run, StudyKind, table_and_findings
+from jsep.study.runner import Run, StudyKind
 from jsep.study.setup import Purpose, key_of
 from jsep.study.work import DataSizes, Task, Work, data_sizes, finished_config, model_costs
 
@@ -256,7 +256,5 @@ def _programs(
     return evaluation_programs(config, images, costs)
 
 
-EVALUATION = StudyKind(
-    "evaluation", EvaluationConfig, load_subject, measure, table_and_findings, work=_work, programs=_programs
-)
+EVALUATION = StudyKind("evaluation", EvaluationConfig, load_subject, measure, work=_work, programs=_programs)
 """Trained or imported models on the same images and pairs, under the same attacks."""

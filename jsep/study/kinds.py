@@ -5,7 +5,6 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from jsep import report
 from jsep.checks import InputError
 from jsep.study.attack_strength import ATTACK_STRENGTH
 from jsep.study.card import CARD
@@ -21,6 +20,7 @@ from jsep.study.precision import PRECISION
 from jsep.study.progress import OnProgress
 from jsep.study.runner import StudyKind, execute
 from jsep.study.selection import SELECTION
+from jsep.study.terminal import table_and_findings
 from jsep.study.trades_landscape import TRADES_LANDSCAPE
 from jsep.study.training import STUDY
 from jsep.study.weight_sweep import WEIGHT_SWEEP
@@ -74,8 +74,8 @@ def run(
 
 
 def describe(config: Configuration, result: dict[str, Any], run_dir: str | Path) -> str:
-    """The text that a script prints of a result: its table, its findings, and the file to open next."""
+    """The text that a script prints of a result: its brief table, its findings, and the file to open next."""
     kind = kind_of(config)
-    table = (kind.table or report.format_table)(result).strip()
+    table = (kind.table or table_and_findings)(result).strip()
     word = "page" if kind.shown.endswith(".html") else "result"
     return f"{table}\n\n{word}: {Path(run_dir) / kind.shown}"

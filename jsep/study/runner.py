@@ -42,7 +42,8 @@ class StudyKind(Generic[Config, Prepared]):
     measure: (configuration, prepared, run): adds one unit after the other to run.result and saves each; skips those
       that an interrupted run has finished (`Run.missing`).
     draw: run directory -> writes figures and the page there; default: `report.write`; shown: the file that a script
-      names last; table: result -> text for a terminal; default: `report.format_table`.
+      names last; table: result -> text for a terminal; default: the table
+      and the findings of `report.brief_table` and `report.brief_findings`, cut to a screen.
     check_mesh: (configuration, mesh), for a kind that distributes its work over devices; None where it does not.
     work: (configuration, (method, seed) of finished models) -> the parts of the work, for `study.plan`.
     programs: (configuration, study whose network is timed, its images, its costs, platform) -> the compiled programs,
@@ -217,11 +218,26 @@ def _parts(value: Any) -> Iterator[bytes]:
         yield repr(value).encode()
 
 
+WIDTH = 100
+"""Columns of the text that a script prints of a result."""
+
+# With the lines that the script adds at most 25.
+_LINES, _LINES_OF_FINDINGS = 22, 12
+
+
 def findings_text(result: dict[str, Any]) -> str:
-    """The verdicts in words, a paragraph each."""
-    return "\n".join(line for each in report.brief_answer(result) for line in textwrap.wrap(each, 100))
+    """The verdicts in words, a paragraph each; paragraphs that go beyond 12 lines are left to the page."""
+    lines: list[str] = []
+    for each in report.brief_findings(result):
+        own = textwrap.wrap(each, WIDTH)
+        if len(lines) + len(own) >= _LINES_OF_FINDINGS:
+            return "\n".join([*lines, "The page has the other findings."])
+        lines += own
+    return "\n".join(lines)
 
 
 def table_and_findings(result: dict[str, Any]) -> str:
-    """One row for each method, and the findings; every other column is on the page."""
-    return f"{report.format_table(report.brief_table(result))}\n\n{findings_text(result)}"
+    """The brief table of a result and its findings; every other row and column is on the page."""
+    words = findings_text(result)
+    table = report.fitted(report.brief_table(result), _LINES - (len(words.splitlines()) + 1 if words else 0))
+    return "\n\n".join(filter(None, [report.format_table(table), words]))

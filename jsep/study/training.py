@@ -10,7 +10,7 @@ from jsep.study.config import StudyConfig
 from jsep.study.methods import mark_degraded
 from jsep.study.programs import study_programs
 from jsep.study.run_directory import MetricsLog
-from jsep.study.runner import Run, StudyKind, table_and_findings
+from jsep.study.runner import Run, StudyKind
 from jsep.study.setup import Purpose, Splits, create_model, key_of, load_splits
 from jsep.study.train_model import Training, fit, maps_of, train_and_evaluate
 from jsep.study.trained import load_start
@@ -136,7 +136,6 @@ STUDY = StudyKind(
     StudyConfig,
     prepare,
     measure,
-    table_and_findings,
     check_mesh=_check_mesh,
     work=_work,
     programs=study_programs,

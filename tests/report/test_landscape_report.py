@@ -32,6 +32,20 @@ def test_page_holds_every_picture_and_loads_nothing(run_dir):
     assert "landscape <test>" not in page
 
 
+def test_page_and_markdown_lead_with_the_verdicts_of_the_engine(run_dir):
+    page = (run_dir / "index.html").read_text()
+    said = report.answer(make_result()).headline
+    assert said.startswith("This run cannot tell (2 seeds: others may differ) whether adversarial training flattens")
+    first = page.split('<section id="answer">')[1].split("</section>")[0]
+    assert said in " ".join(re.sub(r"<[^>]+>", "", first).split())
+    assert page.index('<section id="answer">') < page.index('<section id="pictures">')
+    assert (
+        "Of these models alone, over other images: flatter classification loss, worst rise in the ball, mat / s"
+        in first
+    )
+    assert report.format_table(make_result(), style="markdown").split("\n\n")[-1] == said
+
+
 def test_planes_are_drawn_with_holes_where_they_are_not_finite():
     found = landscape_figures.plane_figure(make_result(), make_arrays(), "explanation_to_own")
     assert [axes.get_title(loc="left") or axes.get_title() for axes in found.figure.axes[:2]] == ["standard", "MAT"]
@@ -74,7 +88,7 @@ def test_lines_of_a_direction_are_those_of_its_place():
 def test_table_has_a_row_for_each_method_function_and_predictor():
     text = report.format_table(make_result(), style="markdown")
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len(rows) == (1 + 2) + (1 + 4 + 6) + (1 + 4)
+    assert len(rows) == (1 + 2) + (1 + 4 + 6) + (1 + 4) + (1 + 4)
     assert "−0.25 [−0.50, +0.10]" in text
     assert "standard deviation over 2 seeds" in text
     without = {**make_result(num_seeds=1), "correlations": []}

@@ -39,7 +39,7 @@ def test_what_several_findings_have_in_common_is_said_once() -> None:
 
 
 def test_the_page_of_a_result_that_measures_a_claim_of_the_paper_leads_with_its_verdict(tmp_path) -> None:
-    name = "landscape_digits"
+    name = "selection_digits"
     content = (pathlib.Path(__file__).parents[2] / "results" / name / "result.json").read_text()
     (tmp_path / "result.json").write_text(content)
     claims = claims_of_paper(record.upgrade(json.loads(content)))
