@@ -116,6 +116,7 @@ def cross_method_claims(result: Mapping[str, Any]) -> list[Comparison]:
 def brief_cross_method(result: Mapping[str, Any]) -> Table:
     """One row for each model: the loss that the attack on each explanation leaves."""
     models, methods, end = _means(result, LOSS_END)
-    rows = [[name, *texts] for name, texts in zip(_names(result, models), _texts(end, LOSS_END), strict=True)]
-    note = f"{METRICS[LOSS_END].title} of the attack on the explanation of the column, mean over the seeds."
-    return make_table(["model", *methods], rows, notes=(note,))
+    metric = METRICS[LOSS_END].of_maps(pixels_of_maps(result))
+    rows = [[name, *texts] for name, texts in zip(_names(result, models), _texts(end, metric), strict=True)]
+    note = f"{metric.title} [{metric.unit}] of the attack on the explanation of the column, mean over the seeds."
+    return make_table(["model", *map(explanation_name, methods)], rows, notes=(note,))

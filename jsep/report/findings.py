@@ -156,7 +156,7 @@ def _clause(
     where all of them leave it open."""
     subjects = list(dict.fromkeys(subject for subject, _ in asked))
     measures = [measure for measure in dict.fromkeys(measure for _, measure in asked) if measure]
-    methods = f" ({_few(subjects)})" if several else ""
+    methods = f" ({_few([readable(each) for each in subjects])})" if several else ""
     named = bool(measures) and (mixed or verdict not in _COUNTED)
     return f"{statement}{methods}", f", {listing(measures)}" if named else ""
 
@@ -180,7 +180,7 @@ def _said(verdict: str, clauses: Sequence[tuple[str, str]], why: str) -> str:
 
 
 def _nothing(result: record.Result) -> str:
-    return f"{', '.join(result.methods)}: no two methods of this result are compared by a claim."
+    return f"{'; '.join(map(readable, result.methods))}: no two methods of this result are compared by a claim."
 
 
 def _removed(result: record.Result, found: Mapping[tuple[str, str], str]) -> list[str]:
@@ -352,7 +352,8 @@ def _degraded_sentences(result: record.Result) -> list[str]:
     broken = sorted({row.method for row in result.rows if row.degraded})
     if broken:
         return [
-            f"{_DEGRADED[0]}in at least one seed, and left out of every comparison: {listing(list(map(readable, broken)))}."
+            f"{_DEGRADED[0]}in at least one seed, and left out of every comparison: "
+            f"{listing([readable(each) for each in broken])}."
         ]
     return [_DEGRADED[1]] if any(row.baseline for row in result.rows) else []
 

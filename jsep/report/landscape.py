@@ -123,15 +123,16 @@ def model_table(result: Mapping[str, Any]) -> Table:
 
 def brief_landscape(result: Mapping[str, Any]) -> Table:
     """One row for each method: robust accuracy, loss at the end, and how steep and curved both landscapes are."""
-    methods, shown = methods_of(result), (ROBUST, LOSS_END)
-    columns: list[str | Column] = ["method", *(Column(METRICS[name].heading, METRICS[name].unit) for name in shown)]
-    numbers = [(name, METRICS[name].scale) for name in shown]
+    methods = methods_of(result)
+    shown = [METRICS[name].of_maps(pixels_of_maps(result)) for name in (ROBUST, LOSS_END)]
+    columns: list[str | Column] = ["method", *(Column(each.heading, each.unit) for each in shown)]
+    numbers = [(each.name, each.scale) for each in shown]
     for scalar in (each for each in ("cross_entropy", "explanation_to_own") if each in scalars_of(result)):
-        scale, unit = unit_of(scalar)
+        scale, unit = unit_of(result, scalar)
         for quantity in ("worst_sharpness", "top_eigenvalue"):
             columns.append(Column(f"{_BRIEF_NAMES[scalar]} {_BRIEF_NAMES[quantity]}", unit))
             numbers.append((f"{scalar}/{quantity}", scale))
-    rows = [[method, *(_cell(landscape_number(result, method, key), scale) for key, scale in numbers)]
+    rows = [[readable(method), *(_cell(landscape_number(result, method, key), scale) for key, scale in numbers)]
             for method in methods]  # fmt: skip
     seeds = max(sum(row["method"] == method for row in result["rows"]) for method in methods)
     spread = f"std over {seeds} seeds" if seeds > 1 else "standard error over the images; one seed"

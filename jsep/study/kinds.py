@@ -18,9 +18,8 @@ from jsep.study.landscape import LANDSCAPE
 from jsep.study.methods_table import METHODS_TABLE
 from jsep.study.precision import PRECISION
 from jsep.study.progress import OnProgress
-from jsep.study.runner import StudyKind, execute
+from jsep.study.runner import StudyKind, execute, table_and_findings
 from jsep.study.selection import SELECTION
-from jsep.study.terminal import table_and_findings
 from jsep.study.trades_landscape import TRADES_LANDSCAPE
 from jsep.study.training import STUDY
 from jsep.study.weight_sweep import WEIGHT_SWEEP
