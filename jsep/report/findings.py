@@ -73,7 +73,8 @@ def brief_answer(content: Mapping[str, Any]) -> tuple[str, ...]:
     said = [f"By other measures, {'; '.join(others)}."] if others else []
     remarks = (FEW_SEEDS, _ONE_ATTACK)
     shown = [each for each in found.sentences if each in remarks or each.startswith((_WARNING, _THESE, *_DEGRADED))]
-    return (found.headline, *said, *dict.fromkeys(shown))
+    these = [each for each in shown if each.startswith(_THESE)]
+    return (found.headline, *these, *said, *dict.fromkeys(each for each in shown if each not in these))
 
 
 def short_answer(content: Mapping[str, Any]) -> str:

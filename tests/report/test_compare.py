@@ -127,7 +127,7 @@ def test_runs_attacked_alike_compare_pair_by_pair(tmp_path, write_run, make_resu
     runs = [write_run(tmp_path / "a", result=one), write_run(tmp_path / "b", result=two)]
     page = report.write_comparison(runs, tmp_path / "out.html").read_text()
     assert "by the same attack on explanations, so their losses compare pair by pair" in _words(page)
-    assert "N²·MSE end" in " ".join(_differences(page)[0])
+    assert "loss at end N²·MSE" in " ".join(_differences(page)[0])
     equal = page.split("Settings that are equal</summary>")[1].split("</details>")[0]
     assert "attack on explanations targeted, 100 steps, within 0.15 linf" in _words(equal)
     two["config"]["explanation_num_steps"] = 300
@@ -169,7 +169,7 @@ def test_runs_with_other_strengths_compare_under_the_attack_that_they_share(tmp_
         sum(row.metrics["scale_free_loss_end"] for row in own.rows_of("mat").values()) / 3
         for own in (first.under("study"), second)
     ]
-    (mat,) = [row for row in rows if row[0].endswith("mat")]
+    (mat,) = [row for row in rows if row[0].endswith("MAT")]
     assert float(mat[place].replace("−", "-")) == pytest.approx(means[1] - means[0], abs=5e-4)
 
 

@@ -152,14 +152,14 @@ def test_a_headline_is_a_sentence_or_two_and_measures_that_disagree_are_named() 
     for row in content["rows"]:
         del row["per_pair"]["excess_end"], row["excess_end"]
     found = report.answer(content).headline
-    assert "harder to manipulate, by the loss that the attack leaves" in found
-    assert "harder to manipulate, with the concentration of the maps taken out" in found.partition("cannot tell")[2]
+    assert "and sharpening (< 0) harder, by the loss that the attack leaves. SEP leaves" in found
+    assert "harder, with the concentration of the maps taken out." in found.partition("cannot tell")[2]
 
 
 def test_too_few_seeds_say_what_their_models_show() -> None:
     said = findings_text(PLANTED["one seed"])
     assert "This run cannot tell (1 seed: others may differ)" in " ".join(said.split())
-    assert "Of these models alone, over other images: loss left by the attack, sep_pos − mat −" in " ".join(
+    assert "Of these models alone, over other images: loss left by the attack, SEP +, flattened less MAT −" in " ".join(
         said.split()
     )
 

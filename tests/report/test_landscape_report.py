@@ -40,7 +40,7 @@ def test_page_and_markdown_lead_with_the_verdicts_of_the_engine(run_dir):
     assert said in " ".join(re.sub(r"<[^>]+>", "", first).split())
     assert page.index('<section id="answer">') < page.index('<section id="pictures">')
     assert (
-        "Of these models alone, over other images: flatter classification loss, worst rise in the ball, mat / s"
+        "Of these models alone, over other images: flatter classification loss, worst rise in the ball, MAT / s"
         in first
     )
     assert report.format_table(make_result(), style="markdown").split("\n\n")[-1] == said

@@ -181,7 +181,7 @@ def test_correlation_study_from_directories_says_what_it_found(tmp_path):
     result = study.run(config, tmp_path / "out")
     text = report.format_table(result, style="markdown")
     assert "14 models of 7 settings" in text
-    assert "| mat, epochs 33 | 2 |" in text
+    assert "| MAT, epochs 33 | 2 |" in text
     claims = report.tables_of(result)[1]
     assert {row[3].text for row in claims.rows} <= set(record.VERDICTS)
     assert 10_000 < (tmp_path / "out" / "correlation.png").stat().st_size < 400 * 1024

@@ -156,7 +156,9 @@ def test_rows_keep_single_pairs_and_images_so_that_both_can_be_drawn_anew(finish
         for name in ("clean_accuracy", "robust_accuracy"):
             assert len(typed.per_image[name]) == result["pairs"]["num_images"]
             assert typed.per_image[name].mean() == pytest.approx(row[name])
-    findings = record.judge(record.Result.from_dict(result))
+    # The maps of so small a network lie on few pixels, which degrades it.
+    rows = [{**row, "degraded": False} for row in result["rows"]]
+    findings = record.judge(record.Result.from_dict({**result, "rows": rows}))
     end = next(f for f in findings if f.claim.metric == "explanation_loss_end" and f.claim.method == "sep_neg")
     difference = result["rows"][1]["explanation_loss_end"] - result["rows"][0]["explanation_loss_end"]
     assert end.interval.estimate == pytest.approx(difference, rel=1e-3)
