@@ -21,7 +21,7 @@ from jsep.record.claims import (
     claims_of,
 )
 from jsep.record.landscape import SeedMean, landscape_number
-from jsep.record.many import correlation_of, harder_as_the_weight_falls, not_strongly_correlated, num_orders
+from jsep.record.many import correlation_of, harder_as_the_weight_falls, not_strongly_correlated
 from jsep.record.names import explanation_name, readable, readable_all
 from jsep.record.paper import Comparison, basis, count, sharpened_above_flattened
 from jsep.record.paper_items import AT_A_GLANCE, PAPER_ITEMS, STUDY_QUESTIONS
@@ -116,7 +116,6 @@ __all__ = [
     "mean_matrix",
     "mean_of",
     "not_strongly_correlated",
-    "num_orders",
     "num_pixels_of",
     "pack_correct",
     "pixels_of_maps",

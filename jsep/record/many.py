@@ -46,19 +46,15 @@ def between_clusters_above_within(measures: Mapping[str, str]) -> Ask:
     return ask
 
 
-def order_by_selection(content: Content) -> list[Comparison]:
-    """Compares the ways to select pairs: how many different orders of the models by mean loss they give."""
-    subject, paper = "orders of the mean losses, by the way pairs are selected", "three ways compared"
+def rank_by_selection(content: Content) -> list[Comparison]:
+    """Compares the ways to select pairs: how often draws of pairs rank the models alike by their mean loss."""
+    subject, paper = "draws that rank the models alike, by the way pairs are selected", "three ways compared"
     entries = content.get("summary", {}).get("selections", ())
     if not entries:
         return [not_measured(subject, paper, "no selections")]
-    note = f"{num_orders(entries)} different from {len(entries)} ways"
+    shares = [100 * entry["draws_in_order"] for entry in entries]
+    note = f"{min(shares):.0f} to {max(shares):.0f} % with {len(entries)} ways"
     return [Comparison(subject, paper, basis=f"{entries[0]['num_draws']} draws each", note=note)]
-
-
-def num_orders(selections: Any) -> int:
-    """The number of different orders of the models over the ways to select pairs."""
-    return len({tuple(entry["order"]) for entry in selections})
 
 
 def mean_standard_errors(selection: Mapping[str, Any]) -> np.ndarray:

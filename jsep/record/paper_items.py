@@ -6,7 +6,7 @@ from jsep.record.many import (
     between_clusters_above_within,
     harder_as_the_weight_falls,
     not_strongly_correlated,
-    order_by_selection,
+    rank_by_selection,
 )
 from jsep.record.paper import (
     Ask,
@@ -143,8 +143,8 @@ PAPER_ITEMS: tuple[PaperItem, ...] = (
         "Appendix: ImageNet subset against AT", ("imagenette_sep", *_both("tiny_imagenet_sep")),
         (questions("equal_accuracy"), attack_works("mat")),
     ),
-    PaperItem("Appendix: ways to select pairs, CIFAR-10", _both("selection"), (order_by_selection,)),
-    PaperItem("Appendix's question on digits", ("selection_digits",), (order_by_selection,)),
+    PaperItem("Appendix: ways to select pairs, CIFAR-10", _both("selection"), (rank_by_selection,)),
+    PaperItem("Appendix's question on digits", ("selection_digits",), (rank_by_selection,)),
     PaperItem(
         "The title's question, on digits", ("correlation_digits",),
         (

@@ -191,7 +191,8 @@ def _removed(result: record.Result, found: Mapping[tuple[str, str], str]) -> lis
     if "grows_by_loss" not in asked or set(asked.values()) != {record.HOLDS}:
         return []
     base = [each for each in record.summarise(result.content["rows"]) if each["method"].startswith("base_")]
-    first, last = (f"{100 * each['relative_reduction']['mean']:.0f} %" for each in (base[0], base[-1]))
+    base.sort(key=lambda each: float(each["method"].removeprefix("base_")))
+    first, last = (_share_removed(each) for each in (base[0], base[-1]))
     within = (result.content.get("config") or {}).get("explanation_epsilon")
     attack = f"An attack within {255 * within:.3g}/255" if within else "An attack"
     budget = base[-1]["method"].removeprefix("base_")
@@ -199,6 +200,11 @@ def _removed(result: record.Result, found: Mapping[tuple[str, str], str]) -> lis
         f"{attack} removes {first} of the explanation loss of a network with standard training, and {last} of one "
         f"trained at {budget}/255."
     ]
+
+
+def _share_removed(summary: Mapping[str, Any]) -> str:
+    start, end = (summary[f"scale_free_loss_{when}"]["mean"] for when in ("start", "end"))
+    return f"{100 * summary['relative_reduction']['mean']:.0f} % (from {start:.2f} to {end:.2f} {evaluate.LOSS_UNIT})"
 
 
 _THESE = "Of these models alone, over other images: "
