@@ -202,7 +202,8 @@ def _findings_page(results: dict[str, dict]) -> str:
                 "taken out.",
                 _markdown(report.order_table(results)),
                 "## The paper, item by item",
-                _markdown(report.paper_table(results)),
+                "How many of an item's claims hold, are undecided, and so on; each result has them one by one.",
+                _markdown(report.items_table(results)),
                 f"## Every result\n\n{pages}",
             ]
         ).strip()
@@ -226,7 +227,10 @@ def _page(name: str, result: dict) -> str:
     if result.get("kind", "study") in record.JUDGED:  # the findings come first
         *numbers, words = table.split("\n\n")
         table = "\n\n".join([words, *numbers])
-    parts = [f"# {name}", table, f"## Where it comes from\n\n{_provenance(result)}"]
+    paper = report.paper_table(name, result)
+    parts = [f"# {name}", table]
+    parts += [f"## Beside the paper\n\n{_markdown(paper)}"] if paper is not None else []
+    parts += [f"## Where it comes from\n\n{_provenance(result)}"]
     parts += [f"## Hyper-parameters\n\n{_markdown(settings)}"] if settings is not None else []
     parts += [f"## Figures\n\n{pictures}"] if pictures else []
     return "\n\n".join(parts).strip() + "\n"

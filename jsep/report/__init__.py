@@ -15,7 +15,7 @@ from jsep.report.findings import answer, findings_table
 from jsep.report.image_grid import first_of_each_class
 from jsep.report.kinds import KINDS, Kind, brief_findings, brief_table, format_table, tables_of
 from jsep.report.page import write
-from jsep.report.paper import order_table, paper_table
+from jsep.report.paper import items_table, order_table, paper_table
 from jsep.report.settings import settings_table
 from jsep.report.study_tables import row_line
 from jsep.report.style import NamedFigure
@@ -40,6 +40,7 @@ __all__ = [
     "format_table",
     "make_table",
     "order_table",
+    "items_table",
     "paper_table",
     "row_line",
     "settings_table",

@@ -1,5 +1,6 @@
 """The paper's tables and figures compared with the results: every number and claim, and whether it holds."""
 
+import collections
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,8 +35,8 @@ def order_table(results: _Results, page: str = "") -> Table:
     return make_table(map(text_column, headings), rows)
 
 
-def paper_table(results: _Results) -> Table:
-    """One row for each claim or number of each item, including items that have not been run.
+def items_table(results: _Results) -> Table:
+    """One row for each item of the paper: how many of its claims hold, and where; then the items not yet run.
 
     Args: results: folder name -> content of its result.json.
     """
@@ -45,10 +46,36 @@ def paper_table(results: _Results) -> Table:
         if name is None:
             missing.append(item.name)
             continue
-        for ask in item.asks:
-            for each in ask(results[name]):
-                cells = (item.name, each.subject, each.paper, comparison_text(each), each.verdict, each.basis)
-                rows.append([*(cell or MISSING for cell in cells), Cell(name, link=f"{name}/README.md")])
+        found = [each for ask in item.asks for each in ask(results[name])]
+        counts = collections.Counter(each.verdict for each in found if each.verdict)
+        verdicts = [f"{count} {verdict}" for verdict in reversed(record.VERDICTS) if (count := counts[verdict])]
+        numbers = sum(each.number is not None for each in found)
+        rows.append([
+            item.name, ", ".join(verdicts) or MISSING, str(numbers) if numbers else MISSING,
+            Cell(name, link=f"{name}/README.md"),
+        ])  # fmt: skip
+    notes = [f"Not yet run: {'; '.join(missing)}."] if missing else []
+    headings = ("item", "its claims, tested here", "published numbers beside ours", "result")
+    return make_table(map(text_column, headings), rows, notes=notes)
+
+
+def paper_table(name: str, result: Mapping[str, Any]) -> Table | None:
+    """One row for each claim and number of the paper's items that a result measures; None where it measures none.
+
+    Args: name: of its folder; result: the content of its result.json.
+    """
+    rows = [
+        [
+            cell or MISSING
+            for cell in (item.name, each.subject, each.paper, comparison_text(each), each.verdict, each.basis)
+        ]
+        for item in record.PAPER_ITEMS
+        if name in item.results
+        for ask in item.asks
+        for each in ask(result)
+    ]
+    if not rows:
+        return None
     notes = [
         "Published losses and the measured ones beside them are mean squared errors in the paper's unit, 1e-7; every "
         f"other loss is {evaluate.LOSS_UNIT}. In brackets 95 % intervals, of differences over seeds and images, of "
@@ -57,9 +84,7 @@ def paper_table(results: _Results) -> Table:
         f'{FEW_SEEDS} "{record.UNKNOWN}": the result lacks what it takes, or models are degraded, and a broken '
         "classifier is no evidence."
     ]
-    if missing:
-        notes.append(f"Not yet run: {'; '.join(missing)}.")
-    headings = ("item", "of", "paper", "this project", "claim", "rests on", "result")
+    headings = ("item", "of", "paper", "this project", "claim", "rests on")
     return make_table(map(text_column, headings), rows, notes=notes)
 
 

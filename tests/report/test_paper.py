@@ -11,12 +11,19 @@ from jsep.record.paper import published
 from jsep.report.paper import claims_of_paper, comparison_text
 
 
-def test_table_has_a_row_a_question_and_names_what_has_not_been_run() -> None:
-    table = report.paper_table({"digits_sep": planted_result(2e-5)})
+def test_table_of_a_result_has_a_row_a_question_and_that_of_items_counts_the_verdicts() -> None:
+    content = planted_result(2e-5)
+    table = report.paper_table("digits_sep", content)
+    assert table is not None
     assert len(table.rows) == len(record.AT_A_GLANCE) + 1, "and the pixels of Figure 4"
-    assert {row[-1].link for row in table.rows} == {"digits_sep/README.md"}
-    assert {row[4].text for row in table.rows} <= set(record.VERDICTS)
-    assert "Table 1: TRADES sweep" in table.notes[-1]
+    verdicts = [row[4].text for row in table.rows]
+    assert set(verdicts) <= set(record.VERDICTS)
+    assert report.paper_table("mine", content) is None
+    items = report.items_table({"digits_sep": content})
+    assert {row[-1].link for row in items.rows} == {"digits_sep/README.md"}
+    counted = sum(int(part.split()[0]) for row in items.rows for part in row[1].text.split(", "))
+    assert counted == len(verdicts)
+    assert "Table 1: TRADES sweep" in items.notes[-1]
 
 
 def test_a_published_number_stands_beside_ours_with_the_difference() -> None:

@@ -41,9 +41,9 @@ def test_committed_results_know_their_pixels_and_show_no_other_unit(path: pathli
 def test_only_what_stands_beside_a_published_loss_is_in_the_unit_of_the_paper() -> None:
     content = planted_result(2e-5)
     assert not PAPER_UNIT.search(report.format_table(content, style="markdown"))
-    rows = [
-        row for row in report.paper_table({"mnist_sep": content}).rows if PAPER_UNIT.search(" ".join(map(str, row)))
-    ]
+    table = report.paper_table("mnist_sep", content)
+    assert table is not None
+    rows = [row for row in table.rows if PAPER_UNIT.search(" ".join(map(str, row)))]
     assert len(rows) == 4
     assert all(str(row[1]).endswith(f"[{LOSS_IN_PAPER}]") for row in rows)
 
