@@ -45,7 +45,11 @@ def brief_strength(result: Mapping[str, Any]) -> Table:
         accuracies = {row["attack"]: row["robust_accuracy"] for row in own if row["model"] == model}
         agreed = [row["agreement"] for row in result["rows"] if row["model"] == model and "agreement" in row]
         rows.append(
-            [model, *(_percent(accuracies.get(attack)) for attack in attacks), _percent(min(agreed, default=None))]
+            [
+                readable(model),
+                *(_percent(accuracies.get(attack)) for attack in attacks),
+                _percent(min(agreed, default=None)),
+            ]
         )
     heads = [*(Column(attack, "%") for attack in attacks), Column("least agreement", "%")]
     note = f"Robust accuracy on {result['num_images']} test images; agreement: the same verdict on an image as others."

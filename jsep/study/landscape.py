@@ -16,7 +16,7 @@ from jsep.study.config import StudyConfig
 from jsep.study.costs import ModelCosts, count_flops
 from jsep.study.landscape_config import AnalysisConfig, LandscapeConfig
 from jsep.study.landscape_measure import Measurement
-from jsep.study.methods import described_method, training_method
+from jsep.study.methods import described_method, mark_degraded, training_method
 from jsep.study.programs import Program, evaluation_programs
 from jsep.study.runner import Run, StudyKind
 from jsep.study.trained import TrainedModel, TrainedStudy, load_all_trained
@@ -94,6 +94,7 @@ def measure(config: AnalysisConfig, studies: Sequence[TrainedStudy], run: Run) -
             arrays |= {f"{row['method']}/{key}": value for key, value in kept.items()}
         run.directory.add_maps(arrays)
         run.rows.append(row)
+        mark_degraded(run.rows, {each["method"]: each["baseline"] for each in run.rows})
         run.save()
     run.progress("correlating", {})
     stored = run.directory.read_arrays("maps.npz")

@@ -247,9 +247,11 @@ def test_module_of_the_caller_stays_as_it_is() -> None:
 
 def test_modules_of_other_precisions_and_in_parallel_are_taken_and_compiled_ones_refused() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
-    others = copy.deepcopy(module.eval()).double(), nn.DataParallel(module)  # torchax lets none be made afterwards
+    # As DataParallel holds it; beside torchax none can be made.
+    parallel = type("DataParallel", (nn.Module,), {})()
+    parallel.module = module.eval()
     expected = models.wrap(module, input_shape=SHAPE)(IMAGE)
-    for other in others:
+    for other in (copy.deepcopy(module).double(), parallel):
         np.testing.assert_allclose(models.wrap(other, input_shape=SHAPE)(IMAGE), expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(InputError, match="compiled or scripted"):
         models.wrap(torch.jit.script(module), input_shape=SHAPE)

@@ -16,7 +16,7 @@ def test_explanation_gallery_runs_end_to_end(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == f"page: {tmp_path / 'run' / 'index.html'}"
     methods = [line.split("  ")[0] for line in done.stdout.splitlines() if "  convnet" in line or "  vit" in line]
-    assert list(dict.fromkeys(methods)) == ["gradient_x_input", "smooth_grad", "attention_rollout"]
+    assert list(dict.fromkeys(methods)) == ["Gradient x Input", "SmoothGrad", "Attention rollout"]
     assert (tmp_path / "run" / "methods.png").stat().st_size > 5000
     again = call("explain_methods", *arguments)
     assert again.returncode == 2
@@ -32,7 +32,7 @@ def test_attacks_on_the_models_of_a_study_run_end_to_end(mat_models, tmp_path):
     done = call("attack_strength", *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == f"page: {tmp_path / 'run' / 'index.html'}"
-    assert re.search(r"mat_seed0 +ensemble after square +jsep ", done.stdout)
+    assert re.search(r"\nMAT, seed 0 +\d", done.stdout), done.stdout
     missing = call("attack_strength", arguments[0], f"--models={tmp_path / 'none'}", f"--run_dir={tmp_path / 'x'}")
     assert missing.returncode == 2
     assert "holds no study that can be read" in missing.stderr
@@ -44,7 +44,7 @@ def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(mat_models,
     arguments = ["--flagfile=experiments/flags/explanation_attacks_smoke.flags", f"--models_dir={mat_models}"]
     done = call("explanation_attacks", *arguments, f"--run_dir={run_dir}")
     assert done.stdout.strip().splitlines()[-1] == f"page: {run_dir / 'index.html'}"
-    assert re.search(r"mat_seed0 +random_search ", done.stdout)
+    assert re.search(r"\nMAT, seed 0 +random.search ", done.stdout), done.stdout
     assert (run_dir / "index.html").exists()
     # Every chunk is stored: a repeated call attacks nothing again and prints the same losses.
     again = call("explanation_attacks", *arguments, f"--run_dir={run_dir}", "--resume")
@@ -102,5 +102,5 @@ def test_report_redraws_a_run_and_compares_several(tmp_path):
     assert done.stdout.strip() == f"page: {out}", done.stderr
     page = out.read_text()
     assert 'href="first/index.html"' in page
-    assert "sep_neg, second" in page
+    assert "SEP −, sharpened, second" in page
     assert call("report", tmp_path / "first", "--out=x.html").returncode == 2

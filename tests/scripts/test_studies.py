@@ -21,7 +21,7 @@ def test_digits_script_runs_end_to_end_resumes_and_repeats(tmp_path):
     done = call_alone("digits_sep", SMOKE, f"--run_dir={run_dir}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == f"page: {run_dir / 'index.html'}"
-    assert "sep_neg" in done.stdout
+    assert "SEP −, sharpened" in done.stdout
     again = call("digits_sep", SMOKE, f"--run_dir={run_dir}")
     assert again.returncode == 2
     assert again.stderr.strip().splitlines()[-1].startswith("error: run_dir")
@@ -51,7 +51,7 @@ def test_script_of_a_data_set_runs_end_to_end(script, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "index.html").exists()
-    assert "sep_pos  " in done.stdout
+    assert "\nSEP +, flattened " in done.stdout
 
 
 @pytest.mark.long
