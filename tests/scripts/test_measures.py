@@ -44,7 +44,7 @@ def test_explanation_attacks_run_end_to_end_on_the_models_of_a_study(mat_models,
     arguments = ["--flagfile=experiments/flags/explanation_attacks_smoke.flags", f"--models_dir={mat_models}"]
     done = call("explanation_attacks", *arguments, f"--run_dir={run_dir}")
     assert done.stdout.strip().splitlines()[-1] == f"page: {run_dir / 'index.html'}"
-    assert re.search(r"\nMAT, seed 0 +random.search ", done.stdout), done.stdout
+    assert re.search(r"\nMAT, seed 0 +auto ", done.stdout), done.stdout
     assert (run_dir / "index.html").exists()
     # Every chunk is stored: a repeated call attacks nothing again and prints the same losses.
     again = call("explanation_attacks", *arguments, f"--run_dir={run_dir}", "--resume")
