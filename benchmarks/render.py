@@ -220,7 +220,7 @@ def performance(cpu: Results, gpu: Results) -> str:
         "hears of it once every `log_every` steps.\n"
         "- A step writes over the state it was given, so that the parameters are in memory once.\n"
         "- On a processor, the 2-D convolutions of every model, also of one given to `models.wrap`, are computed in "
-        "forms that are as fast inside a compiled loop as outside; those of `jax.lax` take up to 40 times as long "
+        "forms that are as fast inside a compiled loop as outside; those of `jax.lax` take 5 to 33 times as long "
         "(`benchmarks/own_models.py`). Left as they are: grouped ones that are not depthwise, transposed ones, and "
         "those with dilated kernels of more than 7 entries a side.",
         "- On a processor, convolutions run on all cores, and the rest in the widest vectors: the scripts call "
