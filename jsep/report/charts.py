@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from jsep.plot import draw
-from jsep.report.style import FIXED_INK, INK, PAPER, SOFT, WIDTH_INCHES, drawing, new_figure, plain
+from jsep.report.style import FIXED_INK, INK, PAPER, SOFT, WIDTH_INCHES, drawing, in_two_lines, new_figure, plain
 
 Ends = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 
@@ -287,7 +287,7 @@ def contour_chart(
         grid = figure.subplots(1, len(planes), sharey=True, squeeze=False)[0]
         for axes, (name, plane) in zip(grid, planes.items(), strict=True):
             shown = draw.plane(axes, places, plane, levels)
-            axes.set(title=plain(name, 20), xlabel=x_label)
+            axes.set(title=in_two_lines(name, 22), xlabel=x_label)
         grid[0].set_ylabel(y_label)
         figure.colorbar(shown, ax=list(grid), label=colour_label, shrink=0.85)
     return figure

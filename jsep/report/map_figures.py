@@ -13,7 +13,7 @@ from jsep.record import readable
 from jsep.record.run_files import Maps
 from jsep.report.formatting import minus, significant
 from jsep.report.image_grid import Layout, Tile, class_words, first_of_each_class, image_grid
-from jsep.report.style import NamedFigure, plain
+from jsep.report.style import NamedFigure, in_two_lines
 
 
 def map_figures(maps: Maps, methods: Sequence[str]) -> list[NamedFigure]:
@@ -97,7 +97,9 @@ def explanations(maps: Maps, methods: Sequence[str], *, num_rows: int = 6) -> Fi
         rows.append(
             [Tile(maps.victim_images[index], "image", name), *(Tile(each, "map", _pixels(each)) for each in own)]
         )
-    return image_grid(rows, titles=["image", *(plain(readable(method), 20) for method in methods)])
+    titles = ["image", *(in_two_lines(readable(method), 20) for method in methods)]
+    layout = Layout(top=0.48) if any("\n" in title for title in titles) else Layout()
+    return image_grid(rows, titles=titles, layout=layout)
 
 
 def attack_panel(maps: Maps, method: str, *, num_rows: int = 4) -> Figure:
@@ -122,9 +124,9 @@ def attack_panel(maps: Maps, method: str, *, num_rows: int = 4) -> Figure:
                 Tile(maps.target_images[index], "image", class_words(maps.class_name(int(maps.target_labels[index])))),
                 Tile(own["manipulated"][index], "image", prediction, lost),
                 Tile(_change(maps, method, index), "change", f"largest change {change:.2g}"),
-                Tile(victim, "map", f"loss {significant(scale * before)}\nto the target"),
+                Tile(victim, "map", f"loss {significant(scale * before)} {LOSS_UNIT}\nto the target"),
                 Tile(target, "map"),
-                Tile(manipulated, "map", f"loss {significant(scale * after)}\n{removed}"),
+                Tile(manipulated, "map", f"loss {significant(scale * after)} {LOSS_UNIT}\n{removed}"),
             ]
         )
     titles = (

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import io
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -149,6 +150,12 @@ def plain(text: object, longest: int = 40) -> str:
     )
     drawn = drawn if len(drawn) <= longest else drawn[: longest - 1] + "…"
     return drawn.replace("\\", "/").replace("$", "\\$")
+
+
+def in_two_lines(text: object, width: int) -> str:
+    """`plain` text above a column of `width` characters; a third line would be cut."""
+    first, *rest = textwrap.wrap(str(text), width) or [""]
+    return "\n".join(plain(line, width) for line in ([first, " ".join(rest)] if rest else [first]))
 
 
 def spans_decades(values: Sequence[float], ratio: float = 20.0) -> bool:

@@ -9,9 +9,10 @@ import pytest
 from planted import planted_result
 
 from jsep import evaluate, explain, record, report
-from jsep.record import explanation_name
+from jsep.record import explanation_name, readable
 from jsep.record.paper import LOSS_IN_PAPER
 from jsep.report.formatting import metric_number
+from jsep.report.style import in_two_lines
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAPER_UNIT = re.compile(r"1e[-−‑]7|10⁻⁷")
@@ -73,3 +74,11 @@ def test_every_explanation_method_has_a_title() -> None:
     assert all(explain.METHODS[name].title for name in explain.METHODS)
     assert explanation_name("lrp_epsilon_plus_flat") == "LRP epsilon-plus-flat"
     assert explanation_name("of_my_own") == "of_my_own"
+
+
+def test_long_names_above_columns_differ_and_are_not_cut() -> None:
+    names = [readable(f"base_{budget}") for budget in (0, 2, 8)]
+    shown = [in_two_lines(name, 20) for name in names]
+    assert shown[1] == "adversarial\ntraining, ε = 2/255"
+    assert len(set(shown)) == 3
+    assert in_two_lines("a " * 40, 20).endswith("…")
